@@ -1,0 +1,52 @@
+#include <loupe/core/blas.h>
+#include <loupe/core/error.h>
+
+#include <cblas.h>
+
+#include <limits>
+
+namespace loupe::blas {
+namespace {
+
+// OpenBLAS' openmp build keeps its thread count per calling thread, the pthread build per process: one call in each
+// thread makes both serial.
+void serial() {
+  thread_local bool done = false;
+  if (done) return;
+  openblas_set_num_threads(1);
+  if (openblas_get_num_threads() != 1) fail("blas: OpenBLAS did not accept one thread");
+  done = true;
+}
+
+blasint to_blas(int64_t n) {
+  if (n > std::numeric_limits<blasint>::max()) fail<ShapeError>("matmul: a size of {} is beyond OpenBLAS' integers", n);
+  return static_cast<blasint>(n);
+}
+
+CBLAS_TRANSPOSE transposed(bool yes) { return yes ? CblasTrans : CblasNoTrans; }
+
+}  // namespace
+
+void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+          const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+  if (m <= 0 || n <= 0) return;
+  serial();
+  cblas_sgemm(CblasRowMajor, transposed(trans_a), transposed(trans_b), to_blas(m), to_blas(n), to_blas(k), alpha, a,
+              to_blas(lda), b, to_blas(ldb), beta, c, to_blas(ldc));
+}
+
+void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double alpha, const double* a, int64_t lda,
+          const double* b, int64_t ldb, double beta, double* c, int64_t ldc) {
+  if (m <= 0 || n <= 0) return;
+  serial();
+  cblas_dgemm(CblasRowMajor, transposed(trans_a), transposed(trans_b), to_blas(m), to_blas(n), to_blas(k), alpha, a,
+              to_blas(lda), b, to_blas(ldb), beta, c, to_blas(ldc));
+}
+
+std::string description() {
+  const int parallel = openblas_get_parallel();
+  return fmt::format("{} {} {}", openblas_get_config(), openblas_get_corename(),
+                     parallel == 0 ? "serial" : parallel == 1 ? "pthread" : "openmp");
+}
+
+}  // namespace loupe::blas

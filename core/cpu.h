@@ -1,0 +1,40 @@
+#pragma once
+// Instruction sets: one binary runs on any x86-64 and uses what the machine has.
+//
+// Elementwise and reduction loops go through `simd([=] { loop })`: the same loop compiled for three levels. The
+// micro-kernels under core/kernels/micro are whole sources compiled once per level.
+// LOUPE_CPU=baseline|v3|v4 forces a level (ValueError if the machine lacks it).
+
+namespace loupe {
+
+/// baseline: SSE2. v3: AVX2 and FMA. v4: AVX-512 F, BW, CD, DQ, VL.
+enum class CpuLevel { baseline, v3, v4 };
+
+/// The level in use, decided once at the first call.
+CpuLevel cpu_level();
+const char* name(CpuLevel level);
+
+/// For tests: forces a level from now on; ValueError if this machine lacks it.
+void set_cpu_level(CpuLevel level);
+/// The best level of this machine.
+CpuLevel best_cpu_level();
+
+namespace detail {
+// `flatten` inlines the loop into a function that carries the target: the loop is compiled for that level.
+template <class F> [[gnu::flatten]] __attribute__((target("arch=x86-64-v4,prefer-vector-width=512"))) void run_v4(const F& f) { f(); }
+template <class F> [[gnu::flatten]] __attribute__((target("arch=x86-64-v3"))) void run_v3(const F& f) { f(); }
+}  // namespace detail
+
+/// Runs f compiled for the level in use. Capture by value; put `#pragma omp simd` on the loop inside.
+/// Sums need explicit lanes (double or float acc[32], folded in a fixed order): g++ 12 does not vectorise
+/// `omp simd reduction` here. A conditional load is not vectorised: load first, choose after.
+template <class F> void simd(const F& f) {
+  switch (cpu_level()) {
+    case CpuLevel::v4: return detail::run_v4(f);
+    case CpuLevel::v3: return detail::run_v3(f);
+    case CpuLevel::baseline: break;
+  }
+  f();
+}
+
+}  // namespace loupe

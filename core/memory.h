@@ -1,0 +1,58 @@
+#pragma once
+// Memory for tensors: 64-byte aligned blocks from a caching allocator. Nothing goes back to the system during training.
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace loupe {
+
+/// A block of memory that tensors share. Views are other shapes over the same Storage.
+class Storage {
+ public:
+  /// `bytes` of uninitialised memory (NaN-filled in debug and sanitizer builds). OutOfMemory if there is none.
+  explicit Storage(size_t bytes);
+  /// Memory that `owner` keeps alive, such as a mapped file. Writing to it is the caller's business.
+  Storage(void* data, size_t bytes, std::shared_ptr<const void> owner);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  /// Counts the in-place writes. A saved tensor remembers it and refuses to be used after it has moved.
+  uint64_t version() const { return version_.load(std::memory_order_relaxed); }
+  void bump_version() { version_.fetch_add(1, std::memory_order_relaxed); }
+
+ private:
+  void* data_;
+  size_t bytes_;
+  std::atomic<uint64_t> version_{0};
+  std::shared_ptr<const void> owner_;  // empty when the block is the allocator's
+};
+
+/// What the allocator has handed out. The caching allocator rounds sizes up; these are the bytes asked for.
+struct MemoryStats {
+  int64_t live_storages = 0;
+  int64_t live_bytes = 0;
+  int64_t peak_bytes = 0;
+  int64_t cached_bytes = 0;  // held for reuse, in no tensor
+};
+MemoryStats memory_stats();
+/// Sets the peak to the bytes that are live now.
+void reset_peak_memory();
+/// Gives all cached blocks back to the system.
+void release_cached_memory();
+
+/// Scratch memory of a kernel's caller, from the same allocator: 64-byte aligned, uninitialised, freed at scope end.
+template <class T> class Scratch {
+ public:
+  explicit Scratch(int64_t n) : storage_(static_cast<size_t>(n) * sizeof(T)) {}
+  T* data() const { return static_cast<T*>(storage_.data()); }
+  operator T*() const { return data(); }
+
+ private:
+  Storage storage_;
+};
+
+}  // namespace loupe

@@ -1,0 +1,99 @@
+#include <loupe/core/cpu.h>
+#include <loupe/core/error.h>
+#include <loupe/core/random.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace loupe {
+namespace {
+
+constexpr uint32_t kMul0 = 0xD2511F53u, kMul1 = 0xCD9E8D57u, kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
+
+}  // namespace
+
+std::array<uint32_t, 4> philox(uint64_t key, uint64_t counter) {
+  uint32_t c0 = static_cast<uint32_t>(counter), c1 = static_cast<uint32_t>(counter >> 32), c2 = 0, c3 = 0;
+  uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t p0 = uint64_t{kMul0} * c0, p1 = uint64_t{kMul1} * c2;
+    const uint32_t n0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0, n2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
+    c1 = static_cast<uint32_t>(p1);
+    c3 = static_cast<uint32_t>(p0);
+    c0 = n0;
+    c2 = n2;
+    k0 += kWeyl0;
+    k1 += kWeyl1;
+  }
+  return {c0, c1, c2, c3};
+}
+
+void philox_fill(uint64_t key, uint64_t first, uint32_t* out, int64_t n) {
+  // Words live in 64-bit lanes, so that a round's product is one vector multiply; 64 counters go through together.
+  constexpr int kBlocks = 64;
+  for (int64_t done = 0; done < n; done += 4 * kBlocks) {
+    uint64_t c0[kBlocks], c1[kBlocks], c2[kBlocks], c3[kBlocks];
+    uint64_t* const lanes[4] = {c0, c1, c2, c3};
+    simd([=] {
+      constexpr uint64_t kLow = 0xffffffffu;
+      const uint64_t base = first + static_cast<uint64_t>(done / 4);
+#pragma omp simd
+      for (int i = 0; i < kBlocks; ++i) {
+        const uint64_t counter = base + static_cast<uint64_t>(i);
+        uint64_t a = counter & kLow, b = counter >> 32, c = 0, d = 0;
+        uint64_t k0 = key & kLow, k1 = key >> 32;
+#pragma GCC unroll 10
+        for (int round = 0; round < 10; ++round) {
+          const uint64_t p0 = kMul0 * a, p1 = kMul1 * c;
+          a = (p1 >> 32) ^ b ^ k0;
+          b = p1 & kLow;
+          c = (p0 >> 32) ^ d ^ k1;
+          d = p0 & kLow;
+          k0 = (k0 + kWeyl0) & kLow;
+          k1 = (k1 + kWeyl1) & kLow;
+        }
+        lanes[0][i] = a;
+        lanes[1][i] = b;
+        lanes[2][i] = c;
+        lanes[3][i] = d;
+      }
+    });
+    const int64_t count = std::min<int64_t>(4 * kBlocks, n - done);
+    for (int64_t i = 0; i < count; ++i) out[done + i] = static_cast<uint32_t>(lanes[i % 4][i / 4]);
+  }
+}
+
+uint64_t Rng::reserve(int64_t words) {
+  const uint64_t first = state_.counter;
+  state_.counter += (static_cast<uint64_t>(std::max<int64_t>(words, 0)) + 3) / 4;
+  return first;
+}
+
+uint32_t Rng::next_u32() { return philox(state_.key, reserve(1))[0]; }
+
+uint64_t Rng::next_u64() {
+  const auto w = philox(state_.key, reserve(2));
+  return uint64_t{w[0]} << 32 | w[1];
+}
+
+double Rng::uniform() { return static_cast<double>(next_u64() >> 11) * 0x1p-53; }
+
+double Rng::normal() {
+  const auto w = philox(state_.key, reserve(4));
+  const double u = (static_cast<double>((uint64_t{w[0]} << 32 | w[1]) >> 11) + 1.0) * 0x1p-53;  // (0, 1]
+  const double v = static_cast<double>((uint64_t{w[2]} << 32 | w[3]) >> 11) * 0x1p-53;
+  return std::sqrt(-2.0 * std::log(u)) * std::cos(2.0 * 3.14159265358979323846 * v);
+}
+
+int64_t Rng::integer(int64_t low, int64_t high) {
+  if (low >= high) fail<ValueError>("Rng::integer: the range [{}, {}) is empty", low, high);
+  const uint64_t range = static_cast<uint64_t>(high) - static_cast<uint64_t>(low);
+  const uint64_t limit = ~uint64_t{0} - ~uint64_t{0} % range;  // words at or above it would favour small values
+  uint64_t word = next_u64();
+  while (word >= limit) word = next_u64();
+  return static_cast<int64_t>(static_cast<uint64_t>(low) + word % range);
+}
+
+Rng Rng::split() { return Rng(next_u64()); }
+
+}  // namespace loupe

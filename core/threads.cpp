@@ -1,0 +1,177 @@
+#include <loupe/core/error.h>
+#include <loupe/core/threads.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace loupe {
+namespace {
+
+int default_threads() {
+  if (const char* text = std::getenv("LOUPE_NUM_THREADS"); text && *text) {
+    const int n = std::atoi(text);
+    if (n < 1) fail<ValueError>("LOUPE_NUM_THREADS={}: expected a number of at least 1", text);
+    return n;
+  }
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+thread_local int t_limit = 0;        // 0: not set yet
+thread_local bool t_inside = false;  // a piece is running on this thread
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+// One job at a time. A thread owns a share of the pieces (a cursor on its own cache line); when its share is done
+// it takes from the shares of the others.
+class Pool {
+ public:
+  ~Pool() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (auto& w : workers_) w.join();
+  }
+
+  bool try_run(int threads, int64_t pieces, void (*run)(const void*, int64_t), const void* context) {
+    std::unique_lock owner(owner_, std::try_to_lock);
+    if (!owner) return false;
+    const int n = static_cast<int>(std::min<int64_t>({threads, pieces, kMaxThreads}));
+    while (static_cast<int>(workers_.size()) < n - 1) {
+      const int index = static_cast<int>(workers_.size()) + 1;
+      workers_.emplace_back([this, index] { work(index); });
+    }
+    for (int i = 0; i < n; ++i) {
+      shares_[i].next.store(pieces * i / n, std::memory_order_relaxed);
+      shares_[i].end = pieces * (i + 1) / n;
+    }
+    run_ = run;
+    context_ = context;
+    error_ = nullptr;
+    failed_.store(false, std::memory_order_relaxed);
+    pending_.store(n - 1, std::memory_order_relaxed);
+    {
+      // The lock orders the epoch against a worker that is about to sleep.
+      std::lock_guard lock(mutex_);
+      job_ += 1;
+      epoch_.store(job_ << 16 | static_cast<uint64_t>(n), std::memory_order_release);
+    }
+    if (sleepers_.load(std::memory_order_relaxed) > 0) wake_.notify_all();
+    run_share(0, n);
+    for (int spin = 0; pending_.load(std::memory_order_acquire) != 0; ++spin) {
+      if (spin < kSpin) pause();
+      else std::this_thread::yield();
+    }
+    if (failed_.load(std::memory_order_relaxed)) std::rethrow_exception(error_);
+    return true;
+  }
+
+ private:
+  static constexpr int kMaxThreads = 256;
+  static constexpr int kSpin = 4000;  // about 50 us before a worker sleeps
+
+  struct alignas(128) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
+  void run_share(int self, int threads) {
+    t_inside = true;
+    try {
+      for (int k = 0; k < threads; ++k) {
+        Share& share = shares_[(self + k) % threads];
+        for (;;) {
+          if (failed_.load(std::memory_order_relaxed)) break;
+          const int64_t piece = share.next.fetch_add(1, std::memory_order_relaxed);
+          if (piece >= share.end) break;
+          run_(context_, piece);
+        }
+      }
+    } catch (...) {
+      std::lock_guard lock(mutex_);
+      if (!error_) error_ = std::current_exception();
+      failed_.store(true, std::memory_order_relaxed);
+    }
+    t_inside = false;
+  }
+
+  void work(int self) {
+    uint64_t seen = 0;
+    for (;;) {
+      int spin = 0;
+      while (epoch_.load(std::memory_order_acquire) == seen && spin < kSpin) {
+        ++spin;
+        pause();
+      }
+      if (epoch_.load(std::memory_order_acquire) == seen) {
+        std::unique_lock lock(mutex_);
+        sleepers_.fetch_add(1, std::memory_order_relaxed);
+        wake_.wait(lock, [&] { return stop_ || epoch_.load(std::memory_order_acquire) != seen; });
+        sleepers_.fetch_sub(1, std::memory_order_relaxed);
+        if (stop_) return;
+      }
+      // The epoch carries the job's number of threads: one read tells both, and a worker that the job does not
+      // count never touches it (the job may be over by then).
+      seen = epoch_.load(std::memory_order_acquire);
+      const int threads = static_cast<int>(seen & 0xffff);
+      if (self >= threads) continue;
+      run_share(self, threads);
+      pending_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  std::mutex owner_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<std::thread> workers_;
+  Share shares_[kMaxThreads];
+  std::atomic<uint64_t> epoch_{0};  // job number << 16 | threads of the job
+  uint64_t job_ = 0;
+  std::atomic<int> sleepers_{0};
+  std::atomic<int> pending_{0};
+  std::atomic<bool> failed_{false};
+  std::exception_ptr error_;
+  bool stop_ = false;
+  void (*run_)(const void*, int64_t) = nullptr;
+  const void* context_ = nullptr;
+};
+
+Pool& pool() {
+  static Pool p;
+  return p;
+}
+
+}  // namespace
+
+int thread_limit() {
+  if (t_limit == 0) t_limit = default_threads();
+  return t_limit;
+}
+
+void set_thread_limit(int threads) {
+  if (threads < 1) fail<ValueError>("set_thread_limit: expected at least 1, got {}", threads);
+  t_limit = threads;
+}
+
+void detail::run_pieces(int64_t pieces, void (*run)(const void*, int64_t), const void* context) {
+  const int threads = thread_limit();
+  if (pieces > 1 && threads > 1 && !t_inside && pool().try_run(threads, pieces, run, context)) return;
+  for (int64_t piece = 0; piece < pieces; ++piece) run(context, piece);
+}
+
+}  // namespace loupe

@@ -1,0 +1,97 @@
+#include "catch.h"
+
+#include <loupe/core/cpu.h>
+#include <loupe/core/error.h>
+#include <loupe/core/memory.h>
+#include <loupe/core/random.h>
+#include <loupe/core/threads.h>
+
+#include <atomic>
+#include <cmath>
+#include <thread>
+#include <vector>
+
+using namespace loupe;
+
+TEST_CASE("parallel_pieces runs every piece once, at any limit, nested and from several threads") {
+  for (int limit : {1, 2, 3, 8}) {
+    ThreadLimit scope(limit);
+    for (int64_t n : {0, 1, 2, 7, 1000}) {
+      std::vector<std::atomic<int>> seen(static_cast<size_t>(n));
+      parallel_pieces(n, [&](int64_t i) { seen[static_cast<size_t>(i)]++; });
+      for (auto& s : seen) REQUIRE(s == 1);
+    }
+    std::atomic<int64_t> sum{0};
+    parallel_pieces(8, [&](int64_t i) { parallel_pieces(5, [&](int64_t j) { sum += i * j; }); });
+    REQUIRE(sum == 280);
+  }
+  std::vector<std::thread> users;
+  std::atomic<int64_t> total{0};
+  for (int u = 0; u < 4; ++u)
+    users.emplace_back([&] {
+      ThreadLimit scope(3);
+      for (int k = 0; k < 500; ++k) parallel_ranges(100, 7, [&](int64_t b, int64_t e) { total += e - b; });
+    });
+  for (auto& u : users) u.join();
+  REQUIRE(total == 4 * 500 * 100);
+}
+
+TEST_CASE("an exception in a piece reaches the caller and the pool goes on") {
+  ThreadLimit scope(2);
+  for (int k = 0; k < 20; ++k) {
+    REQUIRE_THROWS_AS(parallel_pieces(50, [&](int64_t i) { if (i == 31) fail<ValueError>("piece {}", i); }), ValueError);
+    std::atomic<int> n{0};
+    parallel_pieces(10, [&](int64_t) { n++; });
+    REQUIRE(n == 10);
+  }
+  REQUIRE_THROWS_AS(set_thread_limit(0), ValueError);
+}
+
+TEST_CASE("Philox gives the published words, the fast form the same, and streams split") {
+  // Known answers of Random123 for philox4x32-10: counter and key all zero.
+  const auto zero = philox(0, 0);
+  REQUIRE(zero == std::array<uint32_t, 4>{0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u});
+  std::vector<uint32_t> words(1003);
+  philox_fill(77, 5, words.data(), 1003);
+  for (size_t i = 0; i < words.size(); ++i) REQUIRE(words[i] == philox(77, 5 + i / 4)[i % 4]);
+
+  Rng a(3);
+  Rng b = a.split();
+  REQUIRE(a.next_u64() != b.next_u64());
+  const Rng::State saved = a.state();
+  const double x = a.normal();
+  a.set_state(saved);
+  REQUIRE(a.normal() == x);
+  double mean = 0, var = 0;
+  for (int i = 0; i < 20000; ++i) {
+    const double v = a.normal();
+    mean += v / 20000;
+    var += v * v / 20000;
+  }
+  REQUIRE(std::abs(mean) < 0.03);
+  REQUIRE(std::abs(var - 1) < 0.05);
+  for (int i = 0; i < 100; ++i) {
+    const int64_t k = a.integer(-3, 4);
+    REQUIRE((k >= -3 && k < 4));
+  }
+  REQUIRE_THROWS_AS(a.integer(2, 2), ValueError);
+}
+
+TEST_CASE("the allocator counts, reuses and refuses") {
+  const MemoryStats before = memory_stats();
+  {
+    Storage s(1000);
+    REQUIRE(reinterpret_cast<uintptr_t>(s.data()) % 64 == 0);
+    REQUIRE(memory_stats().live_storages == before.live_storages + 1);
+    REQUIRE(memory_stats().live_bytes == before.live_bytes + 1000);
+    Storage empty(0);
+    REQUIRE(empty.data() != nullptr);
+  }
+  REQUIRE(memory_stats().live_storages == before.live_storages);
+  REQUIRE(memory_stats().live_bytes == before.live_bytes);
+  REQUIRE_THROWS_AS(Storage(size_t{1} << 62), OutOfMemory);
+  REQUIRE_THROWS_AS(Storage(size_t{1} << 45), OutOfMemory);
+  Storage after(64);  // the process goes on
+  release_cached_memory();
+  REQUIRE(memory_stats().cached_bytes == 0);
+}
