@@ -1,6 +1,7 @@
 #include <loupe/core/blas.h>
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernels/matmul.h>
+#include <loupe/core/kernels/micro.h>
 #include <loupe/core/memory.h>
 #include <loupe/core/threads.h>
 
@@ -9,7 +10,8 @@
 namespace loupe::kernels {
 namespace {
 
-// Rows of C in one piece: about eight pieces, and enough rows each that B, which every piece reads, costs little.
+// Rows of C in one piece: about eight pieces, and enough rows each that B, which every piece reads, costs
+// little.
 int64_t row_grain(int64_t m) { return std::clamp<int64_t>((m / 8 + 15) / 16 * 16, 64, 256); }
 
 // Ranges of k for A^T B with few rows in C: each makes a partial product, and they are added in order.
@@ -17,25 +19,75 @@ int64_t k_ranges(int64_t k) { return k < 256 ? 1 : k < 512 ? 2 : 4; }
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-template <class T> void fill_rows(int64_t m, int64_t n, T* c, int64_t ldc, T value) {
-  for (int64_t i = 0; i < m; ++i) std::fill_n(c + i * ldc, n, value);
-}
+// Terms that one sweep over a piece covers: a panel of B stays in L1, the rows of A in L2.
+constexpr int64_t kTerms = 256;
 
-// A^T B with the long dimension inside: a weight gradient. Ranges of k times blocks of 128 rows of C.
+// The right operand, ready to be multiplied by any row piece: for f32 packed once into panels for the
+// micro-kernel, for f64 as it is, for BLAS.
 template <class T>
-void product_of_columns(bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
-                        int64_t ldb, T* c, int64_t ldc, bool accumulate) {
+struct Right {
+  bool trans;
+  int64_t k, n;
+  const T* b;
+  int64_t ldb;
+
+  // C (+)= op(A) B over the terms [first, last).
+  void multiply(bool trans_a, int64_t m, const T* a, int64_t lda, int64_t first, int64_t last, T* c,
+                int64_t ldc, const T* bias, bool accumulate) const {
+    if (bias)
+      for (int64_t i = 0; i < m; ++i) std::copy_n(bias, n, c + i * ldc);
+    blas::gemm(trans_a, trans, m, n, last - first, T(1), trans_a ? a + first * lda : a + first, lda,
+               trans ? b + first : b + first * ldb, ldb, T(bias || accumulate ? 1 : 0), c, ldc);
+  }
+};
+
+template <>
+struct Right<float> {
+  int64_t k, n;
+  const Micro& mu = micro();
+  Scratch<float> packed{k * round_up(n, mu.panel)};
+
+  Right(bool trans, int64_t k_, int64_t n_, const float* b, int64_t ldb) : k(k_), n(n_) {
+    const int64_t grain = std::max<int64_t>(1, 32768 / (k * mu.panel));
+    parallel_ranges((n + mu.panel - 1) / mu.panel, grain,
+                    [&](int64_t begin, int64_t end) { mu.pack(trans, k, n, b, ldb, begin, end, packed); });
+  }
+
+  void multiply(bool trans_a, int64_t m, const float* a, int64_t lda, int64_t first, int64_t last, float* c,
+                int64_t ldc, const float* bias, bool accumulate) const {
+    Product p{.m = m,
+              .n = n,
+              .a_row = trans_a ? 1 : lda,
+              .a_term = trans_a ? lda : 1,
+              .b_term = mu.panel,
+              .b_panel = k * mu.panel,
+              .c = c,
+              .c_row = ldc};
+    for (int64_t term = first; term < last; term += kTerms) {
+      p.k = std::min(kTerms, last - term);
+      p.a = a + term * p.a_term;
+      p.b = packed + term * mu.panel;
+      p.bias = term == first ? bias : nullptr;
+      p.accumulate = term > first || accumulate;
+      mu.product(p);
+    }
+  }
+};
+
+// A^T B with the long dimension inside, a weight gradient: ranges of k times blocks of 128 rows of C.
+template <class T>
+void product_of_columns(const Right<T>& right, int64_t m, const T* a, int64_t lda, T* c, int64_t ldc,
+                        bool accumulate) {
   constexpr int64_t kBlock = 128;
-  const int64_t ranges = k_ranges(k), blocks = (m + kBlock - 1) / kBlock;
-  const int64_t partial = round_up(m * n, 64 / static_cast<int64_t>(sizeof(T)));  // each on its own cache lines
+  const int64_t n = right.n, k = right.k, ranges = k_ranges(k), blocks = (m + kBlock - 1) / kBlock;
+  const int64_t partial =
+      round_up(m * n, 64 / static_cast<int64_t>(sizeof(T)));  // each on its own cache lines
   Scratch<T> partials((ranges - 1) * partial);
   parallel_pieces(ranges * blocks, [&](int64_t piece) {
-    const int64_t range = piece / blocks, row = piece % blocks * kBlock;
-    const int64_t begin = k * range / ranges, end = k * (range + 1) / ranges;
+    const int64_t range = piece / blocks, row = piece % blocks * kBlock, rows = std::min(kBlock, m - row);
     T* out = range == 0 ? c + row * ldc : partials + (range - 1) * partial + row * n;
-    blas::gemm(true, trans_b, std::min(kBlock, m - row), n, end - begin, T(1), a + begin * lda + row, lda,
-               trans_b ? b + begin : b + begin * ldb, ldb, T(range == 0 && accumulate ? 1 : 0), out,
-               range == 0 ? ldc : n);
+    right.multiply(true, rows, a + row, lda, k * range / ranges, k * (range + 1) / ranges, out,
+                   range == 0 ? ldc : n, nullptr, range == 0 && accumulate);
   });
   if (ranges == 1) return;
   parallel_ranges(m, std::max<int64_t>(1, 16384 / n), [&](int64_t begin, int64_t end) {
@@ -51,54 +103,61 @@ void product_of_columns(bool trans_b, int64_t m, int64_t n, int64_t k, const T* 
   });
 }
 
+template <class T>
+void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
+              const T* b, int64_t ldb, T* c, int64_t ldc, const T* bias, bool accumulate) {
+  if (m <= 0 || n <= 0) return;
+  if (k <= 0) {
+    for (int64_t i = 0; i < m && !accumulate; ++i)
+      bias ? std::copy_n(bias, n, c + i * ldc) : std::fill_n(c + i * ldc, n, T(0));
+    return;
+  }
+  const Right<T> right{trans_b, k, n, b, ldb};
+  if (trans_a && k >= 256 && m * n <= 1 << 20)
+    return product_of_columns(right, m, a, lda, c, ldc, accumulate);
+  parallel_ranges(m, row_grain(m), [&](int64_t begin, int64_t end) {
+    right.multiply(trans_a, end - begin, trans_a ? a + begin : a + begin * lda, lda, 0, k, c + begin * ldc,
+                   ldc, bias, accumulate);
+  });
+}
+
 }  // namespace
 
 template <class T>
 void matmul(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
             int64_t ldb, T* c, int64_t ldc, bool accumulate) {
-  if (m <= 0 || n <= 0) return;
-  if (k <= 0) {
-    if (!accumulate) fill_rows(m, n, c, ldc, T(0));
-    return;
-  }
-  if (trans_a && k >= 256 && m * n <= 1 << 20)
-    return product_of_columns(trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
-  parallel_ranges(m, row_grain(m), [&](int64_t begin, int64_t end) {
-    blas::gemm(trans_a, trans_b, end - begin, n, k, T(1), trans_a ? a + begin : a + begin * lda, lda, b, ldb,
-               T(accumulate ? 1 : 0), c + begin * ldc, ldc);
-  });
+  multiply<T>(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, nullptr, accumulate);
 }
 
 template <class T>
 void matmul_batched(int64_t batch, int64_t m, int64_t n, int64_t k, Matrices<const T> a, Matrices<const T> b,
                     Matrices<T> c, bool accumulate) {
   const auto one = [&](int64_t i) {
-    matmul(a.trans, b.trans, m, n, k, a.data + i * a.stride, a.ld, b.data + i * b.stride, b.ld, c.data + i * c.stride,
-           c.ld, accumulate);
+    matmul(a.trans, b.trans, m, n, k, a.data + i * a.stride, a.ld, b.data + i * b.stride, b.ld,
+           c.data + i * c.stride, c.ld, accumulate);
   };
   if (batch >= 4) return parallel_pieces(batch, one);  // nested: each product is serial
   for (int64_t i = 0; i < batch; ++i) one(i);
 }
 
-template <class T> void linear(int64_t rows, int64_t in, int64_t out, const T* x, const T* w, const T* bias, T* y) {
-  if (!bias) return matmul(false, true, rows, out, in, x, in, w, in, y, out, false);
-  parallel_ranges(rows, row_grain(rows), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) std::copy_n(bias, out, y + i * out);
-    if (in > 0)
-      blas::gemm(false, true, end - begin, out, in, T(1), x + begin * in, in, w, in, T(1), y + begin * out, out);
-  });
+template <class T>
+void linear(int64_t rows, int64_t in, int64_t out, const T* x, const T* w, const T* bias, T* y) {
+  multiply(false, true, rows, out, in, x, in, w, in, y, out, bias, false);
 }
 
-template <class T> void linear_dx(int64_t rows, int64_t in, int64_t out, const T* dy, const T* w, T* dx) {
+template <class T>
+void linear_dx(int64_t rows, int64_t in, int64_t out, const T* dy, const T* w, T* dx) {
   matmul(false, false, rows, in, out, dy, out, w, in, dx, in, false);
 }
 
-template <class T> void linear_dw(int64_t rows, int64_t in, int64_t out, const T* dy, const T* x, T* dw, T* db) {
+template <class T>
+void linear_dw(int64_t rows, int64_t in, int64_t out, const T* dy, const T* x, T* dw, T* db) {
   matmul(true, false, out, in, rows, dy, out, x, in, dw, in, false);
   if (db) column_sums(rows, out, dy, out, db, false);
 }
 
-template <class T> void column_sums(int64_t rows, int64_t cols, const T* x, int64_t ld, T* out, bool accumulate) {
+template <class T>
+void column_sums(int64_t rows, int64_t cols, const T* x, int64_t ld, T* out, bool accumulate) {
   if (cols <= 0) return;
   if (!accumulate) std::fill_n(out, cols, T(0));
   const int64_t ranges = std::clamp<int64_t>(rows * cols / 16384, 1, 8);
@@ -119,14 +178,14 @@ template <class T> void column_sums(int64_t rows, int64_t cols, const T* x, int6
     for (int64_t j = 0; j < cols; ++j) out[j] += partials[range * partial + j];
 }
 
-#define LOUPE_MATMUL(T)                                                                                               \
-  template void matmul<T>(bool, bool, int64_t, int64_t, int64_t, const T*, int64_t, const T*, int64_t, T*, int64_t,   \
-                          bool);                                                                                      \
-  template void matmul_batched<T>(int64_t, int64_t, int64_t, int64_t, Matrices<const T>, Matrices<const T>,           \
-                                  Matrices<T>, bool);                                                                 \
-  template void linear<T>(int64_t, int64_t, int64_t, const T*, const T*, const T*, T*);                               \
-  template void linear_dx<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);                                      \
-  template void linear_dw<T>(int64_t, int64_t, int64_t, const T*, const T*, T*, T*);                                  \
+#define LOUPE_MATMUL(T)                                                                                     \
+  template void matmul<T>(bool, bool, int64_t, int64_t, int64_t, const T*, int64_t, const T*, int64_t, T*,  \
+                          int64_t, bool);                                                                   \
+  template void matmul_batched<T>(int64_t, int64_t, int64_t, int64_t, Matrices<const T>, Matrices<const T>, \
+                                  Matrices<T>, bool);                                                       \
+  template void linear<T>(int64_t, int64_t, int64_t, const T*, const T*, const T*, T*);                     \
+  template void linear_dx<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);                            \
+  template void linear_dw<T>(int64_t, int64_t, int64_t, const T*, const T*, T*, T*);                        \
   template void column_sums<T>(int64_t, int64_t, const T*, int64_t, T*, bool);
 LOUPE_MATMUL(float)
 LOUPE_MATMUL(double)

@@ -1,44 +1,40 @@
-#include "catch.h"
+#include "kernel_tests.h"
 
 #include <loupe/core/kernels/matmul.h>
-#include <loupe/core/random.h>
 #include <loupe/core/threads.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
-#include <random>
 #include <vector>
 
 using namespace loupe;
 
 namespace {
 
-template <class T> std::vector<T> numbers(int64_t n, unsigned seed) {
-  std::mt19937 engine(seed);
-  std::uniform_real_distribution<double> uniform(-1, 1);
-  std::vector<T> v(static_cast<size_t>(n));
-  for (T& x : v) x = static_cast<T>(uniform(engine));
-  return v;
-}
-
-// The definition, in double: sums[i, j] and the sum of absolute products, which bounds the rounding of any order.
+// The definition, in double: sums[i, j] and the sum of absolute products, which bounds the rounding of any
+// order.
 struct Truth {
   std::vector<double> sums, sizes;
 };
 template <class T>
-Truth product(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb) {
-  Truth truth{std::vector<double>(static_cast<size_t>(m * n)), std::vector<double>(static_cast<size_t>(m * n))};
+Truth product(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
+              int64_t ldb) {
+  Truth truth{std::vector<double>(static_cast<size_t>(m * n)),
+              std::vector<double>(static_cast<size_t>(m * n))};
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < n; ++j)
       for (int64_t p = 0; p < k; ++p) {
-        const double v = static_cast<double>(a[ta ? p * lda + i : i * lda + p]) * static_cast<double>(b[tb ? j * ldb + p : p * ldb + j]);
+        const double v = static_cast<double>(a[ta ? p * lda + i : i * lda + p]) *
+                         static_cast<double>(b[tb ? j * ldb + p : p * ldb + j]);
         truth.sums[static_cast<size_t>(i * n + j)] += v;
         truth.sizes[static_cast<size_t>(i * n + j)] += std::abs(v);
       }
   return truth;
 }
 
-template <class T> void check_matmul(bool ta, bool tb, int64_t m, int64_t n, int64_t k, bool accumulate) {
+template <class T>
+void check_matmul(bool ta, bool tb, int64_t m, int64_t n, int64_t k, bool accumulate) {
   CAPTURE(ta, tb, m, n, k, accumulate);
   const int64_t lda = (ta ? m : k) + 3, ldb = (tb ? k : n) + 5, ldc = n + 2;
   const auto a = numbers<T>((ta ? k : m) * lda + 1, 1), b = numbers<T>((tb ? n : k) * ldb + 1, 2);
@@ -49,8 +45,10 @@ template <class T> void check_matmul(bool ta, bool tb, int64_t m, int64_t n, int
     ThreadLimit scope(limit);
     auto c = before;
     kernels::matmul<T>(ta, tb, m, n, k, a.data(), lda, b.data(), ldb, c.data(), ldc, accumulate);
-    if (first.empty()) first = c;
-    else REQUIRE(std::memcmp(first.data(), c.data(), c.size() * sizeof(T)) == 0);
+    if (first.empty())
+      first = c;
+    else
+      REQUIRE(std::memcmp(first.data(), c.data(), c.size() * sizeof(T)) == 0);
   }
   const double eps = std::is_same_v<T, float> ? 6e-8 : 1.2e-16;
   double worst = 0;
@@ -63,7 +61,8 @@ template <class T> void check_matmul(bool ta, bool tb, int64_t m, int64_t n, int
       }
       const double old = accumulate ? static_cast<double>(before[at]) : 0;
       const double size = truth.sizes[static_cast<size_t>(i * n + j)] + std::abs(old);
-      const double error = std::abs(static_cast<double>(first[at]) - old - truth.sums[static_cast<size_t>(i * n + j)]);
+      const double error =
+          std::abs(static_cast<double>(first[at]) - old - truth.sums[static_cast<size_t>(i * n + j)]);
       worst = std::max(worst, size > 0 ? error / size : error);
     }
   REQUIRE(worst <= eps * static_cast<double>(k + 2));
@@ -71,15 +70,23 @@ template <class T> void check_matmul(bool ta, bool tb, int64_t m, int64_t n, int
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("matmul equals its definition, with the same bits at any thread limit", "", float, double) {
-  for (bool ta : {false, true})
-    for (bool tb : {false, true}) {
-      for (auto [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {3, 5, 7}, {130, 33, 65}, {64, 1, 300}, {1, 70, 40}, {200, 48, 600}})
-        check_matmul<TestType>(ta, tb, m, n, k, m == 3 || m == 200);
-      check_matmul<TestType>(ta, tb, 4, 3, 0, false);
-      check_matmul<TestType>(ta, tb, 4, 3, 0, true);
-      check_matmul<TestType>(ta, tb, 0, 3, 2, false);
-    }
+TEMPLATE_TEST_CASE("matmul equals its definition, with the same bits at any thread limit", "", float,
+                   double) {
+  at_every_level([] {
+    for (bool ta : {false, true})
+      for (bool tb : {false, true}) {
+        for (auto [m, n, k] : {std::array<int64_t, 3>{1, 1, 1},
+                               {3, 5, 7},
+                               {130, 33, 65},
+                               {64, 1, 300},
+                               {1, 70, 40},
+                               {200, 48, 600}})
+          check_matmul<TestType>(ta, tb, m, n, k, m == 3 || m == 200);
+        check_matmul<TestType>(ta, tb, 4, 3, 0, false);
+        check_matmul<TestType>(ta, tb, 4, 3, 0, true);
+        check_matmul<TestType>(ta, tb, 0, 3, 2, false);
+      }
+  });
 }
 
 TEMPLATE_TEST_CASE("batched matmul takes a stride per operand, 0 for a shared one", "", float, double) {
@@ -89,21 +96,25 @@ TEMPLATE_TEST_CASE("batched matmul takes a stride per operand, 0 for a shared on
     for (bool shared : {false, true}) {
       const auto a = numbers<T>(8 * m * k, 1), b = numbers<T>(8 * n * k, 2);
       std::vector<T> c(static_cast<size_t>(8 * m * n), T(0));
-      kernels::matmul_batched<T>(batch, m, n, k, {a.data(), k, m * k}, {b.data(), k, shared ? 0 : n * k, true},
-                                 {c.data(), n, m * n}, false);
+      kernels::matmul_batched<T>(batch, m, n, k, {a.data(), k, m * k},
+                                 {b.data(), k, shared ? 0 : n * k, true}, {c.data(), n, m * n}, false);
       for (int64_t i = 0; i < batch; ++i) {
-        const Truth truth = product(false, true, m, n, k, a.data() + i * m * k, k, b.data() + (shared ? 0 : i * n * k), k);
+        const Truth truth =
+            product(false, true, m, n, k, a.data() + i * m * k, k, b.data() + (shared ? 0 : i * n * k), k);
         for (int64_t j = 0; j < m * n; ++j)
-          REQUIRE(static_cast<double>(c[static_cast<size_t>(i * m * n + j)]) == Approx(truth.sums[static_cast<size_t>(j)]).epsilon(1e-5).margin(1e-5));
+          REQUIRE(static_cast<double>(c[static_cast<size_t>(i * m * n + j)]) ==
+                  Approx(truth.sums[static_cast<size_t>(j)]).epsilon(1e-5).margin(1e-5));
       }
     }
 }
 
 TEMPLATE_TEST_CASE("linear: forward and the three gradients", "", float, double) {
   using T = TestType;
-  for (auto [rows, in, out] : {std::array<int64_t, 3>{1, 1, 1}, {7, 13, 5}, {64, 300, 10}, {768, 40, 130}, {3, 0, 4}, {0, 4, 3}}) {
+  for (auto [rows, in, out] :
+       {std::array<int64_t, 3>{1, 1, 1}, {7, 13, 5}, {64, 300, 10}, {768, 40, 130}, {3, 0, 4}, {0, 4, 3}}) {
     CAPTURE(rows, in, out);
-    const auto x = numbers<T>(rows * in, 1), w = numbers<T>(out * in, 2), bias = numbers<T>(out, 3), dy = numbers<T>(rows * out, 4);
+    const auto x = numbers<T>(rows * in, 1), w = numbers<T>(out * in, 2), bias = numbers<T>(out, 3),
+               dy = numbers<T>(rows * out, 4);
     std::vector<T> y(static_cast<size_t>(rows * out)), dx(x.size()), dw(w.size()), db(bias.size());
     kernels::linear<T>(rows, in, out, x.data(), w.data(), bias.data(), y.data());
     kernels::linear_dx<T>(rows, in, out, dy.data(), w.data(), dx.data());
@@ -111,7 +122,7 @@ TEMPLATE_TEST_CASE("linear: forward and the three gradients", "", float, double)
     const double eps = std::is_same_v<T, float> ? 6e-8 : 1.2e-16;
     const auto check = [&](const std::vector<T>& got, const Truth& truth, int64_t terms, const T* add) {
       for (size_t i = 0; i < got.size(); ++i) {
-        const double more = add ? static_cast<double>(add[i % static_cast<size_t>(out)]) : 0;
+        const double more = add ? static_cast<double>(add[i % bias.size()]) : 0;
         REQUIRE(std::abs(static_cast<double>(got[i]) - more - truth.sums[i]) <=
                 eps * static_cast<double>(terms + 2) * (truth.sizes[i] + std::abs(more)));
       }

@@ -1,0 +1,28 @@
+#include <loupe/core/cpu.h>
+#include <loupe/core/kernels/micro.h>
+
+namespace loupe::kernels {
+
+namespace baseline {
+extern const Micro table;
+}
+namespace v3 {
+extern const Micro table;
+}
+namespace v4 {
+extern const Micro table;
+}
+
+const Micro& micro() {
+  switch (cpu_level()) {
+    case CpuLevel::v4:
+      return v4::table;
+    case CpuLevel::v3:
+      return v3::table;
+    case CpuLevel::baseline:
+      break;
+  }
+  return baseline::table;
+}
+
+}  // namespace loupe::kernels

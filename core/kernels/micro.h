@@ -1,0 +1,42 @@
+#pragma once
+// The innermost loops in f32, compiled once per instruction set (sources in core/kernels/micro), behind a
+// table that cpu_level() chooses. Serial; they allocate nothing.
+#include <cstdint>
+
+namespace loupe::kernels {
+
+/// C = A B for matrices that need not be stored as such: a row of A may start anywhere and its terms come in
+/// segments.
+///   C[i, j] (+)= sum over s < segments, p < k of A(i, s, p) B(s, p, j),  i < m, j < n
+///   A(i, s, p) = a[i * a_row + a_segments[s] + p * a_term]            a_row or a_term must be 1
+///   B(s, p, j) = b[j / panel * b_panel + (s * k + p) * b_term + j % panel]
+/// Rows of B must be readable up to a multiple of `lanes` columns. The sum runs over s, then p: one order, so
+/// that the bits do not depend on m or n. `outer` such products follow each other at the given distances.
+struct Product {
+  int64_t m = 0, n = 0, k = 0;
+  const float* a = nullptr;
+  int64_t a_row = 1, a_term = 1;
+  const float* b = nullptr;
+  int64_t b_term = 0, b_panel = 0;
+  float* c = nullptr;
+  int64_t c_row = 0;
+  const float* bias = nullptr;  // n values that the sums start from; null: zero
+  bool accumulate = false;      // the sums start from C instead
+  int64_t segments = 1;
+  const int64_t* a_segments = nullptr;  // null: one segment that starts at a
+  int64_t outer = 1, a_outer = 0, b_outer = 0, c_outer = 0;
+};
+
+struct Micro {
+  int64_t lanes, panel, rows;  // floats in a vector; columns and rows of the largest register tile
+  void (*product)(const Product&);
+  /// Writes the panels [first, last) of op(B), k x n, for Product: panel q at packed + q * k * panel, b_term
+  /// = panel, zeros beyond n. ldb: elements between rows as stored.
+  void (*pack)(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last,
+               float* packed);
+};
+
+/// The table of cpu_level().
+const Micro& micro();
+
+}  // namespace loupe::kernels

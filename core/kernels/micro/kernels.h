@@ -1,0 +1,13 @@
+#pragma once
+// The kernels of one instruction set; micro.h says what they compute.
+#include <loupe/core/kernels/micro.h>
+
+namespace loupe::kernels::LOUPE_LEVEL {
+
+void product(const Product& p);
+void pack(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last,
+          float* packed);
+
+extern const Micro table;
+
+}  // namespace loupe::kernels::LOUPE_LEVEL

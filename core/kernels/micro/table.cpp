@@ -1,0 +1,8 @@
+#include <loupe/core/kernels/micro/kernels.h>
+#include <loupe/core/kernels/micro/vec.h>
+
+namespace loupe::kernels::LOUPE_LEVEL {
+
+constinit const Micro table{kLanes, kPanel, kMaxRows, product, pack};
+
+}  // namespace loupe::kernels::LOUPE_LEVEL

@@ -1,0 +1,43 @@
+#pragma once
+// Vectors of the instruction set this source is compiled for (LOUPE_LEVEL). Everything here is private to one
+// level: nothing of the standard library, whose inline functions would be merged across levels by the linker.
+#include <cstdint>
+
+#if defined(__clang__)
+#define LOUPE_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define LOUPE_UNROLL _Pragma("GCC unroll 64")
+#endif
+
+namespace loupe::kernels::LOUPE_LEVEL {
+
+#if defined(LOUPE_LEVEL_v4)
+constexpr int kLanes = 16, kMaxRows = 14;
+#elif defined(LOUPE_LEVEL_v3)
+constexpr int kLanes = 8, kMaxRows = 6;
+#else
+constexpr int kLanes = 4, kMaxRows = 6;
+#endif
+constexpr int kPanel = 2 * kLanes;  // columns of a product that a tile holds in registers
+
+typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
+typedef float Loose
+    __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));  // any address
+
+static inline Vec load(const float* p) { return *reinterpret_cast<const Loose*>(p); }
+static inline void store(float* p, Vec v) { *reinterpret_cast<Loose*>(p) = v; }
+static inline Vec splat(float x) { return x - Vec{}; }
+
+/// The first n lanes; the others are zero.
+static inline Vec load_part(const float* p, int64_t n) {
+  Vec v{};
+  for (int i = 0; i < kLanes; ++i)
+    if (i < n) v[i] = p[i];
+  return v;
+}
+static inline void store_part(float* p, Vec v, int64_t n) {
+  for (int i = 0; i < kLanes; ++i)
+    if (i < n) p[i] = v[i];
+}
+
+}  // namespace loupe::kernels::LOUPE_LEVEL
