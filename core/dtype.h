@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <type_traits>
 
 namespace loupe {
@@ -58,9 +59,11 @@ template <class F> decltype(auto) dispatch_floating(DType t, const char* op, F&&
 }  // namespace loupe
 
 template <>
-struct fmt::formatter<loupe::DType> : fmt::formatter<fmt::string_view> {
-  template <class Context>
-  auto format(loupe::DType t, Context& ctx) const {
-    return fmt::formatter<fmt::string_view>::format(loupe::name(t), ctx);
+struct fmt::formatter<loupe::DType> {
+  constexpr auto parse(format_parse_context& ctx) { return ctx.begin(); }
+  template <class Context> auto format(loupe::DType d, Context& ctx) const {
+    auto out = ctx.out();
+    for (char c : std::string_view(loupe::name(d))) *out++ = c;
+    return out;
   }
 };

@@ -74,9 +74,11 @@ int normalize_axis(int64_t axis, int rank, const char* op);
 }  // namespace loupe
 
 template <>
-struct fmt::formatter<loupe::Dims> : fmt::formatter<fmt::string_view> {
-  template <class Context>
-  auto format(const loupe::Dims& d, Context& ctx) const {
-    return fmt::formatter<fmt::string_view>::format(loupe::to_string(d), ctx);
+struct fmt::formatter<loupe::Dims> {
+  constexpr auto parse(format_parse_context& ctx) { return ctx.begin(); }
+  template <class Context> auto format(const loupe::Dims& d, Context& ctx) const {
+    auto out = ctx.out();
+    for (char c : loupe::to_string(d)) *out++ = c;
+    return out;
   }
 };

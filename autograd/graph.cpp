@@ -1,0 +1,169 @@
+#include <loupe/autograd/autograd.h>
+
+#include <atomic>
+#include <deque>
+#include <mutex>
+#include <string_view>
+#include <unordered_map>
+
+namespace loupe {
+namespace {
+
+thread_local bool t_grad_enabled = true;
+thread_local bool t_anomaly = false;
+thread_local const Here* t_site = nullptr;
+thread_local int t_path = 0;
+
+// One counter for the program: a Node is younger than all it came from, whatever its type and thread.
+std::atomic<uint64_t> g_births{0};
+
+// Nodes that ~GradMeta wants destroyed wait here while an outer ~GradMeta is at work. A raw pointer has no destructor
+// of its own, so that it may be used while statics die.
+thread_local std::vector<std::shared_ptr<Node>>* t_doomed = nullptr;
+
+// Module paths are numbered once, so that a Node carries an int. Never destroyed: Nodes in globals may outlive statics.
+struct Paths {
+  std::mutex mutex;
+  std::deque<std::string> names{""};
+  std::unordered_map<std::string_view, int> ids{{"", 0}};
+  int id(const std::string& path) {
+    std::lock_guard lock(mutex);
+    if (const auto found = ids.find(path); found != ids.end()) return found->second;
+    names.push_back(path);
+    return ids[names.back()] = static_cast<int>(names.size()) - 1;
+  }
+  const std::string& name(int i) {
+    std::lock_guard lock(mutex);
+    return names[static_cast<size_t>(i)];
+  }
+};
+Paths& paths() {
+  static Paths* const p = new Paths;
+  return *p;
+}
+
+std::string described(const char* op, Here site, const std::string& path) {
+  return path.empty() ? fmt::format("{} ({})", op, to_string(site)) : fmt::format("{} ({}, in {})", op, to_string(site), path);
+}
+
+}  // namespace
+
+bool grad_enabled() { return t_grad_enabled; }
+GradMode::GradMode(bool on) : before_(t_grad_enabled) { t_grad_enabled = on; }
+GradMode::~GradMode() { t_grad_enabled = before_; }
+
+bool anomaly_mode() { return t_anomaly; }
+AnomalyMode::AnomalyMode(bool on) : before_(t_anomaly) { t_anomaly = on; }
+AnomalyMode::~AnomalyMode() { t_anomaly = before_; }
+
+SiteScope::SiteScope(Here site) : before_(t_site), site_(site) {
+  if (!t_site) t_site = &site_;
+}
+SiteScope::~SiteScope() { t_site = before_; }
+Here current_site(Here here) { return t_site ? *t_site : here; }
+std::string to_string(Here site) { return fmt::format("{}:{}", site.file, site.line); }
+
+PathScope::PathScope(const std::string& name) : before_(t_path) {
+  if (name.empty()) return;
+  const std::string& outer = paths().name(t_path);
+  t_path = paths().id(outer.empty() ? name : outer + "." + name);
+}
+PathScope::~PathScope() { t_path = before_; }
+const std::string& current_path() { return paths().name(t_path); }
+
+GradMeta::~GradMeta() {
+  if (!fn) return;
+  if (t_doomed) {
+    t_doomed->push_back(std::move(fn));
+    return;
+  }
+  std::vector<std::shared_ptr<Node>> doomed;
+  t_doomed = &doomed;
+  doomed.push_back(std::move(fn));
+  while (!doomed.empty()) {
+    const std::shared_ptr<Node> last = std::move(doomed.back());
+    doomed.pop_back();
+  }
+  t_doomed = nullptr;
+}
+
+SavedTensor::SavedTensor(Node* owner) : owner_(owner) { owner->saved_.push_back(this); }
+
+void SavedTensor::input(const Tensor& t) {
+  if (!t.defined()) return;
+  data_ = t;
+  version_ = t.storage()->version();
+}
+
+void SavedTensor::output(const Tensor& t) {
+  data_ = t.detach();
+  version_ = t.storage()->version();
+  output_ = t.grad_meta() ? t.grad_meta()->output : 0;
+}
+
+Tensor SavedTensor::get() const {
+  if (owner_->released_)
+    fail<GradError>("{}: backward a second time: what the op saved was freed; pass retain_graph to the first backward",
+                    owner_->describe());
+  if (!data_.defined()) return data_;
+  if (data_.storage()->version() != version_)
+    fail<GradError>("{}: a tensor of shape {} that backward needs was changed in place: it is at version {}, saved at "
+                    "version {}; use an out-of-place op, or clone() before the change",
+                    owner_->describe(), data_.shape(), data_.storage()->version(), version_);
+  if (output_ < 0 || !grad_enabled()) return data_;
+  // An output goes back to this very Node under a fresh record: gradients are routed by (fn, output).
+  Tensor t = data_.detach();
+  auto meta = std::make_shared<GradMeta>();
+  meta->shape = t.shape();
+  meta->dtype = t.dtype();
+  meta->requires_grad = true;
+  meta->fn = owner_->shared_from_this();
+  meta->output = output_;
+  t.set_grad_meta(std::move(meta));
+  return t;
+}
+
+int64_t SavedTensor::bytes() const { return data_.defined() ? static_cast<int64_t>(data_.storage()->bytes()) : 0; }
+
+const std::string& Node::module_path() const { return paths().name(path_); }
+std::string Node::describe() const { return described(name(), site_, module_path()); }
+
+void Node::release() {
+  if (saved_.empty()) return;
+  released_ = true;
+  for (SavedTensor* s : saved_) s->data_ = Tensor();
+}
+
+bool should_record(std::span<const Tensor* const> inputs) {
+  if (!t_grad_enabled) return false;
+  for (const Tensor* t : inputs)
+    if (t->defined() && t->requires_grad()) return true;
+  return false;
+}
+
+void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* const> inputs, std::span<Tensor> outputs) {
+  node->birth_ = g_births.fetch_add(1, std::memory_order_relaxed);
+  node->site_ = current_site(site);
+  node->path_ = t_path;
+  node->inputs_.reserve(inputs.size());
+  for (const Tensor* t : inputs)
+    node->inputs_.push_back(t->defined() && t->requires_grad() ? t->grad_meta() : nullptr);
+  node->outputs_.reserve(outputs.size());
+  int index = 0;
+  for (Tensor& t : outputs) {
+    node->outputs_.push_back({t.shape(), t.dtype()});
+    auto meta = std::make_shared<GradMeta>();
+    meta->shape = t.shape();
+    meta->dtype = t.dtype();
+    meta->requires_grad = is_floating(t.dtype());
+    meta->fn = node;
+    meta->output = index++;
+    t.set_grad_meta(std::move(meta));
+  }
+  if (!t_anomaly) return;
+  for (const Tensor& t : outputs)
+    if (raw::has_nonfinite(t))
+      fail<NumericError>("{}: the forward pass produced a NaN or Inf, shape {}", node->describe(), t.shape());
+}
+
+}  // namespace loupe

@@ -1,0 +1,173 @@
+#pragma once
+// The graph that backward() walks.
+//
+// Ownership:  Tensor -> GradMeta {shape, grad, fn, output index, hooks} -> Node {input edges, saved tensors}.
+// An edge is a pointer to the input's GradMeta; it keeps no data alive, only a SavedTensor does. A leaf has no fn.
+// A Node that needs its own output saves it detached; unpacking attaches the edge to this very Node again, and the
+// engine routes gradients by (fn, output index): so there is no cycle, and second derivatives are right.
+//
+// An op is a Node struct and a function under it; see autograd/ops/elementwise.cpp for short ones. The same mechanism
+// serves ops written outside the library.
+#include <loupe/autograd/grad_mode.h>
+#include <loupe/core/raw.h>
+
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace loupe {
+
+using Tensors = std::vector<Tensor>;
+class Node;
+
+/// The gradient side of a tensor: what an edge points to.
+struct GradMeta {
+  Shape shape;
+  DType dtype = DType::f32;
+  bool requires_grad = false;
+  Tensor grad;               // accumulated, leaves only
+  std::shared_ptr<Node> fn;  // the op that made the tensor; null for a leaf
+  int output = 0;            // which of fn's outputs it is
+  std::vector<std::function<Tensor(const Tensor&)>> hooks;
+
+  /// Ends chains of any length without recursion: every way from Node to Node passes through a GradMeta.
+  ~GradMeta();
+};
+
+/// A tensor that a Node keeps for its backward. Constructed with its Node: `SavedTensor x{this};`.
+class SavedTensor {
+ public:
+  explicit SavedTensor(Node* owner);
+  SavedTensor(const SavedTensor&) = delete;
+  SavedTensor& operator=(const SavedTensor&) = delete;
+
+  /// Keeps an input, with its edge.
+  void input(const Tensor& t);
+  /// Keeps an output of the owner, detached: get() attaches the edge again.
+  void output(const Tensor& t);
+  /// The tensor; undefined if none was kept. GradError if the graph was freed or memory was written since.
+  Tensor get() const;
+  bool defined() const { return data_.defined(); }
+  /// Bytes kept alive.
+  int64_t bytes() const;
+
+ private:
+  friend class Node;
+  Node* owner_;
+  Tensor data_;
+  uint64_t version_ = 0;
+  int output_ = -1;  // >= 0: output of the owner
+};
+
+/// An op that was recorded. Derived structs say what they save and how gradients flow.
+class Node : public std::enable_shared_from_this<Node> {
+ public:
+  Node() = default;
+  virtual ~Node() = default;
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  /// The op's name, as users know it.
+  virtual const char* name() const = 0;
+  /// The gradients of the inputs from those of the outputs (dy[i] undefined: output i was not used). One entry per
+  /// input, undefined where !needs(i). A gradient may have the broadcast shape: the engine sums it down.
+  virtual Tensors backward(const Tensors& dy) = 0;
+  /// True for a rule that cannot be differentiated again: grad(..., {.create_graph = true}) throws and names the op.
+  virtual bool fused() const { return false; }
+
+  /// Whether input i takes part in the gradient: save and compute only for those.
+  bool needs(size_t i) const { return i < inputs_.size() && inputs_[i] != nullptr; }
+  size_t input_count() const { return inputs_.size(); }
+  const std::shared_ptr<GradMeta>& edge(size_t i) const { return inputs_[i]; }
+  /// Births count up through the whole program: a Node is younger than all it came from.
+  uint64_t birth() const { return birth_; }
+  Here site() const { return site_; }
+  /// Where in the model it ran, e.g. "blocks.0.attn"; empty outside modules.
+  const std::string& module_path() const;
+  const std::vector<SavedTensor*>& saved() const { return saved_; }
+  size_t output_count() const { return outputs_.size(); }
+  const Shape& output_shape(size_t i) const { return outputs_[i].shape; }
+  DType output_dtype(size_t i) const { return outputs_[i].dtype; }
+  bool released() const { return released_; }
+  /// Lets go of what was saved; a later backward through this Node throws.
+  void release();
+  /// "mul (model.cpp:12, in blocks.0.mlp)".
+  std::string describe() const;
+
+ private:
+  friend class SavedTensor;
+  friend void link(const std::shared_ptr<Node>&, Here, std::span<const Tensor* const>, std::span<Tensor>);
+  struct Output {
+    Shape shape;
+    DType dtype;
+  };
+  std::vector<std::shared_ptr<GradMeta>> inputs_;
+  std::vector<Output> outputs_;
+  std::vector<SavedTensor*> saved_;
+  uint64_t birth_ = 0;
+  Here site_{"", 0};
+  int path_ = 0;
+  bool released_ = false;
+};
+
+/// True if grad mode is on and some input needs a gradient.
+bool should_record(std::span<const Tensor* const> inputs);
+/// Gives `node` its edges, birth, site and path, and the outputs their record. Called by record().
+void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* const> inputs, std::span<Tensor> outputs);
+
+/// Records an op: links outputs to a new N over `inputs` and returns it, so that the caller fills in what it saves;
+/// nullptr if nothing needs recording. The site is the first input's. Undefined inputs are allowed.
+template <class N>
+std::shared_ptr<N> record(Here site, std::span<const Tensor* const> inputs, std::span<Tensor> outputs) {
+  if (!should_record(inputs)) return nullptr;
+  auto node = std::make_shared<N>();
+  link(node, site, inputs, outputs);
+  return node;
+}
+template <class N> std::shared_ptr<N> record(std::initializer_list<In> inputs, std::span<Tensor> outputs) {
+  const Tensor* list[8];
+  size_t n = 0;
+  for (const In& in : inputs) list[n++] = &in.t;
+  return record<N>(inputs.begin()->here, std::span<const Tensor* const>(list, n), outputs);
+}
+template <class N> std::shared_ptr<N> record(std::initializer_list<In> inputs, Tensor& output) {
+  return record<N>(inputs, std::span<Tensor>(&output, 1));
+}
+template <class N> std::shared_ptr<N> record(std::initializer_list<In> inputs, Tensors& outputs) {
+  return record<N>(inputs, std::span<Tensor>(outputs));
+}
+
+/// Ops called while one of these lives report its site: composite ops and backward rules use it (the outermost wins).
+class SiteScope {
+ public:
+  explicit SiteScope(Here site);
+  ~SiteScope();
+  SiteScope(const SiteScope&) = delete;
+  SiteScope& operator=(const SiteScope&) = delete;
+
+ private:
+  const Here* before_;
+  Here site_;
+};
+/// The site an op called here reports: `here`, or the enclosing SiteScope's.
+Here current_site(Here here);
+/// "model.cpp:12".
+std::string to_string(Here site);
+
+/// Ops recorded while one of these lives carry `name`, appended to the enclosing scopes' path.
+class PathScope {
+ public:
+  explicit PathScope(const std::string& name);
+  ~PathScope();
+  PathScope(const PathScope&) = delete;
+  PathScope& operator=(const PathScope&) = delete;
+
+ private:
+  int before_;
+};
+/// The path of the enclosing scopes, e.g. "blocks.0.attn".
+const std::string& current_path();
+
+}  // namespace loupe

@@ -1,0 +1,6 @@
+#pragma once
+// Every differentiable op.
+#include <loupe/autograd/ops/elementwise.h>
+#include <loupe/autograd/ops/index.h>
+#include <loupe/autograd/ops/reduce.h>
+#include <loupe/autograd/ops/views.h>

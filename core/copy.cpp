@@ -1,0 +1,76 @@
+// Copies between layouts and element types, and fills.
+#include <loupe/core/elementwise.h>
+
+#include <cstring>
+
+namespace loupe::raw {
+namespace {
+
+constexpr int64_t kTile = 16;
+
+// dst and src disagree about the fastest dimension (a transposition at heart): copied in tiles, so that the lines of
+// both stay in cache. Dimension `fast` of the plan is src's fastest; dimension 0 is dst's.
+template <class D, class S> void copy_tiled(const Plan<2>& plan, int fast, D* dst, const S* src) {
+  const int64_t n0 = plan.size[0], n1 = plan.size[fast];
+  const int64_t d0 = plan.stride[0][0], s0 = plan.stride[1][0], d1 = plan.stride[0][fast], s1 = plan.stride[1][fast];
+  int64_t outer = 1;
+  for (int d = 1; d < plan.rank; ++d)
+    if (d != fast) outer *= plan.size[d];
+  const int64_t bands = (n1 + kTile - 1) / kTile;
+  const int64_t grain = std::max<int64_t>(1, kElementGrain / std::max<int64_t>(n0 * kTile, 1));
+  parallel_ranges(outer * bands, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; ++at) {
+      int64_t rest = at / bands, od = 0, os = 0;
+      for (int d = 1; d < plan.rank; ++d) {
+        if (d == fast) continue;
+        const int64_t i = rest % plan.size[d];
+        rest /= plan.size[d];
+        od += i * plan.stride[0][d];
+        os += i * plan.stride[1][d];
+      }
+      const int64_t j0 = at % bands * kTile, j1 = std::min(j0 + kTile, n1);
+      for (int64_t i0 = 0; i0 < n0; i0 += kTile) {
+        const int64_t i1 = std::min(i0 + kTile, n0);
+        for (int64_t j = j0; j < j1; ++j) {
+          D* const p = dst + od + j * d1;
+          const S* const q = src + os + j * s1;
+          for (int64_t i = i0; i < i1; ++i) p[i * d0] = static_cast<D>(q[i * s0]);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void copy(const Tensor& src, const Tensor& dst) {
+  if (broadcast_shapes(dst.shape(), src.shape(), "copy") != dst.shape())
+    fail<ShapeError>("copy: shape {} does not broadcast to {}", src.shape(), dst.shape());
+  dispatch(dst.dtype(), [&]<class D>(Type<D>) {
+    dispatch(src.dtype(), [&]<class S>(Type<S>) {
+      const auto plan = make_plan<2>({&dst, &src});
+      for (int d = 1; d < plan.rank; ++d)
+        if (plan.stride[1][d] == 1 && plan.stride[1][0] > 1 && plan.size[0] >= 4 && plan.size[d] >= 4)
+          return copy_tiled(plan, d, dst.ptr<D>(), src.ptr<S>());
+      if constexpr (std::is_same_v<D, S>) {
+        if (plan.stride[0][0] == 1 && plan.stride[1][0] == 1) {
+          D* const p = dst.ptr<D>();
+          const S* const q = src.ptr<S>();
+          return for_rows(plan, [=](const int64_t* at, int64_t n) {
+            std::memmove(p + at[0], q + at[1], static_cast<size_t>(n) * sizeof(D));
+          });
+        }
+      }
+      map1<D, S>(dst, src, [](S x) { return static_cast<D>(x); });
+    });
+  });
+}
+
+void fill(const Tensor& t, double value) {
+  dispatch(t.dtype(), [&]<class T>(Type<T>) {
+    const T v = static_cast<T>(value);
+    map1<T, T>(t, t, [v](T) { return v; });
+  });
+}
+
+}  // namespace loupe::raw
