@@ -27,6 +27,17 @@ struct Product {
   int64_t outer = 1, a_outer = 0, b_outer = 0, c_outer = 0;
 };
 
+/// One image of a depthwise convolution: output pixel (i, j) meets, for tap t, the input pixel at
+/// x + i * x_row + j * x_column + offsets[t]; `channels` neighbours in memory each.
+struct Depthwise {
+  int64_t rows = 0, columns = 0, channels = 0, taps = 0;
+  const float* x = nullptr;
+  int64_t x_row = 0, x_column = 0;
+  const int64_t* offsets = nullptr;
+  float* y = nullptr;
+  int64_t y_row = 0, y_column = 0;
+};
+
 struct Micro {
   int64_t lanes, panel, rows;  // floats in a vector; columns and rows of the largest register tile
   void (*product)(const Product&);
@@ -34,6 +45,10 @@ struct Micro {
   /// = panel, zeros beyond n. ldb: elements between rows as stored.
   void (*pack)(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last,
                float* packed);
+  /// y = bias + sum over t of x w[t], w as taps x channels; bias may be null.
+  void (*depthwise)(const Depthwise& d, const float* w, const float* bias);
+  /// dw[t] += sum over pixels of x y.
+  void (*depthwise_weights)(const Depthwise& d, float* dw);
 };
 
 /// The table of cpu_level().

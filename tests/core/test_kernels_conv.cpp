@@ -1,0 +1,169 @@
+#include "kernel_tests.h"
+
+#include <loupe/core/kernels/conv.h>
+#include <loupe/core/threads.h>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+
+using namespace loupe;
+using kernels::ConvShape;
+
+namespace {
+
+template <class T>
+std::vector<double> widened(const std::vector<T>& v) {
+  return {v.begin(), v.end()};
+}
+
+// Largest error relative to the largest number that the truth holds.
+double error_of(const std::vector<float>& got, const std::vector<double>& truth) {
+  double worst = 0, size = 1e-30;
+  for (size_t i = 0; i < got.size(); ++i) {
+    worst = std::max(worst, std::abs(static_cast<double>(got[i]) - truth[i]));
+    if (std::isnan(got[i])) return 1e30;
+    size = std::max(size, std::abs(truth[i]));
+  }
+  return worst / size;
+}
+
+// Runs f into a vector of n NaNs at several thread limits; the bits must agree.
+template <class F>
+std::vector<float> same_bits(int64_t n, const F& f) {
+  std::vector<float> first;
+  for (int limit : {1, 2, 3, 8}) {
+    ThreadLimit scope(limit);
+    std::vector<float> y(static_cast<size_t>(n), std::nanf(""));
+    f(y.data());
+    if (first.empty())
+      first = y;
+    else if (n > 0)
+      REQUIRE(std::memcmp(first.data(), y.data(), y.size() * sizeof(float)) == 0);
+  }
+  return first;
+}
+
+struct Bounds {
+  double forward, input, weight;
+};
+
+// The f32 kernels against plain loops in f64: output, input gradient and weight gradient.
+void check(const ConvShape& s, const std::string& kernel, Bounds bounds) {
+  CAPTURE(s.n, s.c, s.h, s.w, s.o, s.kh, s.kw, s.sh, s.sw, s.ph, s.pw, s.dh, s.dw, s.groups);
+  const int64_t in = s.n * s.h * s.w * s.c, out = s.n * s.oh() * s.ow() * s.o,
+                weights = s.o * s.c / s.groups * s.taps();
+  const auto x = numbers<float>(in, 1), w = numbers<float>(weights, 2), bias = numbers<float>(s.o, 3),
+             dy = numbers<float>(out, 4);
+  std::vector<double> y64(static_cast<size_t>(out)), dx64(x.size()), dw64(w.size());
+  kernels::conv_forward_plain(s, widened(x).data(), widened(w).data(), widened(bias).data(), y64.data());
+  kernels::conv_input_gradient_plain(s, widened(dy).data(), widened(w).data(), dx64.data());
+  kernels::conv_weight_gradient_plain(s, widened(x).data(), widened(dy).data(), dw64.data());
+
+  const auto y =
+      same_bits(out, [&](float* p) { kernels::conv_forward(s, x.data(), w.data(), bias.data(), p); });
+  REQUIRE(kernels::last_conv_kernel() == kernel);
+  REQUIRE(error_of(y, y64) <= bounds.forward);
+  const auto dx = same_bits(in, [&](float* p) { kernels::conv_input_gradient(s, dy.data(), w.data(), p); });
+  REQUIRE(kernels::last_conv_kernel() == kernel);
+  REQUIRE(error_of(dx, dx64) <= bounds.input);
+  const auto dw =
+      same_bits(weights, [&](float* p) { kernels::conv_weight_gradient(s, x.data(), dy.data(), p); });
+  REQUIRE(kernels::last_conv_kernel() == kernel);
+  REQUIRE(error_of(dw, dw64) <= bounds.weight);
+}
+
+constexpr Bounds kExact{2e-6, 2e-6, 3e-6};
+
+}  // namespace
+
+TEST_CASE("direct convolution equals plain loops in f64 at every CPU level") {
+  at_every_level([] {
+    check({.n = 2, .c = 3, .h = 5, .w = 7, .o = 4, .kh = 3, .kw = 2, .ph = 1}, "direct", kExact);
+    check({.n = 9, .c = 1, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1}, "direct", kExact);
+    check({.n = 3, .c = 16, .h = 9, .w = 16, .o = 40, .kh = 5, .kw = 5, .ph = 2, .pw = 2}, "direct", kExact);
+    check({.n = 2, .c = 8, .h = 9, .w = 10, .o = 19, .kh = 3, .kw = 3, .sh = 2, .sw = 3, .ph = 1, .pw = 2},
+          "direct", kExact);
+    check({.n = 2, .c = 8, .h = 11, .w = 10, .o = 16, .kh = 3, .kw = 3, .ph = 2, .pw = 1, .dh = 2, .dw = 3},
+          "direct", kExact);
+    check({.n = 2,
+           .c = 6,
+           .h = 13,
+           .w = 9,
+           .o = 5,
+           .kh = 3,
+           .kw = 4,
+           .sh = 3,
+           .sw = 2,
+           .ph = 2,
+           .pw = 5,
+           .dh = 3,
+           .dw = 2},
+          "direct", kExact);
+    check({.n = 3, .c = 16, .h = 8, .w = 8, .o = 32, .sh = 2, .sw = 2}, "direct", kExact);  // 1x1, stride 2
+    check({.n = 2, .c = 3, .h = 17, .w = 17, .o = 48, .kh = 4, .kw = 4, .sh = 4, .sw = 4}, "direct",
+          kExact);  // patches
+    check({.n = 1, .c = 4, .h = 100, .w = 200, .o = 8, .kh = 3, .kw = 3, .sh = 2, .sw = 2, .ph = 1, .pw = 1},
+          "direct", kExact);
+    check({.n = 2, .c = 12, .h = 6, .w = 6, .o = 18, .kh = 3, .kw = 3, .ph = 1, .pw = 1, .groups = 3},
+          "direct", kExact);
+    check({.n = 2, .c = 4, .h = 6, .w = 6, .o = 8, .kh = 3, .kw = 3, .sh = 2, .sw = 2, .groups = 4}, "direct",
+          kExact);
+    check({.n = 2, .c = 5, .h = 1, .w = 30, .o = 7, .kh = 1, .kw = 3, .pw = 2, .dw = 2}, "direct",
+          kExact);  // conv1d
+    check({.n = 1, .c = 1, .h = 1, .w = 1, .o = 1, .kh = 3, .kw = 3, .ph = 1, .pw = 1}, "direct", kExact);
+    check({.n = 2, .c = 3, .h = 2, .w = 2, .o = 4, .kh = 2, .kw = 2, .sh = 5, .sw = 5, .ph = 1, .pw = 1},
+          "direct", kExact);
+  });
+}
+
+TEST_CASE("1x1 convolution is a matrix product over the pixels") {
+  at_every_level([] { check({.n = 5, .c = 20, .h = 9, .w = 7, .o = 33}, "matmul", kExact); });
+}
+
+TEST_CASE("depthwise convolution equals plain loops in f64 at every CPU level") {
+  at_every_level([] {
+    for (int64_t c : {3, 16, 37})
+      for (int64_t stride : {1, 2}) {
+        check({.n = 3,
+               .c = c,
+               .h = 11,
+               .w = 13,
+               .o = c,
+               .kh = 3,
+               .kw = 3,
+               .sh = stride,
+               .sw = stride,
+               .ph = 1,
+               .pw = 1,
+               .groups = c},
+              "depthwise", kExact);
+        check({.n = 2,
+               .c = c,
+               .h = 14,
+               .w = 9,
+               .o = c,
+               .kh = 4,
+               .kw = 2,
+               .sh = stride,
+               .ph = 2,
+               .dh = 2,
+               .dw = 3,
+               .groups = c},
+              "depthwise", kExact);
+      }
+  });
+}
+
+TEST_CASE("convolutions of nothing") {
+  std::vector<float> none, bias{1, 2}, y(2 * 3 * 3 * 2, 9.0f);
+  ConvShape s{.n = 2, .c = 0, .h = 5, .w = 5, .o = 2, .kh = 3, .kw = 3};
+  kernels::conv_forward<float>(s, none.data(), none.data(), bias.data(), y.data());
+  for (size_t i = 0; i < y.size(); ++i) REQUIRE(y[i] == bias[i % 2]);
+  s = {.n = 0, .c = 2, .h = 5, .w = 5, .o = 1, .kh = 3, .kw = 3};
+  std::vector<float> dw(18, 9.0f);
+  kernels::conv_weight_gradient<float>(s, none.data(), none.data(), dw.data());
+  for (float v : dw) REQUIRE(v == 0);
+  kernels::conv_forward<float>(s, none.data(), dw.data(), nullptr, none.data());
+  kernels::conv_input_gradient<float>(s, none.data(), dw.data(), none.data());
+}
