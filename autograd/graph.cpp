@@ -63,10 +63,15 @@ SiteScope::~SiteScope() { t_site = before_; }
 Here current_site(Here here) { return t_site ? *t_site : here; }
 std::string to_string(Here site) { return fmt::format("{}:{}", site.file, site.line); }
 
+int path_id(const std::string& path) { return paths().id(path); }
+
 PathScope::PathScope(const std::string& name) : before_(t_path) {
   if (name.empty()) return;
   const std::string& outer = paths().name(t_path);
   t_path = paths().id(outer.empty() ? name : outer + "." + name);
+}
+PathScope::PathScope(int id) : before_(t_path) {
+  if (id != 0) t_path = id;
 }
 PathScope::~PathScope() { t_path = before_; }
 const std::string& current_path() { return paths().name(t_path); }

@@ -156,10 +156,15 @@ Here current_site(Here here);
 /// "model.cpp:12".
 std::string to_string(Here site);
 
-/// Ops recorded while one of these lives carry `name`, appended to the enclosing scopes' path.
+/// A number for a module path; the same path gives the same number. 0 is the empty path.
+int path_id(const std::string& path);
+
+/// Ops recorded while one of these lives carry a path: `name` appended to the enclosing scopes', or a whole path by its
+/// number (0 keeps the enclosing one).
 class PathScope {
  public:
   explicit PathScope(const std::string& name);
+  explicit PathScope(int id);
   ~PathScope();
   PathScope(const PathScope&) = delete;
   PathScope& operator=(const PathScope&) = delete;

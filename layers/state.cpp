@@ -1,0 +1,255 @@
+#include <loupe/layers/state.h>
+
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+
+namespace loupe {
+namespace {
+
+// Walks a tree of modules; hands on what a module owns, then its children.
+struct Walker final : Visitor {
+  struct Item {
+    std::string name;
+    Tensor* tensor;
+    bool buffer;
+  };
+  std::string prefix;
+  std::vector<Item> tensors;
+  std::vector<std::pair<std::string, Module*>> modules;
+  std::vector<std::pair<std::string, Rng*>> streams;
+
+  explicit Walker(Module& root) { enter("", root); }
+
+ private:
+  std::vector<Item> buffers_;
+  std::vector<std::pair<std::string, Module*>> children_;
+
+  void enter(const std::string& path, Module& m) {
+    modules.emplace_back(path, &m);
+    prefix = path.empty() ? "" : path + ".";
+    std::vector<Item> outer_buffers;
+    std::vector<std::pair<std::string, Module*>> outer_children;
+    std::swap(buffers_, outer_buffers);
+    std::swap(children_, outer_children);
+    m.visit(*this);
+    for (Item& b : buffers_) tensors.push_back(std::move(b));
+    const auto children = std::move(children_);
+    buffers_ = std::move(outer_buffers);
+    children_ = std::move(outer_children);
+    for (const auto& [name, child] : children) enter(path.empty() ? name : path + "." + name, *child);
+  }
+  void parameter(const std::string& name, Tensor& t) override { tensors.push_back({prefix + name, &t, false}); }
+  void buffer(const std::string& name, Tensor& t) override { buffers_.push_back({prefix + name, &t, true}); }
+  void module(const std::string& name, Module& m) override { children_.emplace_back(name, &m); }
+  void stream(const char* name, Rng& rng) override { streams.emplace_back(prefix + name, &rng); }
+};
+
+std::string join(const std::vector<std::string>& names) {
+  std::string s;
+  for (const auto& n : names) s += (s.empty() ? "" : ", ") + n;
+  return s;
+}
+
+}  // namespace
+
+struct ModuleNamer {
+  static void name_all(Module& root) {
+    for (const auto& [path, m] : Walker(root).modules) {
+      m->path_ = path;
+      m->path_id_ = path_id(path);
+      m->named_ = true;
+    }
+  }
+};
+
+void Module::name_modules() { ModuleNamer::name_all(*this); }
+
+StateDict named_parameters(Module& m) {
+  StateDict out;
+  for (const auto& item : Walker(m).tensors) {
+    if (item.buffer) continue;
+    const bool seen = std::any_of(out.begin(), out.end(), [&](const Named& n) { return n.tensor.is_same(*item.tensor); });
+    if (!seen) out.push_back({item.name, *item.tensor});
+  }
+  return out;
+}
+
+std::vector<Tensor> parameters(Module& m) {
+  std::vector<Tensor> out;
+  for (const Named& n : named_parameters(m)) out.push_back(n.tensor);
+  return out;
+}
+
+StateDict named_buffers(Module& m) {
+  StateDict out;
+  for (const auto& item : Walker(m).tensors)
+    if (item.buffer) out.push_back({item.name, *item.tensor});
+  return out;
+}
+
+StateDict state_dict(Module& m) {
+  StateDict out;
+  for (const auto& item : Walker(m).tensors) out.push_back({item.name, *item.tensor});
+  return out;
+}
+
+std::vector<std::pair<std::string, Module*>> named_modules(Module& m) { return Walker(m).modules; }
+std::vector<std::pair<std::string, Rng*>> named_streams(Module& m) { return Walker(m).streams; }
+
+int64_t parameter_count(Module& m) {
+  int64_t n = 0;
+  for (const Tensor& t : parameters(m)) n += t.numel();
+  return n;
+}
+
+LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& options) {
+  std::map<std::string, const Tensor*> given;
+  LoadReport report;
+  for (const Named& n : from) {
+    if (!n.name.starts_with(options.prefix)) {
+      report.unexpected.push_back(n.name);
+      continue;
+    }
+    std::string name = n.name.substr(options.prefix.size());
+    if (const auto r = options.rename.find(name); r != options.rename.end()) name = r->second;
+    given[name] = &n.tensor;
+  }
+  const StateDict own = state_dict(m);
+  std::vector<std::string> misshaped;
+  std::set<std::string> used;
+  for (const Named& n : own) {
+    const auto g = given.find(n.name);
+    if (g == given.end()) {
+      // A tied tensor may be given once, under any of its names.
+      const bool tied = std::any_of(own.begin(), own.end(), [&](const Named& o) {
+        return o.name != n.name && o.tensor.is_same(n.tensor) && given.count(o.name);
+      });
+      if (!tied) report.missing.push_back(n.name);
+      continue;
+    }
+    used.insert(n.name);
+    if (g->second->shape() != n.tensor.shape())
+      misshaped.push_back(fmt::format("{} is {}, the model has {}", n.name, g->second->shape(), n.tensor.shape()));
+  }
+  for (const auto& [name, t] : given)
+    if (!used.count(name)) report.unexpected.push_back(name);
+  const bool incomplete = options.strict && (!report.missing.empty() || !report.unexpected.empty());
+  if (incomplete || !misshaped.empty()) {
+    std::string text = "load_state_dict: the state does not fit the model";
+    if (options.strict && !report.missing.empty()) text += "; missing: " + join(report.missing);
+    if (options.strict && !report.unexpected.empty()) text += "; unexpected: " + join(report.unexpected);
+    if (!misshaped.empty()) text += "; other shapes: " + join(misshaped);
+    throw ValueError(text);
+  }
+  NoGrad guard;
+  for (const Named& n : own)
+    if (const auto g = given.find(n.name); g != given.end()) n.tensor.copy_(*g->second);
+  return report;
+}
+
+void copy_state(Module& from, Module& to) { load_state_dict(to, state_dict(from)); }
+
+void train(Module& m, bool on) {
+  for (const auto& [name, module] : named_modules(m)) module->set_training(on);
+}
+
+void zero_grad(Module& m) {
+  for (const Tensor& t : parameters(m)) t.zero_grad();
+}
+
+void requires_grad_(Module& m, bool on) {
+  for (Tensor t : parameters(m)) t.requires_grad_(on);
+}
+
+void to(Module& m, DType dtype) {
+  std::vector<std::pair<Tensor, Tensor>> done;  // tied tensors stay tied
+  for (const auto& item : Walker(m).tensors) {
+    Tensor& t = *item.tensor;
+    if (!is_floating(t.dtype())) continue;
+    const auto seen = std::find_if(done.begin(), done.end(), [&](const auto& d) { return d.first.is_same(t); });
+    if (seen != done.end()) {
+      t = seen->second;
+      continue;
+    }
+    Tensor converted = raw::to(t, dtype);
+    if (t.requires_grad() && !converted.is_same(t)) converted.requires_grad_();
+    done.emplace_back(t, converted);
+    t = converted;
+  }
+}
+
+namespace {
+
+// 1234567 -> "1,234,567".
+std::string grouped(int64_t n) {
+  std::string s = std::to_string(n);
+  for (int i = static_cast<int>(s.size()) - 3; i > 0; i -= 3) s.insert(static_cast<size_t>(i), ",");
+  return s;
+}
+
+std::string in_units(double flops) {
+  for (const char* unit : {"", "k", "M", "G"}) {
+    if (flops < 1000) return fmt::format("{:.{}f}{}", flops, flops < 10 && *unit ? 2 : flops < 100 && *unit ? 1 : 0, unit);
+    flops /= 1000;
+  }
+  return fmt::format("{:.2f}T", flops);
+}
+
+}  // namespace
+
+std::string summary(Module& m, const Tensor& input) {
+  struct Row {
+    std::string name, type, options, shape, params;
+    int64_t flops = 0;
+  };
+  std::map<Module*, Row> rows;
+  const auto modules = named_modules(m);
+  std::vector<bool> were_training;
+  for (const auto& [name, module] : modules) {
+    were_training.push_back(module->is_training());
+    module->set_training(false);
+    module->add_forward_hook([&rows](Module& mod, const Tensor& x, const Tensor& y) {
+      Row& r = rows[&mod];
+      r.shape = to_string(y.shape());
+      r.flops += mod.flops(x.shape(), y.shape());
+    });
+  }
+  no_grad([&] { m.call(input); });
+  std::vector<Row> table{{"layer", "type", "options", "output shape", "parameters"}};
+  int64_t total_flops = 0;
+  for (size_t i = 0; i < modules.size(); ++i) {
+    const auto& [name, module] = modules[i];
+    module->clear_forward_hooks();
+    module->set_training(were_training[i]);
+    Row r = rows[module];
+    r.name = name.empty() ? "(model)" : name;
+    r.type = module->type_name();
+    r.options = module->describe();
+    int64_t own = 0;
+    struct Own final : Visitor {
+      int64_t* n;
+      void parameter(const std::string&, Tensor& t) override { *n += t.numel(); }
+      void module(const std::string&, Module&) override {}
+    } visitor;
+    visitor.n = &own;
+    module->visit(visitor);
+    r.params = own ? grouped(own) : "";
+    total_flops += r.flops;
+    table.push_back(r);
+  }
+  size_t w[5] = {};
+  const auto cells = [](const Row& r) { return std::array<const std::string*, 5>{&r.name, &r.type, &r.options, &r.shape, &r.params}; };
+  for (const Row& r : table)
+    for (size_t c = 0; c < 5; ++c) w[c] = std::max(w[c], cells(r)[c]->size());
+  std::string out;
+  for (size_t i = 0; i < table.size(); ++i) {
+    const Row& r = table[i];
+    out += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:<{}}  {:>{}}  {:>7}\n", r.name, w[0], r.type, w[1], r.options, w[2], r.shape, w[3],
+                       r.params, w[4], i == 0 ? "FLOPs" : r.flops ? in_units(static_cast<double>(r.flops)) : "");
+  }
+  out += fmt::format("{} parameters, {} FLOPs forward for input {}\n", grouped(parameter_count(m)), in_units(static_cast<double>(total_flops)), input.shape());
+  return out;
+}
+
+}  // namespace loupe

@@ -1,0 +1,60 @@
+#pragma once
+// What one can do with a whole model: its parameters, its state, train and eval.
+#include <loupe/layers/module.h>
+
+#include <map>
+
+namespace loupe {
+
+struct Named {
+  std::string name;
+  Tensor tensor;
+};
+/// Names and tensors in PyTorch's order: a module's parameters, its buffers, then its children.
+using StateDict = std::vector<Named>;
+
+/// Trainable tensors with their names; a tied tensor counts once, under its first name.
+StateDict named_parameters(Module& m);
+std::vector<Tensor> parameters(Module& m);
+StateDict named_buffers(Module& m);
+/// Parameters and buffers under every name, tied ones too. The tensors are the model's own, not copies.
+StateDict state_dict(Module& m);
+/// All modules, the root first under "".
+std::vector<std::pair<std::string, Module*>> named_modules(Module& m);
+/// The random streams of the model's layers, by name: part of a checkpoint.
+std::vector<std::pair<std::string, Rng*>> named_streams(Module& m);
+/// Elements of all parameters.
+int64_t parameter_count(Module& m);
+
+struct LoadOptions {
+  /// Missing and unexpected names are errors.
+  bool strict = true;
+  /// Taken off the front of the names that are read; names without it are unexpected.
+  std::string prefix = "";
+  /// Name in the file -> name in the model.
+  std::map<std::string, std::string> rename = {};
+};
+struct LoadReport {
+  std::vector<std::string> missing, unexpected;
+};
+/// Copies values (converting f32 and f64) into the model. ValueError lists missing, unexpected and mis-shaped names
+/// together, and nothing has been changed then.
+LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& options = {});
+/// Copies all values of one model into another of the same kind.
+void copy_state(Module& from, Module& to);
+
+/// Train or eval mode for a module and all its children.
+void train(Module& m, bool on = true);
+inline void eval(Module& m) { train(m, false); }
+/// Drops all gradients.
+void zero_grad(Module& m);
+/// Freezes (false) or unfreezes all parameters.
+void requires_grad_(Module& m, bool on);
+/// Converts all floating parameters and buffers; tied tensors stay tied.
+void to(Module& m, DType dtype);
+
+/// A table of layers with their output shapes, parameters and FLOPs (a multiplication and an addition are two), made by
+/// one forward pass on `input` in eval mode.
+std::string summary(Module& m, const Tensor& input);
+
+}  // namespace loupe
