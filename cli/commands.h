@@ -1,0 +1,76 @@
+#pragma once
+// The commands of the program `loupe`: a struct of options each, filled by main.cpp, and the function that runs it.
+// Each returns the process' exit code; errors are thrown and printed by main.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace loupe::cli {
+
+/// What every run takes.
+struct RunOptions {
+  uint64_t seed = 0;
+  int threads = 0;  // 0: all cores
+  std::string out;  // folder that receives model, options, metrics, checkpoints; empty: nothing is written
+  bool json = false;
+  std::string logdir;           // TensorBoard
+  int64_t checkpoint_every = 0;  // steps; 0: at every epoch (CNN) or a tenth of the run (GPT)
+  int keep = 3;                  // checkpoints kept beside the best
+  bool resume = false;
+  int64_t shadow = 0;            // steps recomputed by the f64 twins
+  bool anomaly = false;
+};
+
+/// What every training takes.
+struct TrainOptions : RunOptions {
+  int64_t epochs = -1, steps = -1;  // the first reached ends the run; -1: the model's default
+  int64_t batch_size = -1;
+  double lr = -1;
+  std::string optimizer = "adamw";  // sgd, adam, adamw, rmsprop
+  double weight_decay = -1;
+  std::string schedule;   // constant, cosine, one-cycle; empty: the model's default
+  double clip = 0;        // largest gradient norm; 0: no clipping
+  std::string init_from;  // model.safetensors to start from
+};
+
+struct TrainCnnOptions : TrainOptions {
+  std::string dataset = "fashion-mnist";  // fashion-mnist, mnist, cifar10
+  std::string data;                       // folder; empty: the package's
+  std::string model = "small";            // small, resnet20
+  std::string norm = "batch";             // batch, layer, group, none
+  int64_t validation = 0;                 // so many last training images choose, and the test data is not touched
+};
+int train_cnn(const TrainCnnOptions& options);
+
+struct TrainGptOptions : TrainOptions {
+  std::string text;  // file; empty: the word list
+  std::string norm = "layer";  // layer, batch, rms, none
+  int64_t layers = 4, heads = 4, width = 128, context = 64;
+  double dropout = 0;
+  double validation = 0.1;  // the last part of the text
+};
+int train_gpt(const TrainGptOptions& options);
+
+struct EvalOptions : RunOptions {
+  std::string run;   // folder of a finished training
+  std::string data;  // other data than it was trained on
+  std::string text;
+};
+int eval(const EvalOptions& options);
+
+struct SampleOptions : RunOptions {
+  std::string run;
+  std::string prompt = "\n";
+  int64_t length = 500;
+  double temperature = 0.8;
+  int64_t top_k = 0;
+};
+int sample(const SampleOptions& options);
+
+struct SummaryOptions {
+  std::string model = "small-cnn";  // small-cnn, resnet20, gpt, bert, or a run's folder
+  int64_t batch_size = 1;
+};
+int summary(const SummaryOptions& options);
+
+}  // namespace loupe::cli

@@ -1,0 +1,74 @@
+#pragma once
+// What a command says: one JSON object a line on stdout under --json, text for people (and a progress bar on a terminal)
+// otherwise; with --json the text goes to stderr.
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace loupe::cli {
+
+/// A JSON object in the order its members were set. NaN and infinities are written as null.
+class Json {
+ public:
+  Json();
+  explicit Json(std::string_view event);  // {"event": event, ...}
+  Json(Json&&) noexcept;
+  Json& operator=(Json&&) noexcept;
+  ~Json();
+  Json& set(const std::string& key, double v);
+  Json& set(const std::string& key, int64_t v);
+  Json& set(const std::string& key, int v) { return set(key, static_cast<int64_t>(v)); }
+  Json& set(const std::string& key, uint64_t v) { return set(key, static_cast<int64_t>(v)); }
+  Json& set(const std::string& key, bool v);
+  Json& set(const std::string& key, const std::string& v);
+  Json& set(const std::string& key, const char* v) { return set(key, std::string(v)); }
+  Json& set(const std::string& key, const std::vector<double>& v);
+  Json& set(const std::string& key, const std::vector<std::vector<int64_t>>& v);
+  Json& set(const std::string& key, Json v);
+  /// One line, or indented.
+  std::string text(bool pretty = false) const;
+
+  /// Members of an object in a file, as text ("true", "3", "abc"); IoError if it is not one.
+  static Json read_file(const std::string& path);
+  bool has(const std::string& key) const;
+  std::string get_string(const std::string& key) const;
+  double get_number(const std::string& key) const;
+  int64_t get_integer(const std::string& key) const;
+  bool get_bool(const std::string& key) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+class Console {
+ public:
+  explicit Console(bool json);
+  /// A line for people.
+  void say(std::string_view line);
+  /// An event for programs; nothing without --json.
+  void event(const Json& e);
+  /// Rewrites the progress line on a terminal; prints a plain line now and then (at most one in 5 s, and the last one)
+  /// when piped. `what` ends the line: loss, accuracy.
+  void progress(int64_t done, int64_t total, double samples_per_second, std::string_view what);
+  /// Ends the progress line.
+  void finish();
+  bool json() const { return json_; }
+
+ private:
+  void clear_bar();
+  bool json_, terminal_, bar_shown_ = false;
+  std::chrono::steady_clock::time_point last_, start_;
+};
+
+/// "1:05", "2:03:04".
+std::string duration(double seconds);
+
+/// Ctrl-C asks running work to stop at the next step; a second one ends the process.
+void catch_interrupts();
+bool interrupted();
+
+}  // namespace loupe::cli

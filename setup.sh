@@ -1,0 +1,21 @@
+#!/bin/sh
+# Installs what Loupe needs from the distribution's packages. README and CI share this list.
+#   sh setup.sh         build, data, tests
+#   sh setup.sh full    and what the full tests need: clang, sanitizers, a browser, the other OpenBLAS
+set -e
+packages="g++ cmake ninja-build ccache libopenblas-dev libfmt-dev catch2 zlib1g-dev libcli11-dev nlohmann-json3-dev
+  libprotozero-dev dataset-fashion-mnist wamerican"
+[ "$1" = full ] && packages="$packages clang-14 clang-format-14 libclang-rt-14-dev libopenblas0-openmp chromium chromium-driver python3"
+missing=""
+for p in $packages; do
+  dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
+done
+[ -z "$missing" ] && exit 0
+run=""
+if [ "$(id -u)" != 0 ]; then
+  command -v sudo >/dev/null || { echo "setup.sh: needs root or sudo to install:$missing" >&2; exit 1; }
+  run="sudo"
+fi
+$run apt-get update
+# shellcheck disable=SC2086
+DEBIAN_FRONTEND=noninteractive $run apt-get install -y --no-install-recommends $missing
