@@ -4,7 +4,6 @@
 // and NaN come out as IEEE says. The bounds below hold for all finite inputs at every CPU level and are measured by
 // tests/core/test_kernels_vmath.cpp against long double; an ulp is that of the exact result in f32.
 // The overloads for double call the C library: they are the reference.
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -23,7 +22,7 @@ LOUPE_INLINE Reduced reduce_ln2(float x) {
   const float t = x * 1.44269504f + 12582912.0f;
   const float n = t - 12582912.0f;
   const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
-  return {r, static_cast<int>(std::bit_cast<uint32_t>(t) - 0x4B400000u)};
+  return {r, static_cast<int>(__builtin_bit_cast(uint32_t, t) - 0x4B400000u)};
 }
 // exp(r) - 1 on [-ln2/2, ln2/2], minimax, 1.3e-8 relative.
 LOUPE_INLINE float expm1_poly(float r) {
@@ -34,15 +33,15 @@ LOUPE_INLINE float expm1_poly(float r) {
   q = q * r + 0.49999997f;
   return q * (r * r) + r;
 }
-LOUPE_INLINE float pow2(int n) { return std::bit_cast<float>(static_cast<uint32_t>(n + 127) << 23); }
+LOUPE_INLINE float pow2(int n) { return __builtin_bit_cast(float, static_cast<uint32_t>(n + 127) << 23); }
 LOUPE_INLINE float with_sign(float magnitude, float sign) {
-  return std::bit_cast<float>((std::bit_cast<uint32_t>(magnitude) & 0x7fffffffu) |
-                              (std::bit_cast<uint32_t>(sign) & 0x80000000u));
+  return __builtin_bit_cast(float, (__builtin_bit_cast(uint32_t, magnitude) & 0x7fffffffu) |
+                              (__builtin_bit_cast(uint32_t, sign) & 0x80000000u));
 }
 }  // namespace detail
 
 /// |x|, by bits.
-LOUPE_INLINE float vabs(float x) { return std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7fffffffu); }
+LOUPE_INLINE float vabs(float x) { return __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, x) & 0x7fffffffu); }
 LOUPE_INLINE double vabs(double x) { return std::fabs(x); }
 
 /// e^x. 1.1 ulp; subnormal results are right to half of their last bit more. Above 88.73 Inf, below -103.98 zero.
@@ -78,10 +77,10 @@ LOUPE_INLINE double vexpm1(double x) { return std::expm1(x); }
 /// Natural logarithm. 0.8 ulp. -Inf at 0, NaN below.
 LOUPE_INLINE float vlog(float x) {
   const bool tiny = x < std::numeric_limits<float>::min();
-  const uint32_t bits = std::bit_cast<uint32_t>(tiny ? x * 8388608.0f : x);
+  const uint32_t bits = __builtin_bit_cast(uint32_t, tiny ? x * 8388608.0f : x);
   // m in [sqrt(1/2), sqrt(2)): the exponent is counted from the bits of sqrt(1/2).
   const int e = static_cast<int>(bits - 0x3f3504f3u) >> 23;
-  const float f = std::bit_cast<float>(bits - (static_cast<uint32_t>(e) << 23)) - 1.0f;
+  const float f = __builtin_bit_cast(float, bits - (static_cast<uint32_t>(e) << 23)) - 1.0f;
   const float scale = static_cast<float>(e) - (tiny ? 23.0f : 0.0f);
   float p = -0.0763449743f;
   p = p * f + 0.12761578f;
