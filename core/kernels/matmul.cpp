@@ -133,8 +133,8 @@ template <class T>
 void matmul_batched(int64_t batch, int64_t m, int64_t n, int64_t k, Matrices<const T> a, Matrices<const T> b,
                     Matrices<T> c, bool accumulate) {
   const auto one = [&](int64_t i) {
-    matmul(a.trans, b.trans, m, n, k, a.data + i * a.stride, a.ld, b.data + i * b.stride, b.ld,
-           c.data + i * c.stride, c.ld, accumulate);
+    matmul(a.trans, b.trans, m, n, k, a.data + a.offsets[i], a.ld, b.data + b.offsets[i], b.ld, c.data + c.offsets[i],
+           c.ld, accumulate);
   };
   if (batch >= 4) return parallel_pieces(batch, one);  // nested: each product is serial
   for (int64_t i = 0; i < batch; ++i) one(i);

@@ -13,13 +13,11 @@ template <class T>
 void matmul(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
             int64_t ldb, T* c, int64_t ldc, bool accumulate);
 
-/// One operand of a batched product: element 0, elements between rows as stored, elements between matrices
-/// (0 where one matrix serves the whole batch), and whether it is used transposed.
-template <class T>
-struct Matrices {
+/// One operand of a batched product: matrix i begins at data + offsets[i], `ld` elements between rows as stored.
+template <class T> struct Matrices {
   T* data;
+  const int64_t* offsets;
   int64_t ld;
-  int64_t stride;
   bool trans = false;
 };
 

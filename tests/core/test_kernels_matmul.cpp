@@ -89,18 +89,24 @@ TEMPLATE_TEST_CASE("matmul equals its definition, with the same bits at any thre
   });
 }
 
-TEMPLATE_TEST_CASE("batched matmul takes a stride per operand, 0 for a shared one", "", float, double) {
+TEMPLATE_TEST_CASE("batched matmul takes offsets per operand, equal ones for a shared matrix", "", float, double) {
   using T = TestType;
   const int64_t m = 5, n = 6, k = 9;
   for (int64_t batch : {0, 1, 3, 7})
     for (bool shared : {false, true}) {
       const auto a = numbers<T>(8 * m * k, 1), b = numbers<T>(8 * n * k, 2);
       std::vector<T> c(static_cast<size_t>(8 * m * n), T(0));
-      kernels::matmul_batched<T>(batch, m, n, k, {a.data(), k, m * k},
-                                 {b.data(), k, shared ? 0 : n * k, true}, {c.data(), n, m * n}, false);
+      std::vector<int64_t> at_a, at_b, at_c;
+      for (int64_t i = 0; i < batch; ++i) {
+        at_a.push_back((batch - 1 - i) * m * k);
+        at_b.push_back(shared ? 0 : i * n * k);
+        at_c.push_back(i * m * n);
+      }
+      kernels::matmul_batched<T>(batch, m, n, k, {a.data(), at_a.data(), k}, {b.data(), at_b.data(), k, true},
+                                 {c.data(), at_c.data(), n}, false);
       for (int64_t i = 0; i < batch; ++i) {
         const Truth truth =
-            product(false, true, m, n, k, a.data() + i * m * k, k, b.data() + (shared ? 0 : i * n * k), k);
+            product(false, true, m, n, k, a.data() + at_a[static_cast<size_t>(i)], k, b.data() + (shared ? 0 : i * n * k), k);
         for (int64_t j = 0; j < m * n; ++j)
           REQUIRE(static_cast<double>(c[static_cast<size_t>(i * m * n + j)]) ==
                   Approx(truth.sums[static_cast<size_t>(j)]).epsilon(1e-5).margin(1e-5));

@@ -1,0 +1,196 @@
+#include <loupe/autograd/graph.h>
+#include <loupe/autograd/ops/matmul.h>
+#include <loupe/core/kernels/matmul.h>
+
+namespace loupe {
+namespace {
+
+void check_dtypes(const char* op, const Tensor& a, const Tensor& b) {
+  if (a.dtype() != b.dtype())
+    fail<DtypeError>("{}: element types differ: {} and {}; convert one with to(...)", op, a.dtype(), b.dtype());
+}
+
+// Everything before the last two dimensions.
+Shape batch_shape(const Tensor& t) {
+  Shape s = t.shape();
+  s.erase(s.rank() - 1);
+  s.erase(s.rank() - 1);
+  return s;
+}
+
+// The same elements as a matrix of rows.
+Tensor as_rows(const Tensor& t) {
+  const int64_t columns = t.size(-1);
+  int64_t rows = 1;
+  for (int i = 0; i + 1 < t.dim(); ++i) rows *= t.shape()[i];
+  return t.reshape({rows, columns});
+}
+
+// A stack of matrices that a kernel can read: rows or columns of stride 1, others are copied.
+struct Stack {
+  Tensor t;
+  bool trans = false;
+  int64_t ld = 0;
+  std::vector<int64_t> offsets;
+
+  explicit Stack(const Tensor& from) : t(from) {
+    const auto fits = [this](int row, int column) {  // elements of a row are neighbours, rows do not overlap
+      const int d = t.dim();
+      return (t.strides()[d + column] == 1 || t.shape()[d + column] <= 1) &&
+             (t.strides()[d + row] >= t.shape()[d + column] || t.shape()[d + row] <= 1);
+    };
+    trans = !fits(-2, -1) && fits(-1, -2);
+    if (!trans && !fits(-2, -1)) t = raw::row_major(t);
+    // The distance of rows, of which there may be one only: BLAS wants it at least the length of a row.
+    ld = std::max(t.strides()[t.dim() + (trans ? -1 : -2)], t.size(trans ? -2 : -1));
+  }
+
+  // Where each matrix of the broadcast batch begins.
+  void place(const Shape& batch) {
+    const Tensor all = raw::expand(t, [&] {
+      Shape s = batch;
+      s.push_back(t.size(-2));
+      s.push_back(t.size(-1));
+      return s;
+    }());
+    const int64_t count = batch.numel();
+    offsets.assign(static_cast<size_t>(count), 0);
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t rest = i;
+      for (int d = batch.rank() - 1; d >= 0; --d) {
+        offsets[static_cast<size_t>(i)] += rest % batch[d] * all.strides()[d];
+        rest /= batch[d];
+      }
+    }
+  }
+};
+
+// Both of rank 2 or more, checked.
+Tensor product(const Tensor& a, const Tensor& b) {
+  const int64_t m = a.size(-2), k = a.size(-1), n = b.size(-1);
+  const Shape batch = broadcast_shapes(batch_shape(a), batch_shape(b), "matmul");
+  Shape shape = batch;
+  shape.push_back(m);
+  shape.push_back(n);
+  const Tensor y = raw::empty(shape, a.dtype());
+  dispatch_floating(a.dtype(), "matmul", [&]<class T>(Type<T>) {
+    Stack right(b);
+    if (batch_shape(b).numel() == 1) {
+      // One right matrix for all: the rows of all left matrices follow each other.
+      const Stack left(a.dim() > 2 ? raw::row_major(a) : a);
+      kernels::matmul(left.trans, right.trans, m * batch.numel(), n, k, left.t.template ptr<T>(), left.ld,
+                      right.t.template ptr<T>(), right.ld, y.ptr<T>(), n, false);
+      return;
+    }
+    Stack left(a), out(y);
+    left.place(batch);
+    right.place(batch);
+    out.place(batch);
+    kernels::matmul_batched<T>(batch.numel(), m, n, k, {left.t.template ptr<T>(), left.offsets.data(), left.ld, left.trans},
+                               {right.t.template ptr<T>(), right.offsets.data(), right.ld, right.trans},
+                               {y.ptr<T>(), out.offsets.data(), n}, false);
+  });
+  return y;
+}
+
+struct MatmulNode final : Node {
+  SavedTensor a{this}, b{this};
+  Shape right;
+  const char* name() const override { return "matmul"; }
+  Tensors backward(const Tensors& dy) override {
+    Tensor da, db;
+    if (needs(0)) da = matmul(dy[0], b.get().t());
+    if (needs(1)) {
+      // A right matrix shared by the whole batch: its gradient is one product over all rows.
+      if (right.rank() == 2) db = matmul(as_rows(a.get()).t(), as_rows(dy[0]));
+      else db = matmul(a.get().t(), dy[0]);
+    }
+    return {da, db};
+  }
+};
+
+struct LinearNode final : Node {
+  SavedTensor x{this}, w{this};
+  const char* name() const override { return "linear"; }
+  Tensors backward(const Tensors& dy) override {
+    Tensor dx, dw, db;
+    if (needs(0)) dx = matmul(dy[0], w.get());
+    const Tensor g = needs(1) || needs(2) ? as_rows(dy[0]) : Tensor();
+    if (grad_enabled()) {
+      if (needs(1)) dw = matmul(g.t(), as_rows(x.get()));
+      if (needs(2)) db = g.sum({0});
+      return {dx, dw, db};
+    }
+    if (!g.defined()) return {dx, dw, db};
+    dispatch_floating(g.dtype(), "linear", [&]<class T>(Type<T>) {
+      const Tensor dense = raw::row_major(g);
+      const int64_t rows = g.size(0), out = g.size(1);
+      if (needs(2)) db = raw::empty({out}, g.dtype());
+      if (needs(1)) {
+        const Tensor in = raw::row_major(as_rows(x.get()));
+        dw = raw::empty({out, in.size(1)}, g.dtype());
+        kernels::linear_dw(rows, in.size(1), out, dense.ptr<T>(), in.ptr<T>(), dw.ptr<T>(),
+                           needs(2) ? db.ptr<T>() : nullptr);
+      } else {
+        kernels::column_sums(rows, out, dense.ptr<T>(), out, db.ptr<T>(), false);
+      }
+    });
+    return {dx, dw, db};
+  }
+};
+
+}  // namespace
+
+Tensor matmul(In a, In b) {
+  if (a->dim() == 0 || b->dim() == 0)
+    fail<ShapeError>("matmul: needs at least one dimension each, got {} x {}; multiply by a number with *", a->shape(), b->shape());
+  check_dtypes("matmul", a, b);
+  if (a->size(-1) != b->size(b->dim() == 1 ? 0 : -2))
+    fail<ShapeError>("matmul: inner dimensions differ: {} x {}", a->shape(), b->shape());
+  if (a->dim() == 1 || b->dim() == 1) {
+    SiteScope site(a.here);
+    const Tensor left = a->dim() == 1 ? a->unsqueeze(0) : a.t, right = b->dim() == 1 ? b->unsqueeze(1) : b.t;
+    Tensor y = matmul(left, right);
+    if (b->dim() == 1) y = y.squeeze(-1);
+    return a->dim() == 1 ? y.squeeze(b->dim() == 1 ? -1 : -2) : y;
+  }
+  Tensor y = product(a, b);
+  if (auto n = record<MatmulNode>({a, b}, y)) {
+    if (n->needs(1)) n->a.input(a);
+    if (n->needs(0)) n->b.input(b);
+    n->right = b->shape();
+  }
+  return y;
+}
+
+Tensor linear(In x, In weight, In bias) {
+  if (weight->dim() != 2) fail<ShapeError>("linear: the weight must be (out, in), got {}", weight->shape());
+  if (x->dim() == 0 || x->size(-1) != weight->size(1))
+    fail<ShapeError>("linear: expected an input of shape (..., {}) for a weight of shape {}, got {}", weight->size(1),
+                     weight->shape(), x->shape());
+  check_dtypes("linear", x, weight);
+  if (bias.t.defined()) {
+    if (bias->shape() != Shape{weight->size(0)})
+      fail<ShapeError>("linear: expected a bias of shape ({},) for a weight of shape {}, got {}", weight->size(0),
+                       weight->shape(), bias->shape());
+    check_dtypes("linear", x, bias);
+  }
+  Shape shape = x->shape();
+  shape[shape.rank() - 1] = weight->size(0);
+  Tensor y = raw::empty(shape, x->dtype());
+  dispatch_floating(x->dtype(), "linear", [&]<class T>(Type<T>) {
+    const Tensor in = raw::row_major(x), w = raw::row_major(weight);
+    const Tensor b = bias.t.defined() ? raw::row_major(bias) : Tensor();
+    int64_t rows = 1;
+    for (int i = 0; i + 1 < shape.rank(); ++i) rows *= shape[i];
+    kernels::linear(rows, weight->size(1), weight->size(0), in.ptr<T>(), w.ptr<T>(), b.defined() ? b.ptr<T>() : nullptr,
+                    y.ptr<T>());
+  });
+  if (auto n = record<LinearNode>({x, weight, bias}, y)) {
+    if (n->needs(1)) n->x.input(x);
+    if (n->needs(0)) n->w.input(weight);
+  }
+  return y;
+}
+
+}  // namespace loupe

@@ -1,0 +1,51 @@
+#include "catch.h"
+
+#include <loupe/autograd/autograd.h>
+#include <loupe/autograd/ops.h>
+
+using namespace loupe;
+
+TEST_CASE("convolutions say what does not fit") {
+  const Tensor x = zeros({2, 4, 5, 6}), w = zeros({6, 4, 3, 3});
+  REQUIRE(conv2d(x, w).shape() == Shape{2, 6, 3, 4});
+  REQUIRE_THROWS_WITH(conv2d(zeros({4, 5, 6}), w), "conv2d: expected an input of shape (N, C, H, W), got (4, 5, 6); add "
+                                                   "the batch dimension with unsqueeze(0)");
+  REQUIRE_THROWS_WITH(conv2d(x, zeros({6, 3, 3, 3})),
+                      "conv2d: a weight of shape (6, 3, 3, 3) with groups=1 takes 3 input channels, the input has 4");
+  REQUIRE_THROWS_AS(conv2d(x, zeros({6, 4, 3})), ShapeError);
+  REQUIRE_THROWS_WITH(conv2d(x, zeros({6, 1, 3, 3}), Tensor(), {.groups = 4}),
+                      "conv2d: 4 input and 6 output channels cannot be divided into 4 groups");
+  REQUIRE_THROWS_WITH(conv2d(x, zeros({6, 4, 7, 3})), "conv2d: the kernel spans 7 x 3, more than the padded input of 5 x 6");
+  REQUIRE_THROWS_AS(conv2d(x, w, Tensor(), {.dilation = 3}), ShapeError);
+  REQUIRE_THROWS_AS(conv2d(x, w, zeros({4})), ShapeError);
+  REQUIRE_THROWS_AS(conv2d(x, w, Tensor(), {.stride = 0}), ValueError);
+  REQUIRE_THROWS_AS(conv2d(x, w, Tensor(), {.padding = {0, -1}}), ValueError);
+  REQUIRE_THROWS_AS(conv2d(x, w, Tensor(), {.groups = 0}), ValueError);
+  REQUIRE_THROWS_AS(conv2d(x, zeros({6, 4, 0, 3})), ShapeError);
+  REQUIRE_THROWS_AS(conv2d(x, zeros({6, 4, 3, 3}, DType::f64)), DtypeError);
+  REQUIRE_THROWS_AS(conv2d(zeros({1, 1, 3, 3}, DType::i64), zeros({1, 1, 3, 3}, DType::i64)), DtypeError);
+  REQUIRE_THROWS_AS(conv1d(zeros({2, 3}), zeros({1, 3, 1})), ShapeError);
+  REQUIRE_THROWS_WITH(conv1d(zeros({1, 3, 4}), zeros({2, 3, 5})), "conv1d: the kernel spans 1 x 5, more than the padded input of 1 x 4");
+}
+
+TEST_CASE("a convolution takes any layout and gives channels last") {
+  Rng rng(3);
+  const Tensor x = randn(rng, {2, 3, 6, 5}), w = randn(rng, {4, 3, 3, 3}), b = randn(rng, {4});
+  const Tensor y = conv2d(x, w, b, {.stride = {2, 1}, .padding = 1});
+  REQUIRE(y.shape() == Shape{2, 4, 3, 5});
+  REQUIRE(raw::is_channels_last(y));
+  REQUIRE(equal(y, conv2d(raw::channels_last(x), w, b, {.stride = {2, 1}, .padding = 1})));
+  REQUIRE(equal(y, conv2d(x.t().clone().t(), w.t().contiguous().t(), b, {.stride = {2, 1}, .padding = 1})));
+  const Tensor line = randn(rng, {2, 3, 7}), filter = randn(rng, {4, 3, 2});
+  const Tensor out = conv1d(line, filter, b, {.stride = 2, .padding = 1, .dilation = 2});
+  REQUIRE(out.shape() == Shape{2, 4, 4});
+  REQUIRE(equal(out, conv2d(line.unsqueeze(2), filter.unsqueeze(2), b, {.stride = {1, 2}, .padding = {0, 1}, .dilation = {1, 2}}).squeeze(2)));
+}
+
+TEST_CASE("convolutions of nothing have a shape") {
+  REQUIRE(conv2d(zeros({0, 3, 5, 5}), zeros({4, 3, 3, 3})).shape() == Shape{0, 4, 3, 3});
+  REQUIRE(equal(conv2d(zeros({2, 0, 5, 5}), zeros({4, 0, 3, 3}), ones({4})), ones({2, 4, 3, 3})));
+  const Tensor w = zeros({4, 3, 3, 3}).requires_grad_();
+  conv2d(zeros({0, 3, 5, 5}), w).sum().backward();
+  REQUIRE(equal(w.grad(), zeros({4, 3, 3, 3})));
+}

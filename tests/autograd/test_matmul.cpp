@@ -1,0 +1,57 @@
+#include "catch.h"
+
+#include <loupe/autograd/autograd.h>
+#include <loupe/autograd/ops.h>
+
+using namespace loupe;
+
+TEST_CASE("matmul follows PyTorch's rules for one dimension and for batches") {
+  Rng rng(1);
+  const auto shape = [&](const Shape& a, const Shape& b) { return matmul(randn(rng, a), randn(rng, b)).shape(); };
+  REQUIRE(shape({3}, {3}) == Shape{});
+  REQUIRE(shape({3}, {3, 4}) == Shape{4});
+  REQUIRE(shape({2, 3}, {3}) == Shape{2});
+  REQUIRE(shape({5, 2, 3}, {3}) == Shape{5, 2});
+  REQUIRE(shape({3}, {5, 3, 4}) == Shape{5, 4});
+  REQUIRE(shape({7, 1, 2, 3}, {5, 3, 4}) == Shape{7, 5, 2, 4});
+  REQUIRE(shape({0, 3}, {3, 4}) == Shape{0, 4});
+  REQUIRE(shape({0, 2, 3}, {3, 4}) == Shape{0, 2, 4});
+  REQUIRE(equal(matmul(zeros({2, 0}), zeros({0, 3})), zeros({2, 3})));
+}
+
+TEST_CASE("matmul reads transposed, sliced, expanded and permuted operands") {
+  Rng rng(2);
+  const Tensor a = randn(rng, {2, 3, 4, 5}, DType::f64), b = randn(rng, {2, 3, 5, 6}, DType::f64);
+  const auto plain = [](const Tensor& x, const Tensor& y) {  // by broadcasting
+    return (x.unsqueeze(-1) * y.unsqueeze(-3)).sum({-2});
+  };
+  const auto check = [&](const Tensor& x, const Tensor& y) {
+    REQUIRE(allclose(matmul(x, y), plain(x, y), 1e-12, 1e-12));
+    REQUIRE(allclose(matmul(x.to(DType::f32), y.to(DType::f32)).to(DType::f64), plain(x, y), 1e-5, 1e-5));
+  };
+  check(a, b);
+  check(a, b.select(0, 1));
+  check(a.select(0, 0), b);
+  check(a, b[0][0]);
+  check(a[0][0], b);
+  check(b.t(), a.t());
+  check(a.slice(3, 0, 5, 2), b.slice(2, 0, 5, 2));
+  check(a.slice(1, 0, 1), b.slice(0, 1, 2));
+  check(a.permute({1, 0, 2, 3}), b.permute({1, 0, 2, 3}));
+  check(a[0][0].slice(0, 0, 1).expand({4, 5}), b[0][0]);
+  check(b[0][0].t(), a[0][0].t());
+}
+
+TEST_CASE("matmul and linear say what does not fit") {
+  REQUIRE_THROWS_WITH(matmul(zeros({2, 4}), zeros({3, 2})), "matmul: inner dimensions differ: (2, 4) x (3, 2)");
+  REQUIRE_THROWS_AS(matmul(zeros({2, 2, 4}), zeros({3, 4, 2})), ShapeError);
+  REQUIRE_THROWS_AS(matmul(scalar(1), zeros({3, 2})), ShapeError);
+  REQUIRE_THROWS_AS(matmul(zeros({2, 3}), zeros({3, 2}, DType::f64)), DtypeError);
+  REQUIRE_THROWS_AS(matmul(zeros({2, 3}, DType::i64), zeros({3, 2}, DType::i64)), DtypeError);
+  REQUIRE_THROWS_WITH(linear(zeros({2, 4}), zeros({3, 5})),
+                      "linear: expected an input of shape (..., 5) for a weight of shape (3, 5), got (2, 4)");
+  REQUIRE_THROWS_AS(linear(zeros({2, 5}), zeros({3, 5}), zeros({5})), ShapeError);
+  REQUIRE_THROWS_AS(linear(zeros({2, 5}), zeros({5})), ShapeError);
+  REQUIRE_THROWS_AS(linear(zeros({2, 5}), zeros({3, 5}, DType::f64)), DtypeError);
+  REQUIRE_THROWS_AS(linear(zeros({2, 5}), zeros({3, 5}), zeros({3}, DType::f64)), DtypeError);
+}
