@@ -20,6 +20,15 @@ template <int N> struct Plan {
 /// operand[0] has the full shape; the others broadcast to it.
 template <int N> Plan<N> make_plan(const Tensor* const (&operand)[N]) {
   const Shape& shape = operand[0]->shape();
+  bool same = is_row_major(*operand[0]);
+  for (int n = 1; same && n < N; ++n) same = operand[n]->shape() == shape && operand[n]->strides() == operand[0]->strides();
+  if (same) {  // the common case: one run
+    Plan<N> run;
+    run.rank = 1;
+    run.size[0] = shape.numel();
+    for (int n = 0; n < N; ++n) run.stride[n][0] = 1;
+    return run;
+  }
   int order[kMaxRank], kept = 0;
   for (int i = shape.rank() - 1; i >= 0; --i)
     if (shape[i] != 1) order[kept++] = i;
