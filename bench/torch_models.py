@@ -141,3 +141,53 @@ class BenchCnn(nn.Sequential):
         super().__init__(nn.Conv2d(1, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
                          nn.Conv2d(32, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
                          nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10))
+
+
+class Bert(nn.Module):
+    """Transformers' BertModel without pooler, under its names: post-norm, exact gelu, attention by scaled_dot_product_attention."""
+
+    def __init__(self, vocab=30522, width=384, layers=6, heads=12, inner=1536, context=512):
+        super().__init__()
+        self.heads = heads
+        norm = lambda: nn.LayerNorm(width, eps=1e-12)
+        self.embeddings = nn.ModuleDict({
+            "word_embeddings": nn.Embedding(vocab, width), "position_embeddings": nn.Embedding(context, width),
+            "token_type_embeddings": nn.Embedding(2, width), "LayerNorm": norm()})
+        dense = lambda a, b: nn.ModuleDict({"dense": nn.Linear(a, b), "LayerNorm": norm()})
+        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(nn.ModuleDict({
+            "attention": nn.ModuleDict({"self": nn.ModuleDict({n: nn.Linear(width, width) for n in ("query", "key", "value")}),
+                                        "output": dense(width, width)}),
+            "intermediate": nn.ModuleDict({"dense": nn.Linear(width, inner)}),
+            "output": dense(inner, width)}) for _ in range(layers))})
+
+    def embed(self, ids):
+        e = self.embeddings
+        return e.LayerNorm(e.word_embeddings(ids) + e.position_embeddings.weight[:ids.shape[1]] + e.token_type_embeddings.weight[0])
+
+    def forward(self, ids):
+        x = self.embed(ids)
+        b, t, c = x.shape
+        for layer in self.encoder.layer:
+            a = layer.attention
+            q, k, v = (a["self"][n](x).view(b, t, self.heads, -1).transpose(1, 2) for n in ("query", "key", "value"))
+            y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, t, c)
+            x = a.output.LayerNorm(a.output.dense(y) + x)
+            y = layer.output.dense(F.gelu(layer.intermediate.dense(x)))
+            x = layer.output.LayerNorm(y + x)
+        return x
+
+    def fast_path(self):
+        """The layers as nn.TransformerEncoder with the same weights, for PyTorch's fused inference path."""
+        width, inner = self.embeddings.word_embeddings.weight.shape[1], self.encoder.layer[0].intermediate.dense.out_features
+        make = lambda: nn.TransformerEncoderLayer(width, self.heads, inner, 0.0, "gelu", 1e-12, batch_first=True)
+        encoder = nn.TransformerEncoder(make(), len(self.encoder.layer), enable_nested_tensor=False)
+        for to, layer in zip(encoder.layers, self.encoder.layer):
+            a = layer.attention
+            qkv = [a["self"][n] for n in ("query", "key", "value")]
+            to.self_attn.in_proj_weight.data = torch.cat([m.weight.data for m in qkv])
+            to.self_attn.in_proj_bias.data = torch.cat([m.bias.data for m in qkv])
+            for mine, theirs in ((to.self_attn.out_proj, a.output.dense), (to.norm1, a.output.LayerNorm),
+                                 (to.linear1, layer.intermediate.dense), (to.linear2, layer.output.dense),
+                                 (to.norm2, layer.output.LayerNorm)):
+                mine.load_state_dict(theirs.state_dict())
+        return encoder.eval()
