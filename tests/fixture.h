@@ -111,8 +111,7 @@ class Fixture {
             e.dtype = type == "F64" ? DType::f64 : type == "F32" ? DType::f32 : type == "I64" ? DType::i64
                     : type == "U8" ? DType::u8 : DType::boolean;
           } else if (name == "shape") {
-            const auto sizes = numbers();
-            e.shape = Shape(sizes.begin(), sizes.end());
+            e.shape = Shape(numbers());
           } else {
             e.begin = static_cast<size_t>(numbers()[0]);
           }
