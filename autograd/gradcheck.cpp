@@ -92,7 +92,7 @@ class Check {
         const double before = at, h = options_.step * std::max(1.0, std::abs(before));
         columns.push_back(difference([&](double side) { at = before + side * h; }, [&] { at = before; }, h));
         numeric.push_back(dot(columns.back(), projection));
-        noise.push_back(rounding(projection, h));
+        noise.push_back(rounding(projection, columns.back(), h));
       }
       const double mean = mean_size(numeric);
       for (size_t j = 0; j < chosen.size(); ++j)
@@ -106,7 +106,7 @@ class Check {
         one[o] = 1;
         for (size_t j = 0; j < chosen.size(); ++j)
           compare(c, fmt::format("at {}", position(x.shape(), chosen[j])), output_name(o),
-                  rows[o][c][static_cast<size_t>(chosen[j])], row[j], row_mean, rounding(one, options_.step));
+                  rows[o][c][static_cast<size_t>(chosen[j])], row[j], row_mean, rounding(one, columns[j], options_.step));
       }
       if (static_cast<int64_t>(chosen.size()) < n) along_direction(c, g[c], projection);
     }
@@ -134,9 +134,9 @@ class Check {
     value_ = flat(y_);
     const Values again = values();
     if (again.size() != value_.size()) fail<GradError>("{}: {} gives {} numbers when recorded and {} when not", name_, label_, value_.size(), again.size());
-    double scale = mean_size(value_);
+    typical_ = mean_size(value_);
     for (size_t i = 0; i < again.size(); ++i)
-      if (!(std::abs(again[i] - value_[i]) <= 1e-10 * std::max(scale, std::abs(value_[i]))))
+      if (!(std::abs(again[i] - value_[i]) <= 1e-10 * std::max(typical_, std::abs(value_[i]))))
         fail<GradError>("{}: {} is not finite, or not the same when called again without recording: {} gives {}, then {}", name_,
                         label_, output_name(i), value_[i], again[i]);
   }
@@ -191,7 +191,7 @@ class Check {
     const Values column = difference(move, [&] { move(0); }, options_.step);
     const double size = std::sqrt(dot(g, g));
     compare(c, "along a random direction", "a random upstream gradient", dot(g, direction), dot(column, projection), size,
-            rounding(projection, options_.step));
+            rounding(projection, column, options_.step));
   }
 
   std::vector<int64_t> choose(int64_t n) {
@@ -210,10 +210,11 @@ class Check {
     for (double x : v) sum += std::abs(x);
     return v.empty() ? 0 : sum / static_cast<double>(v.size());
   }
-  // What rounding in f alone can make of the difference: some units in the last place of its values, over the step.
-  double rounding(const Values& weights, double h) const {
-    double size = 0, typical = mean_size(value_);
-    for (size_t i = 0; i < value_.size(); ++i) size += std::abs(weights[i]) * std::max(std::abs(value_[i]), typical);
+  // What rounding in f alone can make of a difference: some units in the last place of the outputs that moved, over h.
+  double rounding(const Values& weights, const Values& column, double h) const {
+    double size = 0;
+    for (size_t i = 0; i < value_.size(); ++i)
+      if (column[i] != 0) size += std::abs(weights[i]) * std::max(std::abs(value_[i]), typical_);
     return 20 * 2.3e-16 * size / h;
   }
 
@@ -246,6 +247,7 @@ class Check {
   Tensors x_, y_;
   std::vector<size_t> checked_;  // the f64 inputs
   Values value_;                 // the outputs, one after the other
+  double typical_ = 0;           // their mean size
   GradcheckResult result_;
 };
 
