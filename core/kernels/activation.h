@@ -1,0 +1,61 @@
+#pragma once
+// Activations of one number and their slopes, for the loops of core/elementwise.h. f32 through vmath.h, f64 through the
+// C library. Infinities give the limit (gelu(-Inf) = -0), NaN stays.
+#include <loupe/core/kernels/vmath.h>
+
+namespace loupe::kernels {
+
+namespace detail {
+template <class T> LOUPE_INLINE T at_least(T x, T low) { return x < low ? low : x; }
+template <class T> LOUPE_INLINE T at_most(T x, T high) { return x > high ? high : x; }
+}  // namespace detail
+
+/// x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, "Gaussian error linear units", 2016).
+template <class T> LOUPE_INLINE T gelu(T x) { return detail::at_least(x, T(-40)) * vnormal(x).cdf; }
+/// Phi(x) + x phi(x).
+template <class T> LOUPE_INLINE T gelu_slope(T x) {
+  const Normal<T> n = vnormal(x);
+  return n.cdf + detail::at_most(detail::at_least(x, T(-40)), T(40)) * n.exp * T(0.39894228040143267794);
+}
+
+/// x (1 + tanh(u)) / 2 with u = sqrt(2/pi) (x + 0.044715 x^3), written as x sigmoid(2u).
+template <class T> LOUPE_INLINE T gelu_tanh(T x) {
+  const T two_u = T(1.59576912160573071) * (x + T(0.044715) * x * x * x);
+  return detail::at_least(x, T(-40)) * vsigmoid(two_u);
+}
+template <class T> LOUPE_INLINE T gelu_tanh_slope(T x) {
+  x = detail::at_most(detail::at_least(x, T(-40)), T(40));
+  const T z = x * x;
+  const T s = vsigmoid(T(1.59576912160573071) * x * (T(1) + T(0.044715) * z));
+  return s + s * (T(1) - s) * x * T(1.59576912160573071) * (T(1) + T(0.134145) * z);
+}
+
+/// x sigmoid(x).
+template <class T> LOUPE_INLINE T silu(T x) { return detail::at_least(x, T(-1000)) * vsigmoid(x); }
+template <class T> LOUPE_INLINE T silu_slope(T x) {
+  const T s = vsigmoid(x);
+  return s + detail::at_most(detail::at_least(x, T(-1000)), T(1000)) * s * (T(1) - s);
+}
+
+/// log(1 + e^(beta x)) / beta, and x itself where beta x > threshold.
+template <class T> LOUPE_INLINE T softplus(T x, T beta, T threshold) {
+  const T z = beta * x, positive = detail::at_least(z, T(0));
+  const T y = (positive + vlog1p(vexp(-vabs(z)))) / beta;
+  return z > threshold ? x : y;
+}
+template <class T> LOUPE_INLINE T softplus_slope(T x, T beta, T threshold) {
+  const T z = beta * x, s = vsigmoid(z);
+  return z > threshold ? T(1) : s;
+}
+
+/// x above 0, alpha (e^x - 1) below.
+template <class T> LOUPE_INLINE T elu(T x, T alpha) {
+  const T below = alpha * vexpm1(detail::at_most(x, T(0)));
+  return x > T(0) ? x : below;
+}
+template <class T> LOUPE_INLINE T elu_slope(T x, T alpha) {
+  const T below = alpha * vexp(detail::at_most(x, T(0)));
+  return x > T(0) ? T(1) : below;
+}
+
+}  // namespace loupe::kernels

@@ -1,0 +1,90 @@
+#include <loupe/core/cpu.h>
+#include <loupe/core/kernels/lanes.h>
+#include <loupe/core/kernels/loss.h>
+#include <loupe/core/kernels/softmax.h>
+#include <loupe/core/threads.h>
+
+namespace loupe::kernels {
+namespace {
+
+constexpr int64_t kGrain = 16384;  // elements of a piece
+
+template <class F> void for_rows(const CrossEntropyShape& s, const F& run) {
+  parallel_ranges(s.rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(s.classes, 1)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) run(i);
+  });
+}
+
+// sum over c of w[c] x[c], w = 1 without weights.
+template <class T> double weighted_sum(int64_t n, const T* x, const T* w) {
+  double sum;
+  double* const to = &sum;
+  simd([=] {
+    if (w) *to = lane_sum<T>(n, [=](int64_t c) { return w[c] * x[c]; });
+    else *to = lane_sum<T>(n, [=](int64_t c) { return x[c]; });
+  });
+  return sum;
+}
+
+template <class T> double total_weight(int64_t classes, const T* w) {
+  double sum = 0;
+  for (int64_t c = 0; c < classes; ++c) sum += w ? static_cast<double>(w[c]) : 1.0;
+  return sum;
+}
+
+}  // namespace
+
+template <class T>
+void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target, const T* weight, T* loss, T* lse) {
+  const double spread = s.classes ? s.smoothing / static_cast<double>(s.classes) : 0;
+  const double all = s.smoothing > 0 ? total_weight(s.classes, weight) : 0;
+  for_rows(s, [=](int64_t i) {
+    const T* row = x + i * s.classes;
+    const int64_t t = target[i];
+    lse[i] = log_sum_exp(s.classes, row);
+    loss[i] = 0;
+    if (t == s.ignore_index) return;
+    const double w = weight ? static_cast<double>(weight[t]) : 1.0, top = static_cast<double>(lse[i]);
+    double sum = (1 - s.smoothing) * w * (top - static_cast<double>(row[t]));
+    if (s.smoothing > 0) sum += spread * (all * top - weighted_sum(s.classes, row, weight));
+    loss[i] = static_cast<T>(sum);
+  });
+}
+
+template <class T>
+void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_t* target, const T* weight, const T* lse,
+                            const T* g, int64_t g_stride, T* dx) {
+  const double spread = s.classes ? s.smoothing / static_cast<double>(s.classes) : 0;
+  const double all = s.smoothing > 0 ? total_weight(s.classes, weight) : 0;
+  for_rows(s, [=](int64_t i) {
+    const T* row = x + i * s.classes;
+    T* const out = dx + i * s.classes;
+    const int64_t t = target[i], n = s.classes;
+    if (t == s.ignore_index) {
+      std::fill_n(out, n, T(0));
+      return;
+    }
+    const double w = weight ? static_cast<double>(weight[t]) : 1.0, own = (1 - s.smoothing) * w;
+    const T up = g[i * g_stride], shift = lse[i], by = static_cast<T>(own + spread * all), less = static_cast<T>(spread);
+    const bool smooth = s.smoothing > 0;
+    simd([=] {
+      if (!smooth) {
+#pragma omp simd
+        for (int64_t c = 0; c < n; ++c) out[c] = up * (by * vexp(row[c] - shift));
+      } else {
+        for (int64_t c = 0; c < n; ++c) out[c] = up * (by * vexp(row[c] - shift) - less * (weight ? weight[c] : T(1)));
+      }
+    });
+    out[t] -= up * static_cast<T>(own);
+  });
+}
+
+#define LOUPE_INSTANTIATE(T)                                                                                     \
+  template void cross_entropy<T>(const CrossEntropyShape&, const T*, const int64_t*, const T*, T*, T*);          \
+  template void cross_entropy_backward<T>(const CrossEntropyShape&, const T*, const int64_t*, const T*, const T*, \
+                                          const T*, int64_t, T*);
+LOUPE_INSTANTIATE(float)
+LOUPE_INSTANTIATE(double)
+#undef LOUPE_INSTANTIATE
+
+}  // namespace loupe::kernels
