@@ -1,0 +1,75 @@
+#pragma once
+// Charts as inline SVG: drawn from numbers, without scripts or outside resources. Colours are classes (s-bn, s-ln ...)
+// that the page's style sheet defines for light and dark; each series also has its own marker shape.
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace loupe::lesson {
+
+/// How a series looks: an arm keeps its colour and marker through the whole report.
+enum class Look { bn, ln, gn, none, other, extra };
+
+struct Point {
+  double x = 0, y = 0;
+  std::string hover{};  // shown on hover; made from x and y if empty
+  bool dead = false;    // drawn as a cross in the strip above the plot
+};
+struct Band { double x = 0, lo = 0, hi = 0; };
+
+/// One arm: its line (mean or median), its single seeds, and intervals or a band.
+struct Series {
+  std::string name;
+  Look look = Look::other;
+  std::vector<Point> line{};
+  std::vector<Point> dots{};
+  std::vector<Band> band{};   // shaded region around the line
+  std::vector<Band> bars{};   // error bars
+  bool dashed = false;
+};
+
+struct Axis {
+  std::string label;
+  bool log = false;
+  std::vector<std::string> categories{};  // position i is x = i
+  std::vector<double> ticks{};            // chosen automatically if empty
+  double lo = std::numeric_limits<double>::quiet_NaN();  // from the data if NaN
+  double hi = std::numeric_limits<double>::quiet_NaN();
+};
+
+/// A horizontal line that means something: chance, ln 2, zero.
+struct Mark {
+  double y = 0;
+  std::string label;
+};
+
+struct Chart {
+  std::string title;
+  Axis x, y;
+  std::vector<Series> series{};
+  std::vector<Mark> marks{};
+  std::string note{};         // one line under the chart
+  bool paired = false;        // thin lines join the dots of one seed from series to series
+  std::string dead = "died";  // what the strip above the plot is called
+};
+
+/// A matrix of magnitudes, rows downwards: colour by log10, exact zeros left white and marked.
+struct Heatmap {
+  std::string title, x_label, y_label;
+  std::vector<std::vector<double>> cells{};
+  std::string note{};
+};
+
+/// The chart for a page of the given width (in CSS pixels): 720 for a screen or paper, 352 for a phone.
+std::string to_svg(const Chart& chart, int width);
+std::string to_svg(const Heatmap& map);
+/// <figure> with title, legend, both widths and the note.
+std::string to_figure(const Chart& chart);
+std::string to_figure(const Heatmap& map);
+
+/// Text made safe for HTML and XML.
+std::string escape(const std::string& text);
+/// A number as a person writes it: four digits, no trailing zeros, 10^k for the very large and small.
+std::string short_number(double v);
+
+}  // namespace loupe::lesson

@@ -1,0 +1,110 @@
+#pragma once
+// Runs: what one training was asked to do and what it measured, kept as one line of JSON each; and the scheduler that
+// spreads one-thread runs over the cores. A run is a pure function of its configuration and seed, so the results do not
+// depend on the number of workers or the order, and a finished run is never repeated.
+#include <loupe/core/error.h>
+#include <loupe/lesson/stats.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace loupe::lesson {
+
+/// Everything that decides a run's numbers, as text: network, norm, learning rate, steps, data and their hash.
+using Config = std::map<std::string, std::string>;
+
+/// One run. `claim` and `arm` say who asked for it first; they are no part of its identity.
+struct Record {
+  std::string claim, arm;
+  bool tuning = false;  // chose a learning rate; no verdict uses it
+  uint64_t seed = 0;
+  Config config;
+  std::map<std::string, double> metrics;
+  std::map<std::string, std::vector<double>> series;
+  bool dead = false;
+  double seconds = 0;
+
+  /// Configuration and seed as one text: two runs with equal keys are the same run.
+  std::string key() const;
+  /// metrics.at(name) with an error that says which run lacks it.
+  double operator[](const std::string& name) const;
+  Outcome outcome(const std::string& metric) const { return {(*this)[metric], dead}; }
+};
+using Records = std::vector<Record>;
+
+std::vector<double> values(const Records& runs, const std::string& metric);
+std::vector<Outcome> outcomes(const Records& runs, const std::string& metric);
+
+/// One JSON object, numbers with all their digits; NaN and infinities as null.
+std::string to_json(const Record& r);
+/// The inverse; null becomes NaN. IoError if the line is not a record.
+Record from_json(const std::string& line);
+/// All runs as CSV, one row a run: fixed columns, then one column for each configuration key and each metric.
+std::string to_csv(const Records& runs);
+
+/// A run to be made. `make` fills metrics, series and dead.
+struct Job {
+  Record record;
+  double cost = 1;  // rough seconds, for the time left
+  std::function<void(Record&)> make;
+};
+
+struct Progress {
+  std::string claim, arm;
+  uint64_t seed = 0;
+  int done = 0, total = 0;
+  double seconds_left = 0;
+};
+
+/// Thrown out of Scheduler::run when the user asked to stop. Finished runs are in the file.
+struct Stopped : Error { using Error::Error; };
+
+class Scheduler {
+ public:
+  struct Options {
+    int workers = 0;                                 // 0: one a core
+    std::string file{};                              // JSON lines, appended to as runs finish; empty: memory only
+    bool resume = false;                             // take what the file holds; else the file starts empty
+    std::function<void(const Progress&)> progress{};  // called with a lock held: be brief
+    const std::atomic<bool>* stop = nullptr;         // set by a signal handler: running runs finish, no new one starts
+  };
+  explicit Scheduler(Options options);
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  /// Makes the runs, or finds them finished, and returns them in the order asked for. Blocks; many threads may call it.
+  /// A job's exception is rethrown here.
+  Records run(const std::vector<Job>& jobs);
+  /// Runs that will be asked for later, so that the time left is honest from the start.
+  void announce(int runs, double cost_each);
+  /// All finished runs, by claim, arm, key.
+  Records finished() const;
+  int made() const { return made_; }
+  int resumed() const { return resumed_; }
+
+ private:
+  struct Task;
+  void work();
+  void report(const Record& r);
+
+  Options options_;
+  mutable std::mutex mutex_;
+  std::condition_variable todo_, done_;
+  std::vector<std::shared_ptr<Task>> queue_;
+  std::map<std::string, std::shared_ptr<Task>> tasks_;  // by key
+  std::vector<std::thread> threads_;
+  double cost_done_ = 0, cost_total_ = 0, announced_cost_ = 0, start_ = 0;
+  int announced_ = 0, count_done_ = 0, count_total_ = 0, made_ = 0, resumed_ = 0;
+  bool closing_ = false;
+};
+
+}  // namespace loupe::lesson

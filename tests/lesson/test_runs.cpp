@@ -1,0 +1,116 @@
+// The scheduler: results independent of workers and order, resume, shared runs, errors and stopping.
+#include <loupe/core/threads.h>
+#include <loupe/lesson/runs.h>
+
+#include <chrono>
+#include <cmath>
+#include <unistd.h>
+#include <filesystem>
+#include <fstream>
+
+#include "catch.h"
+
+using namespace loupe;
+using namespace loupe::lesson;
+
+namespace {
+Job job(const std::string& arm, uint64_t seed, std::atomic<int>& made) {
+  Job j;
+  j.record.claim = "C0";
+  j.record.arm = arm;
+  j.record.seed = seed;
+  j.record.config = {{"norm", arm}, {"lr", "0.1"}};
+  j.make = [&made, arm](Record& r) {
+    std::this_thread::sleep_for(std::chrono::milliseconds((r.seed * 7) % 5));
+    r.metrics["accuracy"] = 1.0 / 3 + static_cast<double>(r.seed) * (arm == "batch" ? 0.1 : 0.2);
+    r.metrics["threads"] = thread_limit();
+    r.series["loss"] = {2.3, NAN};
+    r.dead = r.seed == 4;
+    ++made;
+  };
+  return j;
+}
+std::string temporary(const char* name) {
+  const auto path = std::filesystem::temp_directory_path() / fmt::format("loupe_{}_{}", name, ::getpid());
+  std::filesystem::remove(path);
+  return path.string();
+}
+}  // namespace
+
+TEST_CASE("runs come back in the order asked for, whatever the workers did", "[runs]") {
+  std::atomic<int> made{0};
+  std::vector<Job> jobs;
+  for (uint64_t s = 1; s <= 9; ++s)
+    for (const char* arm : {"layer", "batch"}) jobs.push_back(job(arm, s, made));
+  jobs.push_back(jobs[0]);  // the same run for another claim
+  jobs.back().record.claim = "C1";
+  std::vector<double> first;
+  for (int workers : {1, 4}) {
+    made = 0;
+    Scheduler s({.workers = workers});
+    const Records r = s.run(jobs);
+    REQUIRE(r.size() == 19);
+    CHECK(made == 18);
+    CHECK(r[0].arm == "layer");
+    CHECK(r[17].seed == 9);
+    CHECK(r[18]["accuracy"] == r[0]["accuracy"]);
+    CHECK(r[3]["threads"] == 1);  // each run has one thread
+    if (first.empty()) first = values(r, "accuracy");
+    CHECK(values(r, "accuracy") == first);
+    CHECK(outcomes(r, "accuracy")[6].dead);
+    CHECK_THROWS_AS(r[0]["nothing"], ValueError);
+  }
+}
+
+TEST_CASE("a finished run is not repeated; another configuration is", "[runs]") {
+  const std::string file = temporary("runs.jsonl");
+  std::atomic<int> made{0};
+  { Scheduler({.workers = 2, .file = file}).run({job("batch", 1, made), job("batch", 2, made)}); }
+  CHECK(made == 2);
+  std::ofstream(file, std::ios::app) << "{\"claim\":\"C0\",\"ar";  // killed while writing
+  {
+    Scheduler s({.workers = 2, .file = file, .resume = true});
+    Job other = job("batch", 1, made);
+    other.record.config["lr"] = "0.2";
+    const Records r = s.run({job("batch", 1, made), job("batch", 3, made), other});
+    CHECK(made == 4);  // seed 3 and lr 0.2
+    CHECK(s.resumed() == 2);
+    CHECK(r[0]["accuracy"] == 1.0 / 3 + 0.1);  // every digit survived the file
+    CHECK(std::isnan(r[0].series.at("loss")[1]));
+    CHECK(s.finished().size() == 4);
+    const std::string csv = to_csv(s.finished());
+    CHECK(std::ranges::count(csv, '\n') == 5);
+    CHECK(csv.rfind("claim,arm,role,seed,dead,seconds,config.lr,config.norm,accuracy,threads\n", 0) == 0);
+  }
+  std::filesystem::remove(file);
+  CHECK_THROWS_AS(from_json("{\"claim\":3}"), IoError);
+}
+
+TEST_CASE("an error in a run reaches the caller; a stop ends the waiting", "[runs]") {
+  std::atomic<int> made{0};
+  Scheduler s({.workers = 2});
+  Job bad = job("batch", 1, made);
+  bad.make = [](Record&) { fail<ShapeError>("conv2d: no"); };
+  CHECK_THROWS_AS(s.run({bad}), ShapeError);
+  CHECK(s.run({job("batch", 2, made)}).size() == 1);  // the workers are still there
+
+  std::atomic<bool> stop{false};
+  Scheduler t({.workers = 1, .stop = &stop});
+  Job pull = job("batch", 1, made);
+  pull.make = [&stop](Record& r) { stop = true, r.metrics["x"] = 1; };
+  CHECK_THROWS_AS(t.run({pull, job("batch", 2, made), job("batch", 3, made)}), Stopped);
+  CHECK(t.finished().size() == 1);  // the run that was under way is kept
+}
+
+TEST_CASE("progress names the run and counts what was announced", "[runs]") {
+  std::atomic<int> made{0};
+  std::vector<Progress> seen;
+  Scheduler s({.workers = 1, .progress = [&](const Progress& p) { seen.push_back(p); }});
+  s.announce(3, 1.0);
+  s.run({job("batch", 1, made)});
+  REQUIRE(seen.size() == 2);
+  CHECK(seen[1].done == 1);
+  CHECK(seen[1].total == 3);
+  CHECK(seen[1].arm == "batch");
+  CHECK(seen[1].seconds_left > 0);
+}
