@@ -12,7 +12,7 @@ const char* css(Look look) {
   return names[static_cast<size_t>(look)];
 }
 
-double text_width(const std::string& s, double size) { return 0.57 * size * static_cast<double>(s.size()); }
+double text_width(const std::string& s, double size) { return 0.6 * size * static_cast<double>(s.size()); }
 
 // The scale of one axis: data to pixels, and its ticks.
 struct Scale {
@@ -147,7 +147,7 @@ std::string to_svg(const Chart& c, int width) {
   double label_width = 0;
   if (wide && c.x.categories.empty())
     for (const Series& s : c.series)
-      if (!s.line.empty()) labels.emplace_back(0, &s), label_width = std::max(label_width, text_width(s.name, font) + 14);
+      if (!s.line.empty()) labels.emplace_back(0, &s), label_width = std::max(label_width, 1.08 * text_width(s.name, font) + 14);
   bool any_dead = false;
   std::vector<double> xs, ys;
   for (const Series& s : c.series) {
@@ -172,6 +172,7 @@ std::string to_svg(const Chart& c, int width) {
     size_t lines = 1;
     const double slot = (right - left) / static_cast<double>(std::max<size_t>(1, n_categories));
     for (const auto& name : c.x.categories) lines = std::max(lines, wrap(name, slot - 4, font).size());
+    for (const Series& s : c.series) lines += n_categories && s.line.size() == 1 && &s == &c.series[0];
     return static_cast<double>(lines) * (font + 3) + (c.x.label.empty() ? 6 : font + 12);
   };
   // y first with a provisional left edge, since the tick labels decide the margin.
@@ -214,6 +215,10 @@ std::string to_svg(const Chart& c, int width) {
         text(x(static_cast<double>(i)), at, "middle", line);
         at += font + 3;
       }
+      for (const Series& s : c.series)  // the mean of the column, in words
+        if (s.line.size() == 1 && s.line[0].x == static_cast<double>(i))
+          svg += fmt::format(R"(<text class="value {}" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)", css(s.look),
+                             x(s.line[0].x), at, s.line[0].dead ? c.dead : short_number(s.line[0].y));
     }
   } else {
     double last = -1e9;
@@ -283,7 +288,6 @@ std::string to_svg(const Chart& c, int width) {
       const double half = std::min(26.0, 0.3 * (right - left) / static_cast<double>(n_categories));
       svg += fmt::format(R"(<path class="mean" d="M{:.1f} {:.1f}h{:.1f}"><title>{}</title></path>)", x(p.x) - half, y(p.y),
                          2 * half, escape(hover_of(s, p, c.x)));
-      text(x(p.x) + half + 4, y(p.y) + font * 0.35, "start", short_number(p.y), "value");
     }
     svg += "</g>";
   }

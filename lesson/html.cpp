@@ -59,7 +59,7 @@ svg text.label{fill:currentColor;font-weight:600}
 .cell{fill:var(--bn)}.zero{fill:var(--soft)}
 .qa{margin:1.2em 0}.qa b{display:block}
 code{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:.92em}
-@media screen and (max-width:640px){main{padding:16px 16px 60px}h1{font-size:1.6rem}svg.wide{display:none}svg.narrow{display:block}
+@media screen and (max-width:640px){main{padding:16px 16px 60px}h1{font-size:1.6rem}svg.wide{display:none}svg.narrow{display:block;width:100%}
 .legend.labelled{display:flex}table.stack thead{display:none}table.stack tr{display:block;border-bottom:1px solid var(--rule);padding:6px 0}
 table.stack td{display:block;border:0;padding:1px 0;white-space:normal}
 table.stack td[data-k]:not([data-k=""])::before{content:attr(data-k) ": ";color:var(--soft)}}
