@@ -1,6 +1,7 @@
 // The backward pass: one loop. Each Node has a birth number, and the youngest pending Node goes first; so a Node is met
 // after all its consumers, without counting them.
 #include <loupe/autograd/autograd.h>
+#include <loupe/autograd/shadow.h>
 
 #include <map>
 #include <unordered_map>
@@ -44,6 +45,7 @@ class Engine {
   void start(const Tensor& output, const Tensor& upstream) { deliver(output.grad_meta(), upstream); }
 
   void run() {
+    detail::shadow_flush();
     GradMode mode(create_graph_);
     while (!pending_.empty()) {
       Pending now = std::move(pending_.begin()->second);
@@ -85,6 +87,7 @@ class Engine {
     }
     if (dx.size() != node.input_count())
       fail<GradError>("{}: backward returned {} gradients for {} inputs", node.describe(), dx.size(), node.input_count());
+    detail::shadow_backward(node, now.dy, dx);
     now.dy.clear();
     for (size_t i = 0; i < dx.size(); ++i) {
       if (!node.needs(i) || !dx[i].defined()) continue;

@@ -1,4 +1,5 @@
 #include <loupe/autograd/autograd.h>
+#include <loupe/autograd/shadow.h>
 
 #include <atomic>
 #include <deque>
@@ -165,6 +166,7 @@ void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* 
     meta->output = index++;
     t.set_grad_meta(std::move(meta));
   }
+  detail::shadow_forward(node, inputs, outputs);
   if (!t_anomaly) return;
   for (const Tensor& t : outputs)
     if (raw::has_nonfinite(t))

@@ -77,6 +77,10 @@ class Node : public std::enable_shared_from_this<Node> {
   /// True for a rule that cannot be differentiated again: grad(..., {.create_graph = true}) throws and names the op.
   virtual bool fused() const { return false; }
 
+  /// The op again on other inputs of the same shapes, with the options this Node holds: shadow mode computes it in f64.
+  /// Empty if the op has no twin.
+  virtual Tensors replay(const Tensors& /*x*/) const { return {}; }
+
   /// Whether input i takes part in the gradient: save and compute only for those.
   bool needs(size_t i) const { return i < inputs_.size() && inputs_[i] != nullptr; }
   size_t input_count() const { return inputs_.size(); }

@@ -11,17 +11,20 @@ using raw::Unary;
 
 struct AddNode final : Node {
   const char* name() const override { return "add"; }
+  Tensors replay(const Tensors& x) const override { return {x[0] + x[1]}; }
   Tensors backward(const Tensors& dy) override { return {dy[0], dy[0]}; }
 };
 
 struct SubNode final : Node {
   const char* name() const override { return "sub"; }
+  Tensors replay(const Tensors& x) const override { return {x[0] - x[1]}; }
   Tensors backward(const Tensors& dy) override { return {dy[0], needs(1) ? -dy[0] : Tensor()}; }
 };
 
 struct MulNode final : Node {
   SavedTensor a{this}, b{this};
   const char* name() const override { return "mul"; }
+  Tensors replay(const Tensors& x) const override { return {x[0] * x[1]}; }
   Tensors backward(const Tensors& dy) override {
     return {needs(0) ? dy[0] * b.get() : Tensor(), needs(1) ? dy[0] * a.get() : Tensor()};
   }
@@ -30,6 +33,7 @@ struct MulNode final : Node {
 struct DivNode final : Node {
   SavedTensor a{this}, b{this};
   const char* name() const override { return "div"; }
+  Tensors replay(const Tensors& x) const override { return {x[0] / x[1]}; }
   Tensors backward(const Tensors& dy) override {
     const Tensor d = b.get();
     return {needs(0) ? dy[0] / d : Tensor(), needs(1) ? -dy[0] * a.get() / (d * d) : Tensor()};
@@ -39,6 +43,7 @@ struct DivNode final : Node {
 struct PowNode final : Node {
   SavedTensor a{this}, b{this}, y{this};
   const char* name() const override { return "pow"; }
+  Tensors replay(const Tensors& x) const override { return {pow(x[0], x[1])}; }
   Tensors backward(const Tensors& dy) override {
     const Tensor base = a.get(), e = b.get();
     Tensor da, db;
@@ -53,6 +58,7 @@ struct PowNumberNode final : Node {
   SavedTensor a{this};
   double exponent = 1;
   const char* name() const override { return "pow"; }
+  Tensors replay(const Tensors& x) const override { return {pow(x[0], exponent)}; }
   Tensors backward(const Tensors& dy) override {
     if (exponent == 0) return {dy[0] * 0.0};
     if (exponent == 1) return {dy[0]};
@@ -63,9 +69,10 @@ struct PowNumberNode final : Node {
 
 // a op number, whose gradient is dy * factor or, for number / a, -number / a^2.
 struct AffineNode final : Node {
-  double factor = 1;
+  double factor = 1, shift = 0;  // y = factor * a + shift
   const char* label = "add";
   const char* name() const override { return label; }
+  Tensors replay(const Tensors& x) const override { return {x[0] * factor + shift}; }
   Tensors backward(const Tensors& dy) override { return {factor == 1 ? dy[0] : dy[0] * factor}; }
 };
 
@@ -73,6 +80,7 @@ struct DivideNumberNode final : Node {
   SavedTensor a{this};
   double number = 1;
   const char* name() const override { return "div"; }
+  Tensors replay(const Tensors& x) const override { return {number / x[0]}; }
   Tensors backward(const Tensors& dy) override {
     const Tensor d = a.get();
     return {dy[0] * -number / (d * d)};
@@ -82,42 +90,50 @@ struct DivideNumberNode final : Node {
 struct SqrtNode final : Node {
   SavedTensor y{this};
   const char* name() const override { return "sqrt"; }
+  Tensors replay(const Tensors& x) const override { return {sqrt(x[0])}; }
   Tensors backward(const Tensors& dy) override { return {dy[0] / (y.get() * 2.0)}; }
 };
 
 struct RsqrtNode final : Node {
   SavedTensor y{this};
   const char* name() const override { return "rsqrt"; }
+  Tensors replay(const Tensors& x) const override { return {rsqrt(x[0])}; }
   Tensors backward(const Tensors& dy) override { return {dy[0] * pow(y.get(), 3) * -0.5}; }
 };
 
 struct ExpNode final : Node {
   SavedTensor y{this};
   const char* name() const override { return "exp"; }
+  Tensors replay(const Tensors& x) const override { return {exp(x[0])}; }
   Tensors backward(const Tensors& dy) override { return {dy[0] * y.get()}; }
 };
 
 struct LogNode final : Node {
   SavedTensor a{this};
   const char* name() const override { return "log"; }
+  Tensors replay(const Tensors& x) const override { return {log(x[0])}; }
   Tensors backward(const Tensors& dy) override { return {dy[0] / a.get()}; }
 };
 
 struct AbsNode final : Node {
   SavedTensor a{this};
   const char* name() const override { return "abs"; }
+  Tensors replay(const Tensors& x) const override { return {abs(x[0])}; }
   Tensors backward(const Tensors& dy) override { return {dy[0] * sign(a.get())}; }
 };
 
 struct ZeroGradNode final : Node {
   const char* label = "sign";
   const char* name() const override { return label; }
+  Tensors replay(const Tensors& x) const override { return {sign(x[0])}; }
   Tensors backward(const Tensors& dy) override { return {zeros_like(dy[0])}; }
 };
 
 struct ClampNode final : Node {
   SavedTensor inside{this};
+  double low = 0, high = 0;
   const char* name() const override { return "clamp"; }
+  Tensors replay(const Tensors& x) const override { return {clamp(x[0], low, high)}; }
   Tensors backward(const Tensors& dy) override { return {where(inside.get(), dy[0], zeros({}, dy[0].dtype()))}; }
 };
 
@@ -125,6 +141,7 @@ struct ExtremumNode final : Node {
   SavedTensor a{this}, b{this};
   bool largest = true;
   const char* name() const override { return largest ? "maximum" : "minimum"; }
+  Tensors replay(const Tensors& x) const override { return {largest ? maximum(x[0], x[1]) : minimum(x[0], x[1])}; }
   Tensors backward(const Tensors& dy) override {
     const Tensor x = a.get().detach(), y = b.get().detach();
     // 1 where an operand was taken, a half where they are equal.
@@ -137,6 +154,7 @@ struct ExtremumNode final : Node {
 struct WhereNode final : Node {
   SavedTensor cond{this};
   const char* name() const override { return "where"; }
+  Tensors replay(const Tensors& x) const override { return {where(x[0], x[1], x[2])}; }
   Tensors backward(const Tensors& dy) override {
     const Tensor c = cond.get(), zero = zeros({}, dy[0].dtype());
     return {Tensor(), needs(1) ? where(c, dy[0], zero) : Tensor(), needs(2) ? where(c, zero, dy[0]) : Tensor()};
@@ -147,6 +165,7 @@ struct TriangleNode final : Node {
   bool lower = true;
   int64_t diagonal = 0;
   const char* name() const override { return lower ? "tril" : "triu"; }
+  Tensors replay(const Tensors& x) const override { return {lower ? tril(x[0], diagonal) : triu(x[0], diagonal)}; }
   Tensors backward(const Tensors& dy) override { return {lower ? tril(dy[0], diagonal) : triu(dy[0], diagonal)}; }
 };
 
@@ -162,10 +181,11 @@ template <class N> Tensor keeping_output(Unary op, In a) {
   return y;
 }
 
-Tensor affine(In a, Binary op, double b, bool swapped, double factor, const char* label) {
+Tensor affine(In a, Binary op, double b, bool swapped, double factor, double shift, const char* label) {
   Tensor y = raw::binary(op, a, b, swapped);
   if (auto n = record<AffineNode>({a}, y)) {
     n->factor = factor;
+    n->shift = shift;
     n->label = label;
   }
   return y;
@@ -271,7 +291,11 @@ Tensor sign(In a) {
 Tensor clamp(In a, double low, double high) {
   if (low > high) fail<ValueError>("clamp: low {} is above high {}", low, high);
   Tensor y = raw::clamp(a, low, high);
-  if (auto n = record<ClampNode>({a}, y)) n->inside.input(raw::compare(raw::Compare::eq, y, a));
+  if (auto n = record<ClampNode>({a}, y)) {
+    n->inside.input(raw::compare(raw::Compare::eq, y, a));
+    n->low = low;
+    n->high = high;
+  }
   return y;
 }
 
@@ -324,16 +348,16 @@ bool allclose(const Tensor& a, const Tensor& b, double rtol, double atol) {
 }
 
 Tensor operator+(In a, In b) { return add(a, b); }
-Tensor operator+(In a, double b) { return affine(a, Binary::add, b, false, 1, "add"); }
-Tensor operator+(double a, In b) { return affine(b, Binary::add, a, false, 1, "add"); }
+Tensor operator+(In a, double b) { return affine(a, Binary::add, b, false, 1, b, "add"); }
+Tensor operator+(double a, In b) { return affine(b, Binary::add, a, false, 1, a, "add"); }
 Tensor operator-(In a, In b) { return sub(a, b); }
-Tensor operator-(In a, double b) { return affine(a, Binary::sub, b, false, 1, "sub"); }
-Tensor operator-(double a, In b) { return affine(b, Binary::sub, a, true, -1, "sub"); }
+Tensor operator-(In a, double b) { return affine(a, Binary::sub, b, false, 1, -b, "sub"); }
+Tensor operator-(double a, In b) { return affine(b, Binary::sub, a, true, -1, a, "sub"); }
 Tensor operator*(In a, In b) { return mul(a, b); }
-Tensor operator*(In a, double b) { return affine(a, Binary::mul, b, false, b, "mul"); }
-Tensor operator*(double a, In b) { return affine(b, Binary::mul, a, false, a, "mul"); }
+Tensor operator*(In a, double b) { return affine(a, Binary::mul, b, false, b, 0, "mul"); }
+Tensor operator*(double a, In b) { return affine(b, Binary::mul, a, false, a, 0, "mul"); }
 Tensor operator/(In a, In b) { return div(a, b); }
-Tensor operator/(In a, double b) { return affine(a, Binary::div, b, false, 1 / b, "div"); }
+Tensor operator/(In a, double b) { return affine(a, Binary::div, b, false, 1 / b, 0, "div"); }
 Tensor operator/(double a, In b) {
   Tensor y = raw::binary(Binary::div, b, a, true);
   if (auto n = record<DivideNumberNode>({b}, y)) {

@@ -38,13 +38,16 @@ struct GatherNode final : Node {
   int axis = 0;
   Shape shape;
   const char* name() const override { return "gather"; }
+  Tensors replay(const Tensors& x) const override { return {gather(x[0], axis, index.get())}; }
   Tensors backward(const Tensors& dy) override { return {scatter_add(dy[0], axis, index.get(), shape)}; }
 };
 
 struct ScatterAddNode final : Node {
   SavedTensor index{this};
   int axis = 0;
+  Shape shape;
   const char* name() const override { return "scatter_add"; }
+  Tensors replay(const Tensors& x) const override { return {scatter_add(x[0], axis, index.get(), shape)}; }
   Tensors backward(const Tensors& dy) override { return {gather(dy[0], axis, index.get())}; }
 };
 
@@ -85,6 +88,7 @@ Tensor scatter_add(In src, int64_t axis, In index, const Shape& shape) {
   if (auto n = record<ScatterAddNode>({src}, y)) {
     n->index.input(ix);
     n->axis = ax;
+    n->shape = shape;
   }
   return y;
 }

@@ -18,15 +18,18 @@ Tensor with_axes(const Tensor& dy, const Shape& input, const Dims& axes) {
 struct SumNode final : Node {
   Shape shape;
   Dims axes;
+  bool keepdim = false;
   const char* name() const override { return "sum"; }
+  Tensors replay(const Tensors& x) const override { return {sum(x[0], axes, keepdim)}; }
   Tensors backward(const Tensors& dy) override { return {with_axes(dy[0], shape, axes).expand(shape)}; }
 };
 
 struct ExtremeNode final : Node {
   SavedTensor a{this}, y{this};
   Dims axes;
-  bool largest = true;
+  bool keepdim = false, largest = true;
   const char* name() const override { return largest ? "max" : "min"; }
+  Tensors replay(const Tensors& x) const override { return {largest ? max(x[0], axes, keepdim) : min(x[0], axes, keepdim)}; }
   Tensors backward(const Tensors& dy) override {
     const Tensor x = a.get().detach();
     const Tensor hit = eq(x, with_axes(y.get().detach(), x.shape(), axes)).to(dy[0].dtype());
@@ -41,6 +44,7 @@ Tensor extreme(In a, const Dims& wanted, bool keepdim, bool largest) {
     n->a.input(a);
     n->y.output(y);
     n->axes = axes;
+    n->keepdim = keepdim;
     n->largest = largest;
   }
   return y;
@@ -60,6 +64,7 @@ Tensor sum(In a, const Dims& wanted, bool keepdim) {
   if (auto n = record<SumNode>({a}, y)) {
     n->shape = a->shape();
     n->axes = axes;
+    n->keepdim = keepdim;
   }
   return y;
 }

@@ -10,19 +10,21 @@ struct ReshapeNode final : Node {
   Shape shape;
   const char* label = "reshape";
   const char* name() const override { return label; }
+  Tensors replay(const Tensors& x) const override { return {x[0].reshape(output_shape(0))}; }
   Tensors backward(const Tensors& dy) override { return {dy[0].reshape(shape)}; }
 };
 
 struct PermuteNode final : Node {
-  Dims inverse;
+  Dims axes, inverse;
   const char* label = "permute";
   const char* name() const override { return label; }
+  Tensors replay(const Tensors& x) const override { return {x[0].permute(axes)}; }
   Tensors backward(const Tensors& dy) override { return {dy[0].permute(inverse)}; }
 };
 
 struct ExpandNode final : Node {
-  Shape shape;
   const char* name() const override { return "expand"; }
+  Tensors replay(const Tensors& x) const override { return {x[0].expand(output_shape(0))}; }
   Tensors backward(const Tensors& dy) override { return {dy[0]}; }  // the engine sums it down
 };
 
@@ -30,12 +32,14 @@ struct ExpandNode final : Node {
 struct IdentityNode final : Node {
   const char* label = "clone";
   const char* name() const override { return label; }
+  Tensors replay(const Tensors& x) const override { return {x[0].clone()}; }
   Tensors backward(const Tensors& dy) override { return {dy[0]}; }
 };
 
 struct ToNode final : Node {
   DType from = DType::f32;
   const char* name() const override { return "to"; }
+  Tensors replay(const Tensors& x) const override { return {x[0].clone()}; }
   Tensors backward(const Tensors& dy) override { return {dy[0].to(from)}; }
 };
 
@@ -51,6 +55,7 @@ struct SliceNode final : Node {
   Window window;
   const char* label = "slice";
   const char* name() const override { return label; }
+  Tensors replay(const Tensors& x) const override { return {slice(x[0], window.axis, window.start, window.stop, window.step).reshape(output_shape(0))}; }
   Tensors backward(const Tensors& dy) override {
     const bool selected = dy[0].dim() < window.shape.rank();
     return {put_back(selected ? dy[0].unsqueeze(window.axis) : dy[0], window)};
@@ -61,6 +66,7 @@ struct SliceNode final : Node {
 struct PutBackNode final : Node {
   Window window;
   const char* name() const override { return "slice_backward"; }
+  Tensors replay(const Tensors& x) const override { return {put_back(x[0], window)}; }
   Tensors backward(const Tensors& dy) override { return {slice(dy[0], window.axis, window.start, window.stop, window.step)}; }
 };
 
@@ -75,6 +81,7 @@ struct CatNode final : Node {
   std::vector<int64_t> sizes;
   int axis = 0;
   const char* name() const override { return "cat"; }
+  Tensors replay(const Tensors& x) const override { return {cat(x, axis)}; }
   Tensors backward(const Tensors& dy) override { return split(dy[0], sizes, axis); }
 };
 
@@ -82,6 +89,7 @@ struct SplitNode final : Node {
   std::vector<int64_t> sizes;
   int axis = 0;
   const char* name() const override { return "split"; }
+  Tensors replay(const Tensors& x) const override { return split(x[0], sizes, axis); }
   Tensors backward(const Tensors& dy) override {
     Tensors parts = dy;
     for (size_t i = 0; i < parts.size(); ++i)
@@ -92,7 +100,9 @@ struct SplitNode final : Node {
 
 struct PadNode final : Node {
   std::vector<int64_t> amounts;
+  double value = 0;
   const char* name() const override { return "pad"; }
+  Tensors replay(const Tensors& x) const override { return {pad(x[0], amounts, value)}; }
   Tensors backward(const Tensors& dy) override {
     Tensor g = dy[0];
     for (size_t i = 0; i < amounts.size(); i += 2) {
@@ -114,7 +124,7 @@ Tensor reshaped(In a, Tensor y, const char* label) {
 Tensor permuted(In a, const Dims& axes, const char* label) {
   Tensor y = raw::permute(a, axes);
   if (auto n = record<PermuteNode>({a}, y)) {
-    n->inverse = axes;
+    n->axes = n->inverse = axes;
     for (int i = 0; i < axes.rank(); ++i) n->inverse[normalize_axis(axes[i], a->dim(), label)] = i;
     n->label = label;
   }
@@ -271,7 +281,10 @@ Tensor pad(In a, const std::vector<int64_t>& amounts, double value) {
     inner = raw::slice(inner, axis, amounts[i], amounts[i] + a->shape()[axis], 1);
   }
   raw::copy(a, inner);
-  if (auto n = record<PadNode>({a}, y)) n->amounts = amounts;
+  if (auto n = record<PadNode>({a}, y)) {
+    n->amounts = amounts;
+    n->value = value;
+  }
   return y;
 }
 

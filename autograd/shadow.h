@@ -1,0 +1,48 @@
+#pragma once
+// Shadow mode: while a ShadowGuard lives, every op that is recorded on this thread is computed a second time in f64, by
+// the plain kernels, on the same inputs, forward and backward, and the f32 results are held against it.
+#include <loupe/autograd/graph.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace loupe {
+
+/// What was seen of one op. Errors are the largest |f32 - f64| over a tensor divided by the largest |f64| of it.
+struct ShadowRow {
+  std::string op;
+  int64_t checks = 0;  // forward calls
+  double forward = 0, backward = 0;
+  std::string where;   // of the largest error: module path, source line, shape
+  std::string kernel;  // that ran there, where the op has several
+};
+
+class ShadowGuard {
+ public:
+  /// An error above `bound` throws NumericError with op, path, source line, kernel, position and both numbers.
+  explicit ShadowGuard(double bound = 0x1p-11);
+  ~ShadowGuard();
+  ShadowGuard(const ShadowGuard&) = delete;
+  ShadowGuard& operator=(const ShadowGuard&) = delete;
+
+  /// Checks what is still pending and gives the rows, the largest error first. An op without a twin has checks = 0.
+  std::vector<ShadowRow> rows();
+  /// The rows as a table, errors also in units of 2^-23 (ulps of the tensor's largest element).
+  std::string table();
+
+  struct State;  // in shadow.cpp
+
+ private:
+  std::unique_ptr<State> state_;
+  State* before_;
+};
+
+namespace detail {
+// Called by link() and by the engine; they do nothing without a ShadowGuard.
+void shadow_forward(const std::shared_ptr<Node>& node, std::span<const Tensor* const> inputs, std::span<Tensor> outputs);
+void shadow_backward(Node& node, const Tensors& dy, const Tensors& dx);
+void shadow_flush();
+}  // namespace detail
+
+}  // namespace loupe
