@@ -1,6 +1,7 @@
 #include "catch.h"
 
 #include <loupe/autograd/autograd.h>
+#include <loupe/autograd/gradcheck.h>
 #include <loupe/autograd/ops.h>
 
 using namespace loupe;
@@ -48,4 +49,50 @@ TEST_CASE("convolutions of nothing have a shape") {
   const Tensor w = zeros({4, 3, 3, 3}).requires_grad_();
   conv2d(zeros({0, 3, 5, 5}), w).sum().backward();
   REQUIRE(equal(w.grad(), zeros({4, 3, 3, 3})));
+}
+
+TEST_CASE("convolutions pass gradcheck and gradgradcheck") {
+  Rng rng(5);
+  struct Case {
+    Shape x, w;
+    Conv2dArgs args;
+  };
+  const Case cases[] = {
+      {{2, 3, 5, 4}, {4, 3, 3, 3}, {.padding = 1}},
+      {{2, 3, 6, 7}, {2, 3, 3, 2}, {.stride = {2, 3}, .padding = {1, 0}}},
+      {{1, 2, 7, 6}, {3, 2, 2, 3}, {.stride = {1, 2}, .padding = {2, 3}, .dilation = {3, 2}}},
+      {{2, 4, 5, 5}, {6, 2, 3, 3}, {.padding = 1, .groups = 2}},
+      {{2, 3, 5, 4}, {3, 1, 3, 3}, {.stride = 2, .padding = 1, .groups = 3}},
+      {{2, 3, 3, 3}, {4, 3, 1, 1}, {}},
+      {{1, 1, 1, 1}, {1, 1, 3, 3}, {.padding = 1}},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(to_string(c.x), to_string(c.w));
+    const Tensors inputs{randn(rng, c.x, DType::f64), randn(rng, c.w, DType::f64), randn(rng, {c.w[0]}, DType::f64)};
+    const auto f = [&](const Tensors& t) { return conv2d(t[0], t[1], t[2], c.args); };
+    REQUIRE(gradcheck(f, inputs));
+    REQUIRE(gradgradcheck(f, inputs));
+  }
+  const Tensors line{randn(rng, {2, 3, 8}, DType::f64), randn(rng, {4, 3, 3}, DType::f64), randn(rng, {4}, DType::f64)};
+  const auto f = [](const Tensors& t) { return conv1d(t[0], t[1], t[2], {.stride = 2, .padding = 2, .dilation = 2}); };
+  REQUIRE(gradcheck(f, line));
+  REQUIRE(gradgradcheck(f, line));
+}
+
+TEST_CASE("f32 convolutions have the gradients of f64, first and second") {
+  Rng rng(6);
+  const auto gradients = [](const Tensors& in, DType dtype) {
+    Tensors t;
+    for (const Tensor& x : in) t.push_back(x.to(dtype).clone().requires_grad_());
+    const Tensor y = conv2d(t[0], t[1], t[2], {.stride = 2, .padding = 1});
+    Tensors all = grad({(y * y * y).sum()}, t, {.create_graph = true});
+    for (const Tensor& g : grad({(all[0] * all[0]).sum() + (all[1] * all[1]).sum()}, t)) all.push_back(g);
+    return all;
+  };
+  const Tensors in{randn(rng, {9, 16, 8, 9}), randn(rng, {20, 16, 3, 3}) * 0.1, randn(rng, {20})};
+  const Tensors fast = gradients(in, DType::f32), truth = gradients(in, DType::f64);
+  for (size_t i = 0; i < truth.size(); ++i) {
+    const double scale = max(abs(truth[i])).item();
+    REQUIRE(max(abs(fast[i].to(DType::f64) - truth[i])).item() <= 3e-6 * scale);
+  }
 }

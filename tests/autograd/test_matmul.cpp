@@ -1,6 +1,6 @@
 #include "catch.h"
 
-#include <loupe/autograd/autograd.h>
+#include <loupe/autograd/gradcheck.h>
 #include <loupe/autograd/ops.h>
 
 using namespace loupe;
@@ -54,4 +54,31 @@ TEST_CASE("matmul and linear say what does not fit") {
   REQUIRE_THROWS_AS(linear(zeros({2, 5}), zeros({5})), ShapeError);
   REQUIRE_THROWS_AS(linear(zeros({2, 5}), zeros({3, 5}, DType::f64)), DtypeError);
   REQUIRE_THROWS_AS(linear(zeros({2, 5}), zeros({3, 5}), zeros({3}, DType::f64)), DtypeError);
+}
+
+TEST_CASE("matmul and linear pass gradcheck and gradgradcheck") {
+  Rng rng(4);
+  const std::pair<Shape, Shape> cases[] = {{{3}, {3}},          {{3}, {3, 4}},         {{2, 3}, {3}},
+                                           {{2, 3}, {3, 4}},    {{5, 2, 3}, {3, 4}},   {{2, 3}, {5, 3, 2}},
+                                           {{2, 1, 2, 3}, {4, 3, 2}}, {{3, 2, 3}, {1, 3, 2}}, {{3}, {2, 3, 2}}};
+  const auto f = [](const Tensors& t) { return matmul(t[0], t[1]); };
+  for (const auto& [a, b] : cases) {
+    CAPTURE(to_string(a), to_string(b));
+    const Tensors inputs{randn(rng, a, DType::f64), randn(rng, b, DType::f64)};
+    REQUIRE(gradcheck(f, inputs));
+    REQUIRE(gradgradcheck(f, inputs));
+  }
+  const Tensors turned{randn(rng, {2, 3, 4}, DType::f64).t(), randn(rng, {5, 3}, DType::f64).t()};
+  REQUIRE(gradcheck(f, turned));
+  const Tensor square = randn(rng, {3, 3}, DType::f64);
+  REQUIRE(gradcheck([](const Tensors& t) { return matmul(t[0], t[0]); }, {square}));
+
+  const Tensors full{randn(rng, {2, 3, 5}, DType::f64), randn(rng, {4, 5}, DType::f64), randn(rng, {4}, DType::f64)};
+  const auto g = [](const Tensors& t) { return linear(t[0], t[1], t[2]); };
+  REQUIRE(gradcheck(g, full));
+  REQUIRE(gradgradcheck(g, full));
+  REQUIRE(gradcheck([](const Tensors& t) { return linear(t[0], t[1]); }, {full[0].select(0, 0).select(0, 0), full[1]}));
+  // Each input alone needs a gradient.
+  for (size_t i = 0; i < 3; ++i)
+    REQUIRE(gradcheck([&](const Tensors& t) { return linear(i == 0 ? t[0] : full[0], i == 1 ? t[0] : full[1], i == 2 ? t[0] : full[2]); }, {full[i]}));
 }

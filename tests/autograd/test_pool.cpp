@@ -1,11 +1,14 @@
 #include "catch.h"
 
 #include <loupe/autograd/autograd.h>
+#include <loupe/autograd/gradcheck.h>
 #include <loupe/autograd/ops.h>
 #include <loupe/core/cpu.h>
 #include <loupe/core/threads.h>
 
 #include <cmath>
+#include <functional>
+#include <tuple>
 
 using namespace loupe;
 
@@ -118,4 +121,24 @@ TEST_CASE("pooling says what does not fit") {
   REQUIRE_THROWS_AS(max_pool2d(zeros({1, 1, 2, 2}, DType::i64), 2), DtypeError);
   REQUIRE(max_pool2d(zeros({0, 3, 4, 4}), 2).shape() == Shape{0, 3, 2, 2});
   REQUIRE(avg_pool1d(zeros({2, 0, 4}), 2).shape() == Shape{2, 0, 2});
+}
+
+TEST_CASE("pooling passes gradcheck and gradgradcheck") {
+  Rng rng(10);
+  // Distinct numbers, far apart: no two of a window change places within a step.
+  const Tensor x = (permutation(rng, 2 * 3 * 6 * 5).to(DType::f64) * 0.1).reshape({2, 3, 6, 5});
+  const std::function<Tensor(const Tensors&)> cases[] = {
+      [](const Tensors& t) { return max_pool2d(t[0], 2); },
+      [](const Tensors& t) { return max_pool2d(t[0], 3, {.stride = Size2(1, 2), .padding = 1}); },
+      [](const Tensors& t) { return avg_pool2d(t[0], {2, 3}, {.stride = 1, .padding = 1}); },
+      [](const Tensors& t) { return avg_pool2d(t[0], 3, {.stride = 2, .padding = 1, .count_include_pad = false}); },
+      [](const Tensors& t) { return adaptive_avg_pool2d(t[0], {4, 2}); },
+      [](const Tensors& t) { return max_pool1d(t[0].flatten(2), 4, {.stride = 3, .padding = 2}); },
+      [](const Tensors& t) { return avg_pool1d(t[0].flatten(2), 4); },
+      [](const Tensors& t) { return adaptive_avg_pool1d(t[0].flatten(2), 7); },
+  };
+  for (const auto& f : cases) {
+    REQUIRE(gradcheck(f, {x}));
+    REQUIRE(gradgradcheck(f, {x}));
+  }
 }
