@@ -1,0 +1,180 @@
+#include <loupe/core/cpu.h>
+#include <loupe/core/kernels/norm_plain.h>
+#include <loupe/core/threads.h>
+
+namespace loupe::kernels {
+namespace {
+
+constexpr int64_t kLanes = 64;
+
+/// f(0) + ... + f(d - 1) in 64 lanes, folded in a fixed order.
+template <class F> inline float lane_sum(int64_t d, const F& f) {
+  float acc[kLanes];
+#pragma omp simd
+  for (int64_t j = 0; j < kLanes; ++j) acc[j] = 0;
+  int64_t i = 0;
+  for (; i + kLanes <= d; i += kLanes) {
+#pragma omp simd
+    for (int64_t j = 0; j < kLanes; ++j) acc[j] += f(i + j);
+  }
+  const int64_t left = d - i;
+#pragma omp simd
+  for (int64_t j = 0; j < left; ++j) acc[j] += f(i + j);
+  float sixteen[16];
+#pragma omp simd
+  for (int64_t j = 0; j < 16; ++j) sixteen[j] = (acc[j] + acc[j + 16]) + (acc[j + 32] + acc[j + 48]);
+  float four[4];
+#pragma omp simd
+  for (int64_t j = 0; j < 4; ++j) four[j] = (sixteen[j] + sixteen[j + 4]) + (sixteen[j + 8] + sixteen[j + 12]);
+  return (four[0] + four[1]) + (four[2] + four[3]);
+}
+
+/// Rows of a piece of the forward.
+int64_t forward_grain(int64_t d) { return std::max<int64_t>((1 << 14) / std::max<int64_t>(d, 1), 1); }
+/// Rows of a piece of the backward: at most 8 pieces, because each keeps sums of its own for gamma and beta.
+int64_t backward_grain(int64_t rows, int64_t d) { return std::max(forward_grain(d), ((rows + 7) / 8 + 3) / 4 * 4); }
+int64_t padded(int64_t d) { return (d + 15) / 16 * 16; }
+
+constexpr int64_t kBlock = 128;  // rows whose gamma and beta sums stay in float
+
+struct RowGradient {
+  const float *x, *dy;
+  float* dx;
+  const float *gamma, *mean, *rstd;
+  int64_t d;
+};
+
+/// dx of kRows rows from r on; adds the rows' parts of dgamma and dbeta to dg and db, if given.
+template <bool kCentre, bool kGamma, bool kSums, int kRows>
+inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db) {
+  const int64_t d = a.d;
+  const float *x = a.x + r * d, *dy = a.dy + r * d, *gamma = a.gamma;
+  float* dx = a.dx + r * d;
+  float m[kRows], rs[kRows], mean_g[kRows], mean_gx[kRows];
+  for (int u = 0; u < kRows; ++u) {
+    const float *p = x + u * d, *q = dy + u * d;
+    const float centre = kCentre ? a.mean[r + u] : 0, inv = 1 / static_cast<float>(d);
+    m[u] = centre, rs[u] = a.rstd[r + u];
+    mean_g[u] = kCentre ? lane_sum(d, [=](int64_t i) { return kGamma ? q[i] * gamma[i] : q[i]; }) * inv : 0;
+    mean_gx[u] = lane_sum(d, [=](int64_t i) { return (kGamma ? q[i] * gamma[i] : q[i]) * (p[i] - centre); }) * inv * rs[u];
+  }
+  // Written out for four rows at once: gamma, dg and db are then read once for all of them.
+  auto one = [=](int64_t i, int64_t u, float centre, float r_u, float g_u, float gx_u, float& sum) {
+    const float xhat = (x[u * d + i] - centre) * r_u, up = dy[u * d + i], g = kGamma ? up * gamma[i] : up;
+    dx[u * d + i] = ((kCentre ? g - g_u : g) - xhat * gx_u) * r_u;
+    sum += up;
+    return up * xhat;
+  };
+  if constexpr (kRows == 4) {
+    const float m0 = m[0], m1 = m[1], m2 = m[2], m3 = m[3], r0 = rs[0], r1 = rs[1], r2 = rs[2], r3 = rs[3];
+    const float g0 = mean_g[0], g1 = mean_g[1], g2 = mean_g[2], g3 = mean_g[3];
+    const float h0 = mean_gx[0], h1 = mean_gx[1], h2 = mean_gx[2], h3 = mean_gx[3];
+#pragma omp simd
+    for (int64_t i = 0; i < d; ++i) {
+      float up = 0;
+      const float a0 = one(i, 0, m0, r0, g0, h0, up), a1 = one(i, 1, m1, r1, g1, h1, up);
+      const float a2 = one(i, 2, m2, r2, g2, h2, up), a3 = one(i, 3, m3, r3, g3, h3, up);
+      if (kSums) dg[i] += (a0 + a1) + (a2 + a3), db[i] += up;
+    }
+  } else {
+    const float m0 = m[0], r0 = rs[0], g0 = mean_g[0], h0 = mean_gx[0];
+#pragma omp simd
+    for (int64_t i = 0; i < d; ++i) {
+      float up = 0;
+      const float a0 = one(i, 0, m0, r0, g0, h0, up);
+      if (kSums) dg[i] += a0, db[i] += up;
+    }
+  }
+}
+
+template <bool kCentre, bool kGamma, bool kSums>
+void backward_range(const RowGradient& a, int64_t begin, int64_t end, float* sums, double* totals) {
+  simd([=] {
+    const int64_t d = a.d;
+    for (int64_t first = begin; first < end; first += kBlock) {
+      const int64_t stop = std::min(end, first + kBlock);
+      float *dg = sums, *db = sums + d;
+      if (kSums) std::fill_n(dg, 2 * d, 0.0F);
+      int64_t r = first;
+      for (; r + 4 <= stop; r += 4) backward_rows<kCentre, kGamma, kSums, 4>(a, r, dg, db);
+      for (; r < stop; ++r) backward_rows<kCentre, kGamma, kSums, 1>(a, r, dg, db);
+      if (!kSums) continue;
+#pragma omp simd
+      for (int64_t i = 0; i < 2 * d; ++i) totals[i] += double(dg[i]);
+    }
+  });
+}
+
+template <bool kCentre>
+void forward_range(const float* x, float* y, int64_t begin, int64_t end, int64_t d, const float* gamma, const float* beta,
+                   double eps, float* mean, float* rstd) {
+  simd([=] {
+    const double inv = 1 / static_cast<double>(d);
+    for (int64_t r = begin; r < end; ++r) {
+      const float* p = x + r * d;
+      float* q = y + r * d;
+      const float m = kCentre ? static_cast<float>(double(lane_sum(d, [=](int64_t i) { return p[i]; })) * inv) : 0;
+      const float sum = lane_sum(d, [=](int64_t i) { return (p[i] - m) * (p[i] - m); });
+      const auto rs = static_cast<float>(1 / std::sqrt(double(sum) * inv + eps));
+      if (kCentre) mean[r] = m;
+      rstd[r] = rs;
+      if (gamma && beta) {
+#pragma omp simd
+        for (int64_t i = 0; i < d; ++i) q[i] = (p[i] - m) * rs * gamma[i] + beta[i];
+      } else if (gamma) {
+#pragma omp simd
+        for (int64_t i = 0; i < d; ++i) q[i] = (p[i] - m) * rs * gamma[i];
+      } else if (beta) {
+#pragma omp simd
+        for (int64_t i = 0; i < d; ++i) q[i] = (p[i] - m) * rs + beta[i];
+      } else {
+#pragma omp simd
+        for (int64_t i = 0; i < d; ++i) q[i] = (p[i] - m) * rs;
+      }
+    }
+  });
+}
+
+}  // namespace
+
+template <>
+void row_norm(const float* x, float* y, int64_t rows, int64_t d, const float* gamma, const float* beta, double eps, float* mean,
+              float* rstd) {
+  parallel_ranges(rows, forward_grain(d), [=](int64_t begin, int64_t end) {
+    (mean ? forward_range<true> : forward_range<false>)(x, y, begin, end, d, gamma, beta, eps, mean, rstd);
+  });
+}
+
+int64_t row_norm_scratch(int64_t rows, int64_t d) {
+  const int64_t grain = backward_grain(rows, d);
+  return (rows + grain - 1) / grain * padded(d) * 3;  // a piece: 2 d doubles and 2 d floats
+}
+
+template <>
+void row_norm_backward(const float* x, const float* dy, float* dx, float* dgamma, float* dbeta, int64_t rows, int64_t d,
+                       const float* gamma, const float* mean, const float* rstd, double* scratch) {
+  const RowGradient args{x, dy, dx, gamma, mean, rstd, d};
+  const int64_t grain = backward_grain(rows, d), stride = 3 * padded(d), pieces = (rows + grain - 1) / grain;
+  const bool sums = dgamma || dbeta;
+  parallel_ranges(rows, grain, [=](int64_t begin, int64_t end) {
+    double* totals = scratch + begin / grain * stride;
+    auto* floats = reinterpret_cast<float*>(totals + 2 * padded(d));
+    if (sums) std::fill_n(totals, 2 * d, 0.0);
+    auto run = [&]<bool kCentre, bool kGamma>() {
+      (sums ? backward_range<kCentre, kGamma, true> : backward_range<kCentre, kGamma, false>)(args, begin, end, floats, totals);
+    };
+    if (mean) gamma ? run.template operator()<true, true>() : run.template operator()<true, false>();
+    else gamma ? run.template operator()<false, true>() : run.template operator()<false, false>();
+  });
+  if (!sums) return;
+  parallel_ranges(d, 2048, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      double dg = 0, db = 0;
+      for (int64_t p = 0; p < pieces; ++p) dg += scratch[p * stride + i], db += scratch[p * stride + d + i];
+      if (dgamma) dgamma[i] = static_cast<float>(dg);
+      if (dbeta) dbeta[i] = static_cast<float>(db);
+    }
+  });
+}
+
+}  // namespace loupe::kernels

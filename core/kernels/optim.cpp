@@ -1,0 +1,158 @@
+#include <loupe/core/cpu.h>
+#include <loupe/core/kernels/optim.h>
+#include <loupe/core/threads.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace loupe::kernels {
+namespace {
+
+constexpr int64_t kPiece = 1 << 14;  // values of a piece; a piece lies in one array
+
+int64_t pieces_of(int64_t n) { return (n + kPiece - 1) / kPiece; }
+
+/// Calls f(slot, begin, end, piece) over all arrays cut into pieces, on all threads.
+template <class Slot, class F> void for_pieces(std::span<const Slot> slots, const F& f) {
+  int64_t total = 0;
+  for (const Slot& s : slots) total += pieces_of(s.n);
+  parallel_pieces(total, [&](int64_t piece) {  // walking the list is cheap next to a piece
+    int64_t k = piece;
+    size_t i = 0;
+    while (k >= pieces_of(slots[i].n)) k -= pieces_of(slots[i++].n);
+    f(slots[i], k * kPiece, std::min(slots[i].n, (k + 1) * kPiece), piece);
+  });
+}
+
+}  // namespace
+
+template <class T> void sgd_step(std::span<const ParamSlot<T>> slots, const SgdStep& o) {
+  const T lr = T(o.lr), momentum = T(o.momentum), keep = o.first ? T(1) : T(1 - o.dampening), decay = T(o.weight_decay);
+  const T sign = o.maximize ? T(-1) : T(1), before = o.first ? T(0) : momentum;
+  const T ahead = o.nesterov ? T(1) : T(0), carry = o.nesterov ? momentum : T(1);  // g = ahead * g + carry * buf
+  for_pieces(slots, [=, first = o.first](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
+    T *p = s.p, *buf = s.s0;
+    const T* g = s.g;
+    simd([=] {
+      if (momentum == 0) {
+#pragma omp simd
+        for (int64_t i = begin; i < end; ++i) p[i] -= lr * (sign * g[i] + decay * p[i]);
+        return;
+      }
+      if (first) std::fill(buf + begin, buf + end, T(0));  // whatever was there, NaN included
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) {
+        const T d = sign * g[i] + decay * p[i], b = before * buf[i] + keep * d;
+        buf[i] = b;
+        p[i] -= lr * (ahead * d + carry * b);
+      }
+    });
+  });
+}
+
+template <class T> void adam_step(std::span<const ParamSlot<T>> slots, const AdamStep& o) {
+  const auto t = static_cast<double>(o.step);
+  const T step_size = T(o.lr / (1 - std::pow(o.beta1, t))), inv_root = T(1 / std::sqrt(1 - std::pow(o.beta2, t)));
+  const T one_beta1 = T(1 - o.beta1), beta2 = T(o.beta2), one_beta2 = T(1 - o.beta2), eps = T(o.eps);
+  const T shrink = o.decoupled ? T(1 - o.lr * o.weight_decay) : T(1), decay = o.decoupled ? T(0) : T(o.weight_decay);
+  const T sign = o.maximize ? T(-1) : T(1);
+  for_pieces(slots, [=](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
+    T *p = s.p, *m = s.s0, *v = s.s1, *top = s.s2;
+    const T* g = s.g;
+    simd([=] {
+      if (top) {
+#pragma omp simd
+        for (int64_t i = begin; i < end; ++i) {
+          const T q = p[i] * shrink, d = sign * g[i] + decay * q;
+          const T m1 = m[i] + one_beta1 * (d - m[i]), v1 = beta2 * v[i] + one_beta2 * d * d, old = top[i];
+          const T most = v1 > old ? v1 : old;
+          m[i] = m1, v[i] = v1, top[i] = most;
+          p[i] = q - step_size * m1 / (std::sqrt(most) * inv_root + eps);
+        }
+        return;
+      }
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) {
+        const T q = p[i] * shrink, d = sign * g[i] + decay * q;
+        const T m1 = m[i] + one_beta1 * (d - m[i]), v1 = beta2 * v[i] + one_beta2 * d * d;
+        m[i] = m1, v[i] = v1;
+        p[i] = q - step_size * m1 / (std::sqrt(v1) * inv_root + eps);
+      }
+    });
+  });
+}
+
+template <class T> void rmsprop_step(std::span<const ParamSlot<T>> slots, const RmspropStep& o) {
+  const T lr = T(o.lr), alpha = T(o.alpha), rest = T(1 - o.alpha), eps = T(o.eps), decay = T(o.weight_decay);
+  const T momentum = T(o.momentum), sign = o.maximize ? T(-1) : T(1);
+  for_pieces(slots, [=](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
+    T *p = s.p, *sq = s.s0, *buf = momentum > 0 ? s.s1 : nullptr, *mean = s.s2;
+    const T* g = s.g;
+    simd([=] {
+      for (int64_t i = begin; i < end; ++i) {
+        const T d = sign * g[i] + decay * p[i];
+        T square = sq[i] = alpha * sq[i] + rest * d * d;
+        if (mean) {
+          mean[i] += rest * (d - mean[i]);
+          square -= mean[i] * mean[i];
+        }
+        T step = d / (std::sqrt(square) + eps);
+        if (buf) step = buf[i] = momentum * buf[i] + step;
+        p[i] -= lr * step;
+      }
+    });
+  });
+}
+
+template <class T> int64_t sum_squares_scratch(std::span<const ArraySlot<T>> slots) {
+  int64_t total = 0;
+  for (const auto& s : slots) total += pieces_of(s.n);
+  return total;
+}
+
+template <class T> double sum_squares(std::span<const ArraySlot<T>> slots, double* scratch) {
+  for_pieces(slots, [=](const ArraySlot<T>& s, int64_t begin, int64_t end, int64_t piece) {
+    const T* data = s.data;
+    simd([=] {
+      constexpr int64_t kLanes = 32;
+      double acc[kLanes] = {};
+      int64_t i = begin;
+      for (; i + kLanes <= end; i += kLanes) {
+#pragma omp simd
+        for (int64_t j = 0; j < kLanes; ++j) acc[j] += double(data[i + j]) * double(data[i + j]);
+      }
+      for (; i < end; ++i) acc[(i - begin) & (kLanes - 1)] += double(data[i]) * double(data[i]);
+      double sum = 0;
+      for (double a : acc) sum += a;
+      scratch[piece] = sum;
+    });
+  });
+  double sum = 0;
+  for (int64_t i = 0, n = sum_squares_scratch(slots); i < n; ++i) sum += scratch[i];
+  return sum;
+}
+
+template <class T> void scale_all(std::span<const ArraySlot<T>> slots, double factor) {
+  for_pieces(slots, [=](const ArraySlot<T>& s, int64_t begin, int64_t end, int64_t) {
+    T* data = s.data;
+    simd([=, f = T(factor)] {
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) data[i] *= f;
+    });
+  });
+}
+
+template void sgd_step(std::span<const ParamSlot<float>>, const SgdStep&);
+template void sgd_step(std::span<const ParamSlot<double>>, const SgdStep&);
+template void adam_step(std::span<const ParamSlot<float>>, const AdamStep&);
+template void adam_step(std::span<const ParamSlot<double>>, const AdamStep&);
+template void rmsprop_step(std::span<const ParamSlot<float>>, const RmspropStep&);
+template void rmsprop_step(std::span<const ParamSlot<double>>, const RmspropStep&);
+template int64_t sum_squares_scratch(std::span<const ArraySlot<float>>);
+template int64_t sum_squares_scratch(std::span<const ArraySlot<double>>);
+template double sum_squares(std::span<const ArraySlot<float>>, double*);
+template double sum_squares(std::span<const ArraySlot<double>>, double*);
+template void scale_all(std::span<const ArraySlot<float>>, double);
+template void scale_all(std::span<const ArraySlot<double>>, double);
+
+}  // namespace loupe::kernels
