@@ -1,3 +1,4 @@
+#include <loupe/core/dmath.h>
 #include <loupe/core/elementwise.h>
 
 #include <cmath>
@@ -21,7 +22,7 @@ template <class F> decltype(auto) dispatch_number(DType t, const char* op, F&& f
 }
 
 template <class T> T power(T x, T y) {
-  return static_cast<T>(std::pow(static_cast<double>(x), static_cast<double>(y)));
+  return static_cast<T>(dmath::pow(static_cast<double>(x), static_cast<double>(y)));
 }
 
 template <class T> void binary_into(Binary op, const Tensor& out, const Tensor& a, const Tensor& b) {

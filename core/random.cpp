@@ -1,4 +1,5 @@
 #include <loupe/core/cpu.h>
+#include <loupe/core/dmath.h>
 #include <loupe/core/error.h>
 #include <loupe/core/random.h>
 
@@ -82,7 +83,7 @@ double Rng::normal() {
   const auto w = philox(state_.key, reserve(4));
   const double u = (static_cast<double>((uint64_t{w[0]} << 32 | w[1]) >> 11) + 1.0) * 0x1p-53;  // (0, 1]
   const double v = static_cast<double>((uint64_t{w[2]} << 32 | w[3]) >> 11) * 0x1p-53;
-  return std::sqrt(-2.0 * std::log(u)) * std::cos(2.0 * 3.14159265358979323846 * v);
+  return std::sqrt(-2.0 * dmath::log(u)) * dmath::sincos_turns(v).cos;
 }
 
 int64_t Rng::integer(int64_t low, int64_t high) {

@@ -1,4 +1,5 @@
 // The tensor class and the factories; printing is in print.cpp, views in views.cpp.
+#include <loupe/core/dmath.h>
 #include <loupe/core/raw.h>
 #include <loupe/core/threads.h>
 
@@ -223,7 +224,6 @@ Tensor tensor(std::initializer_list<double> values, std::optional<Shape> shape, 
 
 namespace {
 
-constexpr double kTwoPi = 6.283185307179586476925286766559;
 constexpr int64_t kDrawGrain = 16384;  // elements a piece; a multiple of 4, so that a piece starts on a block of words
 
 // out[i] from words 2i and 2i+1 of a reserved range; normals come in pairs (Box-Muller), uniforms singly.
@@ -250,9 +250,10 @@ template <class T> void draw_normal(Rng& rng, T* out, int64_t n, double mean, do
       const auto w = philox(key, first + static_cast<uint64_t>(i) / 2);
       const double u = (static_cast<double>((uint64_t{w[0]} << 32 | w[1]) >> 11) + 1.0) * 0x1p-53;  // (0, 1]
       const double v = static_cast<double>((uint64_t{w[2]} << 32 | w[3]) >> 11) * 0x1p-53;
-      const double radius = std * std::sqrt(-2 * std::log(u));
-      out[i] = static_cast<T>(mean + radius * std::cos(kTwoPi * v));
-      if (i + 1 < end) out[i + 1] = static_cast<T>(mean + radius * std::sin(kTwoPi * v));
+      const double radius = std * std::sqrt(-2 * dmath::log(u));
+      const auto [sin, cos] = dmath::sincos_turns(v);
+      out[i] = static_cast<T>(mean + radius * cos);
+      if (i + 1 < end) out[i + 1] = static_cast<T>(mean + radius * sin);
     }
   });
 }

@@ -3,7 +3,9 @@
 // (core/cpu.h): about 0.3 ns an element against 3 to 11 ns of the C library's scalar functions. Signed zeros, infinities
 // and NaN come out as IEEE says. The bounds below hold for all finite inputs at every CPU level and are measured by
 // tests/core/test_kernels_vmath.cpp against long double; an ulp is that of the exact result in f32.
-// The overloads for double call the C library: they are the reference.
+// The overloads for double are those of core/dmath.h: they are the reference.
+#include <loupe/core/dmath.h>
+
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -52,7 +54,7 @@ LOUPE_INLINE float vexp(float x) {
   const int half = n >> 1;  // two factors: 2^n alone leaves the range before the product does
   return ((detail::expm1_poly(r) + 1.0f) * detail::pow2(half)) * detail::pow2(n - half);
 }
-LOUPE_INLINE double vexp(double x) { return std::exp(x); }
+LOUPE_INLINE double vexp(double x) { return dmath::exp(x); }
 
 /// e^x for x <= 0 only (softmax, after the maximum is subtracted): vexp that gives 0 below -87.3, one step shorter.
 LOUPE_INLINE float vexp_nonpositive(float x) {
@@ -61,7 +63,7 @@ LOUPE_INLINE float vexp_nonpositive(float x) {
   const float y = (detail::expm1_poly(r) + 1.0f) * detail::pow2(n);
   return x < -87.0f ? 0.0f : y;
 }
-LOUPE_INLINE double vexp_nonpositive(double x) { return std::exp(x); }
+LOUPE_INLINE double vexp_nonpositive(double x) { return dmath::exp(x); }
 
 /// e^x - 1. 1.7 ulp.
 LOUPE_INLINE float vexpm1(float x) {
@@ -72,7 +74,7 @@ LOUPE_INLINE float vexpm1(float x) {
   const float s = detail::pow2(n - 1);  // half of 2^n, which may be out of range
   return detail::with_sign(2.0f * (s * detail::expm1_poly(r) + (s - 0.5f)), sign);
 }
-LOUPE_INLINE double vexpm1(double x) { return std::expm1(x); }
+LOUPE_INLINE double vexpm1(double x) { return dmath::expm1(x); }
 
 /// Natural logarithm. 0.8 ulp. -Inf at 0, NaN below.
 LOUPE_INLINE float vlog(float x) {
@@ -97,7 +99,7 @@ LOUPE_INLINE float vlog(float x) {
   y = x == 0.0f ? -std::numeric_limits<float>::infinity() : y;
   return x >= 0.0f ? y : std::numeric_limits<float>::quiet_NaN();
 }
-LOUPE_INLINE double vlog(double x) { return std::log(x); }
+LOUPE_INLINE double vlog(double x) { return dmath::log(x); }
 
 /// log(1 + x) without loss for small x. 1.5 ulp.
 LOUPE_INLINE float vlog1p(float x) {
@@ -107,7 +109,7 @@ LOUPE_INLINE float vlog1p(float x) {
   const bool inside = u > 0.0f && u <= std::numeric_limits<float>::max();
   return detail::with_sign(y + (inside ? lost : 0.0f), x);
 }
-LOUPE_INLINE double vlog1p(double x) { return std::log1p(x); }
+LOUPE_INLINE double vlog1p(double x) { return dmath::log1p(x); }
 
 /// Hyperbolic tangent as expm1(2|x|) / (expm1(2|x|) + 2). 2.5 ulp.
 LOUPE_INLINE float vtanh(float x) {
@@ -118,11 +120,11 @@ LOUPE_INLINE float vtanh(float x) {
   const float em = s * detail::expm1_poly(r) + (s - 1.0f);
   return detail::with_sign(em / (em + 2.0f), x);
 }
-LOUPE_INLINE double vtanh(double x) { return std::tanh(x); }
+LOUPE_INLINE double vtanh(double x) { return dmath::tanh(x); }
 
 /// 1 / (1 + e^-x). 2.5 ulp above -87; below it the result falls to 0 (exact: under 6e-39).
 LOUPE_INLINE float vsigmoid(float x) { return 1.0f / (1.0f + vexp(-x)); }
-LOUPE_INLINE double vsigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+LOUPE_INLINE double vsigmoid(double x) { return 1.0 / (1.0 + dmath::exp(-x)); }
 
 /// The standard normal distribution function and e^(-x^2/2), of which its density is 1/sqrt(2 pi) times.
 template <class T> struct Normal {
@@ -149,7 +151,7 @@ LOUPE_INLINE Normal<float> vnormal(float x) {
   return {x < 0.0f ? tail : 1.0f - tail, e};
 }
 LOUPE_INLINE Normal<double> vnormal(double x) {
-  return {0.5 * std::erfc(x * -0.70710678118654752440), std::exp(-0.5 * x * x)};
+  return {0.5 * dmath::erfc(x * -0.70710678118654752440), dmath::exp(-0.5 * x * x)};
 }
 
 /// Error function: x P(x^2) below 1, through the normal tail above. 2.5 ulp.
@@ -166,6 +168,6 @@ LOUPE_INLINE float verf(float x) {
   const float far = 1.0f - 2.0f * vnormal(a * -1.41421356f).cdf;
   return a < 1.0f ? x * p : detail::with_sign(far, x);
 }
-LOUPE_INLINE double verf(double x) { return std::erf(x); }
+LOUPE_INLINE double verf(double x) { return dmath::erf(x); }
 
 }  // namespace loupe::kernels
