@@ -73,4 +73,14 @@ struct SummaryOptions {
 };
 int summary(const SummaryOptions& options);
 
+struct BenchOptions {
+  std::vector<std::string> work;  // rows; empty: all
+  int threads = 0;                // 0: all cores
+  double seconds = 0.5;           // per row
+  bool json = false;
+  std::string check;  // safetensors file with PyTorch's weights and data: compute, do not time
+  std::string data;   // Fashion-MNIST's folder
+};
+int bench(const BenchOptions& options);
+
 }  // namespace loupe::cli

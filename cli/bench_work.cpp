@@ -1,0 +1,102 @@
+#include <loupe/autograd/grad_mode.h>
+#include <loupe/autograd/ops.h>
+#include <loupe/cli/bench_work.h>
+
+#include <fmt/ranges.h>
+
+#include <cmath>
+#include <functional>
+#include <map>
+
+namespace loupe::cli {
+namespace {
+
+double norm_of(const Tensor& t) {
+  double sum = 0;
+  for (const double v : raw::row_major(raw::to(t, DType::f64)).to_vector<double>()) sum += v * v;
+  return std::sqrt(sum);
+}
+
+// Images have channels-last memory inside a network, and so they have here.
+Tensor as_inside(const Tensor& t) { return t.dim() == 4 ? raw::channels_last(t) : t; }
+
+// --- Forward and backward of one function with a fixed upstream gradient ---
+class OpWork : public Work {
+ public:
+  using F = std::function<Tensor(const Tensors&)>;
+  OpWork(std::vector<std::string> names, std::vector<Shape> shapes, double flops, F f) : names_(std::move(names)), f_(std::move(f)) {
+    flop = flops;
+    Rng rng(1);
+    for (const Shape& s : shapes) inputs_.push_back(as_inside(randn(rng, s)).requires_grad_());
+    dy_ = as_inside(randn(rng, no_grad([&] { return f_(inputs_); }).shape()));
+  }
+  void step() override { run(); }
+  void load(const TensorMap& from) override {
+    for (size_t i = 0; i < names_.size(); ++i) raw::copy(from.at(names_[i]), inputs_[i]);
+    raw::copy(from.at("dy"), dy_);
+  }
+  std::vector<double> check() override {
+    std::vector<double> v{norm_of(run())};
+    for (const Tensor& x : inputs_) v.push_back(norm_of(x.grad()));
+    return v;
+  }
+
+ private:
+  Tensor run() {
+    for (const Tensor& x : inputs_) x.zero_grad();
+    const Tensor y = f_(inputs_);
+    y.backward(dy_);
+    return y;
+  }
+  std::vector<std::string> names_;
+  Tensors inputs_;
+  Tensor dy_;
+  F f_;
+};
+
+std::unique_ptr<Work> conv(int64_t in, int64_t out, int64_t size, int64_t kernel = 3, int64_t stride = 1, int64_t groups = 1) {
+  const Conv2dArgs args{.stride = stride, .padding = kernel / 2, .groups = groups};
+  const int64_t outputs = 64 * out * (size / stride) * (size / stride), terms = in / groups * kernel * kernel;
+  // Forward, input gradient and weight gradient are a multiplication and an addition for each term of each output.
+  return std::make_unique<OpWork>(std::vector<std::string>{"x", "weight"}, std::vector<Shape>{{64, in, size, size}, {out, in / groups, kernel, kernel}},
+                                  6.0 * static_cast<double>(outputs * terms),
+                                  [args](const Tensors& t) { return conv2d(t[0], t[1], Tensor(), args); });
+}
+
+struct Row {
+  std::string name;
+  std::function<std::unique_ptr<Work>(const std::string& data)> make;
+};
+
+const std::vector<Row>& rows() {
+  static const std::vector<Row> all = {
+      {"conv-32-64-14", [](auto&) { return conv(32, 64, 14); }},
+      {"conv-16-16-32", [](auto&) { return conv(16, 16, 32); }},
+      {"conv-32-32-16", [](auto&) { return conv(32, 32, 16); }},
+      {"conv-64-64-8", [](auto&) { return conv(64, 64, 8); }},
+      {"conv-128-128-16", [](auto&) { return conv(128, 128, 16); }},
+      {"conv-stride2-16-32-32", [](auto&) { return conv(16, 32, 32, 3, 2); }},
+      {"conv-1x1-64-128-16", [](auto&) { return conv(64, 128, 16, 1); }},
+      {"conv-depthwise-64-16", [](auto&) { return conv(64, 64, 16, 3, 1, 64); }},
+  };
+  return all;
+}
+
+}  // namespace
+
+const std::vector<std::string>& work_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> v;
+    for (const Row& row : rows()) v.push_back(row.name);
+    return v;
+  }();
+  return names;
+}
+
+std::unique_ptr<Work> make_work(const std::string& name, const std::string& data) {
+  for (const Row& row : rows())
+    if (row.name == name) return row.make(data);
+  fail<ValueError>("bench: no work named {}; there are {}", name, fmt::join(work_names(), ", "));
+}
+
+}  // namespace loupe::cli
