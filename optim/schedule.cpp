@@ -1,0 +1,173 @@
+#include <loupe/core/dmath.h>
+#include <loupe/optim/schedule.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace loupe {
+namespace {
+
+double power(double base, int64_t n) { return dmath::pow(base, static_cast<double>(n)); }
+
+void positive(int64_t n, const char* schedule, const char* what) {
+  if (n < 1) fail<ValueError>("{}: {} must be at least 1, got {}", schedule, what, n);
+}
+
+}  // namespace
+
+void Schedule::apply() {
+  const double f = factor(epoch_);
+  for (auto& g : optimizer_.groups()) g.lr = g.initial_lr * f;
+}
+
+void Schedule::step() {
+  ++epoch_;
+  apply();
+}
+
+void Schedule::set_state(const std::vector<double>& state) {
+  if (state.empty()) fail<ValueError>("schedule: the state is empty");
+  epoch_ = static_cast<int64_t>(state[0]);
+  apply();
+}
+
+StepLR::StepLR(Optimizer& o, int64_t step_size, double gamma) : Schedule(o), step_size_(step_size), gamma_(gamma) {
+  positive(step_size, "StepLR", "step_size");
+  apply();
+}
+double StepLR::factor(int64_t t) const { return power(gamma_, t / step_size_); }
+
+MultiStepLR::MultiStepLR(Optimizer& o, std::vector<int64_t> milestones, double gamma) : Schedule(o), milestones_(std::move(milestones)), gamma_(gamma) {
+  std::sort(milestones_.begin(), milestones_.end());
+  apply();
+}
+double MultiStepLR::factor(int64_t t) const { return power(gamma_, std::upper_bound(milestones_.begin(), milestones_.end(), t) - milestones_.begin()); }
+
+double ExponentialLR::factor(int64_t t) const { return power(gamma_, t); }
+
+CosineAnnealingLR::CosineAnnealingLR(Optimizer& o, int64_t t_max, double eta_min) : Schedule(o), t_max_(t_max), eta_min_(eta_min) {
+  positive(t_max, "CosineAnnealingLR", "T_max");
+  apply();
+}
+void CosineAnnealingLR::apply() {
+  const double f = (1 + dmath::cos_pi(static_cast<double>(epoch_) / static_cast<double>(t_max_))) / 2;
+  for (auto& g : optimizer_.groups()) g.lr = eta_min_ + (g.initial_lr - eta_min_) * f;
+}
+
+LinearLR::LinearLR(Optimizer& o, double start, double end, int64_t total) : Schedule(o), start_(start), end_(end), total_(total) {
+  positive(total, "LinearLR", "total_iters");
+  if (!(start > 0 && start <= 1)) fail<ValueError>("LinearLR: start_factor {} must lie in (0, 1]", start);
+  apply();
+}
+double LinearLR::factor(int64_t t) const {
+  return start_ + (end_ - start_) * static_cast<double>(std::min(t, total_)) / static_cast<double>(total_);
+}
+
+OneCycleLR::OneCycleLR(Optimizer& o, Options options) : Schedule(o), options_(options) {
+  positive(options.total_steps, "OneCycleLR", "total_steps");
+  if (!(options.pct_start >= 0 && options.pct_start <= 1)) fail<ValueError>("OneCycleLR: pct_start {} must lie in [0, 1]", options.pct_start);
+  apply();
+}
+void OneCycleLR::step() {
+  if (epoch_ + 1 > options_.total_steps) fail<ValueError>("OneCycleLR: step {} of {}", epoch_ + 2, options_.total_steps);
+  Schedule::step();
+}
+void OneCycleLR::apply() {
+  const double top = options_.max_lr, start = top / options_.div_factor, end = start / options_.final_div_factor;
+  const double total = static_cast<double>(options_.total_steps), t = static_cast<double>(epoch_);
+  const double peak = options_.pct_start * total - 1, last = total - 1;
+  const auto between = [&](double a, double b, double share) {
+    return options_.linear ? a + (b - a) * share : b + (a - b) / 2 * (1 + dmath::cos_pi(share));
+  };
+  // One step beyond the last is allowed (the call after the last batch); the rate stays where it ended.
+  const double at = std::min(t, std::max(last, 0.0));
+  optimizer_.set_lr(at <= peak ? between(start, top, at / peak) : between(top, end, last > peak ? (at - peak) / (last - peak) : 1));
+}
+
+ReduceLROnPlateau::ReduceLROnPlateau(Optimizer& o, Options options)
+    : Schedule(o), options_(options), best_(options.maximize ? -dmath::kInf : dmath::kInf) {
+  if (!(options.factor < 1)) fail<ValueError>("ReduceLROnPlateau: factor {} must be below 1", options.factor);
+}
+void ReduceLROnPlateau::step() { fail<ValueError>("ReduceLROnPlateau: step needs the metric: step(metric)"); }
+void ReduceLROnPlateau::step(double metric) {
+  ++epoch_;
+  const double sign = options_.maximize ? 1 : -1;
+  const double margin = options_.relative ? best_ * (1 + sign * options_.threshold) : best_ + sign * options_.threshold;
+  if (options_.maximize ? metric > margin : metric < margin) {
+    best_ = metric;
+    bad_ = 0;
+  } else {
+    ++bad_;
+  }
+  if (cooldown_left_ > 0) {
+    --cooldown_left_;
+    bad_ = 0;
+  }
+  if (bad_ <= options_.patience) return;
+  for (auto& g : optimizer_.groups()) {
+    const double lr = std::max(g.lr * options_.factor, options_.min_lr);
+    if (g.lr - lr > options_.eps) g.lr = lr;
+  }
+  cooldown_left_ = options_.cooldown;
+  bad_ = 0;
+}
+std::vector<double> ReduceLROnPlateau::state() const {
+  std::vector<double> s{static_cast<double>(epoch_), best_, static_cast<double>(bad_), static_cast<double>(cooldown_left_)};
+  for (const auto& g : optimizer_.groups()) s.push_back(g.lr);
+  return s;
+}
+void ReduceLROnPlateau::set_state(const std::vector<double>& s) {
+  auto& groups = optimizer_.groups();
+  if (s.size() != 4 + groups.size()) fail<ValueError>("ReduceLROnPlateau: a state of {} numbers, expected {}", s.size(), 4 + groups.size());
+  epoch_ = static_cast<int64_t>(s[0]);
+  best_ = s[1];
+  bad_ = static_cast<int64_t>(s[2]);
+  cooldown_left_ = static_cast<int64_t>(s[3]);
+  for (size_t i = 0; i < groups.size(); ++i) groups[i].lr = s[4 + i];
+}
+
+SequentialLR::SequentialLR(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules, std::vector<int64_t> milestones)
+    : Schedule(o), schedules_(std::move(schedules)), milestones_(std::move(milestones)) {
+  if (schedules_.size() != milestones_.size() + 1)
+    fail<ValueError>("SequentialLR: {} schedules need {} milestones, got {}", schedules_.size(), schedules_.size() - 1, milestones_.size());
+  apply();
+}
+size_t SequentialLR::current() const {
+  return static_cast<size_t>(std::upper_bound(milestones_.begin(), milestones_.end(), epoch_) - milestones_.begin());
+}
+void SequentialLR::apply() { schedules_[current()]->apply(); }
+void SequentialLR::step() {
+  const size_t before = current();
+  ++epoch_;
+  if (current() == before) schedules_[before]->step();
+  else apply();
+}
+std::vector<double> SequentialLR::state() const {
+  std::vector<double> s{static_cast<double>(epoch_)};
+  for (const auto& schedule : schedules_)
+    for (double v : schedule->state()) s.push_back(v);
+  return s;
+}
+void SequentialLR::set_state(const std::vector<double>& s) {
+  if (s.size() != state().size()) fail<ValueError>("SequentialLR: a state of {} numbers, expected {}", s.size(), state().size());
+  epoch_ = static_cast<int64_t>(s[0]);
+  size_t at = 1;
+  for (const auto& schedule : schedules_) {
+    const size_t n = schedule->state().size();
+    schedule->set_state({s.begin() + static_cast<std::ptrdiff_t>(at), s.begin() + static_cast<std::ptrdiff_t>(at + n)});
+    at += n;
+  }
+  apply();
+}
+
+WarmupCosine::WarmupCosine(Optimizer& o, int64_t warmup, int64_t total, double min_factor) : Schedule(o), warmup_(warmup), total_(total), min_(min_factor) {
+  positive(total, "WarmupCosine", "total");
+  apply();
+}
+double WarmupCosine::factor(int64_t t) const {
+  if (t < warmup_) return static_cast<double>(t + 1) / static_cast<double>(warmup_);
+  const double share = static_cast<double>(std::min(t, total_) - warmup_) / static_cast<double>(std::max<int64_t>(total_ - warmup_, 1));
+  return min_ + (1 - min_) * (1 + dmath::cos_pi(share)) / 2;
+}
+
+}  // namespace loupe

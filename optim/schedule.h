@@ -1,0 +1,165 @@
+#pragma once
+// Learning-rate schedules with PyTorch's names, formulas and defaults. A schedule sets the groups' learning rates when it
+// is made (epoch 0) and at every step(); call step() after Optimizer::step(). "Epoch" is whatever one step() stands for:
+// the programs here step once a batch.
+#include <loupe/optim/optimizer.h>
+
+namespace loupe {
+
+/// Base. The learning rate of a group at epoch t is its initial rate times factor(t), unless a schedule says otherwise.
+class Schedule {
+ public:
+  virtual ~Schedule() = default;
+  Schedule(const Schedule&) = delete;
+  Schedule& operator=(const Schedule&) = delete;
+
+  /// The next epoch.
+  virtual void step();
+  int64_t epoch() const { return epoch_; }
+  double lr() const { return optimizer_.lr(); }
+  /// Numbers that, set again, continue the schedule exactly.
+  virtual std::vector<double> state() const { return {static_cast<double>(epoch_)}; }
+  virtual void set_state(const std::vector<double>& state);
+  /// Sets the rates for the present epoch.
+  virtual void apply();
+
+ protected:
+  explicit Schedule(Optimizer& optimizer) : optimizer_(optimizer) {}
+  virtual double factor(int64_t /*epoch*/) const { return 1; }
+  Optimizer& optimizer_;
+  int64_t epoch_ = 0;
+};
+
+/// initial * factor until epoch total_iters, initial after it (1/3 and 5 in PyTorch); factor = 1 is a constant rate.
+class ConstantLR : public Schedule {
+ public:
+  explicit ConstantLR(Optimizer& o, double factor = 1, int64_t total_iters = 5) : Schedule(o), factor_(factor), total_(total_iters) { apply(); }
+ protected:
+  double factor(int64_t t) const override { return t < total_ ? factor_ : 1; }
+ private:
+  double factor_;
+  int64_t total_;
+};
+
+/// initial * gamma^(t / step_size), rounded down.
+class StepLR : public Schedule {
+ public:
+  StepLR(Optimizer& o, int64_t step_size, double gamma = 0.1);
+ protected:
+  double factor(int64_t t) const override;
+ private:
+  int64_t step_size_;
+  double gamma_;
+};
+
+/// initial * gamma^(milestones passed).
+class MultiStepLR : public Schedule {
+ public:
+  MultiStepLR(Optimizer& o, std::vector<int64_t> milestones, double gamma = 0.1);
+ protected:
+  double factor(int64_t t) const override;
+ private:
+  std::vector<int64_t> milestones_;
+  double gamma_;
+};
+
+/// initial * gamma^t.
+class ExponentialLR : public Schedule {
+ public:
+  ExponentialLR(Optimizer& o, double gamma) : Schedule(o), gamma_(gamma) { apply(); }
+ protected:
+  double factor(int64_t t) const override;
+ private:
+  double gamma_;
+};
+
+/// eta_min + (initial - eta_min) (1 + cos(pi t / T_max)) / 2. Loshchilov and Hutter, "SGDR", 2016, without restarts.
+class CosineAnnealingLR : public Schedule {
+ public:
+  CosineAnnealingLR(Optimizer& o, int64_t t_max, double eta_min = 0);
+  void apply() override;
+ private:
+  int64_t t_max_;
+  double eta_min_;
+};
+
+/// Warm-up: initial times a factor that goes linearly from start_factor to end_factor over total_iters epochs.
+class LinearLR : public Schedule {
+ public:
+  LinearLR(Optimizer& o, double start_factor = 1.0 / 3, double end_factor = 1, int64_t total_iters = 5);
+ protected:
+  double factor(int64_t t) const override;
+ private:
+  double start_, end_;
+  int64_t total_;
+};
+
+/// Up from max_lr / div_factor to max_lr in the first pct_start of total_steps, down to (max_lr / div_factor) /
+/// final_div_factor in the rest, by half cosines. Smith and Topin, "Super-convergence", 2017.
+class OneCycleLR : public Schedule {
+ public:
+  struct Options {
+    double max_lr = 1e-2;
+    int64_t total_steps = 1;
+    double pct_start = 0.3, div_factor = 25, final_div_factor = 1e4;
+    bool linear = false;  // straight lines for the cosines
+  };
+  OneCycleLR(Optimizer& o, Options options);
+  /// ValueError beyond total_steps.
+  void step() override;
+  void apply() override;
+ private:
+  Options options_;
+};
+
+/// Multiplies the rate by `factor` when a metric has not got better for more than `patience` steps: step(metric).
+class ReduceLROnPlateau : public Schedule {
+ public:
+  struct Options {
+    bool maximize = false;  // the metric should grow
+    double factor = 0.1;
+    int64_t patience = 10;
+    double threshold = 1e-4;
+    bool relative = true;  // better means by threshold * |best|, else by threshold
+    int64_t cooldown = 0;
+    double min_lr = 0, eps = 1e-8;
+  };
+  ReduceLROnPlateau(Optimizer& o, Options options);
+  /// ValueError: this schedule needs the metric.
+  void step() override;
+  void step(double metric);
+  std::vector<double> state() const override;
+  void set_state(const std::vector<double>& state) override;
+ private:
+  Options options_;
+  double best_;
+  int64_t bad_ = 0, cooldown_left_ = 0;
+};
+
+/// One schedule after the other: schedules[i] runs from milestones[i - 1] on, starting at its own epoch 0.
+class SequentialLR : public Schedule {
+ public:
+  SequentialLR(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules, std::vector<int64_t> milestones);
+  void step() override;
+  void apply() override;
+  std::vector<double> state() const override;
+  void set_state(const std::vector<double>& state) override;
+ private:
+  size_t current() const;
+  std::vector<std::unique_ptr<Schedule>> schedules_;
+  std::vector<int64_t> milestones_;
+};
+
+/// Linear warm-up over `warmup` steps from 0 (1 / warmup at the first), then a half cosine down to min_factor at `total`:
+/// the usual schedule of Transformers.
+class WarmupCosine : public Schedule {
+ public:
+  WarmupCosine(Optimizer& o, int64_t warmup, int64_t total, double min_factor = 0);
+ protected:
+  double factor(int64_t t) const override;
+ private:
+  int64_t warmup_, total_;
+  double min_;
+};
+
+}  // namespace loupe
