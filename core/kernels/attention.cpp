@@ -377,6 +377,15 @@ int64_t attention_words(const AttentionShape& s) {
   return s.dropout > 0 ? s.batch * s.heads * s.queries * round_up(s.keys, 4) : 0;
 }
 
+template <class T> void attention_dropout(const AttentionShape& s, T* factors) {
+  for_heads(s, 1, [&](int64_t b, int64_t h, int64_t) {
+    for (int64_t i = 0; i < s.queries; ++i) {
+      const int64_t head = b * s.heads + h;
+      dropout_row(s, head, i, 0, s.keys, factors + (head * s.queries + i) * s.keys);
+    }
+  });
+}
+
 bool attention_keeps_weights(const AttentionShape& s) { return s.keys <= kKeyBlock; }
 
 template <class T>
@@ -491,6 +500,7 @@ void attention_backward_plain(const AttentionShape& s, Heads<const T> q, Heads<c
 }
 
 #define LOUPE_INSTANTIATE(T)                                                                                       \
+  template void attention_dropout<T>(const AttentionShape&, T*);                                                   \
   template void attention<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>, Heads<T>, T*,  \
                              T*);                                                                                  \
   template void attention_plain<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>,          \

@@ -36,6 +36,9 @@ struct AttentionShape {
 /// Random words that dropout draws.
 int64_t attention_words(const AttentionShape& s);
 
+/// The factors 0 or 1 / (1 - dropout) of the weights (batch, heads, queries, keys), which the functions below use.
+template <class T> void attention_dropout(const AttentionShape& s, T* factors);
+
 /// Writes out and, unless null, lse (batch, heads, queries): the log of the sum of exponentials, and weights (batch,
 /// heads, queries, keys): the softmax before dropout. Backward needs one of the two; weights save it a fifth of its
 /// work where they fit the cache (attention_keeps_weights).

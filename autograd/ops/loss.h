@@ -1,0 +1,63 @@
+#pragma once
+// Losses. The mean over all elements unless `reduction` says otherwise; prediction and target must have one shape (no
+// broadcasting: that hides mistakes).
+#include <loupe/core/tensor.h>
+
+namespace loupe {
+
+enum class Reduction { none, mean, sum };
+
+struct CrossEntropyOptions {
+  /// One factor for each class (C); undefined: all 1.
+  Tensor weight{};
+  /// Positions with this label count as nothing.
+  int64_t ignore_index = -100;
+  /// mean: the sum divided by the weights of the labels that count (NaN if none does).
+  Reduction reduction = Reduction::mean;
+  /// The share of the target that is spread evenly over all classes.
+  double label_smoothing = 0;
+};
+/// -log softmax(logits)[target]. logits (C), (N, C) or (N, C, d1, ...), target of that shape without C, i64 -> a number, or
+/// target's shape for Reduction::none. IndexError names the first label outside [0, C).
+Tensor cross_entropy(In logits, In target, const CrossEntropyOptions& options = {});
+
+struct NllLossOptions {
+  Tensor weight{};
+  int64_t ignore_index = -100;
+  Reduction reduction = Reduction::mean;
+};
+/// -log_probabilities[target]: cross_entropy of what log_softmax gives.
+Tensor nll_loss(In log_probabilities, In target, const NllLossOptions& options = {});
+
+struct LossOptions {
+  Reduction reduction = Reduction::mean;
+};
+/// (x - y)^2.
+Tensor mse_loss(In x, In target, LossOptions options = {});
+/// |x - y|.
+Tensor l1_loss(In x, In target, LossOptions options = {});
+
+struct SmoothL1Options {
+  double beta = 1;
+  Reduction reduction = Reduction::mean;
+};
+/// d^2 / (2 beta) where d = |x - y| < beta, else d - beta / 2.
+Tensor smooth_l1_loss(In x, In target, SmoothL1Options options = {});
+struct HuberOptions {
+  double delta = 1;
+  Reduction reduction = Reduction::mean;
+};
+/// d^2 / 2 where d = |x - y| < delta, else delta (d - delta / 2). Huber, "Robust estimation of a location parameter", 1964.
+Tensor huber_loss(In x, In target, HuberOptions options = {});
+
+struct BceOptions {
+  /// A factor for each element, broadcast.
+  Tensor weight{};
+  /// A factor for the positive part, broadcast: one for each class makes rare positives count more.
+  Tensor pos_weight{};
+  Reduction reduction = Reduction::mean;
+};
+/// -(pos_weight y log sigmoid(x) + (1 - y) log(1 - sigmoid(x))), without overflow; targets in [0, 1].
+Tensor binary_cross_entropy_with_logits(In x, In target, const BceOptions& options = {});
+
+}  // namespace loupe
