@@ -269,7 +269,7 @@ Tensor pow(In a, double exponent) {
   Tensor y = raw::binary(Binary::pow, a, exponent);
   if (auto n = record<PowNumberNode>({a}, y)) {
     n->exponent = exponent;
-    n->a.input(a);
+    if (exponent != 0 && exponent != 1) n->a.input(a);
   }
   return y;
 }
