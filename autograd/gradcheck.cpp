@@ -215,7 +215,7 @@ class Check {
     double size = 0;
     for (size_t i = 0; i < value_.size(); ++i)
       if (column[i] != 0) size += std::abs(weights[i]) * std::max(std::abs(value_[i]), typical_);
-    return 1e-11 + 20 * 2.3e-16 * size / h;  // the first for gradients that are zero but for rounding
+    return 1e-10 + 20 * 2.3e-16 * size / h;  // the first for gradients that are zero but for rounding
   }
 
   std::string output_name(size_t o) const {
