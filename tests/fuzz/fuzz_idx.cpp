@@ -1,0 +1,7 @@
+#include <loupe/io/idx.h>
+
+#include "fuzz.h"
+
+using namespace loupe;
+
+void target(Bytes bytes) { read_idx(bytes, "f"); }

@@ -1,0 +1,7 @@
+#include <loupe/io/npy.h>
+
+#include "fuzz.h"
+
+using namespace loupe;
+
+void target(Bytes bytes) { load_npz(bytes, "f"); }
