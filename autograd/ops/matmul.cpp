@@ -97,6 +97,7 @@ struct MatmulNode final : Node {
   SavedTensor a{this}, b{this};
   Shape right;
   const char* name() const override { return "matmul"; }
+  Tensors replay(const Tensors& x) const override { return {matmul(x[0], x[1])}; }
   Tensors backward(const Tensors& dy) override {
     Tensor da, db;
     if (needs(0)) da = matmul(dy[0], b.get().t());
@@ -109,9 +110,37 @@ struct MatmulNode final : Node {
   }
 };
 
+struct AddmmNode final : Node {
+  SavedTensor x{this}, w{this};
+  const char* name() const override { return "addmm"; }
+  Tensors replay(const Tensors& in) const override { return {addmm(in[0], in[1], in[2])}; }
+  Tensors backward(const Tensors& dy) override {
+    Tensor db, dx, dw;
+    if (needs(1)) dx = matmul(dy[0], w.get().t());
+    if (!needs(0) && !needs(2)) return {db, dx, dw};
+    const Tensor g = as_rows(dy[0]);
+    if (grad_enabled()) return {needs(0) ? g.sum({0}) : db, dx, needs(2) ? matmul(as_rows(x.get()).t(), g) : dw};
+    dispatch_floating(g.dtype(), "addmm", [&]<class T>(Type<T>) {
+      const Tensor dense = raw::row_major(g);
+      const int64_t rows = g.size(0), out = g.size(1);
+      if (needs(0)) {
+        db = raw::empty({out}, g.dtype());
+        kernels::column_sums(rows, out, dense.ptr<T>(), out, db.ptr<T>(), false);
+      }
+      if (needs(2)) {
+        const Tensor in = raw::row_major(as_rows(x.get()));
+        dw = raw::empty({in.size(1), out}, g.dtype());
+        kernels::linear_dw<T>(rows, out, in.size(1), in.ptr<T>(), dense.ptr<T>(), dw.ptr<T>(), nullptr);
+      }
+    });
+    return {db, dx, dw};
+  }
+};
+
 struct LinearNode final : Node {
   SavedTensor x{this}, w{this};
   const char* name() const override { return "linear"; }
+  Tensors replay(const Tensors& in) const override { return {linear(in[0], in[1], in[2])}; }
   Tensors backward(const Tensors& dy) override {
     Tensor dx, dw, db;
     if (needs(0)) dx = matmul(dy[0], w.get());
@@ -189,6 +218,32 @@ Tensor linear(In x, In weight, In bias) {
   if (auto n = record<LinearNode>({x, weight, bias}, y)) {
     if (n->needs(1)) n->x.input(x);
     if (n->needs(0)) n->w.input(weight);
+  }
+  return y;
+}
+
+Tensor addmm(In bias, In x, In weight) {
+  if (weight->dim() != 2) fail<ShapeError>("addmm: the weight must be (in, out), got {}", weight->shape());
+  if (x->dim() == 0 || x->size(-1) != weight->size(0))
+    fail<ShapeError>("addmm: expected an input of shape (..., {}) for a weight of shape {}, got {}", weight->size(0), weight->shape(), x->shape());
+  check_dtypes("addmm", x, weight);
+  const int64_t out = weight->size(1);
+  if (bias.t.defined()) {
+    if (bias->shape() != Shape{out}) fail<ShapeError>("addmm: expected a bias of shape ({},), got {}", out, bias->shape());
+    check_dtypes("addmm", x, bias);
+  }
+  Shape shape = x->shape();
+  shape[shape.rank() - 1] = out;
+  Tensor y = raw::empty(shape, x->dtype());
+  if (bias.t.defined()) raw::copy(bias, y);
+  dispatch_floating(x->dtype(), "addmm", [&]<class T>(Type<T>) {
+    const Tensor in = raw::row_major(x), w = raw::row_major(weight);
+    const int64_t width = w.size(0), rows = out == 0 ? 0 : y.numel() / out;
+    kernels::matmul<T>(false, false, rows, out, width, in.ptr<T>(), width, w.ptr<T>(), out, y.ptr<T>(), out, bias.t.defined());
+  });
+  if (auto n = record<AddmmNode>({bias, x, weight}, y)) {
+    if (n->needs(2)) n->x.input(x);
+    if (n->needs(1)) n->w.input(weight);
   }
   return y;
 }
