@@ -18,17 +18,18 @@ double norm_of(const Tensor& t) {
 }
 
 // Images have channels-last memory inside a network, and so they have here.
-Tensor as_inside(const Tensor& t) { return t.dim() == 4 ? raw::channels_last(t) : t; }
+Tensor laid_out(const Tensor& t, bool images) { return images && t.dim() == 4 ? raw::channels_last(t) : t; }
 
 // --- Forward and backward of one function with a fixed upstream gradient ---
 class OpWork : public Work {
  public:
   using F = std::function<Tensor(const Tensors&)>;
-  OpWork(std::vector<std::string> names, std::vector<Shape> shapes, double flops, F f) : names_(std::move(names)), f_(std::move(f)) {
+  OpWork(std::vector<std::string> names, std::vector<Shape> shapes, bool images, double flops, F f)
+      : names_(std::move(names)), f_(std::move(f)) {
     flop = flops;
     Rng rng(1);
-    for (const Shape& s : shapes) inputs_.push_back(as_inside(randn(rng, s)).requires_grad_());
-    dy_ = as_inside(randn(rng, no_grad([&] { return f_(inputs_); }).shape()));
+    for (const Shape& s : shapes) inputs_.push_back(laid_out(randn(rng, s), images).requires_grad_());
+    dy_ = laid_out(randn(rng, no_grad([&] { return f_(inputs_); }).shape()), images);
   }
   void step() override { run(); }
   void load(const TensorMap& from) override {
@@ -58,9 +59,17 @@ std::unique_ptr<Work> conv(int64_t in, int64_t out, int64_t size, int64_t kernel
   const Conv2dArgs args{.stride = stride, .padding = kernel / 2, .groups = groups};
   const int64_t outputs = 64 * out * (size / stride) * (size / stride), terms = in / groups * kernel * kernel;
   // Forward, input gradient and weight gradient are a multiplication and an addition for each term of each output.
-  return std::make_unique<OpWork>(std::vector<std::string>{"x", "weight"}, std::vector<Shape>{{64, in, size, size}, {out, in / groups, kernel, kernel}},
+  return std::make_unique<OpWork>(std::vector<std::string>{"x", "weight"}, std::vector<Shape>{{64, in, size, size}, {out, in / groups, kernel, kernel}}, true,
                                   6.0 * static_cast<double>(outputs * terms),
                                   [args](const Tensors& t) { return conv2d(t[0], t[1], Tensor(), args); });
+}
+
+// Causal: half of the pairs count. Two products forward, four backward.
+std::unique_ptr<Work> attention(int64_t batch, int64_t heads, int64_t length, int64_t depth) {
+  const Shape s{batch, heads, length, depth};
+  return std::make_unique<OpWork>(std::vector<std::string>{"q", "k", "v"}, std::vector<Shape>{s, s, s}, false,
+                                  6.0 * static_cast<double>(batch * heads * length * (length + 1) * depth),
+                                  [](const Tensors& t) { return scaled_dot_product_attention(t[0], t[1], t[2], {.is_causal = true}); });
 }
 
 struct Row {
@@ -78,6 +87,9 @@ const std::vector<Row>& rows() {
       {"conv-stride2-16-32-32", [](auto&) { return conv(16, 32, 32, 3, 2); }},
       {"conv-1x1-64-128-16", [](auto&) { return conv(64, 128, 16, 1); }},
       {"conv-depthwise-64-16", [](auto&) { return conv(64, 64, 16, 3, 1, 64); }},
+      {"attention-64", [](auto&) { return attention(12, 4, 64, 32); }},
+      {"attention-256", [](auto&) { return attention(4, 6, 256, 64); }},
+      {"attention-1024", [](auto&) { return attention(1, 6, 1024, 64); }},
   };
   return all;
 }
