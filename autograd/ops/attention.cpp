@@ -106,12 +106,23 @@ Qkv gradients_of(const Qkv& x, const Problem& p, const Tensor& dy) {
   return {matmul(ds, x.k), matmul(ds.transpose(-1, -2), x.q), matmul((z.defined() ? w * z : w).transpose(-1, -2), dy)};
 }
 
+AttentionResult composed(const Qkv& x, const Problem& p) {
+  const Tensor w = weights_of(x, p), z = dropout_factors(p.shape, w.shape(), w.dtype());
+  return {matmul(z.defined() ? w * z : w, x.v), w};
+}
+
 struct AttentionNode final : Node {
   SavedTensor q{this}, k{this}, v{this}, mask{this}, y{this}, lse{this}, weights{this};
   AttentionShape shape;
   int64_t packed = 0;  // heads of a packed input, which is q; else 0
   const char* name() const override { return packed ? "self_attention" : "scaled_dot_product_attention"; }
 
+  Tensors replay(const Tensors& x) const override {
+    Problem p{shape, mask.get()};
+    if (p.mask.defined() && p.mask.dtype() != DType::boolean) p.mask = raw::to(p.mask, x[0].dtype());
+    const Tensor out = composed(packed ? unpack(x[0], packed) : Qkv{x[0], x[1], x[2]}, p).output;
+    return {packed ? out.transpose(1, 2).reshape(output_shape(0)) : out};
+  }
   Tensors backward(const Tensors& dy) override {
     const Problem p{shape, mask.get()};
     const Tensor whole = q.get();
@@ -223,11 +234,6 @@ Qkv broadcast(const Tensor& q, const Tensor& k, const Tensor& v) {
   const Shape batch = broadcast_shapes(broadcast_shapes(batch_shape(q), batch_shape(k), op), batch_shape(v), op);
   const auto to = [&](const Tensor& t) { return t.expand(with_batch(batch, t.size(-2), t.size(-1))); };
   return {to(q), to(k), to(v)};
-}
-
-AttentionResult composed(const Qkv& x, const Problem& p) {
-  const Tensor w = weights_of(x, p), z = dropout_factors(p.shape, w.shape(), w.dtype());
-  return {matmul(z.defined() ? w * z : w, x.v), w};
 }
 
 }  // namespace

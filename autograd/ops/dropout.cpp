@@ -17,6 +17,7 @@ Tensor masked(In x, const Mask& mask);
 struct DropoutNode final : Node {
   Mask mask;
   const char* name() const override { return "dropout"; }
+  Tensors replay(const Tensors& x) const override { return {masked(x[0], mask)}; }
   Tensors backward(const Tensors& dy) override { return {masked(dy[0], mask)}; }
 };
 

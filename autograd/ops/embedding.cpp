@@ -11,6 +11,9 @@ struct EmbeddingNode final : Node {
   SavedTensor indices{this};
   int64_t entries = 0, padding = -1;  // -1: none
   const char* name() const override { return "embedding"; }
+  Tensors replay(const Tensors& x) const override {
+    return {embedding(x[0], x[1], {padding < 0 ? std::nullopt : std::optional(padding)})};
+  }
   Tensors backward(const Tensors& dy) override {
     const Tensor index = indices.get(), &g = dy[0];
     const int64_t count = index.numel(), width = g.size(-1);

@@ -75,6 +75,12 @@ struct CrossEntropyNode final : Node {
   bool reduced = true;
   double divisor = 1;
   const char* name() const override { return "cross_entropy"; }
+  Tensors replay(const Tensors& logits) const override {
+    const Tensor w = weight.get();
+    const Tensor each = cross_entropy(logits[0], target.get(), {w.defined() ? raw::to(w, logits[0].dtype()) : w, shape.ignore_index,
+                                                                Reduction::none, shape.smoothing});
+    return {reduced ? each.sum() * (1 / divisor) : each.reshape(output_shape(0))};
+  }
   Tensors backward(const Tensors& dy) override {
     const Tensor logits = x.get(), labels = target.get(), w = weight.get();
     const int64_t rows = shape.rows;

@@ -19,6 +19,7 @@ struct SoftmaxNode final : Node {
   bool log = false;
   int axis = 0;
   const char* name() const override { return log ? "log_softmax" : "softmax"; }
+  Tensors replay(const Tensors& x) const override { return {log ? log_softmax(x[0], axis) : softmax(x[0], axis)}; }
   Tensors backward(const Tensors& dy) override {
     const Tensor out = y.get();
     const Dims axes = out.dim() ? Dims{axis} : Dims{};

@@ -188,12 +188,12 @@ T plain_scores(const AttentionShape& s, int64_t b, int64_t h, int64_t i, Heads<c
   }
   std::fill(row + n, row + s.keys, -kInf<T>);
   if (top == -kInf<T>) top = 0;
-  for (int64_t j = 0; j < n; ++j) sum += std::exp(row[j] - top);
-  return sum == 0 ? kInf<T> : top + std::log(sum);
+  for (int64_t j = 0; j < n; ++j) sum += vexp(row[j] - top);
+  return sum == 0 ? kInf<T> : top + vlog(sum);
 }
 
 template <class T> void plain_weights(const AttentionShape& s, T* row, T log_sum) {
-  for (int64_t j = 0; j < s.keys; ++j) row[j] = std::exp(row[j] - log_sum);
+  for (int64_t j = 0; j < s.keys; ++j) row[j] = vexp(row[j] - log_sum);
 }
 
 // The queries [first, last) of one head.

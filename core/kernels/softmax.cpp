@@ -52,7 +52,7 @@ template <class T> void softmax_column(bool log, int64_t n, int64_t inner, const
   if (shift == -kInf<T>) shift = 0;
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(vexp(x[i * inner] - shift));
-  const T log_sum = sum == 0 ? T(0) : shift + static_cast<T>(std::log(sum)), by = sum == 0 ? T(0) : static_cast<T>(1 / sum);
+  const T log_sum = sum == 0 ? T(0) : shift + static_cast<T>(vlog(sum)), by = sum == 0 ? T(0) : static_cast<T>(1 / sum);
   for (int64_t i = 0; i < n; ++i) y[i * inner] = log ? x[i * inner] - log_sum : vexp(x[i * inner] - shift) * by;
 }
 

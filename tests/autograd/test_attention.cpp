@@ -3,6 +3,7 @@
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/gradcheck.h>
 #include <loupe/autograd/ops.h>
+#include <loupe/autograd/shadow.h>
 
 #include <cmath>
 
@@ -132,4 +133,20 @@ TEST_CASE("attention says what does not fit") {
   CHECK_THROWS_AS(scaled_dot_product_attention(q, k, v, {.dropout_p = -1, .rng = &rng}), ValueError);
   CHECK_THROWS_AS(self_attention(zeros({2, 3, 12}), 3), ShapeError);
   CHECK_THROWS_AS(self_attention(zeros({2, 3, 13}), 1), ShapeError);
+}
+
+TEST_CASE("attention, losses, softmax, activations, dropout and embedding pass shadow mode") {
+  Rng rng(6);
+  const Tensor x = randn(rng, {2, 20, 48}).requires_grad_(), table = randn(rng, {7, 48}).requires_grad_();
+  const Tensor index = randint(rng, 0, 7, {2, 20}), target = randint(rng, 0, 16, {40}), keep = gt(randn(rng, {20, 20}), -1.0);
+  ShadowGuard shadow;
+  Tensor h = self_attention(dropout(x + embedding(index, table), rng, 0.1), 2, {.attn_mask = keep, .is_causal = true, .dropout_p = 0.2, .rng = &rng});
+  h = scaled_dot_product_attention(gelu(h), silu(h), softmax(h), {.attn_mask = randn(rng, {20, 20})});
+  cross_entropy(elu(h).reshape({40, 16}), target, {.weight = uniform(rng, {16}, 0.5, 2), .label_smoothing = 0.1}).backward();
+  for (const ShadowRow& r : shadow.rows()) {
+    INFO(r.op);
+    CHECK(r.checks > 0);
+    CHECK(r.forward < 1e-5);
+    CHECK(r.backward < 1e-5);
+  }
 }
