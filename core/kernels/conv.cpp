@@ -1,7 +1,9 @@
+#include <loupe/core/cpu.h>
 #include <loupe/core/error.h>
 #include <loupe/core/kernels/conv.h>
 #include <loupe/core/kernels/matmul.h>
 #include <loupe/core/kernels/micro.h>
+#include <loupe/core/kernels/winograd.h>
 #include <loupe/core/memory.h>
 #include <loupe/core/threads.h>
 
@@ -315,16 +317,7 @@ void direct_weight_gradient(const ConvShape& s, const float* x, const float* dy,
       }
     }
   });
-  parallel_ranges(s.o, std::max<int64_t>(1, 4096 / (cg * s.taps())), [&](int64_t begin, int64_t end) {
-    for (int64_t t = 0; t < s.taps(); ++t)
-      for (int64_t c = 0; c < cg; ++c)
-        for (int64_t o = begin; o < end; ++o) {
-          const float* from = partials + (t * cg + c) * s.o + o;
-          float total = 0.0f;
-          for (int64_t sum = 0; sum < sums; ++sum) total += from[sum * size];
-          dw[(o * cg + c) * s.taps() + t] = total;
-        }
-  });
+  add_weight_sums(s, sums, size, partials, dw);
 }
 
 // A 1x1 convolution of every pixel is a matrix product over all pixels of the batch.
@@ -349,11 +342,34 @@ std::atomic<bool>& winograd() {
 
 }  // namespace
 
+void add_weight_sums(const ConvShape& s, int64_t count, int64_t distance, float* partials, float* dw) {
+  const int64_t cg = s.c / s.groups, rows = s.taps() * cg;
+  parallel_ranges(rows * s.o, 8192, [&](int64_t begin, int64_t end) {
+    simd([=] {
+      for (int64_t i = 1; i < count; ++i) {
+        const float* from = partials + i * distance;
+#pragma omp simd
+        for (int64_t j = begin; j < end; ++j) partials[j] += from[j];
+      }
+    });
+  });
+  // [tap, c, o] to [o, c, tap]: a few rows of the result at a time, each written from front to back.
+  parallel_ranges(s.o, 8, [&](int64_t begin, int64_t end) {
+    for (int64_t c = 0; c < cg; ++c)
+      for (int64_t t = 0; t < s.taps(); ++t)
+        for (int64_t o = begin; o < end; ++o) dw[(o * cg + c) * s.taps() + t] = partials[(t * cg + c) * s.o + o];
+  });
+}
+
 template <class T>
 void conv_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
   if (s.n * s.oh() * s.ow() * s.o == 0) return;
   if constexpr (std::is_same_v<T, float>) {
     if (s.c > 0) {
+      if (const int64_t tile = winograd_tile(s)) {
+        t_last = tile == 4 ? "winograd4" : "winograd2";
+        return winograd_forward(tile, s, x, w, bias, y);
+      }
       t_last = direct_name(s);
       if (is_matmul(s)) return linear(s.n * s.h * s.w, s.c, s.o, x, w, bias, y);
       return correlate(forward_plan(s), x, w, bias, y);
@@ -368,6 +384,10 @@ void conv_input_gradient(const ConvShape& s, const T* dy, const T* w, T* dx) {
   if (s.n * s.h * s.w * s.c == 0) return;
   if constexpr (std::is_same_v<T, float>) {
     if (s.o > 0) {
+      if (const int64_t tile = winograd_tile(s)) {
+        t_last = tile == 4 ? "winograd4" : "winograd2";
+        return winograd_input_gradient(tile, s, dy, w, dx);
+      }
       t_last = direct_name(s);
       if (is_matmul(s)) return linear_dx(s.n * s.h * s.w, s.c, s.o, dy, w, dx);
       return correlate(gradient_plan(s), dy, w, nullptr, dx);
@@ -382,6 +402,10 @@ void conv_weight_gradient(const ConvShape& s, const T* x, const T* dy, T* dw) {
   if (s.o * s.c * s.taps() == 0) return;
   if constexpr (std::is_same_v<T, float>) {
     if (s.n > 0) {
+      if (const int64_t tile = winograd_tile_of_weights(s)) {
+        t_last = tile == 4 ? "winograd4" : "winograd2";
+        return winograd_weight_gradient(tile, s, x, dy, dw);
+      }
       t_last = direct_name(s);
       if (is_matmul(s)) return linear_dw<T>(s.n * s.h * s.w, s.c, s.o, dy, x, dw, nullptr);
       return direct_weight_gradient(s, x, dy, dw);

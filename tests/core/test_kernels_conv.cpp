@@ -1,6 +1,7 @@
 #include "kernel_tests.h"
 
 #include <loupe/core/kernels/conv.h>
+#include <loupe/core/kernels/winograd.h>
 #include <loupe/core/threads.h>
 
 #include <cmath>
@@ -153,6 +154,65 @@ TEST_CASE("depthwise convolution equals plain loops in f64 at every CPU level") 
               "depthwise", kExact);
       }
   });
+}
+
+namespace {
+
+// Switches Winograd on or off for a scope.
+struct WinogradSwitch {
+  bool before = kernels::winograd_enabled();
+  explicit WinogradSwitch(bool on) { kernels::set_winograd_enabled(on); }
+  ~WinogradSwitch() { kernels::set_winograd_enabled(before); }
+};
+
+// Both sizes of tile against plain loops in f64, whatever conv_forward would choose.
+void check_winograd(const ConvShape& s) {
+  CAPTURE(s.n, s.c, s.h, s.w, s.o, s.ph, s.pw);
+  const int64_t in = s.n * s.h * s.w * s.c, out = s.n * s.oh() * s.ow() * s.o, weights = s.o * s.c * 9;
+  const auto x = numbers<float>(in, 1), w = numbers<float>(weights, 2), bias = numbers<float>(s.o, 3), dy = numbers<float>(out, 4);
+  std::vector<double> y64(static_cast<size_t>(out)), dx64(x.size()), dw64(w.size());
+  kernels::conv_forward_plain(s, widened(x).data(), widened(w).data(), widened(bias).data(), y64.data());
+  kernels::conv_input_gradient_plain(s, widened(dy).data(), widened(w).data(), dx64.data());
+  kernels::conv_weight_gradient_plain(s, widened(x).data(), widened(dy).data(), dw64.data());
+  at_every_level([&] {
+    for (int64_t tile : {2, 4}) {
+      CAPTURE(tile);
+      const Bounds bounds = tile == 2 ? Bounds{2e-6, 2e-6, 3e-6} : Bounds{2e-5, 2e-5, 2e-5};
+      const auto y = same_bits(out, [&](float* p) { kernels::winograd_forward(tile, s, x.data(), w.data(), bias.data(), p); });
+      REQUIRE(error_of(y, y64) <= bounds.forward);
+      const auto dx = same_bits(in, [&](float* p) { kernels::winograd_input_gradient(tile, s, dy.data(), w.data(), p); });
+      REQUIRE(error_of(dx, dx64) <= bounds.input);
+      const auto dw = same_bits(weights, [&](float* p) { kernels::winograd_weight_gradient(tile, s, x.data(), dy.data(), p); });
+      REQUIRE(error_of(dw, dw64) <= bounds.weight);
+    }
+  });
+}
+
+}  // namespace
+
+TEST_CASE("Winograd with either tile equals plain loops in f64 at every CPU level") {
+  check_winograd({.n = 9, .c = 16, .h = 8, .w = 8, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1});
+  check_winograd({.n = 3, .c = 48, .h = 14, .w = 14, .o = 16, .kh = 3, .kw = 3, .ph = 1, .pw = 1});
+  check_winograd({.n = 2, .c = 16, .h = 7, .w = 9, .o = 80, .kh = 3, .kw = 3, .ph = 0, .pw = 2});
+  check_winograd({.n = 1, .c = 32, .h = 3, .w = 4, .o = 16, .kh = 3, .kw = 3});
+  check_winograd({.n = 2, .c = 16, .h = 1, .w = 1, .o = 16, .kh = 3, .kw = 3, .ph = 2, .pw = 1});
+  check_winograd({.n = 5, .c = 64, .h = 16, .w = 17, .o = 64, .kh = 3, .kw = 3, .ph = 1, .pw = 1});
+}
+
+TEST_CASE("which convolution runs: Winograd where it applies, unless it is switched off") {
+  const ConvShape s{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1};
+  {
+    WinogradSwitch on(true);
+    check(s, "winograd4", {2e-5, 2e-5, 2e-5});
+    for (const ConvShape& other : {ConvShape{.n = 4, .c = 24, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3},
+                                   ConvShape{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .sh = 2, .sw = 2},
+                                   ConvShape{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .dh = 2, .dw = 2},
+                                   ConvShape{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .groups = 2},
+                                   ConvShape{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 5, .kw = 5}})
+      check(other, "direct", kExact);
+  }
+  WinogradSwitch off(false);
+  check(s, "direct", kExact);
 }
 
 TEST_CASE("convolutions of nothing") {

@@ -10,6 +10,7 @@ void pack(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t
 void depthwise(const Depthwise& d, const float* w, const float* bias);
 void depthwise_weights(const Depthwise& d, float* dw);
 
+extern const Winograd winograd2, winograd4;
 extern const Micro table;
 
 }  // namespace loupe::kernels::LOUPE_LEVEL

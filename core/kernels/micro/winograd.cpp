@@ -1,0 +1,175 @@
+// Winograd's transforms for 3x3 kernels, F(2x2, 3x3) and F(4x4, 3x3), a vector of channels at a time. In one dimension,
+// with points 0, 1, -1 (and 2, -2) and infinity:  y = A^T [(G g) * (B^T d)].  In two, each is applied to columns and rows.
+#include <loupe/core/kernels/micro/kernels.h>
+#include <loupe/core/kernels/micro/vec.h>
+
+namespace loupe::kernels::LOUPE_LEVEL {
+namespace {
+
+// The five maps in one dimension, from numbers s apart to numbers r apart.
+template <int M> struct Input;     // B^T: a row of M + 2 pixels
+template <int M> struct Output;    // A^T: M + 2 products to M pixels
+template <int M> struct Gradient;  // A: M pixels of dy to M + 2
+template <int M> struct Weight;    // G: 3 weights to M + 2
+template <int M> struct Back;      // G^T: M + 2 to 3 weights' gradients
+
+template <> struct Input<2> {
+  static constexpr int kIn = 4, kOut = 4;
+  static inline void map(const Vec* d, int s, Vec* o, int r) {
+    o[0] = d[0] - d[2 * s];
+    o[r] = d[s] + d[2 * s];
+    o[2 * r] = d[2 * s] - d[s];
+    o[3 * r] = d[s] - d[3 * s];
+  }
+};
+template <> struct Output<2> {
+  static constexpr int kIn = 4, kOut = 2;
+  static inline void map(const Vec* m, int s, Vec* o, int r) {
+    o[0] = m[0] + m[s] + m[2 * s];
+    o[r] = m[s] - m[2 * s] - m[3 * s];
+  }
+};
+template <> struct Gradient<2> {
+  static constexpr int kIn = 2, kOut = 4;
+  static inline void map(const Vec* y, int s, Vec* o, int r) {
+    o[0] = y[0];
+    o[r] = y[0] + y[s];
+    o[2 * r] = y[0] - y[s];
+    o[3 * r] = -y[s];
+  }
+};
+template <> struct Weight<2> {
+  static constexpr int kIn = 3, kOut = 4;
+  static inline void map(const Vec* g, int s, Vec* o, int r) {
+    const Vec even = g[0] + g[2 * s];
+    o[0] = g[0];
+    o[r] = (even + g[s]) * 0.5f;
+    o[2 * r] = (even - g[s]) * 0.5f;
+    o[3 * r] = g[2 * s];
+  }
+};
+template <> struct Back<2> {
+  static constexpr int kIn = 4, kOut = 3;
+  static inline void map(const Vec* u, int s, Vec* o, int r) {
+    const Vec even = (u[s] + u[2 * s]) * 0.5f;
+    o[0] = u[0] + even;
+    o[r] = (u[s] - u[2 * s]) * 0.5f;
+    o[2 * r] = even + u[3 * s];
+  }
+};
+
+template <> struct Input<4> {
+  static constexpr int kIn = 6, kOut = 6;
+  static inline void map(const Vec* d, int s, Vec* o, int r) {
+    const Vec even = d[4 * s] - 4.0f * d[2 * s], odd = d[3 * s] - 4.0f * d[s];
+    const Vec even2 = d[4 * s] - d[2 * s], odd2 = 2.0f * (d[3 * s] - d[s]);
+    o[0] = 4.0f * d[0] - 5.0f * d[2 * s] + d[4 * s];
+    o[r] = even + odd;
+    o[2 * r] = even - odd;
+    o[3 * r] = even2 + odd2;
+    o[4 * r] = even2 - odd2;
+    o[5 * r] = 4.0f * d[s] - 5.0f * d[3 * s] + d[5 * s];
+  }
+};
+template <> struct Output<4> {
+  static constexpr int kIn = 6, kOut = 4;
+  static inline void map(const Vec* m, int s, Vec* o, int r) {
+    const Vec sum1 = m[s] + m[2 * s], sum2 = m[3 * s] + m[4 * s];
+    const Vec difference1 = m[s] - m[2 * s], difference2 = m[3 * s] - m[4 * s];
+    o[0] = m[0] + sum1 + sum2;
+    o[r] = difference1 + 2.0f * difference2;
+    o[2 * r] = sum1 + 4.0f * sum2;
+    o[3 * r] = difference1 + 8.0f * difference2 + m[5 * s];
+  }
+};
+template <> struct Gradient<4> {
+  static constexpr int kIn = 4, kOut = 6;
+  static inline void map(const Vec* y, int s, Vec* o, int r) {
+    const Vec even = y[0] + y[2 * s], odd = y[s] + y[3 * s];
+    const Vec even2 = y[0] + 4.0f * y[2 * s], odd2 = 2.0f * y[s] + 8.0f * y[3 * s];
+    o[0] = y[0];
+    o[r] = even + odd;
+    o[2 * r] = even - odd;
+    o[3 * r] = even2 + odd2;
+    o[4 * r] = even2 - odd2;
+    o[5 * r] = y[3 * s];
+  }
+};
+template <> struct Weight<4> {
+  static constexpr int kIn = 3, kOut = 6;
+  static inline void map(const Vec* g, int s, Vec* o, int r) {
+    const Vec even = (g[0] + g[2 * s]) * (-1.0f / 6), odd = g[s] * (-1.0f / 6);
+    const Vec even2 = g[0] * (1.0f / 24) + g[2 * s] * (1.0f / 6), odd2 = g[s] * (1.0f / 12);
+    o[0] = g[0] * 0.25f;
+    o[r] = even + odd;
+    o[2 * r] = even - odd;
+    o[3 * r] = even2 + odd2;
+    o[4 * r] = even2 - odd2;
+    o[5 * r] = g[2 * s];
+  }
+};
+template <> struct Back<4> {
+  static constexpr int kIn = 6, kOut = 3;
+  static inline void map(const Vec* u, int s, Vec* o, int r) {
+    const Vec sum1 = (u[s] + u[2 * s]) * (1.0f / 6), sum2 = u[3 * s] + u[4 * s];
+    o[0] = u[0] * 0.25f - sum1 + sum2 * (1.0f / 24);
+    o[r] = (u[2 * s] - u[s]) * (1.0f / 6) + (u[3 * s] - u[4 * s]) * (1.0f / 12);
+    o[2 * r] = sum2 * (1.0f / 6) - sum1 + u[5 * s];
+  }
+};
+
+// The map on every column, then on every row: In x In become Out x Out. get(i) and put(i, v): number i, row by row.
+template <class Map, class Get, class Put> inline void both_ways(const Get& get, const Put& put) {
+  constexpr int kIn = Map::kIn, kOut = Map::kOut;
+  Vec middle[kOut * kIn];
+  LOUPE_UNROLL for (int j = 0; j < kIn; ++j) {
+    Vec column[kIn];
+    LOUPE_UNROLL for (int i = 0; i < kIn; ++i) column[i] = get(i * kIn + j);
+    Map::map(column, 1, middle + j, kIn);
+  }
+  LOUPE_UNROLL for (int i = 0; i < kOut; ++i) {
+    Vec row[kOut];
+    Map::map(middle + i * kIn, 1, row, 1);
+    LOUPE_UNROLL for (int j = 0; j < kOut; ++j) put(i * kOut + j, row[j]);
+  }
+}
+
+// A tile's pixels lie in too many streams for the processor to foresee: those of the next tile are fetched meanwhile.
+template <class Map>
+void to_planes(const float* const* at, const float* const* next, int64_t channels, float* planes, int64_t plane) {
+  for (int64_t c = 0; c < channels; c += kLanes)
+    both_ways<Map>(
+        [&](int i) {
+          __builtin_prefetch(next[i] + c, 0);
+          return load(at[i] + c);
+        },
+        [&](int i, Vec v) { store(planes + i * plane + c, v); });
+}
+
+template <class Map>
+void from_planes(const float* planes, int64_t plane, int64_t channels, const float* bias, float* const* at,
+                 float* const* next) {
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    const Vec add = bias ? load(bias + c) : Vec{};
+    both_ways<Map>([&](int i) { return load(planes + i * plane + c); },
+                   [&](int i, Vec v) {
+                     __builtin_prefetch(next[i] + c, 1);
+                     store(at[i] + c, v + add);
+                   });
+  }
+}
+
+template <class Map> void between(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane) {
+  for (int64_t c = 0; c < count; c += kLanes)
+    both_ways<Map>([&](int i) { return load(from + i * from_plane + c); },
+                   [&](int i, Vec v) { store(to + i * to_plane + c, v); });
+}
+
+}  // namespace
+
+constinit const Winograd winograd2{2, to_planes<Input<2>>, from_planes<Output<2>>, to_planes<Gradient<2>>,
+                                   between<Weight<2>>, between<Back<2>>};
+constinit const Winograd winograd4{4, to_planes<Input<4>>, from_planes<Output<4>>, to_planes<Gradient<4>>,
+                                   between<Weight<4>>, between<Back<4>>};
+
+}  // namespace loupe::kernels::LOUPE_LEVEL

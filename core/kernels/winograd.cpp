@@ -1,0 +1,162 @@
+#include <loupe/core/kernels/micro.h>
+#include <loupe/core/kernels/winograd.h>
+#include <loupe/core/memory.h>
+#include <loupe/core/threads.h>
+
+#include <algorithm>
+
+namespace loupe::kernels {
+namespace {
+
+constexpr int64_t kMost = 36;  // numbers of the largest tile
+
+const Winograd& transforms(int64_t tile) { return tile == 4 ? *micro().winograd4 : *micro().winograd2; }
+
+// A grid of tiles over all images, `tile` output pixels wide; tile q sees pixels from (tile row * tile - pad).
+struct Grid {
+  int64_t images, h, w, channels;  // of the image that is read or written
+  int64_t tile, across, down, pad_y, pad_x;
+  int64_t tiles() const { return images * across * down; }
+
+  // Calls f(i, at, next) for tiles begin + i, i < count: addresses of their side x side pixels and of the next tile's.
+  template <class T, class F>
+  void each(int64_t begin, int64_t count, int64_t side, T* image, T* outside, const F& f) const {
+    T* at[2][kMost];
+    if (count > 0) pixels(begin, side, image, outside, at[0]);
+    for (int64_t i = 0; i < count; ++i) {
+      pixels(std::min(begin + i + 1, tiles() - 1), side, image, outside, at[(i + 1) % 2]);
+      f(i, at[i % 2], at[(i + 1) % 2]);
+    }
+  }
+
+  // Addresses of the side x side pixels that tile q covers; `outside` for those beyond the image.
+  template <class T> void pixels(int64_t q, int64_t side, T* image, T* outside, T** at) const {
+    const int64_t per_image = across * down, y0 = q % per_image / across * tile - pad_y, x0 = q % across * tile - pad_x;
+    T* origin = image + ((q / per_image * h + y0) * w + x0) * channels;
+    if (y0 >= 0 && x0 >= 0 && y0 + side <= h && x0 + side <= w) {
+      for (int64_t i = 0; i < side; ++i, origin += w * channels)
+        for (int64_t j = 0; j < side; ++j) *at++ = origin + j * channels;
+      return;
+    }
+    for (int64_t i = 0; i < side; ++i, origin += w * channels)
+      for (int64_t j = 0; j < side; ++j)
+        *at++ = y0 + i >= 0 && y0 + i < h && x0 + j >= 0 && x0 + j < w ? origin + j * channels : outside;
+  }
+};
+
+Grid grid_of(int64_t tile, const ConvShape& s, int64_t h, int64_t w, int64_t channels, int64_t oh, int64_t ow,
+             int64_t pad_y, int64_t pad_x) {
+  return {s.n, h, w, channels, tile, (ow + tile - 1) / tile, (oh + tile - 1) / tile, pad_y, pad_x};
+}
+
+// Tiles in a block: both stacks of planes stay in L2, and blocks are equal and even in number where there are many.
+int64_t block_of(int64_t tiles, int64_t floats_of_tile) {
+  const int64_t most = std::clamp<int64_t>(65536 / floats_of_tile, 14, 128);
+  int64_t blocks = (tiles + most - 1) / most;
+  if (blocks > 1) blocks += blocks % 2;
+  return (tiles + blocks - 1) / blocks;
+}
+
+// The transformed weights, as the right side of Product: for each number of a tile, panels of a k x n matrix. Forward, k
+// counts input and n output channels; for a gradient the two change places and the kernel is turned around.
+void transform_weights(const Winograd& f, const ConvShape& s, const float* w, bool gradient, float* packed) {
+  const Micro& mu = micro();
+  const int64_t numbers = (f.size + 2) * (f.size + 2), p = mu.panel;
+  const int64_t o_panels = (s.o + p - 1) / p, c_panels = (s.c + p - 1) / p, wide = o_panels * p;
+  const Scratch<float> turned(gradient ? numbers * s.c * wide : 0);
+  parallel_pieces(o_panels, [&](int64_t q) {
+    const Scratch<float> taps(s.c * 9 * p);  // [c, tap, o] for the output channels of this panel
+    mu.pack(true, s.c * 9, s.o, w, s.c * 9, q, q + 1, taps - q * s.c * 9 * p);
+    for (int64_t c = 0; c < s.c; ++c) {
+      const float* from = taps + c * 9 * p;
+      if (gradient) f.weights(p, from + 8 * p, -p, turned + c * wide + q * p, s.c * wide);
+      else f.weights(p, from, p, packed + (q * s.c + c) * p, o_panels * s.c * p);
+    }
+  });
+  if (!gradient) return;
+  parallel_pieces(numbers, [&](int64_t i) {
+    mu.pack(true, s.o, s.c, turned + i * s.c * wide, wide, 0, c_panels, packed + i * c_panels * s.o * p);
+  });
+}
+
+// y = bias + correlation of x with the kernels w of s, tile by tile; for a gradient x is dy, and y is dx.
+void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid& out, const float* x, const float* w,
+               bool gradient, const float* bias, float* y) {
+  const Micro& mu = micro();
+  const int64_t side = f.size + 2, numbers = side * side, ci = in.channels, co = out.channels;
+  const int64_t panels = (co + mu.panel - 1) / mu.panel, width = ci * mu.panel;
+  const Scratch<float> packed(numbers * panels * width);
+  transform_weights(f, s, w, gradient, packed);
+  const int64_t tiles = in.tiles(), block = block_of(tiles, numbers * (ci + co));
+  const Scratch<float> zeros(ci);
+  std::fill_n(zeros.data(), ci, 0.0f);
+  parallel_ranges(tiles, block, [&](int64_t begin, int64_t end) {
+    const int64_t count = end - begin;
+    // Planes are a line apart from a multiple of 4 KB, so that a tile's numbers do not meet in one set of L1.
+    const int64_t in_plane = count * ci + 16, out_plane = count * co + 16;
+    const Scratch<float> transformed(numbers * in_plane), products(numbers * out_plane), waste(co);
+    in.each<const float>(begin, count, side, x, zeros, [&](int64_t i, auto at, auto next) {
+      f.input(at, next, ci, transformed + i * ci, in_plane);
+    });
+    mu.product({.m = count, .n = co, .k = ci, .a = transformed, .a_row = ci, .b = packed, .b_term = mu.panel,
+                .b_panel = width, .c = products, .c_row = co, .outer = numbers, .a_outer = in_plane,
+                .b_outer = panels * width, .c_outer = out_plane});
+    out.each<float>(begin, count, f.size, y, waste, [&](int64_t i, auto at, auto next) {
+      f.output(products + i * co, out_plane, co, bias, at, next);
+    });
+  });
+}
+
+bool applies(const ConvShape& s) {
+  return s.kh == 3 && s.kw == 3 && s.sh == 1 && s.sw == 1 && s.dh == 1 && s.dw == 1 && s.groups == 1 && s.ph <= 2 &&
+         s.pw <= 2 && s.c % 16 == 0 && s.o % 16 == 0 && s.c > 0 && s.o > 0;
+}
+
+}  // namespace
+
+int64_t winograd_tile(const ConvShape& s) { return applies(s) && winograd_enabled() ? 4 : 0; }
+int64_t winograd_tile_of_weights(const ConvShape& s) { return applies(s) && winograd_enabled() ? 4 : 0; }
+
+void winograd_forward(int64_t tile, const ConvShape& s, const float* x, const float* w, const float* bias, float* y) {
+  const int64_t oh = s.oh(), ow = s.ow();
+  correlate(transforms(tile), s, grid_of(tile, s, s.h, s.w, s.c, oh, ow, s.ph, s.pw),
+            grid_of(tile, s, oh, ow, s.o, oh, ow, 0, 0), x, w, false, bias, y);
+}
+
+void winograd_input_gradient(int64_t tile, const ConvShape& s, const float* dy, const float* w, float* dx) {
+  correlate(transforms(tile), s, grid_of(tile, s, s.oh(), s.ow(), s.o, s.h, s.w, 2 - s.ph, 2 - s.pw),
+            grid_of(tile, s, s.h, s.w, s.c, s.h, s.w, 0, 0), dy, w, true, nullptr, dx);
+}
+
+void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, const float* dy, float* dw) {
+  const Micro& mu = micro();
+  const Winograd& f = transforms(tile);
+  const int64_t oh = s.oh(), ow = s.ow(), side = tile + 2, numbers = side * side, size = s.c * s.o;
+  const Grid in = grid_of(tile, s, s.h, s.w, s.c, oh, ow, s.ph, s.pw), out = grid_of(tile, s, oh, ow, s.o, oh, ow, 0, 0);
+  // A fixed number of ranges of tiles, each with a partial sum [tap, c, o] of its own.
+  const int64_t tiles = in.tiles(), sums = std::min<int64_t>(tiles, 8);
+  const Scratch<float> partials(sums * 9 * size), zeros(std::max(s.c, s.o));
+  std::fill_n(zeros.data(), std::max(s.c, s.o), 0.0f);
+  parallel_pieces(sums, [&](int64_t sum) {
+    const int64_t first = tiles * sum / sums, last = tiles * (sum + 1) / sums;
+    const int64_t block = block_of(last - first, numbers * (s.c + s.o));
+    const int64_t x_plane = block * s.c + 16, y_plane = block * s.o + 16;
+    const Scratch<float> xs(numbers * x_plane), ys(numbers * y_plane), total(numbers * size);
+    for (int64_t begin = first; begin < last; begin += block) {
+      const int64_t count = std::min(block, last - begin);
+      in.each<const float>(begin, count, side, x, zeros, [&](int64_t i, auto at, auto next) {
+        f.input(at, next, s.c, xs + i * s.c, x_plane);
+      });
+      out.each<const float>(begin, count, tile, dy, zeros, [&](int64_t i, auto at, auto next) {
+        f.gradient(at, next, s.o, ys + i * s.o, y_plane);
+      });
+      mu.product({.m = s.c, .n = s.o, .k = count, .a = xs, .a_row = 1, .a_term = s.c, .b = ys, .b_term = s.o,
+                  .b_panel = mu.panel, .c = total, .c_row = s.o, .accumulate = begin > first, .outer = numbers,
+                  .a_outer = x_plane, .b_outer = y_plane, .c_outer = size});
+    }
+    f.weights_back(size, total, size, partials + sum * 9 * size, size);
+  });
+  add_weight_sums(s, sums, 9 * size, partials, dw);
+}
+
+}  // namespace loupe::kernels
