@@ -357,7 +357,8 @@ void add_weight_sums(const ConvShape& s, int64_t count, int64_t distance, float*
   parallel_ranges(s.o, 8, [&](int64_t begin, int64_t end) {
     for (int64_t c = 0; c < cg; ++c)
       for (int64_t t = 0; t < s.taps(); ++t)
-        for (int64_t o = begin; o < end; ++o) dw[(o * cg + c) * s.taps() + t] = partials[(t * cg + c) * s.o + o];
+        for (int64_t o = begin; o < end; ++o)
+          dw[(o * cg + c) * s.taps() + t] = partials[(t * cg + c) * s.o + o];
   });
 }
 
@@ -402,7 +403,7 @@ void conv_weight_gradient(const ConvShape& s, const T* x, const T* dy, T* dw) {
   if (s.o * s.c * s.taps() == 0) return;
   if constexpr (std::is_same_v<T, float>) {
     if (s.n > 0) {
-      if (const int64_t tile = winograd_tile_of_weights(s)) {
+      if (const int64_t tile = winograd_tile(s)) {
         t_last = tile == 4 ? "winograd4" : "winograd2";
         return winograd_weight_gradient(tile, s, x, dy, dw);
       }

@@ -12,13 +12,15 @@ constexpr int64_t kMost = 36;  // numbers of the largest tile
 
 const Winograd& transforms(int64_t tile) { return tile == 4 ? *micro().winograd4 : *micro().winograd2; }
 
-// A grid of tiles over all images, `tile` output pixels wide; tile q sees pixels from (tile row * tile - pad).
+// A grid of tiles over all images, `tile` output pixels wide; tile q sees pixels from (tile row * tile -
+// pad).
 struct Grid {
   int64_t images, h, w, channels;  // of the image that is read or written
   int64_t tile, across, down, pad_y, pad_x;
   int64_t tiles() const { return images * across * down; }
 
-  // Calls f(i, at, next) for tiles begin + i, i < count: addresses of their side x side pixels and of the next tile's.
+  // Calls f(i, at, next) for tiles begin + i, i < count: addresses of their side x side pixels and of the
+  // next tile's.
   template <class T, class F>
   void each(int64_t begin, int64_t count, int64_t side, T* image, T* outside, const F& f) const {
     T* at[2][kMost];
@@ -30,8 +32,10 @@ struct Grid {
   }
 
   // Addresses of the side x side pixels that tile q covers; `outside` for those beyond the image.
-  template <class T> void pixels(int64_t q, int64_t side, T* image, T* outside, T** at) const {
-    const int64_t per_image = across * down, y0 = q % per_image / across * tile - pad_y, x0 = q % across * tile - pad_x;
+  template <class T>
+  void pixels(int64_t q, int64_t side, T* image, T* outside, T** at) const {
+    const int64_t per_image = across * down, y0 = q % per_image / across * tile - pad_y,
+                  x0 = q % across * tile - pad_x;
     T* origin = image + ((q / per_image * h + y0) * w + x0) * channels;
     if (y0 >= 0 && x0 >= 0 && y0 + side <= h && x0 + side <= w) {
       for (int64_t i = 0; i < side; ++i, origin += w * channels)
@@ -49,7 +53,8 @@ Grid grid_of(int64_t tile, const ConvShape& s, int64_t h, int64_t w, int64_t cha
   return {s.n, h, w, channels, tile, (ow + tile - 1) / tile, (oh + tile - 1) / tile, pad_y, pad_x};
 }
 
-// Tiles in a block: both stacks of planes stay in L2, and blocks are equal and even in number where there are many.
+// Tiles in a block: both stacks of planes stay in L2, and blocks are equal and even in number where there are
+// many.
 int64_t block_of(int64_t tiles, int64_t floats_of_tile) {
   const int64_t most = std::clamp<int64_t>(65536 / floats_of_tile, 14, 128);
   int64_t blocks = (tiles + most - 1) / most;
@@ -57,8 +62,9 @@ int64_t block_of(int64_t tiles, int64_t floats_of_tile) {
   return (tiles + blocks - 1) / blocks;
 }
 
-// The transformed weights, as the right side of Product: for each number of a tile, panels of a k x n matrix. Forward, k
-// counts input and n output channels; for a gradient the two change places and the kernel is turned around.
+// The transformed weights, as the right side of Product: for each number of a tile, panels of a k x n matrix.
+// Forward, k counts input and n output channels; for a gradient the two change places and the kernel is
+// turned around.
 void transform_weights(const Winograd& f, const ConvShape& s, const float* w, bool gradient, float* packed) {
   const Micro& mu = micro();
   const int64_t numbers = (f.size + 2) * (f.size + 2), p = mu.panel;
@@ -69,8 +75,10 @@ void transform_weights(const Winograd& f, const ConvShape& s, const float* w, bo
     mu.pack(true, s.c * 9, s.o, w, s.c * 9, q, q + 1, taps - q * s.c * 9 * p);
     for (int64_t c = 0; c < s.c; ++c) {
       const float* from = taps + c * 9 * p;
-      if (gradient) f.weights(p, from + 8 * p, -p, turned + c * wide + q * p, s.c * wide);
-      else f.weights(p, from, p, packed + (q * s.c + c) * p, o_panels * s.c * p);
+      if (gradient)
+        f.weights(p, from + 8 * p, -p, turned + c * wide + q * p, s.c * wide);
+      else
+        f.weights(p, from, p, packed + (q * s.c + c) * p, o_panels * s.c * p);
     }
   });
   if (!gradient) return;
@@ -80,8 +88,8 @@ void transform_weights(const Winograd& f, const ConvShape& s, const float* w, bo
 }
 
 // y = bias + correlation of x with the kernels w of s, tile by tile; for a gradient x is dy, and y is dx.
-void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid& out, const float* x, const float* w,
-               bool gradient, const float* bias, float* y) {
+void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid& out, const float* x,
+               const float* w, bool gradient, const float* bias, float* y) {
   const Micro& mu = micro();
   const int64_t side = f.size + 2, numbers = side * side, ci = in.channels, co = out.channels;
   const int64_t panels = (co + mu.panel - 1) / mu.panel, width = ci * mu.panel;
@@ -98,26 +106,44 @@ void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid
     in.each<const float>(begin, count, side, x, zeros, [&](int64_t i, auto at, auto next) {
       f.input(at, next, ci, transformed + i * ci, in_plane);
     });
-    mu.product({.m = count, .n = co, .k = ci, .a = transformed, .a_row = ci, .b = packed, .b_term = mu.panel,
-                .b_panel = width, .c = products, .c_row = co, .outer = numbers, .a_outer = in_plane,
-                .b_outer = panels * width, .c_outer = out_plane});
+    mu.product({.m = count,
+                .n = co,
+                .k = ci,
+                .a = transformed,
+                .a_row = ci,
+                .b = packed,
+                .b_term = mu.panel,
+                .b_panel = width,
+                .c = products,
+                .c_row = co,
+                .outer = numbers,
+                .a_outer = in_plane,
+                .b_outer = panels * width,
+                .c_outer = out_plane});
     out.each<float>(begin, count, f.size, y, waste, [&](int64_t i, auto at, auto next) {
       f.output(products + i * co, out_plane, co, bias, at, next);
     });
   });
 }
 
-bool applies(const ConvShape& s) {
-  return s.kh == 3 && s.kw == 3 && s.sh == 1 && s.sw == 1 && s.dh == 1 && s.dw == 1 && s.groups == 1 && s.ph <= 2 &&
-         s.pw <= 2 && s.c % 16 == 0 && s.o % 16 == 0 && s.c > 0 && s.o > 0;
-}
-
 }  // namespace
 
-int64_t winograd_tile(const ConvShape& s) { return applies(s) && winograd_enabled() ? 4 : 0; }
-int64_t winograd_tile_of_weights(const ConvShape& s) { return applies(s) && winograd_enabled() ? 4 : 0; }
+int64_t winograd_tile(const ConvShape& s) {
+  const bool applies = s.kh == 3 && s.kw == 3 && s.sh == 1 && s.sw == 1 && s.dh == 1 && s.dw == 1 &&
+                       s.groups == 1 && s.ph <= 2 && s.pw <= 2 && s.c % 16 == 0 && s.o % 16 == 0 && s.c > 0 &&
+                       s.o > 0;
+  if (!applies || !winograd_enabled()) return 0;
+  const auto tiles = [&](int64_t size) {
+    return ((s.oh() + size - 1) / size) * ((s.ow() + size - 1) / size);
+  };
+  // Products for each pair of channels; with few tiles the transformed weights cost more than they save.
+  const int64_t direct = 9 * s.oh() * s.ow(), two = 16 * tiles(2), four = 36 * tiles(4);
+  if (s.n * tiles(4) < 8 || 3 * std::min(two, four) > 2 * direct) return 0;
+  return four < two ? 4 : 2;
+}
 
-void winograd_forward(int64_t tile, const ConvShape& s, const float* x, const float* w, const float* bias, float* y) {
+void winograd_forward(int64_t tile, const ConvShape& s, const float* x, const float* w, const float* bias,
+                      float* y) {
   const int64_t oh = s.oh(), ow = s.ow();
   correlate(transforms(tile), s, grid_of(tile, s, s.h, s.w, s.c, oh, ow, s.ph, s.pw),
             grid_of(tile, s, oh, ow, s.o, oh, ow, 0, 0), x, w, false, bias, y);
@@ -132,7 +158,8 @@ void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, 
   const Micro& mu = micro();
   const Winograd& f = transforms(tile);
   const int64_t oh = s.oh(), ow = s.ow(), side = tile + 2, numbers = side * side, size = s.c * s.o;
-  const Grid in = grid_of(tile, s, s.h, s.w, s.c, oh, ow, s.ph, s.pw), out = grid_of(tile, s, oh, ow, s.o, oh, ow, 0, 0);
+  const Grid in = grid_of(tile, s, s.h, s.w, s.c, oh, ow, s.ph, s.pw),
+             out = grid_of(tile, s, oh, ow, s.o, oh, ow, 0, 0);
   // A fixed number of ranges of tiles, each with a partial sum [tap, c, o] of its own.
   const int64_t tiles = in.tiles(), sums = std::min<int64_t>(tiles, 8);
   const Scratch<float> partials(sums * 9 * size), zeros(std::max(s.c, s.o));
@@ -150,9 +177,22 @@ void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, 
       out.each<const float>(begin, count, tile, dy, zeros, [&](int64_t i, auto at, auto next) {
         f.gradient(at, next, s.o, ys + i * s.o, y_plane);
       });
-      mu.product({.m = s.c, .n = s.o, .k = count, .a = xs, .a_row = 1, .a_term = s.c, .b = ys, .b_term = s.o,
-                  .b_panel = mu.panel, .c = total, .c_row = s.o, .accumulate = begin > first, .outer = numbers,
-                  .a_outer = x_plane, .b_outer = y_plane, .c_outer = size});
+      mu.product({.m = s.c,
+                  .n = s.o,
+                  .k = count,
+                  .a = xs,
+                  .a_row = 1,
+                  .a_term = s.c,
+                  .b = ys,
+                  .b_term = s.o,
+                  .b_panel = mu.panel,
+                  .c = total,
+                  .c_row = s.o,
+                  .accumulate = begin > first,
+                  .outer = numbers,
+                  .a_outer = x_plane,
+                  .b_outer = y_plane,
+                  .c_outer = size});
     }
     f.weights_back(size, total, size, partials + sum * 9 * size, size);
   });

@@ -1,5 +1,6 @@
-// Winograd's transforms for 3x3 kernels, F(2x2, 3x3) and F(4x4, 3x3), a vector of channels at a time. In one dimension,
-// with points 0, 1, -1 (and 2, -2) and infinity:  y = A^T [(G g) * (B^T d)].  In two, each is applied to columns and rows.
+// Winograd's transforms for 3x3 kernels, F(2x2, 3x3) and F(4x4, 3x3), a vector of channels at a time. In one
+// dimension y = A^T [(G g) * (B^T d)]: a product of polynomials by their values at 0, 1, -1 and infinity, or
+// 0, +-a, +-b and infinity. In two dimensions each map is applied to the columns, then to the rows.
 #include <loupe/core/kernels/micro/kernels.h>
 #include <loupe/core/kernels/micro/vec.h>
 
@@ -7,13 +8,19 @@ namespace loupe::kernels::LOUPE_LEVEL {
 namespace {
 
 // The five maps in one dimension, from numbers s apart to numbers r apart.
-template <int M> struct Input;     // B^T: a row of M + 2 pixels
-template <int M> struct Output;    // A^T: M + 2 products to M pixels
-template <int M> struct Gradient;  // A: M pixels of dy to M + 2
-template <int M> struct Weight;    // G: 3 weights to M + 2
-template <int M> struct Back;      // G^T: M + 2 to 3 weights' gradients
+template <int M>
+struct Input;  // B^T: a row of M + 2 pixels
+template <int M>
+struct Output;  // A^T: M + 2 products to M pixels
+template <int M>
+struct Gradient;  // A: M pixels of dy to M + 2
+template <int M>
+struct Weight;  // G: 3 weights to M + 2
+template <int M>
+struct Back;  // G^T: M + 2 to 3 weights' gradients
 
-template <> struct Input<2> {
+template <>
+struct Input<2> {
   static constexpr int kIn = 4, kOut = 4;
   static inline void map(const Vec* d, int s, Vec* o, int r) {
     o[0] = d[0] - d[2 * s];
@@ -22,14 +29,16 @@ template <> struct Input<2> {
     o[3 * r] = d[s] - d[3 * s];
   }
 };
-template <> struct Output<2> {
+template <>
+struct Output<2> {
   static constexpr int kIn = 4, kOut = 2;
   static inline void map(const Vec* m, int s, Vec* o, int r) {
     o[0] = m[0] + m[s] + m[2 * s];
     o[r] = m[s] - m[2 * s] - m[3 * s];
   }
 };
-template <> struct Gradient<2> {
+template <>
+struct Gradient<2> {
   static constexpr int kIn = 2, kOut = 4;
   static inline void map(const Vec* y, int s, Vec* o, int r) {
     o[0] = y[0];
@@ -38,7 +47,8 @@ template <> struct Gradient<2> {
     o[3 * r] = -y[s];
   }
 };
-template <> struct Weight<2> {
+template <>
+struct Weight<2> {
   static constexpr int kIn = 3, kOut = 4;
   static inline void map(const Vec* g, int s, Vec* o, int r) {
     const Vec even = g[0] + g[2 * s];
@@ -48,7 +58,8 @@ template <> struct Weight<2> {
     o[3 * r] = g[2 * s];
   }
 };
-template <> struct Back<2> {
+template <>
+struct Back<2> {
   static constexpr int kIn = 4, kOut = 3;
   static inline void map(const Vec* u, int s, Vec* o, int r) {
     const Vec even = (u[s] + u[2 * s]) * 0.5f;
@@ -58,35 +69,41 @@ template <> struct Back<2> {
   }
 };
 
-template <> struct Input<4> {
+// The points +-kA and +-kB with kA kB = 1 keep all factors near 1: a fifth of the rounding of 1 and 2.
+constexpr float kA = 0.70710678118654752f, kB = 1.41421356237309505f;
+
+template <>
+struct Input<4> {
   static constexpr int kIn = 6, kOut = 6;
   static inline void map(const Vec* d, int s, Vec* o, int r) {
-    const Vec even = d[4 * s] - 4.0f * d[2 * s], odd = d[3 * s] - 4.0f * d[s];
-    const Vec even2 = d[4 * s] - d[2 * s], odd2 = 2.0f * (d[3 * s] - d[s]);
-    o[0] = 4.0f * d[0] - 5.0f * d[2 * s] + d[4 * s];
+    const Vec even = d[4 * s] - 2.0f * d[2 * s], odd = kA * (d[3 * s] - 2.0f * d[s]);
+    const Vec even2 = d[4 * s] - 0.5f * d[2 * s], odd2 = kB * (d[3 * s] - 0.5f * d[s]);
+    o[0] = d[0] + d[4 * s] - 2.5f * d[2 * s];
     o[r] = even + odd;
     o[2 * r] = even - odd;
     o[3 * r] = even2 + odd2;
     o[4 * r] = even2 - odd2;
-    o[5 * r] = 4.0f * d[s] - 5.0f * d[3 * s] + d[5 * s];
+    o[5 * r] = d[s] + d[5 * s] - 2.5f * d[3 * s];
   }
 };
-template <> struct Output<4> {
+template <>
+struct Output<4> {
   static constexpr int kIn = 6, kOut = 4;
   static inline void map(const Vec* m, int s, Vec* o, int r) {
     const Vec sum1 = m[s] + m[2 * s], sum2 = m[3 * s] + m[4 * s];
-    const Vec difference1 = m[s] - m[2 * s], difference2 = m[3 * s] - m[4 * s];
+    const Vec difference1 = kA * (m[s] - m[2 * s]), difference2 = kB * (m[3 * s] - m[4 * s]);
     o[0] = m[0] + sum1 + sum2;
-    o[r] = difference1 + 2.0f * difference2;
-    o[2 * r] = sum1 + 4.0f * sum2;
-    o[3 * r] = difference1 + 8.0f * difference2 + m[5 * s];
+    o[r] = difference1 + difference2;
+    o[2 * r] = 0.5f * sum1 + 2.0f * sum2;
+    o[3 * r] = 0.5f * difference1 + 2.0f * difference2 + m[5 * s];
   }
 };
-template <> struct Gradient<4> {
+template <>
+struct Gradient<4> {
   static constexpr int kIn = 4, kOut = 6;
   static inline void map(const Vec* y, int s, Vec* o, int r) {
-    const Vec even = y[0] + y[2 * s], odd = y[s] + y[3 * s];
-    const Vec even2 = y[0] + 4.0f * y[2 * s], odd2 = 2.0f * y[s] + 8.0f * y[3 * s];
+    const Vec even = y[0] + 0.5f * y[2 * s], odd = kA * (y[s] + 0.5f * y[3 * s]);
+    const Vec even2 = y[0] + 2.0f * y[2 * s], odd2 = kB * (y[s] + 2.0f * y[3 * s]);
     o[0] = y[0];
     o[r] = even + odd;
     o[2 * r] = even - odd;
@@ -95,12 +112,13 @@ template <> struct Gradient<4> {
     o[5 * r] = y[3 * s];
   }
 };
-template <> struct Weight<4> {
+template <>
+struct Weight<4> {
   static constexpr int kIn = 3, kOut = 6;
   static inline void map(const Vec* g, int s, Vec* o, int r) {
-    const Vec even = (g[0] + g[2 * s]) * (-1.0f / 6), odd = g[s] * (-1.0f / 6);
-    const Vec even2 = g[0] * (1.0f / 24) + g[2 * s] * (1.0f / 6), odd2 = g[s] * (1.0f / 12);
-    o[0] = g[0] * 0.25f;
+    const Vec even = g[0] * (-2.0f / 3) + g[2 * s] * (-1.0f / 3), odd = g[s] * (-2.0f / 3 * kA);
+    const Vec even2 = g[0] * (1.0f / 6) + g[2 * s] * (1.0f / 3), odd2 = g[s] * (kB / 6);
+    o[0] = g[0];
     o[r] = even + odd;
     o[2 * r] = even - odd;
     o[3 * r] = even2 + odd2;
@@ -108,18 +126,21 @@ template <> struct Weight<4> {
     o[5 * r] = g[2 * s];
   }
 };
-template <> struct Back<4> {
+template <>
+struct Back<4> {
   static constexpr int kIn = 6, kOut = 3;
   static inline void map(const Vec* u, int s, Vec* o, int r) {
-    const Vec sum1 = (u[s] + u[2 * s]) * (1.0f / 6), sum2 = u[3 * s] + u[4 * s];
-    o[0] = u[0] * 0.25f - sum1 + sum2 * (1.0f / 24);
-    o[r] = (u[2 * s] - u[s]) * (1.0f / 6) + (u[3 * s] - u[4 * s]) * (1.0f / 12);
-    o[2 * r] = sum2 * (1.0f / 6) - sum1 + u[5 * s];
+    const Vec sum1 = (u[s] + u[2 * s]) * (1.0f / 3), sum2 = u[3 * s] + u[4 * s];
+    o[0] = u[0] - 2.0f * sum1 + sum2 * (1.0f / 6);
+    o[r] = (u[2 * s] - u[s]) * (2.0f / 3 * kA) + (u[3 * s] - u[4 * s]) * (kB / 6);
+    o[2 * r] = sum2 * (1.0f / 3) - sum1 + u[5 * s];
   }
 };
 
-// The map on every column, then on every row: In x In become Out x Out. get(i) and put(i, v): number i, row by row.
-template <class Map, class Get, class Put> inline void both_ways(const Get& get, const Put& put) {
+// The map on every column, then on every row: In x In become Out x Out. get(i) and put(i, v): number i, row
+// by row.
+template <class Map, class Get, class Put>
+inline void both_ways(const Get& get, const Put& put) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   Vec middle[kOut * kIn];
   LOUPE_UNROLL for (int j = 0; j < kIn; ++j) {
@@ -134,9 +155,11 @@ template <class Map, class Get, class Put> inline void both_ways(const Get& get,
   }
 }
 
-// A tile's pixels lie in too many streams for the processor to foresee: those of the next tile are fetched meanwhile.
+// A tile's pixels lie in too many streams for the processor to foresee: those of the next tile are fetched
+// meanwhile.
 template <class Map>
-void to_planes(const float* const* at, const float* const* next, int64_t channels, float* planes, int64_t plane) {
+void to_planes(const float* const* at, const float* const* next, int64_t channels, float* planes,
+               int64_t plane) {
   for (int64_t c = 0; c < channels; c += kLanes)
     both_ways<Map>(
         [&](int i) {
@@ -159,7 +182,8 @@ void from_planes(const float* planes, int64_t plane, int64_t channels, const flo
   }
 }
 
-template <class Map> void between(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane) {
+template <class Map>
+void between(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane) {
   for (int64_t c = 0; c < count; c += kLanes)
     both_ways<Map>([&](int i) { return load(from + i * from_plane + c); },
                    [&](int i, Vec v) { store(to + i * to_plane + c, v); });
@@ -167,9 +191,17 @@ template <class Map> void between(int64_t count, const float* from, int64_t from
 
 }  // namespace
 
-constinit const Winograd winograd2{2, to_planes<Input<2>>, from_planes<Output<2>>, to_planes<Gradient<2>>,
-                                   between<Weight<2>>, between<Back<2>>};
-constinit const Winograd winograd4{4, to_planes<Input<4>>, from_planes<Output<4>>, to_planes<Gradient<4>>,
-                                   between<Weight<4>>, between<Back<4>>};
+constinit const Winograd winograd2{2,
+                                   to_planes<Input<2>>,
+                                   from_planes<Output<2>>,
+                                   to_planes<Gradient<2>>,
+                                   between<Weight<2>>,
+                                   between<Back<2>>};
+constinit const Winograd winograd4{4,
+                                   to_planes<Input<4>>,
+                                   from_planes<Output<4>>,
+                                   to_planes<Gradient<4>>,
+                                   between<Weight<4>>,
+                                   between<Back<4>>};
 
 }  // namespace loupe::kernels::LOUPE_LEVEL
