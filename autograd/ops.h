@@ -9,6 +9,7 @@
 #include <loupe/autograd/ops/index.h>
 #include <loupe/autograd/ops/loss.h>
 #include <loupe/autograd/ops/matmul.h>
+#include <loupe/autograd/ops/norm.h>
 #include <loupe/autograd/ops/pool.h>
 #include <loupe/autograd/ops/reduce.h>
 #include <loupe/autograd/ops/softmax.h>

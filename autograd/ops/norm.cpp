@@ -1,0 +1,389 @@
+#include <loupe/autograd/graph.h>
+#include <loupe/autograd/ops/elementwise.h>
+#include <loupe/autograd/ops/norm.h>
+#include <loupe/autograd/ops/reduce.h>
+#include <loupe/core/kernels/norm.h>
+
+#include <cmath>
+#include <limits>
+
+namespace loupe {
+namespace {
+
+using kernels::NormShape;
+using kernels::NormStats;
+
+enum class After { nothing, relu, relu_max_pool };
+
+template <class T> T* data_or_null(const Tensor& t) { return t.defined() ? t.ptr<T>() : nullptr; }
+
+// x with `axis` last, in row-major memory: no copy if memory was channels-last.
+Tensor to_rows(const Tensor& x, int axis) {
+  Dims order;
+  for (int i = 0; i < x.dim(); ++i)
+    if (i != axis) order.push_back(i);
+  order.push_back(axis);
+  return raw::row_major(raw::permute(x, order));
+}
+Tensor from_rows(const Tensor& rows, int axis) {
+  Dims order;
+  for (int i = 0; i + 1 < rows.dim(); ++i) order.push_back(i);
+  order.insert(axis, rows.dim() - 1);
+  return raw::permute(rows, order);
+}
+
+// Second derivatives: dx = r (g - <g> - xhat <g xhat>), made of ops. The kernels' formula, with the same mask and extra.
+struct Formula {
+  Dims axes;
+  double eps, count, extra = 0;
+  bool centre = true;
+  Tensor mask = {};  // as x's type, or undefined
+
+  struct Result {
+    Tensor dx, xhat;
+  };
+  Result operator()(const Tensor& x, const Tensor& g) const {
+    const double n = count + extra;
+    auto total = [&](const Tensor& t) { return t.sum(axes, true); };
+    auto masked = [&](const Tensor& t) { return mask.defined() ? t * mask : t; };
+    const Tensor mean = centre ? total(masked(x)) / n : Tensor(), xc = centre ? x - mean : x;
+    const Tensor r = rsqrt(total(masked(square(xc))) / n + eps), xhat = xc * r, sum_gx = total(g * xhat);
+    Tensor flow = xhat * sum_gx;
+    if (centre) flow = flow + total(g);
+    if (extra != 0) flow = flow - r * sum_gx * mean * (extra / n);
+    return {r * (g - masked(flow) / n), xhat};
+  }
+};
+
+// A channel norm: what forward, backward and replay share.
+struct ChannelNorm {
+  const char* label;
+  int axis;
+  int64_t groups = 0;  // of an image; 0: statistics over all images, a channel at a time
+  double eps, count = 0, extra = 0;
+  bool constant = false;  // running statistics
+  After after = After::nothing;
+  Tensor mask;   // bool
+  Tensor stats;  // f64 (3, ...): mean, var, rstd
+
+  NormShape shape(const Tensor& rows) const {
+    const int64_t c = rows.size(-1);
+    int64_t positions = 1;
+    for (int i = groups ? 1 : 0; i + 1 < rows.dim(); ++i) positions *= rows.shape()[i];
+    if (groups) return {rows.size(0), positions, c, groups};
+    return {1, positions, c, c, mask.defined() ? reinterpret_cast<const uint8_t*>(mask.ptr<bool>()) : nullptr};
+  }
+  double* stat(int i) const { return stats.ptr<double>() + i * stats.size(1); }
+  NormStats view() const { return {stat(0), stat(2), constant, count, extra}; }
+  int64_t scratch(const NormShape& s, const Tensor& rows) const {
+    return after == After::relu_max_pool ? std::max(kernels::norm_scratch(s), kernels::norm_pool_scratch(s, rows.size(1), rows.size(2)))
+                                         : kernels::norm_scratch(s);
+  }
+
+  // Statistics of x, unless they are constant and there already; then rstd.
+  void measure(const Tensor& rows) {
+    const NormShape s = shape(rows);
+    if (!constant) {
+      stats = raw::empty({3, s.images * s.groups}, DType::f64);
+      const Scratch<double> room(kernels::norm_scratch(s));
+      dispatch_floating(rows.dtype(), label, [&]<class T>(Type<T>) {
+        count = kernels::norm_moments(rows.ptr<T>(), s, extra, stat(0), stat(1), room.data());
+      });
+    }
+    for (int64_t i = 0; i < stats.size(1); ++i) stat(2)[i] = 1 / std::sqrt(stat(1)[i] + eps);
+  }
+
+  Tensor apply(const Tensor& rows, const Tensor& weight, const Tensor& bias) const {
+    const NormShape s = shape(rows);
+    Shape out = rows.shape();
+    if (after == After::relu_max_pool) out[1] /= 2, out[2] /= 2;
+    const Tensor y = raw::empty(out, rows.dtype());
+    const Scratch<double> room(scratch(s, rows));
+    dispatch_floating(rows.dtype(), label, [&]<class T>(Type<T>) {
+      const T *x = rows.ptr<T>(), *w = data_or_null<T>(weight), *b = data_or_null<T>(bias);
+      if (after == After::relu_max_pool)
+        kernels::norm_relu_pool(x, y.ptr<T>(), s, rows.size(1), rows.size(2), view(), w, b, room.data());
+      else
+        kernels::norm_apply(x, y.ptr<T>(), s, view(), w, b, after == After::relu, room.data());
+    });
+    return from_rows(y, axis);
+  }
+
+  Tensors gradients(const Tensor& x, const Tensor& upstream, const Tensor& weight, const Tensor& bias, bool need_x, bool need_w,
+                    bool need_b) const {
+    const Tensor rows = to_rows(x, axis), dy = to_rows(upstream, axis);
+    const NormShape s = shape(rows);
+    const Tensor dx = need_x ? raw::empty(rows.shape(), x.dtype()) : Tensor();
+    const Tensor dw = need_w ? raw::empty({s.channels}, x.dtype()) : Tensor();
+    const Tensor db = need_b ? raw::empty({s.channels}, x.dtype()) : Tensor();
+    const Scratch<double> room(scratch(s, rows));
+    dispatch_floating(x.dtype(), label, [&]<class T>(Type<T>) {
+      T *to_x = data_or_null<T>(dx), *to_w = data_or_null<T>(dw), *to_b = data_or_null<T>(db);
+      const T *w = data_or_null<T>(weight), *b = data_or_null<T>(bias);
+      if (after == After::relu_max_pool)
+        kernels::norm_relu_pool_backward(rows.ptr<T>(), dy.ptr<T>(), to_x, to_w, to_b, s, rows.size(1), rows.size(2), view(), w, b,
+                                         room.data());
+      else
+        kernels::norm_backward(rows.ptr<T>(), dy.ptr<T>(), to_x, to_w, to_b, s, view(), w, b, after == After::relu, room.data());
+    });
+    return {need_x ? from_rows(dx, axis) : dx, dw, db};
+  }
+
+  Tensors gradients_by_ops(const Tensor& x, const Tensor& dy, const Tensor& weight) const {
+    Shape along(std::vector<int64_t>(static_cast<size_t>(x.dim()), 1));
+    along[axis] = -1;
+    Dims others;
+    for (int i = 0; i < x.dim(); ++i)
+      if (i != axis) others.push_back(i);
+    const Tensor g = weight.defined() ? dy * weight.reshape(along) : dy;
+    Formula::Result r;
+    if (constant) {
+      auto stat_of = [&](int i) { return raw::to(raw::select(stats, 0, i), x.dtype()).reshape(along); };
+      r = {g * stat_of(2), (x - stat_of(0)) * stat_of(2)};
+    } else if (groups) {
+      const Shape grouped{x.size(0), groups, x.numel() / std::max<int64_t>(x.size(0) * groups, 1)};
+      r = Formula{{2}, eps, count}(x.reshape(grouped), g.reshape(grouped));
+      r = {r.dx.reshape(x.shape()), r.xhat.reshape(x.shape())};
+    } else {
+      const Tensor weights = mask.defined() ? raw::unsqueeze(raw::to(mask, x.dtype()), axis) : Tensor();
+      r = Formula{others, eps, count, extra, true, weights}(x, g);
+    }
+    return {r.dx, (dy * r.xhat).sum(others), dy.sum(others)};
+  }
+};
+
+Tensor finish(ChannelNorm&& norm, const Tensor& rows, In x, In weight, In bias);
+
+struct ChannelNormNode final : Node {
+  SavedTensor x{this}, weight{this}, bias{this};
+  ChannelNorm norm;
+  const char* name() const override { return norm.label; }
+  bool fused() const override { return norm.after != After::nothing; }
+  Tensors backward(const Tensors& dy) override {
+    if (!grad_enabled()) return norm.gradients(x.get(), dy[0], weight.get(), bias.get(), needs(0), needs(1), needs(2));
+    Tensors all = norm.gradients_by_ops(x.get(), dy[0], weight.get());
+    for (size_t i = 0; i < all.size(); ++i)
+      if (!needs(i)) all[i] = Tensor();
+    return all;
+  }
+  Tensors replay(const Tensors& in) const override {
+    ChannelNorm again = norm;
+    const Tensor rows = to_rows(in[0], norm.axis);
+    again.measure(rows);
+    return {finish(std::move(again), rows, in[0], in[1], in[2])};
+  }
+};
+
+// Weight, bias or running statistics against what x asks for.
+void check_vector(const char* op, const char* what, const Tensor& t, const Shape& shape, const Tensor& x, bool same_type = true) {
+  if (!t.defined()) return;
+  if (t.shape() != shape) fail<ShapeError>("{}: {} must have shape {} for an input of shape {}, got {}", op, what, shape, x.shape(), t.shape());
+  if (same_type ? t.dtype() != x.dtype() : !is_floating(t.dtype()))
+    fail<DtypeError>("{}: {} is {}, the input {}; convert one with to(...)", op, what, t.dtype(), x.dtype());
+}
+
+void check_channels(const char* op, const Tensor& x, int axis, const Tensor& weight, const Tensor& bias, const BatchNormArgs& a) {
+  const Shape c{x.shape()[axis]};
+  check_vector(op, "weight", weight, c, x);
+  check_vector(op, "bias", bias, c, x);
+  check_vector(op, "running_mean", a.running_mean, c, x, false);
+  check_vector(op, "running_var", a.running_var, c, x, false);
+  if (a.running_mean.defined() != a.running_var.defined())
+    fail<ValueError>("{}: give both running_mean and running_var, or neither", op);
+  if (!a.training && !a.running_mean.defined())
+    fail<ValueError>("{}: without training it needs running_mean and running_var", op);
+}
+
+// (channels) of a running buffer = (1 - momentum) running + momentum * value(channel).
+template <class F> void update_running(const Tensor& buffer, double momentum, const F& value) {
+  dispatch_floating(buffer.dtype(), "batch_norm", [&]<class T>(Type<T>) {
+    T* p = buffer.ptr<T>();
+    for (int64_t c = 0, step = buffer.strides()[0]; c < buffer.size(0); ++c)
+      p[c * step] = static_cast<T>((1 - momentum) * double(p[c * step]) + momentum * value(c));
+  });
+  buffer.storage()->bump_version();
+}
+
+// Normalizes with the statistics that `norm` has, and records.
+Tensor finish(ChannelNorm&& norm, const Tensor& rows, In x, In weight, In bias) {
+  Tensor y = norm.apply(rows, weight, bias);
+  if (auto n = record<ChannelNormNode>({x, weight, bias}, y)) {
+    n->x.input(x);
+    if (weight->defined()) n->weight.input(weight);
+    if (bias->defined() && norm.after != After::nothing) n->bias.input(bias);
+    n->norm = std::move(norm);
+  }
+  return y;
+}
+
+void load_running(ChannelNorm& norm, const BatchNormArgs& a) {
+  norm.constant = true;
+  norm.stats = raw::empty({3, a.running_mean.size(0)}, DType::f64);
+  raw::copy(a.running_mean, raw::select(norm.stats, 0, 0));
+  raw::copy(a.running_var, raw::select(norm.stats, 0, 1));
+}
+
+Tensor batch_norm_then(const char* op, After after, In x, In weight, In bias, const BatchNormArgs& a) {
+  if (x->dim() < 2) fail<ShapeError>("{}: expected (N, C) or (N, C, ...), got {}", op, x->shape());
+  const int axis = normalize_axis(a.axis, x->dim(), op);
+  check_channels(op, x, axis, weight, bias, a);
+  if (after == After::relu_max_pool && (x->dim() != 4 || axis != 1 || x->size(2) < 2 || x->size(3) < 2))
+    fail<ShapeError>("{}: expected (N, C, H, W) with H and W of 2 or more, got {}", op, x->shape());
+  ChannelNorm norm{.label = op, .axis = axis, .eps = a.eps, .after = after, .mask = {}, .stats = {}};
+  if (a.mask.defined() && a.training) {
+    Shape positions = x->shape();
+    positions.erase(axis);
+    if (a.mask.dtype() != DType::boolean) fail<DtypeError>("{}: the mask must be bool, got {}", op, a.mask.dtype());
+    if (a.mask.shape() != positions)
+      fail<ShapeError>("{}: the mask must have the input's shape without the channels, {}, got {}", op, positions, a.mask.shape());
+    norm.mask = raw::row_major(a.mask);
+    if (a.convention == NormConvention::keras3) norm.extra = 1e-7;
+  }
+  const Tensor rows = to_rows(x, axis);
+  if (!a.training) load_running(norm, a);
+  norm.measure(rows);
+  if (a.training) {
+    const double n = norm.count;
+    const bool torch = a.convention == NormConvention::torch;
+    if (torch && (n == 1 || (n == 0 && norm.mask.defined() && rows.numel() > 0)))
+      fail<ValueError>("{}: expected more than 1 value per channel when training, got {} of an input of shape {}", op, n, x->shape());
+    if (a.running_mean.defined() && n > 0) {
+      const double unbiased = torch ? n / (n - 1) : 1;
+      update_running(a.running_mean, a.momentum, [&](int64_t c) { return norm.stat(0)[c]; });
+      update_running(a.running_var, a.momentum, [&](int64_t c) { return norm.stat(1)[c] * unbiased; });
+    }
+  }
+  return finish(std::move(norm), rows, x, weight, bias);
+}
+
+void check_image(const char* op, const Tensor& x) {
+  if (x.dim() < 2) fail<ShapeError>("{}: expected (N, C) or (N, C, ...), got {}", op, x.shape());
+}
+
+// Layer norm (mean defined) and RMS norm.
+struct RowNormNode final : Node {
+  SavedTensor x{this}, weight{this};
+  const char* label = "";
+  double eps = 0;
+  int axes = 1;
+  Tensor mean, rstd;  // (rows)
+  const char* name() const override { return label; }
+  Tensors backward(const Tensors& dy) override {
+    const Tensor in = x.get(), w = weight.get();
+    const bool need_b = input_count() > 2 && needs(2);
+    Tensors out(input_count());
+    if (grad_enabled()) {
+      Dims last;
+      for (int i = in.dim() - axes; i < in.dim(); ++i) last.push_back(i);
+      double n = 1;
+      for (int64_t i : last) n *= static_cast<double>(in.shape()[static_cast<int>(i)]);
+      const Formula::Result r = Formula{last, eps, n, 0, mean.defined()}(in, w.defined() ? dy[0] * w : dy[0]);
+      if (needs(0)) out[0] = r.dx;
+      if (needs(1)) out[1] = dy[0] * r.xhat;
+      if (need_b) out[2] = dy[0];
+      return out;
+    }
+    const Tensor rows = raw::row_major(in), g = raw::row_major(dy[0]), dx = raw::empty(in.shape(), in.dtype());
+    Shape shape;
+    for (int i = in.dim() - axes; i < in.dim(); ++i) shape.push_back(in.shape()[i]);
+    if (needs(1)) out[1] = raw::empty(shape, in.dtype());
+    if (need_b) out[2] = raw::empty(shape, in.dtype());
+    const Scratch<double> room(kernels::row_norm_scratch(rstd.numel(), shape.numel()));
+    dispatch_floating(in.dtype(), label, [&]<class T>(Type<T>) {
+      kernels::row_norm_backward(rows.ptr<T>(), g.ptr<T>(), dx.ptr<T>(), data_or_null<T>(out[1]),
+                                 need_b ? out[2].ptr<T>() : nullptr, rstd.numel(), shape.numel(), data_or_null<T>(w),
+                                 data_or_null<T>(mean), rstd.ptr<T>(), room.data());
+    });
+    if (needs(0)) out[0] = dx;
+    return out;
+  }
+  Tensors replay(const Tensors& in) const override {
+    Shape shape;
+    for (int i = in[0].dim() - axes; i < in[0].dim(); ++i) shape.push_back(in[0].shape()[i]);
+    return {mean.defined() ? layer_norm(in[0], shape, in[1], in[2], eps) : rms_norm(in[0], shape, in[1], eps)};
+  }
+};
+
+Tensor row_norm(const char* op, bool centre, In x, const Shape& shape, In weight, In bias, double eps) {
+  bool fits = !shape.empty() && shape.rank() <= x->dim();
+  for (int i = 0; fits && i < shape.rank(); ++i) fits = shape[i] == x->shape()[x->dim() - shape.rank() + i];
+  if (!fits) fail<ShapeError>("{}: the input's last dimensions must be {}, got an input of shape {}", op, shape, x->shape());
+  check_vector(op, "weight", weight, shape, x);
+  check_vector(op, "bias", bias, shape, x);
+  int64_t count = 1;
+  for (int i = 0; i + shape.rank() < x->dim(); ++i) count *= x->shape()[i];
+  const Tensor rows = raw::row_major(x), rstd = raw::empty({count}, x->dtype());
+  const Tensor mean = centre ? raw::empty({count}, x->dtype()) : Tensor();
+  Tensor y = raw::empty(x->shape(), x->dtype());
+  dispatch_floating(x->dtype(), op, [&]<class T>(Type<T>) {
+    kernels::row_norm(rows.ptr<T>(), y.ptr<T>(), count, shape.numel(), data_or_null<T>(weight), data_or_null<T>(bias), eps,
+                      data_or_null<T>(mean), rstd.ptr<T>());
+  });
+  const auto n = centre ? record<RowNormNode>({x, weight, bias}, y) : record<RowNormNode>({x, weight}, y);
+  if (!n) return y;
+  n->x.input(x);
+  if (weight->defined()) n->weight.input(weight);
+  n->label = op, n->eps = eps, n->axes = shape.rank(), n->mean = mean, n->rstd = rstd;
+  return y;
+}
+
+}  // namespace
+
+Tensor batch_norm(In x, In weight, In bias, const BatchNormArgs& a) {
+  return batch_norm_then("batch_norm", After::nothing, x, weight, bias, a);
+}
+Tensor batch_norm_relu(In x, In weight, In bias, const BatchNormArgs& a) {
+  return batch_norm_then("batch_norm_relu", After::relu, x, weight, bias, a);
+}
+Tensor batch_norm_relu_max_pool(In x, In weight, In bias, const BatchNormArgs& a) {
+  return batch_norm_then("batch_norm_relu_max_pool", After::relu_max_pool, x, weight, bias, a);
+}
+
+Tensor group_norm(In x, int64_t groups, In weight, In bias, double eps) {
+  check_image("group_norm", x);
+  if (groups < 1 || x->size(1) % groups != 0)
+    fail<ValueError>("group_norm: {} channels cannot be split into {} groups", x->size(1), groups);
+  check_channels("group_norm", x, 1, weight, bias, {});
+  if (x->numel() == groups)
+    fail<ValueError>("group_norm: expected more than 1 value per group, got an input of shape {} and {} groups", x->shape(), groups);
+  ChannelNorm norm{.label = "group_norm", .axis = 1, .groups = groups, .eps = eps, .mask = {}, .stats = {}};
+  const Tensor rows = to_rows(x, 1);
+  norm.measure(rows);
+  return finish(std::move(norm), rows, x, weight, bias);
+}
+
+Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& a) {
+  check_image("instance_norm", x);
+  check_channels("instance_norm", x, 1, weight, bias, a);
+  const int64_t images = x->size(0), channels = x->size(1), positions = x->numel() / std::max<int64_t>(images * channels, 1);
+  if (a.training && positions == 1)
+    fail<ValueError>("instance_norm: expected more than 1 position when training, got an input of shape {}", x->shape());
+  ChannelNorm norm{.label = "instance_norm", .axis = 1, .groups = a.training ? channels : 0, .eps = a.eps, .mask = {}, .stats = {}};
+  if (!a.training) load_running(norm, a);
+  const Tensor rows = to_rows(x, 1);
+  norm.measure(rows);
+  if (a.training && a.running_mean.defined() && x->numel() > 0) {
+    const auto n = static_cast<double>(positions);
+    auto average = [&](int i, double factor) {
+      return [=, &norm](int64_t c) {
+        double sum = 0;
+        for (int64_t image = 0; image < images; ++image) sum += norm.stat(i)[image * channels + c];
+        return sum / static_cast<double>(images) * factor;
+      };
+    };
+    update_running(a.running_mean, a.momentum, average(0, 1));
+    update_running(a.running_var, a.momentum, average(1, n / (n - 1)));
+  }
+  return finish(std::move(norm), rows, x, weight, bias);
+}
+
+Tensor layer_norm(In x, const Shape& shape, In weight, In bias, double eps) {
+  return row_norm("layer_norm", true, x, shape, weight, bias, eps);
+}
+
+Tensor rms_norm(In x, const Shape& shape, In weight, std::optional<double> eps) {
+  const double tiny = x->dtype() == DType::f64 ? std::numeric_limits<double>::epsilon() : double(std::numeric_limits<float>::epsilon());
+  return row_norm("rms_norm", false, x, shape, weight, Tensor(), eps.value_or(tiny));
+}
+
+}  // namespace loupe
