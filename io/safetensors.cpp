@@ -151,6 +151,7 @@ template <class To, class From, class F> Tensor converted(const uint8_t* from, c
 
 SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner, const std::string& name) {
   SafetensorsHeader header = read_safetensors_header(bytes, name);
+  if (!owner) owner = std::shared_ptr<const void>(std::shared_ptr<const void>(), bytes.data());  // a Storage without owner is the allocator's
   SafetensorsFile file;
   file.metadata = std::move(header.metadata);
   for (const SafetensorsEntry& e : header.entries) {

@@ -37,7 +37,7 @@ struct SafetensorsFile {
 /// Maps the file: F32, F64, I64, U8 and BOOL tensors are views of it (writing to them leaves the file alone);
 /// F16 and BF16 become f32, I32 becomes i64. IoError for other dtypes, a rank above 8 or a BOOL that is not 0 or 1.
 SafetensorsFile load_safetensors(const std::string& path);
-/// The same over bytes that `owner` keeps alive.
+/// The same over bytes that `owner` keeps alive, or the caller if it is null.
 SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner, const std::string& name);
 
 /// Writes atomically. Tensors are ordered as the reference does: by dtype (I64, F64, F32, U8, BOOL), then by name.

@@ -1,6 +1,8 @@
 #pragma once
 #include <loupe/io/file.h>
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <initializer_list>
 #include <string>
@@ -8,11 +10,12 @@
 
 #include "catch.h"
 
-/// A folder of its own for a test, removed at the end.
+/// A folder of its own for a test, removed at the end; in memory where that exists, for writing flushes to the disk.
 struct TempDir {
   std::filesystem::path path;
   TempDir() {
-    std::string name = (std::filesystem::temp_directory_path() / "loupe-test-XXXXXX").string();
+    const bool memory = access("/dev/shm", W_OK) == 0;
+    std::string name = (memory ? "/dev/shm" : std::filesystem::temp_directory_path().string()) + "/loupe-test-XXXXXX";
     REQUIRE(mkdtemp(name.data()) != nullptr);
     path = name;
   }

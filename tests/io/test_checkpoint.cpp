@@ -1,0 +1,279 @@
+#include <loupe/core/raw.h>
+#include <loupe/core/threads.h>
+#include <loupe/io/checkpoint.h>
+#include <loupe/layers/linear.h>
+#include <loupe/layers/sequential.h>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "helpers.h"
+
+using namespace loupe;
+using Catch::Matchers::Contains;
+
+namespace {
+
+/// Two layers that share a weight, a buffer, a random stream of its own.
+struct Net : Layer<Net> {
+  Linear fc1, fc2;
+  Tensor counts = zeros({2}, DType::i64);
+  Rng noise;
+  explicit Net(Rng& rng, int64_t width = 4) : fc1(rng, 3, width), fc2(rng, 3, width), noise(rng.split()) { fc2.weight = fc1.weight; }
+  Tensor forward(In x) {
+    counts.add_(ones({2}, DType::i64));
+    return fc1(x) + fc2(x) + noise.uniform();
+  }
+  void visit(Visitor& v) override {
+    v("fc1", fc1, "fc2", fc2);
+    v.buffers("counts", counts);
+    v.stream("noise", noise);
+  }
+  std::string type_name() const override { return "Net"; }
+};
+
+/// A small run whose every part has state.
+struct Run {
+  Rng rng;
+  Net model;
+  AdamW optimizer;
+  CosineAnnealingLR schedule;
+  DataLoader loader;
+  double total = 0;
+  int64_t step = 0;
+
+  static TensorDataset data() {
+    Rng r(3);
+    const Tensor x = randn(r, {10, 3});
+    return {x, randn(r, {10, 4})};
+  }
+  explicit Run(uint64_t seed = 1, int64_t width = 4, int64_t batch_size = 4)
+      : rng(seed), model(rng, width), optimizer(model, {.lr = 0.1}), schedule(optimizer, 50), loader(data(), rng, {.batch_size = batch_size}) {}
+
+  TrainingState state() {
+    return {.model = &model, .optimizer = &optimizer, .schedule = &schedule, .loader = &loader, .streams = {{"main", &rng}},
+            .numbers = {{"total", total}, {"step", static_cast<double>(step)}}, .options = "{\"lr\":0.1}"};
+  }
+  void restored(const TrainingState& s) {
+    total = s.numbers.at("total");
+    step = static_cast<int64_t>(s.numbers.at("step"));
+  }
+  void advance() {
+    auto batch = loader.next();
+    if (!batch) batch = loader.next();
+    const Tensor d = model(batch->x) - batch->y;
+    const Tensor loss = (d * d).mean();
+    optimizer.zero_grad();
+    loss.backward();
+    optimizer.step();
+    schedule.step();
+    total += loss.item() + rng.uniform();
+    ++step;
+  }
+  /// Every bit of its state.
+  std::string bits() {
+    TempDir dir;
+    save_checkpoint(dir / "x", state());
+    return sha256_of_file(dir / "x");
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a checkpoint restores a run to the same bits, and it goes on the same") {
+  TempDir dir;
+  Run undisturbed;
+  for (int stop = 0; stop < 8; ++stop) {
+    Run before;
+    for (int i = 0; i < stop; ++i) before.advance();
+    save_checkpoint(dir / "c", before.state());
+    Run after(99);  // other weights, order, noise
+    if (stop % 2) after.advance();
+    TrainingState s = after.state();
+    load_checkpoint(dir / "c", s);
+    after.restored(s);
+    CHECK(s.options == "{\"lr\":0.1}");
+    CHECK(after.bits() == before.bits());
+    for (int i = 0; i < 7; ++i) before.advance(), after.advance();
+    CHECK(after.bits() == before.bits());
+  }
+  CHECK(checkpoint_options(dir / "c") == "{\"lr\":0.1}");
+}
+
+TEST_CASE("a checkpoint with any flipped byte, of another version or another model is refused, and nothing changes") {
+  TempDir dir;
+  Run run;
+  run.advance();
+  save_checkpoint(dir / "c", run.state());
+  const std::string whole = read_file(dir / "c");
+  Run other(7);
+  other.advance();
+  const std::string before = other.bits();
+  TrainingState s = other.state();
+  for (size_t i = 0; i < whole.size(); ++i) {
+    std::string flipped = whole;
+    flipped[i] = static_cast<char>(flipped[i] ^ (1 << i % 8));
+    const std::string error = error_of<Error>([&] { load_checkpoint(load_safetensors(as_bytes(flipped), nullptr, "f"), s, "f"); });
+    if (error.empty()) FAIL("byte " << i << " was not missed");
+  }
+  const auto error = [&](TrainingState& into, const std::string& bytes) {
+    return error_of<Error>([&] { load_checkpoint(load_safetensors(as_bytes(bytes), nullptr, "f"), into, "f"); });
+  };
+  const auto edited = [&](auto edit) {
+    SafetensorsFile file = load_safetensors(as_bytes(whole), nullptr, "f");
+    edit(file);
+    file.metadata["checksum"] = checkpoint_checksum(file);
+    return encode_safetensors(file.tensors, file.metadata);
+  };
+  CHECK_THAT(error(s, encode_safetensors({})), Contains("f: is not a checkpoint"));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.metadata["loupe_checkpoint"] = "2"; })), Contains("of version 2, this program reads version 1"));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors["stray"] = tensor({1}); })), Contains("holds 'stray', for which"));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors.erase("loader"); })), Contains("has no 'loader'"));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors["loader"] = tensor({1}); })), Contains("'loader' of the checkpoint is f32 (1,)"));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors["number/x"] = tensor({1}); })), Contains("the number 'x' is f32"));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors.erase("optimizer/exp_avg.fc1.weight"); })), Contains("lacks \"exp_avg.fc1.weight\""));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors.erase("model/fc1.bias"); })), Contains("missing: fc1.bias"));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.metadata["optimizer"] = "sgd"; })), Contains("is of optimizer 'sgd', this run uses adamw"));
+  CHECK(other.bits() == before);
+  Run wider(1, 5);
+  TrainingState w = wider.state();
+  CHECK_THAT(error(w, whole), Contains("fc1.weight is (4, 3), the model has (5, 3)"));
+  Run batches(1, 4, 8);
+  batches.loader.next();
+  TrainingState b = batches.state();
+  for (int i = 0; i < 2; ++i) run.advance();
+  save_checkpoint(dir / "c", run.state());
+  CHECK_THAT(error(b, read_file(dir / "c")), Contains("was at batch 3 of an epoch, this run has 2"));
+}
+
+TEST_CASE("the folder keeps the last and the best, and passes over damaged checkpoints") {
+  TempDir dir;
+  CheckpointFolder folder(dir / "checkpoints", 2);
+  Run run;
+  TrainingState none = run.state();
+  CHECK_FALSE(folder.resume(none).has_value());
+  const double metrics[] = {5, 3, NAN, 4};
+  std::vector<std::string> bits;
+  for (int i = 0; i < 4; ++i) {
+    run.advance();
+    bits.push_back(run.bits());
+    TrainingState s = run.state();
+    folder.save(s, run.step, metrics[i]);
+  }
+  CHECK(folder.steps() == std::vector<int64_t>{3, 4});
+  CHECK(folder.best() == 3);
+  Run best;
+  TrainingState b = best.state();
+  load_checkpoint(folder.best_path(), b);
+  CHECK(b.numbers.at("step") == 2);
+
+  std::string damaged = read_file(folder.path_of(4));
+  damaged[damaged.size() / 2] = static_cast<char>(damaged[damaged.size() / 2] ^ 1);
+  write_file(folder.path_of(4), damaged);
+  write_file(dir / "checkpoints/step-000000009.safetensors.1-2.partial", "x");
+  Run again(5);
+  TrainingState s = again.state();
+  CheckpointFolder other(dir / "checkpoints", 2);
+  std::vector<std::string> skipped;
+  CHECK(other.resume(s, &skipped) == 3);
+  CHECK(skipped.size() == 1);
+  CHECK(other.best() == 3);
+  again.restored(s);
+  CHECK(again.bits() == bits[2]);
+  again.advance();
+  TrainingState t = again.state();
+  other.save(t, again.step, 3.5);
+  CHECK(other.best() == 3);
+  CHECK(again.bits() == bits[3]);
+  CHECK(std::distance(std::filesystem::directory_iterator(dir.path / "checkpoints"), {}) == 3);
+}
+
+TEST_CASE("a run that dies at any system call of its writing resumes to the bits of the undisturbed run") {
+  Run undisturbed;
+  for (int i = 0; i < 6; ++i) undisturbed.advance();
+  const std::string want = undisturbed.bits();
+  int deaths = 0;
+  for (int die_at = 1;; ++die_at) {
+    TempDir dir;
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {  // no Catch in here
+      set_thread_limit(1);
+      int calls = 0;
+      set_write_fault([&](const char*) {
+        if (++calls == die_at) _exit(3);
+        return 0;
+      });
+      Run run;
+      CheckpointFolder folder(dir / "c", 2);
+      while (run.step < 6) {
+        run.advance();
+        TrainingState s = run.state();
+        folder.save(s, run.step, -static_cast<double>(run.step % 3));
+      }
+      _exit(0);
+    }
+    int status = 0;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    CheckpointFolder folder(dir / "c", 2);
+    Run run(folder.steps().empty() ? 1 : 42);  // a fresh start, or a stranger that becomes the dead one
+    TrainingState s = run.state();
+    std::vector<std::string> skipped;
+    if (folder.resume(s, &skipped)) run.restored(s);
+    CHECK(skipped.empty());
+    while (run.step < 6) run.advance();
+    REQUIRE(run.bits() == want);
+    if (WEXITSTATUS(status) == 0) break;
+    ++deaths;
+  }
+  CHECK(deaths > 40);
+}
+
+TEST_CASE("a full disk ends in an IoError and leaves the earlier checkpoint") {
+  TempDir dir;
+  CheckpointFolder folder(dir / "c", 2);
+  Run run;
+  run.advance();
+  TrainingState s = run.state();
+  folder.save(s, 1);
+  int writes = 0;
+  set_write_fault([&](const char* call) { return std::string(call) == "write" && ++writes > 3 ? ENOSPC : 0; });
+  CHECK_THAT(error_of([&] { folder.save(s, 2); }), Contains("No space left"));
+  set_write_fault({});
+  CHECK(folder.steps() == std::vector<int64_t>{1});
+  std::filesystem::remove_all(dir.path / "c");
+  folder.save(s, 3);  // a folder that vanished is made again
+  CHECK(folder.steps() == std::vector<int64_t>{3});
+  write_file(dir / "file", "");
+  CheckpointFolder inside(dir / "file/c");
+  CHECK_THAT(error_of([&] { inside.save(s, 1); }), Contains("cannot create the folder"));
+}
+
+TEST_CASE("models are saved with tied tensors under every name or once, and read either way") {
+  TempDir dir;
+  Rng rng(1), other(2);
+  Net a(rng), b(other);
+  save_model(dir / "every", a);
+  save_model(dir / "once", a, Tied::once);
+  CHECK(load_safetensors(dir / "every").tensors.size() == 5);
+  CHECK(load_safetensors(dir / "every").metadata == Metadata{{"format", "pt"}});
+  CHECK(load_safetensors(dir / "once").tensors.size() == 4);
+  for (const char* file : {"every", "once"}) {
+    Rng fresh(3);
+    Net c(fresh);
+    load_model(dir / file, c);
+    CHECK(c.fc2.weight.to_vector<float>() == a.fc1.weight.to_vector<float>());
+    CHECK(c.fc1.bias.to_vector<float>() == a.fc1.bias.to_vector<float>());
+  }
+  TensorMap wrong = load_safetensors(dir / "every").tensors;
+  wrong.erase("fc1.bias");
+  wrong["extra"] = tensor({1});
+  wrong["counts"] = zeros({3}, DType::i64);
+  save_safetensors(dir / "wrong", wrong);
+  const std::string before = sha256(as_bytes(encode_safetensors({{"w", b.fc1.weight}})));
+  const std::string error = error_of<ValueError>([&] { load_model(dir / "wrong", b); });
+  CHECK_THAT(error, Contains("/wrong: ") && Contains("missing: fc1.bias") && Contains("unexpected: extra") && Contains("counts is (3,), the model has (2,)"));
+  CHECK(sha256(as_bytes(encode_safetensors({{"w", b.fc1.weight}}))) == before);
+}
