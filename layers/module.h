@@ -98,6 +98,7 @@ class Module {
   const std::string& path() const { return path_; }
   void add_forward_hook(ForwardHook hook) { hooks_.push_back(std::move(hook)); }
   void clear_forward_hooks() { hooks_.clear(); }
+  bool has_forward_hooks() const { return !hooks_.empty(); }
 
  protected:
   void run_hooks(const Tensor& input, const Tensor& output) {
