@@ -38,20 +38,26 @@ struct Depthwise {
   int64_t y_row = 0, y_column = 0;
 };
 
+/// The pixels of a tile: rows `row` floats apart, columns as many as there are channels.
+template <class T>
+struct Pixels {
+  T* at;
+  int64_t row;
+};
+
 /// Winograd's transforms for 3x3 kernels and tiles of `size` x `size` output pixels. Channels and counts are
-/// multiples of
-/// 16. A plane holds one of the (size + 2)^2 numbers of every tile; `plane` is the distance between two of
-/// them. `at` points to the pixels of a tile, row by row, `next` to those of the tile that follows.
+/// multiples of 16. A plane holds one of the (size + 2)^2 numbers of every tile; `plane` is the distance
+/// between two of them. `next`: the tile that follows, only fetched.
 struct Winograd {
   int64_t size;
   /// (size + 2)^2 input pixels to planes.
-  void (*input)(const float* const* at, const float* const* next, int64_t channels, float* planes,
+  void (*input)(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes,
                 int64_t plane);
   /// Planes to size^2 output pixels, plus bias unless null.
-  void (*output)(const float* planes, int64_t plane, int64_t channels, const float* bias, float* const* at,
-                 float* const* next);
+  void (*output)(const float* planes, int64_t plane, int64_t channels, const float* bias, Pixels<float> to,
+                 Pixels<float> next);
   /// size^2 pixels of dy to planes: the transpose of `output`.
-  void (*gradient)(const float* const* at, const float* const* next, int64_t channels, float* planes,
+  void (*gradient)(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes,
                    int64_t plane);
   /// 9 planes of weights to (size + 2)^2, and its transpose; each plane `count` numbers.
   void (*weights)(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane);

@@ -8,49 +8,84 @@
 namespace loupe::kernels {
 namespace {
 
-constexpr int64_t kMost = 36;  // numbers of the largest tile
-
 const Winograd& transforms(int64_t tile) { return tile == 4 ? *micro().winograd4 : *micro().winograd2; }
 
-// A grid of tiles over all images, `tile` output pixels wide; tile q sees pixels from (tile row * tile -
-// pad).
+// A grid of tiles over all images, `tile` output pixels wide; tile q sees `side` x `side` pixels from pixel
+// (tile row * tile - pad) on.
 struct Grid {
   int64_t images, h, w, channels;  // of the image that is read or written
-  int64_t tile, across, down, pad_y, pad_x;
+  int64_t tile, side, across, down, pad_y, pad_x;
   int64_t tiles() const { return images * across * down; }
 
-  // Calls f(i, at, next) for tiles begin + i, i < count: addresses of their side x side pixels and of the
-  // next tile's.
-  template <class T, class F>
-  void each(int64_t begin, int64_t count, int64_t side, T* image, T* outside, const F& f) const {
-    T* at[2][kMost];
-    if (count > 0) pixels(begin, side, image, outside, at[0]);
+  struct Place {
+    int64_t image, y, x;
+  };
+  Place place(int64_t q) const {
+    const int64_t per_image = across * down;
+    return {q / per_image, q % per_image / across * tile - pad_y, q % across * tile - pad_x};
+  }
+  bool inside(const Place& p) const { return p.y >= 0 && p.x >= 0 && p.y + side <= h && p.x + side <= w; }
+
+  // The part of a tile that lies in the image: f(address in the image, address in the patch, floats) for each
+  // row.
+  template <class T, class P, class F>
+  void each_row(const Place& p, T* image, P* patch, const F& f) const {
+    const int64_t x0 = std::max<int64_t>(p.x, 0), x1 = std::min(p.x + side, w);
+    for (int64_t y = std::max<int64_t>(p.y, 0); y < std::min(p.y + side, h) && x0 < x1; ++y)
+      f(image + ((p.image * h + y) * w + x0) * channels, patch + ((y - p.y) * side + x0 - p.x) * channels,
+        (x1 - x0) * channels);
+  }
+
+  // Where tile q begins in the image, or the nearest pixel to that.
+  template <class T>
+  Pixels<T> in_image(int64_t q, T* image) const {
+    const Place p = place(std::min(q, tiles() - 1));
+    const int64_t y = std::clamp<int64_t>(p.y, 0, h - 1), x = std::clamp<int64_t>(p.x, 0, w - 1);
+    return {image + ((p.image * h + y) * w + x) * channels, w * channels};
+  }
+
+  // Calls f(i, pixels, next tile's) for tiles begin + i, i < count, to be read: a copy with zeros where a
+  // tile leaves the image.
+  template <class F>
+  void read(int64_t begin, int64_t count, const float* image, const F& f) const {
+    const Scratch<float> patch(side * side * channels);
     for (int64_t i = 0; i < count; ++i) {
-      pixels(std::min(begin + i + 1, tiles() - 1), side, image, outside, at[(i + 1) % 2]);
-      f(i, at[i % 2], at[(i + 1) % 2]);
+      const Place p = place(begin + i);
+      const auto next = in_image(begin + i + 1, image);
+      if (inside(p)) {
+        f(i, in_image(begin + i, image), next);
+        continue;
+      }
+      std::fill_n(patch.data(), side * side * channels, 0.0f);
+      each_row(p, image, patch.data(),
+               [](const float* from, float* to, int64_t n) { std::copy_n(from, n, to); });
+      f(i, Pixels<const float>{patch, side * channels}, next);
     }
   }
 
-  // Addresses of the side x side pixels that tile q covers; `outside` for those beyond the image.
-  template <class T>
-  void pixels(int64_t q, int64_t side, T* image, T* outside, T** at) const {
-    const int64_t per_image = across * down, y0 = q % per_image / across * tile - pad_y,
-                  x0 = q % across * tile - pad_x;
-    T* origin = image + ((q / per_image * h + y0) * w + x0) * channels;
-    if (y0 >= 0 && x0 >= 0 && y0 + side <= h && x0 + side <= w) {
-      for (int64_t i = 0; i < side; ++i, origin += w * channels)
-        for (int64_t j = 0; j < side; ++j) *at++ = origin + j * channels;
-      return;
+  // The same for tiles to be written; what lies outside the image is dropped.
+  template <class F>
+  void write(int64_t begin, int64_t count, float* image, const F& f) const {
+    const Scratch<float> patch(side * side * channels);
+    for (int64_t i = 0; i < count; ++i) {
+      const Place p = place(begin + i);
+      const auto next = in_image(begin + i + 1, image);
+      if (inside(p)) {
+        f(i, in_image(begin + i, image), next);
+        continue;
+      }
+      f(i, Pixels<float>{patch, side * channels}, next);
+      each_row(p, image, patch.data(),
+               [](float* to, const float* from, int64_t n) { std::copy_n(from, n, to); });
     }
-    for (int64_t i = 0; i < side; ++i, origin += w * channels)
-      for (int64_t j = 0; j < side; ++j)
-        *at++ = y0 + i >= 0 && y0 + i < h && x0 + j >= 0 && x0 + j < w ? origin + j * channels : outside;
   }
 };
 
-Grid grid_of(int64_t tile, const ConvShape& s, int64_t h, int64_t w, int64_t channels, int64_t oh, int64_t ow,
-             int64_t pad_y, int64_t pad_x) {
-  return {s.n, h, w, channels, tile, (ow + tile - 1) / tile, (oh + tile - 1) / tile, pad_y, pad_x};
+// Tiles that read the input (with a border) or cover the output of an oh x ow result.
+Grid grid_of(int64_t tile, int64_t border, int64_t images, int64_t h, int64_t w, int64_t channels, int64_t oh,
+             int64_t ow, int64_t pad_y, int64_t pad_x) {
+  return {images, h,    w, channels, tile, tile + border, (ow + tile - 1) / tile, (oh + tile - 1) / tile,
+          pad_y,  pad_x};
 }
 
 // Tiles in a block: both stacks of planes stay in L2, and blocks are equal and even in number where there are
@@ -96,16 +131,13 @@ void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid
   const Scratch<float> packed(numbers * panels * width);
   transform_weights(f, s, w, gradient, packed);
   const int64_t tiles = in.tiles(), block = block_of(tiles, numbers * (ci + co));
-  const Scratch<float> zeros(ci);
-  std::fill_n(zeros.data(), ci, 0.0f);
   parallel_ranges(tiles, block, [&](int64_t begin, int64_t end) {
     const int64_t count = end - begin;
     // Planes are a line apart from a multiple of 4 KB, so that a tile's numbers do not meet in one set of L1.
     const int64_t in_plane = count * ci + 16, out_plane = count * co + 16;
-    const Scratch<float> transformed(numbers * in_plane), products(numbers * out_plane), waste(co);
-    in.each<const float>(begin, count, side, x, zeros, [&](int64_t i, auto at, auto next) {
-      f.input(at, next, ci, transformed + i * ci, in_plane);
-    });
+    const Scratch<float> transformed(numbers * in_plane), products(numbers * out_plane);
+    in.read(begin, count, x,
+            [&](int64_t i, auto at, auto next) { f.input(at, next, ci, transformed + i * ci, in_plane); });
     mu.product({.m = count,
                 .n = co,
                 .k = ci,
@@ -120,7 +152,7 @@ void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid
                 .a_outer = in_plane,
                 .b_outer = panels * width,
                 .c_outer = out_plane});
-    out.each<float>(begin, count, f.size, y, waste, [&](int64_t i, auto at, auto next) {
+    out.write(begin, count, y, [&](int64_t i, auto at, auto next) {
       f.output(products + i * co, out_plane, co, bias, at, next);
     });
   });
@@ -145,25 +177,24 @@ int64_t winograd_tile(const ConvShape& s) {
 void winograd_forward(int64_t tile, const ConvShape& s, const float* x, const float* w, const float* bias,
                       float* y) {
   const int64_t oh = s.oh(), ow = s.ow();
-  correlate(transforms(tile), s, grid_of(tile, s, s.h, s.w, s.c, oh, ow, s.ph, s.pw),
-            grid_of(tile, s, oh, ow, s.o, oh, ow, 0, 0), x, w, false, bias, y);
+  correlate(transforms(tile), s, grid_of(tile, 2, s.n, s.h, s.w, s.c, oh, ow, s.ph, s.pw),
+            grid_of(tile, 0, s.n, oh, ow, s.o, oh, ow, 0, 0), x, w, false, bias, y);
 }
 
 void winograd_input_gradient(int64_t tile, const ConvShape& s, const float* dy, const float* w, float* dx) {
-  correlate(transforms(tile), s, grid_of(tile, s, s.oh(), s.ow(), s.o, s.h, s.w, 2 - s.ph, 2 - s.pw),
-            grid_of(tile, s, s.h, s.w, s.c, s.h, s.w, 0, 0), dy, w, true, nullptr, dx);
+  correlate(transforms(tile), s, grid_of(tile, 2, s.n, s.oh(), s.ow(), s.o, s.h, s.w, 2 - s.ph, 2 - s.pw),
+            grid_of(tile, 0, s.n, s.h, s.w, s.c, s.h, s.w, 0, 0), dy, w, true, nullptr, dx);
 }
 
 void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, const float* dy, float* dw) {
   const Micro& mu = micro();
   const Winograd& f = transforms(tile);
   const int64_t oh = s.oh(), ow = s.ow(), side = tile + 2, numbers = side * side, size = s.c * s.o;
-  const Grid in = grid_of(tile, s, s.h, s.w, s.c, oh, ow, s.ph, s.pw),
-             out = grid_of(tile, s, oh, ow, s.o, oh, ow, 0, 0);
+  const Grid in = grid_of(tile, 2, s.n, s.h, s.w, s.c, oh, ow, s.ph, s.pw),
+             out = grid_of(tile, 0, s.n, oh, ow, s.o, oh, ow, 0, 0);
   // A fixed number of ranges of tiles, each with a partial sum [tap, c, o] of its own.
   const int64_t tiles = in.tiles(), sums = std::min<int64_t>(tiles, 8);
-  const Scratch<float> partials(sums * 9 * size), zeros(std::max(s.c, s.o));
-  std::fill_n(zeros.data(), std::max(s.c, s.o), 0.0f);
+  const Scratch<float> partials(sums * 9 * size);
   parallel_pieces(sums, [&](int64_t sum) {
     const int64_t first = tiles * sum / sums, last = tiles * (sum + 1) / sums;
     const int64_t block = block_of(last - first, numbers * (s.c + s.o));
@@ -171,12 +202,10 @@ void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, 
     const Scratch<float> xs(numbers * x_plane), ys(numbers * y_plane), total(numbers * size);
     for (int64_t begin = first; begin < last; begin += block) {
       const int64_t count = std::min(block, last - begin);
-      in.each<const float>(begin, count, side, x, zeros, [&](int64_t i, auto at, auto next) {
-        f.input(at, next, s.c, xs + i * s.c, x_plane);
-      });
-      out.each<const float>(begin, count, tile, dy, zeros, [&](int64_t i, auto at, auto next) {
-        f.gradient(at, next, s.o, ys + i * s.o, y_plane);
-      });
+      in.read(begin, count, x,
+              [&](int64_t i, auto at, auto next) { f.input(at, next, s.c, xs + i * s.c, x_plane); });
+      out.read(begin, count, dy,
+               [&](int64_t i, auto at, auto next) { f.gradient(at, next, s.o, ys + i * s.o, y_plane); });
       mu.product({.m = s.c,
                   .n = s.o,
                   .k = count,

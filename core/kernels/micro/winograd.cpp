@@ -137,56 +137,77 @@ struct Back<4> {
   }
 };
 
-// The map on every column, then on every row: In x In become Out x Out. get(i) and put(i, v): number i, row
-// by row.
-template <class Map, class Get, class Put>
-inline void both_ways(const Get& get, const Put& put) {
+// The map on every column, then on every row: In x In become Out x Out. column(j, v) loads, row(i, v) stores.
+// Addresses are strides from one pointer: a table of 36 pointers cost as many instructions as the arithmetic.
+template <class Map, class Column, class Row>
+inline void both_ways(const Column& column, const Row& row) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   Vec middle[kOut * kIn];
   LOUPE_UNROLL for (int j = 0; j < kIn; ++j) {
-    Vec column[kIn];
-    LOUPE_UNROLL for (int i = 0; i < kIn; ++i) column[i] = get(i * kIn + j);
-    Map::map(column, 1, middle + j, kIn);
+    Vec v[kIn];
+    column(j, v);
+    Map::map(v, 1, middle + j, kIn);
   }
   LOUPE_UNROLL for (int i = 0; i < kOut; ++i) {
-    Vec row[kOut];
-    Map::map(middle + i * kIn, 1, row, 1);
-    LOUPE_UNROLL for (int j = 0; j < kOut; ++j) put(i * kOut + j, row[j]);
+    Vec v[kOut];
+    Map::map(middle + i * kIn, 1, v, 1);
+    row(i, v);
   }
 }
 
 // A tile's pixels lie in too many streams for the processor to foresee: those of the next tile are fetched
 // meanwhile.
 template <class Map>
-void to_planes(const float* const* at, const float* const* next, int64_t channels, float* planes,
+void to_planes(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes,
                int64_t plane) {
+  constexpr int kIn = Map::kIn, kOut = Map::kOut;
   for (int64_t c = 0; c < channels; c += kLanes)
     both_ways<Map>(
-        [&](int i) {
-          __builtin_prefetch(next[i] + c, 0);
-          return load(at[i] + c);
+        [&](int j, Vec* v) {
+          const float* at = from.at + j * channels + c;
+          const float* ahead = next.at + j * channels + c;
+          LOUPE_UNROLL for (int i = 0; i < kIn; ++i) {
+            v[i] = load(at + i * from.row);
+            __builtin_prefetch(ahead + i * next.row, 0);
+          }
         },
-        [&](int i, Vec v) { store(planes + i * plane + c, v); });
+        [&](int i, const Vec* v) {
+          float* to = planes + i * kOut * plane + c;
+          LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + j * plane, v[j]);
+        });
 }
 
 template <class Map>
-void from_planes(const float* planes, int64_t plane, int64_t channels, const float* bias, float* const* at,
-                 float* const* next) {
+void from_planes(const float* planes, int64_t plane, int64_t channels, const float* bias, Pixels<float> to,
+                 Pixels<float> next) {
+  constexpr int kIn = Map::kIn, kOut = Map::kOut;
   for (int64_t c = 0; c < channels; c += kLanes) {
     const Vec add = bias ? load(bias + c) : Vec{};
-    both_ways<Map>([&](int i) { return load(planes + i * plane + c); },
-                   [&](int i, Vec v) {
-                     __builtin_prefetch(next[i] + c, 1);
-                     store(at[i] + c, v + add);
-                   });
+    both_ways<Map>(
+        [&](int j, Vec* v) {
+          const float* at = planes + j * plane + c;
+          LOUPE_UNROLL for (int i = 0; i < kIn; ++i) v[i] = load(at + i * kIn * plane);
+        },
+        [&](int i, const Vec* v) {
+          LOUPE_UNROLL for (int j = 0; j < kOut; ++j) {
+            store(to.at + i * to.row + j * channels + c, v[j] + add);
+            __builtin_prefetch(next.at + i * next.row + j * channels + c, 1);
+          }
+        });
   }
 }
 
 template <class Map>
 void between(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane) {
+  constexpr int kIn = Map::kIn, kOut = Map::kOut;
   for (int64_t c = 0; c < count; c += kLanes)
-    both_ways<Map>([&](int i) { return load(from + i * from_plane + c); },
-                   [&](int i, Vec v) { store(to + i * to_plane + c, v); });
+    both_ways<Map>(
+        [&](int j, Vec* v) {
+          LOUPE_UNROLL for (int i = 0; i < kIn; ++i) v[i] = load(from + (i * kIn + j) * from_plane + c);
+        },
+        [&](int i, const Vec* v) {
+          LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + (i * kOut + j) * to_plane + c, v[j]);
+        });
 }
 
 }  // namespace
