@@ -1,3 +1,4 @@
+#include <loupe/core/dmath.h>
 #include <loupe/core/kernels/optim.h>
 #include <loupe/optim/optimizer.h>
 
@@ -186,18 +187,28 @@ template <class F> void for_each_dtype(const std::vector<Tensor>& parameters, co
 
 }  // namespace
 
-double grad_norm(const std::vector<Tensor>& parameters) {
-  double sum = 0;
+double grad_norm(const std::vector<Tensor>& parameters, double norm_type) {
+  if (!(norm_type > 0)) fail<ValueError>("grad_norm: norm_type {} must be above 0", norm_type);
+  double total = 0;
   for_each_dtype(parameters, [&]<class T>(std::span<const kernels::ArraySlot<T>> slots) {
-    const Scratch<double> scratch(kernels::sum_squares_scratch<T>(slots));
-    sum += kernels::sum_squares<T>(slots, scratch);
+    if (norm_type == 2) {
+      const Scratch<double> scratch(kernels::sum_squares_scratch<T>(slots));
+      total += kernels::sum_squares<T>(slots, scratch);
+      return;
+    }
+    for (const auto& slot : slots)
+      for (const T x : std::span(slot.data, static_cast<size_t>(slot.n))) {
+        const double a = std::fabs(static_cast<double>(x));
+        if (norm_type == dmath::kInf) total = a > total || a != a ? a : total;
+        else total += norm_type == 1 ? a : dmath::pow(a, norm_type);
+      }
   });
-  return std::sqrt(sum);
+  return norm_type == 2 ? std::sqrt(total) : norm_type == 1 || norm_type == dmath::kInf ? total : dmath::pow(total, 1 / norm_type);
 }
 
-double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, bool error_if_nonfinite) {
-  const double norm = grad_norm(parameters);
-  if (error_if_nonfinite && !std::isfinite(norm)) fail<NumericError>("clip_grad_norm_: the norm of the gradients is {}", norm);
+double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, ClipOptions options) {
+  const double norm = grad_norm(parameters, options.norm_type);
+  if (options.error_if_nonfinite && !std::isfinite(norm)) fail<NumericError>("clip_grad_norm_: the norm of the gradients is {}", norm);
   const double factor = max_norm / (norm + 1e-6);
   if (!(factor >= 1))
     for_each_dtype(parameters, [&]<class T>(std::span<const kernels::ArraySlot<T>> slots) { kernels::scale_all<T>(slots, factor); });

@@ -38,6 +38,8 @@ class Optimizer {
   double lr() const { return groups_[0].lr; }
   /// Sets it for all groups.
   void set_lr(double lr);
+  /// SGD's and RMSprop's momentum, Adam's beta1: what OneCycleLR moves.
+  virtual void set_momentum(double value) = 0;
   int64_t steps() const { return steps_; }
   /// All parameters of all groups.
   std::vector<Tensor> parameters() const;
@@ -81,6 +83,7 @@ class SGD : public Optimizer {
   SGD(std::vector<ParamGroup> groups, Options o);
   SGD(Module& m, Options o) : SGD({{named_parameters(m)}}, o) {}
   const char* name() const override { return "sgd"; }
+  void set_momentum(double value) override { options.momentum = value; }
   Options options;
 
  protected:
@@ -99,6 +102,7 @@ class Adam : public Optimizer {
   Adam(std::vector<ParamGroup> groups, Options o) : Adam(std::move(groups), o, false) {}
   Adam(Module& m, Options o) : Adam({{named_parameters(m)}}, o) {}
   const char* name() const override { return decoupled_ ? "adamw" : "adam"; }
+  void set_momentum(double value) override { options.beta1 = value; }
   Options options;
 
  protected:
@@ -133,6 +137,7 @@ class RMSprop : public Optimizer {
   RMSprop(std::vector<ParamGroup> groups, Options o);
   RMSprop(Module& m, Options o) : RMSprop({{named_parameters(m)}}, o) {}
   const char* name() const override { return "rmsprop"; }
+  void set_momentum(double value) override { options.momentum = value; }
   Options options;
 
  protected:
@@ -140,12 +145,16 @@ class RMSprop : public Optimizer {
   void apply(std::span<Slot> slots, const Group& group) override;
 };
 
+struct ClipOptions {
+  double norm_type = 2;  // p of the norm (sum |g|^p)^(1/p); infinity: the largest |g|
+  bool error_if_nonfinite = false;
+};
 /// Scales all gradients so that their norm together is at most max_norm; returns the norm before. As PyTorch: the factor
 /// is max_norm / (norm + 1e-6), at most 1. NumericError if the norm is not finite and error_if_nonfinite is set.
-double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, bool error_if_nonfinite = false);
+double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, ClipOptions options = {});
 /// Limits every element of every gradient to [-limit, limit].
 void clip_grad_value_(const std::vector<Tensor>& parameters, double limit);
 /// The norm of all gradients together.
-double grad_norm(const std::vector<Tensor>& parameters);
+double grad_norm(const std::vector<Tensor>& parameters, double norm_type = 2);
 
 }  // namespace loupe

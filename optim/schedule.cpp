@@ -15,9 +15,8 @@ void positive(int64_t n, const char* schedule, const char* what) {
 
 }  // namespace
 
-void Schedule::apply() {
-  const double f = factor(epoch_);
-  for (auto& g : optimizer_.groups()) g.lr = g.initial_lr * f;
+void Schedule::apply_at(int64_t epoch) {
+  for (auto& g : optimizer_.groups()) g.lr = rate(g.initial_lr, epoch);
 }
 
 void Schedule::step() {
@@ -49,9 +48,8 @@ CosineAnnealingLR::CosineAnnealingLR(Optimizer& o, int64_t t_max, double eta_min
   positive(t_max, "CosineAnnealingLR", "T_max");
   apply();
 }
-void CosineAnnealingLR::apply() {
-  const double f = (1 + dmath::cos_pi(static_cast<double>(epoch_) / static_cast<double>(t_max_))) / 2;
-  for (auto& g : optimizer_.groups()) g.lr = eta_min_ + (g.initial_lr - eta_min_) * f;
+double CosineAnnealingLR::rate(double initial, int64_t t) const {
+  return eta_min_ + (initial - eta_min_) * (1 + dmath::cos_pi(static_cast<double>(t) / static_cast<double>(t_max_))) / 2;
 }
 
 LinearLR::LinearLR(Optimizer& o, double start, double end, int64_t total) : Schedule(o), start_(start), end_(end), total_(total) {
@@ -68,20 +66,30 @@ OneCycleLR::OneCycleLR(Optimizer& o, Options options) : Schedule(o), options_(op
   if (!(options.pct_start >= 0 && options.pct_start <= 1)) fail<ValueError>("OneCycleLR: pct_start {} must lie in [0, 1]", options.pct_start);
   apply();
 }
-void OneCycleLR::step() {
-  if (epoch_ + 1 > options_.total_steps) fail<ValueError>("OneCycleLR: step {} of {}", epoch_ + 2, options_.total_steps);
-  Schedule::step();
+OneCycleLR::Place OneCycleLR::place(int64_t epoch) const {
+  const double total = static_cast<double>(options_.total_steps), last = total - 1, peak = options_.pct_start * total - 1;
+  // One step beyond the last is allowed (the call after the last batch); everything stays where it ended.
+  const double t = std::min(static_cast<double>(epoch), last);
+  if (t <= peak) return {kStart, kTop, t / peak};
+  const double down = options_.three_phase ? 2 * options_.pct_start * total - 2 : peak;
+  if (t <= down) return {kTop, kStart, (t - peak) / (down - peak)};
+  return {options_.three_phase ? kStart : kTop, kEnd, last > down ? (t - down) / (last - down) : 1};
 }
-void OneCycleLR::apply() {
-  const double top = options_.max_lr, start = top / options_.div_factor, end = start / options_.final_div_factor;
-  const double total = static_cast<double>(options_.total_steps), t = static_cast<double>(epoch_);
-  const double peak = options_.pct_start * total - 1, last = total - 1;
-  const auto between = [&](double a, double b, double share) {
-    return options_.linear ? a + (b - a) * share : b + (a - b) / 2 * (1 + dmath::cos_pi(share));
-  };
-  // One step beyond the last is allowed (the call after the last batch); the rate stays where it ended.
-  const double at = std::min(t, std::max(last, 0.0));
-  optimizer_.set_lr(at <= peak ? between(start, top, at / peak) : between(top, end, last > peak ? (at - peak) / (last - peak) : 1));
+double OneCycleLR::between(double a, double b, double share) const {
+  return options_.linear ? a + (b - a) * share : b + (a - b) / 2 * (1 + dmath::cos_pi(share));
+}
+double OneCycleLR::rate(double /*initial*/, int64_t epoch) const {
+  const double start = options_.max_lr / options_.div_factor, levels[] = {start, options_.max_lr, start / options_.final_div_factor};
+  const Place p = place(epoch);
+  return between(levels[p.from], levels[p.to], p.share);
+}
+void OneCycleLR::apply_at(int64_t epoch) {
+  if (epoch > options_.total_steps) fail<ValueError>("OneCycleLR: step {} of {}", epoch + 1, options_.total_steps);
+  Schedule::apply_at(epoch);
+  if (!options_.cycle_momentum) return;
+  const double levels[] = {options_.max_momentum, options_.base_momentum, options_.max_momentum};
+  const Place p = place(epoch);
+  optimizer_.set_momentum(between(levels[p.from], levels[p.to], p.share));
 }
 
 ReduceLROnPlateau::ReduceLROnPlateau(Optimizer& o, Options options)
@@ -89,6 +97,9 @@ ReduceLROnPlateau::ReduceLROnPlateau(Optimizer& o, Options options)
   if (!(options.factor < 1)) fail<ValueError>("ReduceLROnPlateau: factor {} must be below 1", options.factor);
 }
 void ReduceLROnPlateau::step() { fail<ValueError>("ReduceLROnPlateau: step needs the metric: step(metric)"); }
+double ReduceLROnPlateau::rate(double, int64_t) const {
+  fail<ValueError>("ReduceLROnPlateau: the rate depends on metrics; it cannot be part of another schedule");
+}
 void ReduceLROnPlateau::step(double metric) {
   ++epoch_;
   const double sign = options_.maximize ? 1 : -1;
@@ -132,32 +143,26 @@ SequentialLR::SequentialLR(Optimizer& o, std::vector<std::unique_ptr<Schedule>> 
     fail<ValueError>("SequentialLR: {} schedules need {} milestones, got {}", schedules_.size(), schedules_.size() - 1, milestones_.size());
   apply();
 }
-size_t SequentialLR::current() const {
-  return static_cast<size_t>(std::upper_bound(milestones_.begin(), milestones_.end(), epoch_) - milestones_.begin());
+std::pair<Schedule*, int64_t> SequentialLR::at(int64_t epoch) const {
+  const auto passed = std::upper_bound(milestones_.begin(), milestones_.end(), epoch) - milestones_.begin();
+  return {schedules_[static_cast<size_t>(passed)].get(), epoch - (passed ? milestones_[static_cast<size_t>(passed) - 1] : 0)};
 }
-void SequentialLR::apply() { schedules_[current()]->apply(); }
-void SequentialLR::step() {
-  const size_t before = current();
-  ++epoch_;
-  if (current() == before) schedules_[before]->step();
-  else apply();
+double SequentialLR::rate(double initial, int64_t epoch) const {
+  const auto [schedule, own] = at(epoch);
+  return schedule->rate(initial, own);
 }
-std::vector<double> SequentialLR::state() const {
-  std::vector<double> s{static_cast<double>(epoch_)};
-  for (const auto& schedule : schedules_)
-    for (double v : schedule->state()) s.push_back(v);
-  return s;
+void SequentialLR::apply_at(int64_t epoch) {
+  const auto [schedule, own] = at(epoch);
+  schedule->apply_at(own);
 }
-void SequentialLR::set_state(const std::vector<double>& s) {
-  if (s.size() != state().size()) fail<ValueError>("SequentialLR: a state of {} numbers, expected {}", s.size(), state().size());
-  epoch_ = static_cast<int64_t>(s[0]);
-  size_t at = 1;
-  for (const auto& schedule : schedules_) {
-    const size_t n = schedule->state().size();
-    schedule->set_state({s.begin() + static_cast<std::ptrdiff_t>(at), s.begin() + static_cast<std::ptrdiff_t>(at + n)});
-    at += n;
-  }
+
+ChainedScheduler::ChainedScheduler(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules)
+    : Schedule(o), schedules_(std::move(schedules)) {
   apply();
+}
+double ChainedScheduler::rate(double initial, int64_t epoch) const {
+  for (const auto& schedule : schedules_) initial = schedule->rate(initial, epoch);
+  return initial;
 }
 
 WarmupCosine::WarmupCosine(Optimizer& o, int64_t warmup, int64_t total, double min_factor) : Schedule(o), warmup_(warmup), total_(total), min_(min_factor) {

@@ -6,7 +6,8 @@
 
 namespace loupe {
 
-/// Base. The learning rate of a group at epoch t is its initial rate times factor(t), unless a schedule says otherwise.
+/// Base. The learning rate of a group at an epoch depends on its initial rate and the epoch alone, but for
+/// ReduceLROnPlateau.
 class Schedule {
  public:
   virtual ~Schedule() = default;
@@ -17,11 +18,15 @@ class Schedule {
   virtual void step();
   int64_t epoch() const { return epoch_; }
   double lr() const { return optimizer_.lr(); }
+  /// The learning rate at an epoch of a group that began with `initial`.
+  virtual double rate(double initial, int64_t epoch) const { return initial * factor(epoch); }
   /// Numbers that, set again, continue the schedule exactly.
   virtual std::vector<double> state() const { return {static_cast<double>(epoch_)}; }
   virtual void set_state(const std::vector<double>& state);
   /// Sets the rates for the present epoch.
-  virtual void apply();
+  void apply() { apply_at(epoch_); }
+  /// Sets them as if this were another epoch.
+  virtual void apply_at(int64_t epoch);
 
  protected:
   explicit Schedule(Optimizer& optimizer) : optimizer_(optimizer) {}
@@ -77,7 +82,7 @@ class ExponentialLR : public Schedule {
 class CosineAnnealingLR : public Schedule {
  public:
   CosineAnnealingLR(Optimizer& o, int64_t t_max, double eta_min = 0);
-  void apply() override;
+  double rate(double initial, int64_t epoch) const override;
  private:
   int64_t t_max_;
   double eta_min_;
@@ -95,20 +100,34 @@ class LinearLR : public Schedule {
 };
 
 /// Up from max_lr / div_factor to max_lr in the first pct_start of total_steps, down to (max_lr / div_factor) /
-/// final_div_factor in the rest, by half cosines. Smith and Topin, "Super-convergence", 2017.
+/// final_div_factor in the rest, by half cosines. Smith and Topin, "Super-convergence", 2017. The initial rates are not used.
 class OneCycleLR : public Schedule {
  public:
   struct Options {
     double max_lr = 1e-2;
     int64_t total_steps = 1;
-    double pct_start = 0.3, div_factor = 25, final_div_factor = 1e4;
+    double pct_start = 0.3;
     bool linear = false;  // straight lines for the cosines
+    /// The optimizer's momentum (Adam's beta1) goes the other way: max, base, max. Replaces what it was made with.
+    bool cycle_momentum = true;
+    double base_momentum = 0.85, max_momentum = 0.95;
+    double div_factor = 25, final_div_factor = 1e4;
+    /// As many steps down to max_lr / div_factor as up, then on to the end.
+    bool three_phase = false;
   };
   OneCycleLR(Optimizer& o, Options options);
+  double rate(double initial, int64_t epoch) const override;
   /// ValueError beyond total_steps.
-  void step() override;
-  void apply() override;
+  void apply_at(int64_t epoch) override;
  private:
+  // Where in the cycle an epoch is, on the way between two of the three levels.
+  enum Level { kStart, kTop, kEnd };
+  struct Place {
+    Level from, to;
+    double share;
+  };
+  Place place(int64_t epoch) const;
+  double between(double a, double b, double share) const;
   Options options_;
 };
 
@@ -125,8 +144,9 @@ class ReduceLROnPlateau : public Schedule {
     double min_lr = 0, eps = 1e-8;
   };
   ReduceLROnPlateau(Optimizer& o, Options options);
-  /// ValueError: this schedule needs the metric.
+  /// ValueError, both: this schedule needs the metric.
   void step() override;
+  double rate(double initial, int64_t epoch) const override;
   void step(double metric);
   std::vector<double> state() const override;
   void set_state(const std::vector<double>& state) override;
@@ -140,14 +160,22 @@ class ReduceLROnPlateau : public Schedule {
 class SequentialLR : public Schedule {
  public:
   SequentialLR(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules, std::vector<int64_t> milestones);
-  void step() override;
-  void apply() override;
-  std::vector<double> state() const override;
-  void set_state(const std::vector<double>& state) override;
+  double rate(double initial, int64_t epoch) const override;
+  void apply_at(int64_t epoch) override;
  private:
-  size_t current() const;
+  // The schedule in charge, and its own epoch.
+  std::pair<Schedule*, int64_t> at(int64_t epoch) const;
   std::vector<std::unique_ptr<Schedule>> schedules_;
   std::vector<int64_t> milestones_;
+};
+
+/// All at once: each takes the rate that the one before gives for its initial one, so that factors multiply.
+class ChainedScheduler : public Schedule {
+ public:
+  ChainedScheduler(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules);
+  double rate(double initial, int64_t epoch) const override;
+ private:
+  std::vector<std::unique_ptr<Schedule>> schedules_;
 };
 
 /// Linear warm-up over `warmup` steps from 0 (1 / warmup at the first), then a half cosine down to min_factor at `total`:

@@ -88,7 +88,7 @@ TEST_CASE("clipping by norm and by value") {
   REQUIRE(a.grad()[0].item() == 0.5);
   REQUIRE(b.grad()[0].item() == 0.5);
   a.set_grad(tensor({INFINITY, 0, 0}));
-  REQUIRE_THROWS_AS(clip_grad_norm_({a, b}, 1, true), NumericError);
+  REQUIRE_THROWS_AS(clip_grad_norm_({a, b}, 1, {.error_if_nonfinite = true}), NumericError);
 }
 
 TEST_CASE("misuse of optimizers and schedules is a sentence") {
@@ -140,4 +140,29 @@ TEST_CASE("a schedule's state continues it") {
   REQUIRE(lrs[2] == 1);
   REQUIRE(std::abs(lrs[3] - 0.55) < 1e-12);
   REQUIRE(std::abs(lrs[4] - 0.1) < 1e-12);
+}
+
+TEST_CASE("OneCycleLR moves the momentum the other way, as PyTorch's") {
+  Sequential m = net(1);
+  SGD sgd(m, {.lr = 1, .momentum = 0.5});
+  Adam adam(m, {});
+  const OneCycleLR::Options options{.max_lr = 0.5, .total_steps = 10, .pct_start = 0.4, .three_phase = true};
+  OneCycleLR a(sgd, options), b(adam, options);
+  for (const double want : {0.95, 0.925, 0.875, 0.85, 0.875, 0.925, 0.95, 0.95, 0.95, 0.95}) {
+    REQUIRE(std::abs(sgd.options.momentum - want) < 1e-12);
+    REQUIRE(std::abs(adam.options.beta1 - want) < 1e-12);
+    a.step();
+    b.step();
+  }
+  RMSprop still(m, {.momentum = 0.3});
+  OneCycleLR c(still, {.max_lr = 0.5, .total_steps = 10, .cycle_momentum = false});
+  REQUIRE(still.options.momentum == 0.3);
+}
+
+TEST_CASE("a plateau cannot be part of another schedule") {
+  Sequential m = net(1);
+  SGD o(m, {});
+  std::vector<std::unique_ptr<Schedule>> parts;
+  parts.push_back(std::make_unique<ReduceLROnPlateau>(o, ReduceLROnPlateau::Options{}));
+  REQUIRE_THROWS_AS(ChainedScheduler(o, std::move(parts)), ValueError);
 }

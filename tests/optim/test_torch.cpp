@@ -89,13 +89,20 @@ TEST_CASE("schedules give PyTorch's learning rates") {
   schedule_case("linear_default", make<LinearLR>());
   schedule_case("exponential", make<ExponentialLR>(0.9));
   schedule_case("one_cycle", make<OneCycleLR>(OneCycleLR::Options{.max_lr = 0.5, .total_steps = 16}));
+  schedule_case("one_cycle_three", make<OneCycleLR>(OneCycleLR::Options{.max_lr = 0.5, .total_steps = 16, .three_phase = true}));
   schedule_case("one_cycle_linear", make<OneCycleLR>(OneCycleLR::Options{
-                                        .max_lr = 0.5, .total_steps = 16, .pct_start = 0.25, .div_factor = 10, .final_div_factor = 100, .linear = true}));
+                                        .max_lr = 0.5, .total_steps = 16, .pct_start = 0.25, .linear = true, .div_factor = 10, .final_div_factor = 100}));
   schedule_case("sequential", [](Optimizer& o) -> std::unique_ptr<Schedule> {
     std::vector<std::unique_ptr<Schedule>> parts;
     parts.push_back(std::make_unique<LinearLR>(o, 0.1, 1.0, 4));
     parts.push_back(std::make_unique<CosineAnnealingLR>(o, 12));
     return std::make_unique<SequentialLR>(o, std::move(parts), std::vector<int64_t>{4});
+  });
+  schedule_case("chained", [](Optimizer& o) -> std::unique_ptr<Schedule> {
+    std::vector<std::unique_ptr<Schedule>> parts;
+    parts.push_back(std::make_unique<LinearLR>(o, 0.2, 1.0, 4));
+    parts.push_back(std::make_unique<ExponentialLR>(o, 0.9));
+    return std::make_unique<ChainedScheduler>(o, std::move(parts));
   });
 }
 
@@ -126,9 +133,10 @@ TEST_CASE("clipping equals PyTorch's") {
       for (size_t i = 0; i < 2; ++i)
         same(std::string("clip ") + loupe::name(dtype), name, tensors[i].grad(), file().get(name + "/g" + std::to_string(i)), bound);
     };
-    for (const auto& [name, most] : std::map<std::string, double>{{"clip_small", 0.5}, {"clip_large", 1e3}}) {
+    for (const auto& [name, most, kind] : {std::tuple<std::string, double, double>{"clip_small", 0.5, 2}, {"clip_large", 1e3, 2},
+                                           {"clip_one", 0.5, 1}, {"clip_inf", 0.5, std::numeric_limits<double>::infinity()}}) {
       set_gradients(params, 0);
-      const double norm = clip_grad_norm_(tensors, most);
+      const double norm = clip_grad_norm_(tensors, most, {.norm_type = kind});
       same(std::string("clip ") + loupe::name(dtype), name, scalar(norm, DType::f64), file().get(name + "/norm"), bound);
       check(name);
     }
