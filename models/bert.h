@@ -1,0 +1,68 @@
+#pragma once
+// BERT (Devlin et al., "BERT: pre-training of deep bidirectional transformers for language understanding", 2018) with the
+// names of Transformers' BertModel: its checkpoints, and those of sentence models such as MiniLM, load without a map.
+#include <loupe/layers/dropout.h>
+#include <loupe/layers/embedding.h>
+#include <loupe/layers/linear.h>
+#include <loupe/layers/norm.h>
+#include <loupe/layers/sequential.h>
+
+namespace loupe {
+
+struct BertConfig {
+  int64_t vocab = 30522, width = 768, layers = 12, heads = 12;
+  int64_t inner = 3072;  // of the feed-forward part
+  int64_t context = 512, token_types = 2;
+  double dropout = 0.1;  // of embeddings, attention weights and both outputs of a layer
+  double norm_eps = 1e-12, init_std = 0.02;
+  bool pooler = true;
+};
+
+/// h = LN(x + attention(x)); LN(h + W2 gelu(W1 h)), gelu by erf: (B, T, width) -> the same.
+class BertLayer : public Layer<BertLayer> {
+ public:
+  BertLayer(Rng& rng, const BertConfig& config);
+  /// mask: bool, broadcast to (B, heads, T, T); true = may attend. Undefined: all may.
+  Tensor forward(In x, const Tensor& mask = {});
+  void visit(Visitor& v) override;
+  std::string type_name() const override { return "BertLayer"; }
+
+  Linear query, key, value, attention_output;
+  LayerNorm attention_norm;
+  Linear intermediate, output;
+  LayerNorm output_norm;
+  Dropout attention_dropout, output_dropout;
+
+ private:
+  int64_t heads_;
+  double dropout_;
+  Rng stream_;  // of the attention weights' dropout
+};
+
+/// Token ids (B, T) i64 -> hidden states (B, T, width).
+class BertEncoder : public Layer<BertEncoder> {
+ public:
+  /// ValueError if width is not a multiple of heads.
+  explicit BertEncoder(Rng& rng, BertConfig config = {});
+  /// token_types (B, T) i64: 0 where undefined. mask (B, T): 0 = padding, which no token attends to; all else 1.
+  /// The states at padded positions mean nothing. ShapeError beyond `context` tokens or where shapes differ.
+  Tensor forward(In ids, const Tensor& token_types = {}, const Tensor& mask = {});
+  /// tanh(W h + b) of the first token's state: (B, T, width) -> (B, width). ValueError without a pooler.
+  Tensor pooled(In hidden);
+  void visit(Visitor& v) override;
+  std::string type_name() const override { return "BertEncoder"; }
+  std::string describe() const override;
+
+  BertConfig config;
+  Embedding word_embeddings, position_embeddings, token_type_embeddings;
+  LayerNorm embedding_norm;
+  Dropout embedding_dropout;
+  ModuleList<BertLayer> layer;
+  std::optional<Linear> pooler;
+};
+
+/// The mean of the states where mask (B, T) is not 0, then divided by its length: what sentence models compare.
+/// (B, T, width) -> (B, width). A sentence without a token gives zeros.
+Tensor sentence_embedding(In hidden, In mask);
+
+}  // namespace loupe
