@@ -154,8 +154,8 @@ class Epoch:
 
     def step(self):
         order = torch.randperm(len(self.x))
-        for at in range(0, len(order) - 63, 64):
-            pick = order[at:at + 64]
+        for at in range(0, len(order) - 127, 128):
+            pick = order[at:at + 128]
             x = self.x[pick].float().sub_(72.94).div_(90.02).to(memory_format=last(self.variant))
             self.opt.zero_grad(set_to_none=True)
             loss = F.cross_entropy(self.call(x), self.t[pick])
