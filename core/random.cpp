@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace loupe {
 namespace {
@@ -33,8 +34,8 @@ void philox_fill(uint64_t key, uint64_t first, uint32_t* out, int64_t n) {
   // Words live in 64-bit lanes, so that a round's product is one vector multiply; 64 counters go through together.
   constexpr int kBlocks = 64;
   for (int64_t done = 0; done < n; done += 4 * kBlocks) {
-    uint64_t c0[kBlocks], c1[kBlocks], c2[kBlocks], c3[kBlocks];
-    uint64_t* const lanes[4] = {c0, c1, c2, c3};
+    uint64_t pairs[2 * kBlocks];  // two words each: x86 is little-endian
+    uint64_t* const to = pairs;
     simd([=] {
       constexpr uint64_t kLow = 0xffffffffu;
       const uint64_t base = first + static_cast<uint64_t>(done / 4);
@@ -53,14 +54,12 @@ void philox_fill(uint64_t key, uint64_t first, uint32_t* out, int64_t n) {
           k0 = (k0 + kWeyl0) & kLow;
           k1 = (k1 + kWeyl1) & kLow;
         }
-        lanes[0][i] = a;
-        lanes[1][i] = b;
-        lanes[2][i] = c;
-        lanes[3][i] = d;
+        to[2 * i] = a | b << 32;
+        to[2 * i + 1] = c | d << 32;
       }
     });
     const int64_t count = std::min<int64_t>(4 * kBlocks, n - done);
-    for (int64_t i = 0; i < count; ++i) out[done + i] = static_cast<uint32_t>(lanes[i % 4][i / 4]);
+    std::memcpy(out + done, pairs, static_cast<size_t>(count) * sizeof(uint32_t));
   }
 }
 

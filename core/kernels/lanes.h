@@ -3,14 +3,21 @@
 // where g++ 12 would not vectorise a reduction.
 #include <loupe/core/kernels/vmath.h>
 
-#include <algorithm>
+#include <limits>
 
 namespace loupe::kernels {
 
 inline constexpr int64_t kSumLanes = 16;
 inline constexpr int64_t kSumBlock = 2048;  // terms that are added in T before they go into a double
 
-/// The sum of f(i) over i < n: 16 lanes in blocks, the blocks in double.
+/// Joins lanes by halves, op(lane[l], lane[l + Half]); the result is in lane[0].
+template <int64_t Half = kSumLanes / 2, class T, class Op> LOUPE_INLINE void fold_lanes(T* lane, const Op& op) {
+#pragma omp simd
+  for (int64_t l = 0; l < Half; ++l) lane[l] = op(lane[l], lane[l + Half]);
+  if constexpr (Half > 1) fold_lanes<Half / 2>(lane, op);
+}
+
+/// The sum of f(i) over i < n: 16 lanes in blocks, the blocks in double. f may be called twice for some i.
 template <class T, class F> LOUPE_INLINE double lane_sum(int64_t n, const F& f) {
   double total = 0;
   for (int64_t block = 0; block < n; block += kSumBlock) {
@@ -21,9 +28,17 @@ template <class T, class F> LOUPE_INLINE double lane_sum(int64_t n, const F& f) 
 #pragma omp simd
       for (int64_t l = 0; l < kSumLanes; ++l) lane[l] += f(i + l);
     }
-    for (int64_t l = 0; i + l < end; ++l) lane[l] += f(i + l);
-    for (int64_t half = kSumLanes / 2; half > 0; half /= 2)
-      for (int64_t l = 0; l < half; ++l) lane[l] += lane[l + half];
+    if (i < end && n >= kSumLanes) {  // the last 16 terms once more, without those that are in already
+      const int64_t last = end - kSumLanes;
+#pragma omp simd
+      for (int64_t l = 0; l < kSumLanes; ++l) {
+        const T term = f(last + l);
+        lane[l] += last + l < i ? T(0) : term;
+      }
+    } else {
+      for (int64_t l = 0; i + l < end; ++l) lane[l] += f(i + l);
+    }
+    fold_lanes(lane, [](T a, T b) { return a + b; });
     total += static_cast<double>(lane[0]);
   }
   return total;
@@ -38,10 +53,28 @@ template <class T> LOUPE_INLINE T lane_max(int64_t n, const T* x, T start) {
 #pragma omp simd
     for (int64_t l = 0; l < kSumLanes; ++l) lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
   }
-  for (int64_t l = 0; i + l < n; ++l) lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
-  T top = lane[0];
-  for (int64_t l = 1; l < kSumLanes; ++l) top = lane[l] > top ? lane[l] : top;
-  return top;
+  if (i < n && n >= kSumLanes) {
+    const T* last = x + n - kSumLanes;
+#pragma omp simd
+    for (int64_t l = 0; l < kSumLanes; ++l) lane[l] = last[l] > lane[l] ? last[l] : lane[l];
+  } else {
+    for (int64_t l = 0; i + l < n; ++l) lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
+  }
+  fold_lanes(lane, [](T a, T b) { return b > a ? b : a; });
+  return lane[0];
+}
+
+/// The maximum, or 0 where all is -Inf: then e^(x - it) is 0 rather than NaN.
+template <class T> LOUPE_INLINE T finite_max(int64_t n, const T* x) {
+  const T top = lane_max(n, x, -std::numeric_limits<T>::infinity());
+  return top == -std::numeric_limits<T>::infinity() ? T(0) : top;
+}
+
+/// log(sum e^x); -Inf if all is -Inf.
+template <class T> LOUPE_INLINE T log_sum_exp(int64_t n, const T* x) {
+  const T shift = finite_max(n, x);
+  const T sum = static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return vexp_nonpositive(x[i] - shift); }));
+  return shift + vlog(sum);
 }
 
 }  // namespace loupe::kernels

@@ -1,29 +1,24 @@
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernels/lanes.h>
 #include <loupe/core/kernels/loss.h>
-#include <loupe/core/kernels/softmax.h>
 #include <loupe/core/threads.h>
+
+#include <algorithm>
 
 namespace loupe::kernels {
 namespace {
 
 constexpr int64_t kGrain = 16384;  // elements of a piece
 
+// Calls run(i) for each row, in pieces, compiled for the CPU level.
 template <class F> void for_rows(const CrossEntropyShape& s, const F& run) {
-  parallel_ranges(s.rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(s.classes, 1)), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) run(i);
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(s.classes, 1));
+  parallel_ranges(s.rows, grain, [&run](int64_t begin, int64_t end) {
+    const F* const f = &run;
+    simd([=] {
+      for (int64_t i = begin; i < end; ++i) (*f)(i);
+    });
   });
-}
-
-// sum over c of w[c] x[c], w = 1 without weights.
-template <class T> double weighted_sum(int64_t n, const T* x, const T* w) {
-  double sum;
-  double* const to = &sum;
-  simd([=] {
-    if (w) *to = lane_sum<T>(n, [=](int64_t c) { return w[c] * x[c]; });
-    else *to = lane_sum<T>(n, [=](int64_t c) { return x[c]; });
-  });
-  return sum;
 }
 
 template <class T> double total_weight(int64_t classes, const T* w) {
@@ -46,7 +41,11 @@ void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target
     if (t == s.ignore_index) return;
     const double w = weight ? static_cast<double>(weight[t]) : 1.0, top = static_cast<double>(lse[i]);
     double sum = (1 - s.smoothing) * w * (top - static_cast<double>(row[t]));
-    if (s.smoothing > 0) sum += spread * (all * top - weighted_sum(s.classes, row, weight));
+    if (s.smoothing > 0) {
+      const double logits = weight ? lane_sum<T>(s.classes, [=](int64_t c) { return weight[c] * row[c]; })
+                                   : lane_sum<T>(s.classes, [=](int64_t c) { return row[c]; });
+      sum += spread * (all * top - logits);
+    }
     loss[i] = static_cast<T>(sum);
   });
 }
@@ -61,20 +60,16 @@ void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_
     T* const out = dx + i * s.classes;
     const int64_t t = target[i], n = s.classes;
     if (t == s.ignore_index) {
-      std::fill_n(out, n, T(0));
+      for (int64_t c = 0; c < n; ++c) out[c] = 0;
       return;
     }
     const double w = weight ? static_cast<double>(weight[t]) : 1.0, own = (1 - s.smoothing) * w;
     const T up = g[i * g_stride], shift = lse[i], by = static_cast<T>(own + spread * all), less = static_cast<T>(spread);
     const bool smooth = s.smoothing > 0;
-    simd([=] {
-      if (!smooth) {
 #pragma omp simd
-        for (int64_t c = 0; c < n; ++c) out[c] = up * (by * vexp(row[c] - shift));
-      } else {
-        for (int64_t c = 0; c < n; ++c) out[c] = up * (by * vexp(row[c] - shift) - less * (weight ? weight[c] : T(1)));
-      }
-    });
+    for (int64_t c = 0; c < n; ++c) out[c] = up * (by * vexp(row[c] - shift));
+    if (smooth)
+      for (int64_t c = 0; c < n; ++c) out[c] -= up * less * (weight ? weight[c] : T(1));
     out[t] -= up * static_cast<T>(own);
   });
 }

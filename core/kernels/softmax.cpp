@@ -10,22 +10,13 @@ namespace {
 
 constexpr int64_t kGrain = 16384;  // elements of a piece
 
-template <class T> constexpr T kInf = std::numeric_limits<T>::infinity();
-
-// The maximum, or 0 where it is -Inf: then e^(x - shift) is 0 rather than NaN.
-template <class T> LOUPE_INLINE T shift_of(int64_t n, const T* x) {
-  const T top = lane_max(n, x, -kInf<T>);
-  return top == -kInf<T> ? T(0) : top;
-}
-
 template <class T> LOUPE_INLINE void softmax_row(bool log, int64_t n, const T* x, T* y) {
-  const T shift = shift_of(n, x);
   if (log) {
-    const T sum = static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return vexp_nonpositive(x[i] - shift); }));
-    const T minus = sum == 0 ? T(0) : shift + vlog(sum);
+    const T lse = log_sum_exp(n, x), minus = lse == -std::numeric_limits<T>::infinity() ? T(0) : lse;
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) y[i] = x[i] - minus;
   } else {
+    const T shift = finite_max(n, x);
     const T sum = static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return y[i] = vexp_nonpositive(x[i] - shift); }));
     const T by = sum == 0 ? T(0) : T(1) / sum;
 #pragma omp simd
@@ -47,9 +38,9 @@ template <class T> LOUPE_INLINE void backward_row(bool log, int64_t n, const T* 
 
 // One index of the inner axis: a column of stride `inner`. Plain: such axes are rare.
 template <class T> void softmax_column(bool log, int64_t n, int64_t inner, const T* x, T* y) {
-  T shift = -kInf<T>;
+  T shift = -std::numeric_limits<T>::infinity();
   for (int64_t i = 0; i < n; ++i) shift = x[i * inner] > shift ? x[i * inner] : shift;
-  if (shift == -kInf<T>) shift = 0;
+  if (shift == -std::numeric_limits<T>::infinity()) shift = 0;
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(vexp(x[i * inner] - shift));
   const T log_sum = sum == 0 ? T(0) : shift + static_cast<T>(vlog(sum)), by = sum == 0 ? T(0) : static_cast<T>(1 / sum);
@@ -63,47 +54,35 @@ template <class T> void backward_column(bool log, int64_t n, int64_t inner, cons
   for (int64_t i = 0; i < n * inner; i += inner) dx[i] = log ? dy[i] - vexp(y[i]) * s : y[i] * (dy[i] - s);
 }
 
-// Calls run(offset) for the start of each row or column, in pieces of about kGrain elements.
-template <class F> void for_lines(int64_t outer, int64_t n, int64_t inner, const F& run) {
-  if (n == 0) return;
-  parallel_ranges(outer * inner, std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
-    for (int64_t line = begin; line < end; ++line) run(line / inner * n * inner + line % inner);
-  });
-}
-
 }  // namespace
 
 template <class T> void softmax(bool log, int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
-  for_lines(outer, n, inner, [=](int64_t at) {
-    if (inner == 1) simd([=] { softmax_row(log, n, x + at, y + at); });
-    else softmax_column(log, n, inner, x + at, y + at);
+  if (n == 0) return;
+  parallel_ranges(outer * inner, std::max<int64_t>(1, kGrain / n), [=](int64_t begin, int64_t end) {
+    if (inner == 1) return simd([=] { for (int64_t i = begin; i < end; ++i) softmax_row(log, n, x + i * n, y + i * n); });
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t at = i / inner * n * inner + i % inner;
+      softmax_column(log, n, inner, x + at, y + at);
+    }
   });
 }
 
 template <class T>
 void softmax_backward(bool log, int64_t outer, int64_t n, int64_t inner, const T* y, const T* dy, T* dx) {
-  for_lines(outer, n, inner, [=](int64_t at) {
-    if (inner == 1) simd([=] { backward_row(log, n, y + at, dy + at, dx + at); });
-    else backward_column(log, n, inner, y + at, dy + at, dx + at);
+  if (n == 0) return;
+  parallel_ranges(outer * inner, std::max<int64_t>(1, kGrain / n), [=](int64_t begin, int64_t end) {
+    if (inner == 1)
+      return simd([=] { for (int64_t i = begin; i < end; ++i) backward_row(log, n, y + i * n, dy + i * n, dx + i * n); });
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t at = i / inner * n * inner + i % inner;
+      backward_column(log, n, inner, y + at, dy + at, dx + at);
+    }
   });
-}
-
-template <class T> T log_sum_exp(int64_t n, const T* x) {
-  T result;
-  T* const to = &result;
-  simd([=] {
-    const T shift = shift_of(n, x);
-    const T sum = static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return vexp_nonpositive(x[i] - shift); }));
-    *to = sum == 0 ? -kInf<T> : shift + vlog(sum);
-  });
-  return result;
 }
 
 template void softmax<float>(bool, int64_t, int64_t, int64_t, const float*, float*);
 template void softmax<double>(bool, int64_t, int64_t, int64_t, const double*, double*);
 template void softmax_backward<float>(bool, int64_t, int64_t, int64_t, const float*, const float*, float*);
 template void softmax_backward<double>(bool, int64_t, int64_t, int64_t, const double*, const double*, double*);
-template float log_sum_exp<float>(int64_t, const float*);
-template double log_sum_exp<double>(int64_t, const double*);
 
 }  // namespace loupe::kernels

@@ -5,13 +5,10 @@
 
 namespace loupe::kernels {
 
-/// y = e^x / sum e^x, or, if `log`, y = x - log(sum e^x). y may be x.
+/// y = e^x / sum e^x, or, if `log`, y = x - log(sum e^x).
 template <class T> void softmax(bool log, int64_t outer, int64_t n, int64_t inner, const T* x, T* y);
 /// From the output: dx = y (dy - sum dy y); if `log`, dx = dy - e^y sum dy.
 template <class T>
 void softmax_backward(bool log, int64_t outer, int64_t n, int64_t inner, const T* y, const T* dy, T* dx);
-
-/// log(sum e^x) of one dense row; -Inf if all of it is.
-template <class T> T log_sum_exp(int64_t n, const T* x);
 
 }  // namespace loupe::kernels
