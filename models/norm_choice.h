@@ -21,8 +21,8 @@ ChannelNorm channel_norm(NormKind kind, int64_t channels);
 using FeatureNorm = std::variant<std::monostate, BatchNorm1d, LayerNorm, RMSNorm>;
 FeatureNorm feature_norm(NormKind kind, int64_t features, double eps = 1e-5);
 
-Tensor apply(ChannelNorm& norm, In x);
-Tensor apply(FeatureNorm& norm, In x);
+Tensor normalize(ChannelNorm& norm, In x);
+Tensor normalize(FeatureNorm& norm, In x);
 /// max_pool2d(relu(norm(x)), pool); pool = 1: no pooling. One pass where the norm is BatchNorm2d.
 Tensor norm_relu_pool(ChannelNorm& norm, In x, int64_t pool);
 

@@ -1,0 +1,24 @@
+#pragma once
+// The image models of the program and their predictions.
+#include <loupe/io/images.h>
+#include <loupe/models/resnet_cifar.h>
+#include <loupe/models/small_cnn.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace loupe::cli {
+
+using ImageModel = std::unique_ptr<Module>;
+/// "small" or "resnet20", for the images of a set.
+ImageModel make_image_model(Rng& rng, const std::string& model, const std::string& norm, const ImageSet& set);
+
+struct Predictions {
+  std::vector<int64_t> labels;
+  double accuracy = 0, loss = 0;
+};
+/// The likeliest class of every image, in the mode the model is in, without recording.
+Predictions predict(Module& model, const ImageSet& set);
+
+}  // namespace loupe::cli

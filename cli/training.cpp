@@ -1,0 +1,172 @@
+#include <loupe/cli/training.h>
+
+#include <loupe/autograd/autograd.h>
+#include <loupe/autograd/shadow.h>
+#include <loupe/core/threads.h>
+#include <loupe/io/safetensors.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <optional>
+
+namespace loupe::cli {
+
+using Clock = std::chrono::steady_clock;
+
+Run::Run(const RunOptions& options, Json record) : console(options.json), options_(options), start_(Clock::now()) {
+  if (options.threads > 0) set_thread_limit(options.threads);
+  if (!options.logdir.empty()) board_ = std::make_unique<EventWriter>(options.logdir);
+  if (!keeps_files()) return;
+  std::error_code error;
+  std::filesystem::create_directories(options.out + "/checkpoints", error);
+  if (error) fail<IoError>("{}: cannot create the folder: {}", options.out, error.message());
+  write_file(file("options.json"), record.text(true) + "\n");
+  metrics_.open(file("metrics.jsonl"), options.resume ? std::ios::app : std::ios::trunc);
+  if (!metrics_) fail<IoError>("{}: cannot be written", file("metrics.jsonl"));
+}
+
+void Run::metric(const Json& e) {
+  console.event(e);
+  if (metrics_.is_open()) metrics_ << e.text() << std::endl;
+}
+
+double Run::seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+
+Json record_of(const char* command, const TrainOptions& o) {
+  Json j;
+  j.set("command", command).set("seed", o.seed).set("threads", o.threads).set("epochs", o.epochs).set("steps", o.steps);
+  j.set("batch_size", o.batch_size).set("lr", o.lr).set("optimizer", o.optimizer).set("weight_decay", o.weight_decay);
+  j.set("schedule", o.schedule).set("clip", o.clip).set("init_from", o.init_from);
+  return j;
+}
+
+std::unique_ptr<Optimizer> make_optimizer(Module& model, const TrainOptions& o) {
+  auto groups = no_decay_on_norms_and_biases(model);
+  if (o.optimizer == "sgd")
+    return std::make_unique<SGD>(std::move(groups), SGD::Options{.lr = o.lr, .momentum = 0.9, .weight_decay = o.weight_decay});
+  if (o.optimizer == "adam") return std::make_unique<Adam>(std::move(groups), Adam::Options{.lr = o.lr, .weight_decay = o.weight_decay});
+  if (o.optimizer == "adamw") return std::make_unique<AdamW>(std::move(groups), AdamW::Options{.lr = o.lr, .weight_decay = o.weight_decay});
+  if (o.optimizer == "rmsprop")
+    return std::make_unique<RMSprop>(std::move(groups), RMSprop::Options{.lr = o.lr, .weight_decay = o.weight_decay});
+  fail<ValueError>("optimizer: \"{}\" is none of sgd, adam, adamw, rmsprop", o.optimizer);
+}
+
+std::unique_ptr<Schedule> make_schedule(Optimizer& optimizer, const TrainOptions& o, int64_t total) {
+  if (o.schedule == "constant") return std::make_unique<ConstantLR>(optimizer);
+  if (o.schedule == "cosine") return std::make_unique<WarmupCosine>(optimizer, std::min<int64_t>(100, total / 10), total, 0.0);
+  if (o.schedule == "one-cycle") return std::make_unique<OneCycleLR>(optimizer, OneCycleLR::Options{.max_lr = o.lr, .total_steps = total});
+  fail<ValueError>("schedule: \"{}\" is none of constant, cosine, one-cycle", o.schedule);
+}
+
+namespace {
+
+Evaluation evaluate(Training& t) {
+  NoGrad guard;
+  loupe::train(t.model, false);
+  const Evaluation e = t.evaluate();
+  loupe::train(t.model, true);
+  return e;
+}
+
+}  // namespace
+
+TrainingResult train(Run& run, Training& t) {
+  TrainingResult result;
+  std::optional<AnomalyMode> anomaly;
+  if (run.options().anomaly) anomaly.emplace();
+  loupe::train(t.model);
+  const auto parameters = loupe::parameters(t.model);
+  double loss_sum = 0, loss_count = 0, evaluating = 0;
+  int64_t samples = 0;
+  const Clock::time_point begin = Clock::now();
+  std::string shown;
+  std::optional<ShadowGuard> shadow;
+  if (run.options().shadow > 0) shadow.emplace();
+  for (result.steps = t.optimizer.steps(); result.steps < t.steps;) {
+    std::optional<Batch> batch = t.loader.next();
+    if (!batch) continue;  // an epoch ended; the next call starts another
+    t.optimizer.zero_grad();
+    const Tensor loss = t.loss(*batch);
+    const double value = loss.item();
+    if (!std::isfinite(value)) {
+      run.console.finish();
+      fail<NumericError>("train: the loss is {} at step {}; a smaller --lr or --clip may help, --anomaly names the layer{}", value, result.steps + 1,
+                         run.keeps_files() ? "; checkpoints under " + run.file("checkpoints") + " are whole" : "");
+    }
+    loss.backward();
+    if (run.options().shadow > 0 && result.steps + 1 == run.options().shadow) {
+      run.console.finish();
+      run.console.say(shadow->table());
+      shadow.reset();
+    }
+    double norm = 0;
+    if (t.clip > 0) norm = clip_grad_norm_(parameters, t.clip);
+    const double lr = t.optimizer.lr();
+    t.optimizer.step();
+    t.schedule.step();
+    ++result.steps;
+    loss_sum += value;
+    ++loss_count;
+    samples += batch->size();
+    const Clock::time_point now = Clock::now();
+    const double speed = static_cast<double>(samples) / std::max(std::chrono::duration<double>(now - begin).count() - evaluating, 1e-9);
+    run.console.progress(result.steps, t.steps, speed, fmt::format("loss {:.4f}{}", loss_sum / loss_count, shown));
+    if (run.board() && (result.steps % 10 == 0 || result.steps == t.steps)) {
+      if (t.clip <= 0) norm = grad_norm(parameters);
+      run.board()->scalar("train/loss", value, result.steps);
+      run.board()->scalar("train/lr", lr, result.steps);
+      run.board()->scalar("train/grad_norm", norm, result.steps);
+      run.board()->scalar("train/samples_per_second", speed, result.steps);
+    }
+    const bool ends = result.steps == t.steps || interrupted();
+    if (ends || (t.evaluate_every > 0 && result.steps % t.evaluate_every == 0)) {
+      const Clock::time_point from = Clock::now();
+      result.evaluation = evaluate(t);
+      evaluating += std::chrono::duration<double>(Clock::now() - from).count();
+      result.loss = loss_sum / loss_count;
+      shown = fmt::format("  {} {:.4f}", result.evaluation.name, result.evaluation.value);
+      Json e("eval");
+      e.set("step", result.steps).set("loss", result.loss).set("lr", lr).set("samples_per_second", speed);
+      e.set(result.evaluation.name, result.evaluation.value);
+      run.metric(e);
+      run.console.say(fmt::format("step {:>6}  loss {:.4f}  {} {:.4f}  lr {:.2e}  {:.0f} samples/s", result.steps, result.loss, result.evaluation.name,
+                                  result.evaluation.value, lr, speed));
+      if (run.board()) run.board()->scalar("eval/" + result.evaluation.name, result.evaluation.value, result.steps);
+      loss_sum = loss_count = 0;
+    }
+    if (interrupted()) {
+      result.interrupted = true;
+      break;
+    }
+  }
+  run.console.finish();
+  result.seconds = std::chrono::duration<double>(Clock::now() - begin).count() - evaluating;
+  return result;
+}
+
+std::string weights_hash(Module& model) {
+  Sha256 hash;
+  for (const Named& n : state_dict(model)) {
+    hash.update(n.name + to_string(n.tensor.shape()));
+    const Tensor dense = raw::row_major(n.tensor);
+    dispatch(dense.dtype(), [&]<class T>(Type<T>) { hash.update(dense.ptr<T>(), static_cast<size_t>(dense.numel()) * sizeof(T)); });
+  }
+  return hash.hex();
+}
+
+void save_model(const Run& run, Module& model, const Json& record) {
+  if (!run.keeps_files()) return;
+  TensorMap map;
+  for (const Named& n : state_dict(model)) map[n.name] = n.tensor;
+  save_safetensors(run.file("model.safetensors"), map, {{"format", "pt"}, {"options", record.text()}});
+}
+
+void load_model(Module& model, const std::string& path) {
+  StateDict state;
+  const SafetensorsFile file = load_safetensors(path);
+  for (const auto& [name, t] : file.tensors) state.push_back({name, t});
+  load_state_dict(model, state);
+}
+
+}  // namespace loupe::cli

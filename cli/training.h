@@ -1,0 +1,79 @@
+#pragma once
+// What all trainings share: the run's folder and records, the optimizer and schedule by name, and the loop.
+#include <loupe/cli/commands.h>
+#include <loupe/cli/console.h>
+#include <loupe/io/loader.h>
+#include <loupe/io/tensorboard.h>
+#include <loupe/layers/state.h>
+#include <loupe/optim/schedule.h>
+
+#include <fstream>
+#include <functional>
+#include <memory>
+
+namespace loupe::cli {
+
+/// A run's console and folder. The folder receives options.json at once and metrics.jsonl line by line.
+class Run {
+ public:
+  Run(const RunOptions& options, Json record);
+  Console console;
+  /// An event to the console and to metrics.jsonl.
+  void metric(const Json& e);
+  const RunOptions& options() const { return options_; }
+  std::string file(const std::string& name) const { return options_.out + "/" + name; }
+  bool keeps_files() const { return !options_.out.empty(); }
+  EventWriter* board() { return board_.get(); }
+  double seconds() const;
+
+ private:
+  RunOptions options_;
+  std::ofstream metrics_;
+  std::unique_ptr<EventWriter> board_;
+  std::chrono::steady_clock::time_point start_;
+};
+
+/// options.json's members that every training has; the rest is the command's.
+Json record_of(const char* command, const TrainOptions& o);
+
+std::unique_ptr<Optimizer> make_optimizer(Module& model, const TrainOptions& o);
+std::unique_ptr<Schedule> make_schedule(Optimizer& optimizer, const TrainOptions& o, int64_t total_steps);
+
+struct Evaluation {
+  std::string name;  // "test_accuracy", "val_loss"
+  double value = 0;
+  bool larger_is_better = false;
+};
+
+struct Training {
+  Module& model;
+  Optimizer& optimizer;
+  Schedule& schedule;
+  DataLoader& loader;
+  std::function<Tensor(const Batch&)> loss;   // of one batch, recorded
+  std::function<Evaluation()> evaluate;       // without recording; the loop sets eval mode and back
+  int64_t steps = 0;            // in all
+  int64_t evaluate_every = 0;   // steps; 0: never before the end
+  int64_t checkpoint_every = 0;
+  double clip = 0;
+};
+
+struct TrainingResult {
+  int64_t steps = 0;
+  double loss = 0;         // mean over the last steps
+  double seconds = 0;      // in the loop, without evaluation
+  Evaluation evaluation;   // at the end
+  bool interrupted = false;
+};
+
+/// Trains until training.steps, Ctrl-C, or a loss that is not finite (NumericError with the step; checkpoints stay).
+TrainingResult train(Run& run, Training& training);
+
+/// SHA-256 of names, shapes and values of a model's state: equal hashes mean equal bits.
+std::string weights_hash(Module& model);
+/// model.safetensors of the run's folder.
+void save_model(const Run& run, Module& model, const Json& record);
+/// Weights from a safetensors file; ValueError with all names that do not fit.
+void load_model(Module& model, const std::string& path);
+
+}  // namespace loupe::cli
