@@ -155,7 +155,7 @@ int64_t JsonReader::integer() {
   int64_t v = 0;
   const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), v);
   if (error != std::errc()) fail(fmt::format("the number {} does not fit 64 bits", s.substr(0, 40)));
-  if (end != s.data() + s.size()) fail(fmt::format("expected a whole number, found {}", s.substr(0, 40)));
+  if (end != s.data() + s.size() || s == "-0") fail(fmt::format("expected a whole number, found {}", s.substr(0, 40)));
   return v;
 }
 

@@ -83,7 +83,7 @@ class DictReader {
       int64_t n = 0;
       const char* first = text_.data() + at_;
       const auto [end, error] = std::from_chars(first, text_.data() + text_.size(), n);
-      if (error != std::errc() || n < 0) fail("expected a size in a .npy header");
+      if (error != std::errc() || n < 0 || (*first == '0' && end > first + 1)) fail("expected a size in a .npy header");
       at_ += static_cast<size_t>(end - first);
       if (shape.size() == kMaxRank) fail(fmt::format("more than {} dimensions", kMaxRank));
       shape.push_back(n);

@@ -54,7 +54,7 @@ SafetensorsEntry read_entry(JsonReader& r, const std::string& name) {
     if (key == "dtype") has_dtype = true, e.dtype = r.string();
     else if (key == "shape") has_shape = true, counts(e.shape, "shape");
     else if (key == "data_offsets") counts(offsets, "data_offsets");
-    else r.fail(fmt::format("tensor '{}' has an unknown field '{}'", name, key));
+    else r.skip();
   });
   if (!has_dtype || !has_shape || offsets.size() != 2)
     r.fail(fmt::format("tensor '{}' needs dtype, shape and two data_offsets", name));

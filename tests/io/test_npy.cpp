@@ -103,6 +103,7 @@ TEST_CASE(".npy: every prefix and every lie is an IoError") {
       {"{'descr': 3", "expected a string"},
       {"{'descr': '|u1", "does not end"},
       {"{'shape': (-1,)", "expected a size"},
+      {"{'shape': (02,)", "expected a size"},
       {"{'shape': (99999999999999999999,)", "expected a size"},
       {"{'shape': (1,1,1,1,1,1,1,1,1)", "more than 8 dimensions"},
       {"{'shape': [2]", "expected '('"},
