@@ -61,8 +61,11 @@ TextFile read_words(const std::string& path) {
 
 CharVocab CharVocab::of(std::string_view text, const std::string& name) {
   if (text.empty()) fail<IoError>("{}: is empty, so that there is no vocabulary", name);
-  std::vector<uint8_t> seen(0x110000);
-  for_each_char(text, name, [&](char32_t c, size_t) { seen[c] = 1; });
+  std::vector<uint8_t> seen(128);
+  for_each_char(text, name, [&](char32_t c, size_t) {
+    if (c >= seen.size()) seen.resize(c + 1);
+    seen[c] = 1;
+  });
   std::string characters;
   for (char32_t c = 0; c < seen.size(); ++c)
     if (seen[c]) append_utf8(characters, c);
