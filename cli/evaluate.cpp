@@ -1,6 +1,7 @@
 // `loupe eval` and `loupe summary`.
 #include <loupe/cli/commands.h>
 #include <loupe/cli/image_model.h>
+#include <loupe/io/checkpoint.h>
 #include <loupe/cli/text_model.h>
 #include <loupe/cli/training.h>
 
@@ -35,7 +36,7 @@ int eval_cnn(const EvalOptions& o, const Json& options, Console& console) {
   const ImageData data = load_images(dataset, o.data.empty() ? options.get_string("data") : o.data);
   Rng rng(0);
   const ImageModel model = make_image_model(rng, options.get_string("model"), options.get_string("norm"), data.test);
-  load_model(*model, o.run + "/model.safetensors");
+  load_model(o.run + "/model.safetensors", *model);
   loupe::eval(*model);
   const Predictions p = predict(*model, data.test);
   const size_t classes = data.test.classes.size();
@@ -119,7 +120,7 @@ int summary(const SummaryOptions& o) {
       set.images = zeros({1, cifar ? 3 : 1, cifar ? 32 : 28, cifar ? 32 : 28}, DType::u8);
       set.classes.resize(10);
       const ImageModel m = make_image_model(rng, options.get_string("model"), options.get_string("norm"), set);
-      load_model(*m, o.model + "/model.safetensors");
+      load_model(o.model + "/model.safetensors", *m);
       show(*m, image(cifar ? 3 : 1, cifar ? 32 : 28));
     }
   }

@@ -52,7 +52,7 @@ int train_cnn(const TrainCnnOptions& given) {
   Run run(o, std::move(record));
   Rng rng(o.seed);
   const ImageModel model = make_image_model(rng, o.model, o.norm, train_set);
-  if (!o.init_from.empty()) load_model(*model, o.init_from);
+  if (!o.init_from.empty()) load_model(o.init_from, *model);
   DataLoader loader(ImageDataset(train_set), rng, {.batch_size = o.batch_size});
   int64_t total = o.epochs > 0 ? o.epochs * loader.batches() : o.steps;
   if (o.steps > 0) total = std::min(total, o.steps);
@@ -75,7 +75,7 @@ int train_cnn(const TrainCnnOptions& given) {
   e.set(metric, result.evaluation.value).set("parameters", parameter_count(*model)).set("steps", result.steps).set("seconds", run.seconds());
   e.set("train_seconds", result.seconds).set("seed", o.seed).set("threads", thread_limit()).set("weights_hash", weights_hash(*model));
   e.set("interrupted", result.interrupted);
-  save_model(run, *model, e);
+  if (run.keeps_files()) save_model(run.file("model.safetensors"), *model);
   run.metric(e);
   run.console.say(fmt::format("{} {:.2f} % after {} steps in {} ({} in all)", o.validation > 0 ? "validation accuracy" : "test accuracy",
                               100 * result.evaluation.value, result.steps, duration(result.seconds), duration(run.seconds())));

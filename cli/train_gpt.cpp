@@ -49,7 +49,7 @@ int train_gpt(const TrainGptOptions& given) {
   Run run(o, std::move(record));
   Rng rng(o.seed);
   Gpt model(rng, {.vocab = data.vocab.size(), .context = o.context, .layers = o.layers, .heads = o.heads, .width = o.width, .dropout = o.dropout, .norm = norm_kind(o.norm)});
-  if (!o.init_from.empty()) load_model(model, o.init_from);
+  if (!o.init_from.empty()) load_model(o.init_from, model);
   // Windows anywhere in the text, drawn one by one: an "epoch" is as many as cover the text once.
   DataLoader loader(TextDataset(data.train, {.context = o.context}), rng, {.batch_size = o.batch_size, .replacement = true});
   const int64_t epoch = std::max<int64_t>(1, static_cast<int64_t>(data.train.size()) / (o.context * o.batch_size));
@@ -77,7 +77,7 @@ int train_gpt(const TrainGptOptions& given) {
   e.set("val_loss", result.evaluation.value).set("parameters", parameter_count(model)).set("steps", result.steps).set("seconds", run.seconds());
   e.set("train_seconds", result.seconds).set("seed", o.seed).set("threads", thread_limit()).set("weights_hash", weights_hash(model));
   e.set("interrupted", result.interrupted);
-  save_model(run, model, e);
+  if (run.keeps_files()) save_model(run.file("model.safetensors"), model);
   run.metric(e);
   run.console.say(fmt::format("validation loss {:.4f} after {} steps in {} ({} in all)", result.evaluation.value, result.steps, duration(result.seconds), duration(run.seconds())));
   if (run.keeps_files()) run.console.say("written to " + o.out + "; next: loupe sample " + o.out);
@@ -89,7 +89,7 @@ Gpt load_gpt(const Json& options, const std::string& folder, CharVocab& vocab) {
   Rng rng(0);
   Gpt model(rng, {.vocab = vocab.size(), .context = options.get_integer("context"), .layers = options.get_integer("layers"), .heads = options.get_integer("heads"),
                   .width = options.get_integer("width"), .norm = norm_kind(options.get_string("norm"))});
-  load_model(model, folder + "/model.safetensors");
+  load_model(folder + "/model.safetensors", model);
   loupe::eval(model);
   return model;
 }

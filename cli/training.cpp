@@ -3,7 +3,6 @@
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/shadow.h>
 #include <loupe/core/threads.h>
-#include <loupe/io/safetensors.h>
 
 #include <algorithm>
 #include <cmath>
@@ -14,14 +13,16 @@ namespace loupe::cli {
 
 using Clock = std::chrono::steady_clock;
 
-Run::Run(const RunOptions& options, Json record) : console(options.json), options_(options), start_(Clock::now()) {
+Run::Run(const RunOptions& options, Json record)
+    : console(options.json), options_(options), record_(record.text(true) + "\n"), start_(Clock::now()) {
+  if (options.resume && !keeps_files()) fail<ValueError>("train: --resume needs --out, the folder of the run to go on with");
   if (options.threads > 0) set_thread_limit(options.threads);
   if (!options.logdir.empty()) board_ = std::make_unique<EventWriter>(options.logdir);
   if (!keeps_files()) return;
   std::error_code error;
   std::filesystem::create_directories(options.out + "/checkpoints", error);
   if (error) fail<IoError>("{}: cannot create the folder: {}", options.out, error.message());
-  write_file(file("options.json"), record.text(true) + "\n");
+  write_file(file("options.json"), record_);
   metrics_.open(file("metrics.jsonl"), options.resume ? std::ios::app : std::ios::trunc);
   if (!metrics_) fail<IoError>("{}: cannot be written", file("metrics.jsonl"));
 }
@@ -78,11 +79,29 @@ TrainingResult train(Run& run, Training& t) {
   loupe::train(t.model);
   const auto parameters = loupe::parameters(t.model);
   double loss_sum = 0, loss_count = 0, evaluating = 0;
-  int64_t samples = 0;
+  int64_t samples = 0, shown_steps = 0;
   const Clock::time_point begin = Clock::now();
   std::string shown;
   std::optional<ShadowGuard> shadow;
   if (run.options().shadow > 0) shadow.emplace();
+  CheckpointFolder folder(run.file("checkpoints"), run.options().keep);
+  TrainingState state{.model = &t.model, .optimizer = &t.optimizer, .schedule = &t.schedule, .loader = &t.loader, .streams = t.streams, .options = run.record()};
+  const auto checkpoint = [&](std::optional<double> metric) {
+    if (!run.keeps_files()) return;
+    state.numbers = {{"loss_sum", loss_sum}, {"loss_count", loss_count}};
+    folder.save(state, result.steps, metric);
+  };
+  if (run.options().resume) {
+    state.numbers = {{"loss_sum", 0}, {"loss_count", 0}};
+    std::vector<std::string> skipped;
+    const auto step = folder.resume(state, &skipped);
+    for (const std::string& s : skipped) run.console.say("passed over: " + s);
+    if (step) {
+      loss_sum = state.numbers.at("loss_sum");
+      loss_count = state.numbers.at("loss_count");
+    }
+    run.console.say(step ? fmt::format("resumed at step {}", *step) : "no checkpoint yet: starting at step 0");
+  }
   for (result.steps = t.optimizer.steps(); result.steps < t.steps;) {
     std::optional<Batch> batch = t.loader.next();
     if (!batch) continue;  // an epoch ended; the next call starts another
@@ -111,7 +130,8 @@ TrainingResult train(Run& run, Training& t) {
     samples += batch->size();
     const Clock::time_point now = Clock::now();
     const double speed = static_cast<double>(samples) / std::max(std::chrono::duration<double>(now - begin).count() - evaluating, 1e-9);
-    run.console.progress(result.steps, t.steps, speed, fmt::format("loss {:.4f}{}", loss_sum / loss_count, shown));
+    ++shown_steps;
+    run.console.progress(shown_steps, shown_steps + t.steps - result.steps, speed, fmt::format("loss {:.4f}{}", loss_sum / loss_count, shown));
     if (run.board() && (result.steps % 10 == 0 || result.steps == t.steps)) {
       if (t.clip <= 0) norm = grad_norm(parameters);
       run.board()->scalar("train/loss", value, result.steps);
@@ -134,12 +154,16 @@ TrainingResult train(Run& run, Training& t) {
                                   result.evaluation.value, lr, speed));
       if (run.board()) run.board()->scalar("eval/" + result.evaluation.name, result.evaluation.value, result.steps);
       loss_sum = loss_count = 0;
+      checkpoint(result.evaluation.larger_is_better ? -result.evaluation.value : result.evaluation.value);
+    } else if (t.checkpoint_every > 0 && result.steps % t.checkpoint_every == 0) {
+      checkpoint({});
     }
     if (interrupted()) {
       result.interrupted = true;
       break;
     }
   }
+  if (shown_steps == 0) result.evaluation = evaluate(t);  // resumed at the end
   run.console.finish();
   result.seconds = std::chrono::duration<double>(Clock::now() - begin).count() - evaluating;
   return result;
@@ -153,20 +177,6 @@ std::string weights_hash(Module& model) {
     dispatch(dense.dtype(), [&]<class T>(Type<T>) { hash.update(dense.ptr<T>(), static_cast<size_t>(dense.numel()) * sizeof(T)); });
   }
   return hash.hex();
-}
-
-void save_model(const Run& run, Module& model, const Json& record) {
-  if (!run.keeps_files()) return;
-  TensorMap map;
-  for (const Named& n : state_dict(model)) map[n.name] = n.tensor;
-  save_safetensors(run.file("model.safetensors"), map, {{"format", "pt"}, {"options", record.text()}});
-}
-
-void load_model(Module& model, const std::string& path) {
-  StateDict state;
-  const SafetensorsFile file = load_safetensors(path);
-  for (const auto& [name, t] : file.tensors) state.push_back({name, t});
-  load_state_dict(model, state);
 }
 
 }  // namespace loupe::cli

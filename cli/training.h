@@ -2,7 +2,7 @@
 // What all trainings share: the run's folder and records, the optimizer and schedule by name, and the loop.
 #include <loupe/cli/commands.h>
 #include <loupe/cli/console.h>
-#include <loupe/io/loader.h>
+#include <loupe/io/checkpoint.h>
 #include <loupe/io/tensorboard.h>
 #include <loupe/layers/state.h>
 #include <loupe/optim/schedule.h>
@@ -21,6 +21,8 @@ class Run {
   /// An event to the console and to metrics.jsonl.
   void metric(const Json& e);
   const RunOptions& options() const { return options_; }
+  /// What options.json holds.
+  const std::string& record() const { return record_; }
   std::string file(const std::string& name) const { return options_.out + "/" + name; }
   bool keeps_files() const { return !options_.out.empty(); }
   EventWriter* board() { return board_.get(); }
@@ -28,6 +30,7 @@ class Run {
 
  private:
   RunOptions options_;
+  std::string record_;
   std::ofstream metrics_;
   std::unique_ptr<EventWriter> board_;
   std::chrono::steady_clock::time_point start_;
@@ -56,6 +59,7 @@ struct Training {
   int64_t evaluate_every = 0;   // steps; 0: never before the end
   int64_t checkpoint_every = 0;
   double clip = 0;
+  std::map<std::string, Rng*> streams = {};  // the command's own: part of a checkpoint
 };
 
 struct TrainingResult {
@@ -67,13 +71,10 @@ struct TrainingResult {
 };
 
 /// Trains until training.steps, Ctrl-C, or a loss that is not finite (NumericError with the step; checkpoints stay).
+/// With an output folder, checkpoints are written as training goes; with resume it starts from the newest whole one.
 TrainingResult train(Run& run, Training& training);
 
 /// SHA-256 of names, shapes and values of a model's state: equal hashes mean equal bits.
 std::string weights_hash(Module& model);
-/// model.safetensors of the run's folder.
-void save_model(const Run& run, Module& model, const Json& record);
-/// Weights from a safetensors file; ValueError with all names that do not fit.
-void load_model(Module& model, const std::string& path);
 
 }  // namespace loupe::cli
