@@ -70,7 +70,7 @@ void bind_train_gpt(CLI::App& c, TrainGptOptions& o) {
   c.add_option("--context", o.context, "tokens the model sees")->capture_default_str()->check(CLI::PositiveNumber);
   c.add_option("--dropout", o.dropout, "probability")->capture_default_str()->check(CLI::Range(0.0, 0.99));
   c.add_option("--validation", o.validation, "share of the text, at its end, that is not trained on")->capture_default_str()->check(CLI::Range(0.001, 0.9));
-  bind_training(c, o, "", " [12]", " [0.002]");
+  bind_training(c, o, "", " [12]", " [0.004]");
 }
 
 std::string version() {

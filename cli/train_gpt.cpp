@@ -38,7 +38,7 @@ int train_gpt(const TrainGptOptions& given) {
   TrainGptOptions o = given;
   if (o.epochs < 0 && o.steps < 0) o.steps = 2000;
   if (o.batch_size < 0) o.batch_size = 12;
-  if (o.lr < 0) o.lr = o.optimizer == "sgd" ? 0.1 : 0.002;
+  if (o.lr < 0) o.lr = o.optimizer == "sgd" ? 0.1 : 0.004;
   if (o.weight_decay < 0) o.weight_decay = 0.1;
   if (o.schedule.empty()) o.schedule = "cosine";
   const TextData data = load_text(o.text, o.validation);
