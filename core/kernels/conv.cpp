@@ -35,31 +35,18 @@ struct Lattice {
 struct Plan {
   int64_t images = 0, h = 0, w = 0, channels = 0;  // the input
   int64_t step_y = 1, step_x = 1;                  // input pixels between two of the lattice
-  int64_t out_image = 0, out_row = 0,
-          out_column = 0;            // floats between images, and rows and columns of a lattice
-  int64_t groups = 1, k = 0, n = 0;  // input and output channels of a group
-  int64_t weight_group = 0, weight_k = 0, weight_n = 0;  // floats between weights
-  std::vector<Lattice> lattices;
+  // Floats between output images, and between rows and columns of a lattice.
+  int64_t out_image = 0, out_row = 0, out_column = 0;
+  int64_t groups = 1, k = 0, n = 0,
+          taps = 0;       // input and output channels of a group; weights of a pair of channels
+  bool gradient = false;  // k counts the weights' output channels, n their input channels
+  std::vector<Lattice> lattices = {};
 };
 
 Plan forward_plan(const ConvShape& s) {
-  const int64_t cg = s.c / s.groups, og = s.o / s.groups;
-  Plan p{s.n,
-         s.h,
-         s.w,
-         s.c,
-         s.sh,
-         s.sw,
-         s.oh() * s.ow() * s.o,
-         s.ow() * s.o,
-         s.o,
-         s.groups,
-         cg,
-         og,
-         og * cg * s.taps(),
-         s.taps(),
-         cg * s.taps(),
-         {{s.oh(), s.ow(), 0, {}}}};
+  Plan p{s.n, s.h, s.w, s.c, s.sh, s.sw, s.oh() * s.ow() * s.o, s.ow() * s.o, s.o};
+  p.groups = s.groups, p.k = s.c / s.groups, p.n = s.o / s.groups, p.taps = s.taps();
+  p.lattices.push_back({s.oh(), s.ow(), 0, {}});
   for (int64_t a = 0; a < s.kh; ++a)
     for (int64_t b = 0; b < s.kw; ++b)
       p.lattices[0].taps.push_back({a * s.dh - s.ph, b * s.dw - s.pw, a * s.kw + b});
@@ -67,23 +54,8 @@ Plan forward_plan(const ConvShape& s) {
 }
 
 Plan gradient_plan(const ConvShape& s) {
-  const int64_t cg = s.c / s.groups, og = s.o / s.groups;
-  Plan p{s.n,
-         s.oh(),
-         s.ow(),
-         s.o,
-         1,
-         1,
-         s.h * s.w * s.c,
-         s.sh * s.w * s.c,
-         s.sw * s.c,
-         s.groups,
-         og,
-         cg,
-         og * cg * s.taps(),
-         cg * s.taps(),
-         s.taps(),
-         {}};
+  Plan p{s.n, s.oh(), s.ow(), s.o, 1, 1, s.h * s.w * s.c, s.sh * s.w * s.c, s.sw * s.c};
+  p.groups = s.groups, p.k = s.o / s.groups, p.n = s.c / s.groups, p.taps = s.taps(), p.gradient = true;
   for (int64_t y = 0; y < std::min(s.sh, s.h); ++y)
     for (int64_t x = 0; x < std::min(s.sw, s.w); ++x) {
       Lattice lattice{ceil_div(s.h - y, s.sh), ceil_div(s.w - x, s.sw), (y * s.w + x) * s.c, {}};
@@ -129,19 +101,31 @@ int64_t bands(int64_t images, int64_t rows, int64_t floats_of_image) {
   return std::clamp<int64_t>(wanted, 1, std::max<int64_t>(rows, 1));
 }
 
-// The weights of one lattice and group as the right side of Product, terms in the order of the taps.
-void pack_weights(const Plan& p, const Lattice& lattice, const float* w, int64_t panel, int64_t q,
-                  float* packed) {
-  const int64_t taps = static_cast<int64_t>(lattice.taps.size()), real = std::min(panel, p.n - q * panel);
-  packed += q * taps * p.k * panel;
-  w += q * panel * p.weight_n;
-  for (int64_t k = 0; k < p.k; ++k)
+// The weights of one lattice and group as the right side of Product: panels of rows (tap, k), taps in the
+// lattice's order.
+void pack_weights(const Plan& p, const Lattice& lattice, const float* w, float* packed) {
+  const Micro& mu = micro();
+  const int64_t size = mu.panel, taps = static_cast<int64_t>(lattice.taps.size()),
+                panels = ceil_div(p.n, size);
+  // Weights lie [o, c, tap]: vectors of output channels, [c, tap, o], come first; k counts c forward, o for a
+  // gradient.
+  const int64_t o = p.gradient ? p.k : p.n, c = p.gradient ? p.n : p.k, line = c * p.taps;
+  parallel_pieces(ceil_div(o, size), [&](int64_t q) {
+    const Scratch<float> turned(line * size);
+    mu.pack(true, line, o, w, line, q, q + 1, turned - q * line * size);
     for (int64_t t = 0; t < taps; ++t) {
-      float* to = packed + (t * p.k + k) * panel;
-      const float* from = w + k * p.weight_k + lattice.taps[static_cast<size_t>(t)].weight;
-      for (int64_t j = 0; j < real; ++j) to[j] = from[j * p.weight_n];
-      for (int64_t j = real; j < panel; ++j) to[j] = 0.0f;
+      const float* from = turned + lattice.taps[static_cast<size_t>(t)].weight * size;
+      if (!p.gradient) {
+        float* to = packed + (q * taps + t) * c * size;
+        for (int64_t i = 0; i < c; ++i) std::copy_n(from + i * p.taps * size, size, to + i * size);
+        continue;
+      }
+      const int64_t real = std::min(size, o - q * size);
+      for (int64_t r = 0; r < panels; ++r)
+        mu.pack(true, real, c, from, p.taps * size, r, r + 1,
+                packed + ((r * taps + t) * o + q * size - r * real) * size);
     }
+  });
 }
 
 // Taps that follow each other in memory are one long segment: their number, or 1.
@@ -183,16 +167,12 @@ void correlate(const Plan& p, const float* x, const float* w, const float* bias,
     const int64_t taps = static_cast<int64_t>(lattice.taps.size());
     if (depthwise) {
       for (const Tap& tap : lattice.taps)
-        for (int64_t c = 0; c < p.channels; ++c) *next++ = w[c * p.weight_group + tap.weight];
+        for (int64_t c = 0; c < p.channels; ++c) *next++ = w[c * p.taps + tap.weight];
       continue;
     }
     const int64_t group = taps * p.k * panels * mu.panel;
-    parallel_ranges(p.groups * panels, std::max<int64_t>(1, 16384 / (taps * p.k * mu.panel + 1)),
-                    [&](int64_t b, int64_t e) {
-                      for (int64_t i = b; i < e; ++i)
-                        pack_weights(p, lattice, w + i / panels * p.weight_group, mu.panel, i % panels,
-                                     next + i / panels * group);
-                    });
+    for (int64_t g = 0; g < p.groups; ++g)
+      pack_weights(p, lattice, w + g * p.k * p.n * p.taps, next + g * group);
     next += p.groups * group;
   }
 
