@@ -9,6 +9,7 @@
 #include <loupe/layers/embedding.h>
 #include <loupe/layers/sequential.h>
 #include <loupe/layers/state.h>
+#include <loupe/layers/transformer.h>
 
 #include <cmath>
 
@@ -131,4 +132,25 @@ TEST_CASE("MultiheadAttention says what does not fit") {
   CHECK_THROWS_AS(m(x, Masks{.key_padding_mask = gt(zeros({2, 5}), 0.5)}), ShapeError);
   CHECK_THROWS_AS(m(x, Masks{.attn_mask = gt(zeros({2, 4}), 0.5)}), ShapeError);
   CHECK_THROWS_AS(m(x, Masks{.attn_mask = zeros({4, 4}, DType::i64)}), DtypeError);
+}
+
+TEST_CASE("Transformer layers: every parameter learns, dropout in training only, wrong widths throw") {
+  Rng rng(8);
+  TransformerDecoderLayer m(rng, 8, 2, {.dim_feedforward = 16});
+  const Tensor x = randn(rng, {2, 5, 8}), memory = randn(rng, {2, 3, 8});
+  CHECK(!equal(m(x, memory), m(x, memory)));
+  (m(x, memory, Masks{.is_causal = true}) * randn(rng, {2, 5, 8})).sum().backward();
+  for (const auto& [name, p] : named_parameters(m)) {
+    INFO(name);
+    CHECK(p.grad().defined());
+    CHECK(max(abs(p.grad())).item() > 0);
+  }
+  CHECK(named_streams(m).size() == 6);  // four dropouts and two attentions
+  eval(m);
+  CHECK(equal(m(x, memory), m(x, memory)));
+  CHECK_THROWS_AS(m(x, zeros({2, 3, 7})), ShapeError);
+  TransformerEncoderLayer encoder(rng, 8, 2, {.dim_feedforward = 16, .bias = false});
+  CHECK(named_parameters(encoder).size() == 6);
+  CHECK_THROWS_AS(encoder(zeros({2, 5, 6})), ShapeError);
+  CHECK_THROWS_AS(TransformerEncoderLayer(rng, 9, 2), ValueError);
 }

@@ -1,5 +1,6 @@
 #include <loupe/layers/attention.h>
 #include <loupe/layers/embedding.h>
+#include <loupe/layers/transformer.h>
 
 #include "torch_case.h"
 
@@ -48,4 +49,27 @@ TEST_CASE("MultiheadAttention equals PyTorch's: outputs, weights, all gradients,
   });
   layer_case<Mha>("mha_float_mask", mha(), fixture::kBound32,
                   [](Mha& m, const Tensors& x) { return one(m(x[0], Masks{.attn_mask = x[1]})); });
+}
+
+TEST_CASE("Transformer layers equal PyTorch's: norm first and last, relu and gelu, masks") {
+  using Encoder = TransformerEncoderLayer;
+  using Decoder = TransformerDecoderLayer;
+  const double bound = 2e-6;
+  const auto options = [](bool gelu, bool first) {
+    return TransformerLayerOptions{.dim_feedforward = 12, .dropout = 0,
+                                   .activation = gelu ? TransformerActivation::gelu : TransformerActivation::relu, .norm_first = first};
+  };
+  Rng rng(1);
+  for (bool gelu : {false, true})
+    for (bool first : {false, true}) {
+      const std::string tag = std::string(gelu ? "gelu" : "relu") + (first ? "_pre" : "_post");
+      layer_case<Encoder>("encoder_" + tag, Encoder(rng, 8, 2, options(gelu, first)), bound,
+                          [](Encoder& m, const Tensors& x) { return one(m(x[0])); });
+      layer_case<Decoder>("decoder_" + tag, Decoder(rng, 8, 2, options(gelu, first)), bound,
+                          [](Decoder& m, const Tensors& x) { return one(m(x[0], x[1], Masks{.attn_mask = x[2]})); });
+    }
+  layer_case<Encoder>("encoder_padding", Encoder(rng, 8, 2, options(false, true)), bound,
+                      [](Encoder& m, const Tensors& x) { return one(m(x[0], Masks{.key_padding_mask = x[1]})); });
+  layer_case<Encoder>("encoder_causal", Encoder(rng, 8, 2, options(false, true)), bound,
+                      [](Encoder& m, const Tensors& x) { return one(m(x[0], Masks{.attn_mask = x[1]})); });
 }
