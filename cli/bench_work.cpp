@@ -72,6 +72,19 @@ std::unique_ptr<Work> attention(int64_t batch, int64_t heads, int64_t length, in
                                   [](const Tensors& t) { return scaled_dot_product_attention(t[0], t[1], t[2], {.is_causal = true}); });
 }
 
+// x, weight, bias of a normalization with an upstream gradient; `c` channels or features.
+std::unique_ptr<Work> norm(Shape x, int64_t c, OpWork::F f, bool bias = true) {
+  std::vector<std::string> names{"x", "weight"};
+  std::vector<Shape> shapes{x, {c}};
+  if (bias) names.push_back("bias"), shapes.push_back({c});
+  return std::make_unique<OpWork>(std::move(names), std::move(shapes), true, 0, std::move(f));
+}
+Tensor batch(const Tensors& t) { return batch_norm(t[0], t[1], t[2], {}); }
+Tensor group(const Tensors& t) { return group_norm(t[0], 8, t[1], t[2]); }
+Tensor instance(const Tensors& t) { return instance_norm(t[0], t[1], t[2], {}); }
+Tensor layer(const Tensors& t) { return layer_norm(t[0], t[1].shape(), t[1], t[2]); }
+Tensor rms(const Tensors& t) { return rms_norm(t[0], t[1].shape(), t[1], 1e-5); }
+
 struct Row {
   std::string name;
   std::function<std::unique_ptr<Work>(const std::string& data)> make;
@@ -87,6 +100,15 @@ const std::vector<Row>& rows() {
       {"conv-stride2-16-32-32", [](auto&) { return conv(16, 32, 32, 3, 2); }},
       {"conv-1x1-64-128-16", [](auto&) { return conv(64, 128, 16, 1); }},
       {"conv-depthwise-64-16", [](auto&) { return conv(64, 64, 16, 3, 1, 64); }},
+      {"norm-batch2d-32x28", [](auto&) { return norm({64, 32, 28, 28}, 32, batch); }},
+      {"norm-batch2d-64x14", [](auto&) { return norm({64, 64, 14, 14}, 64, batch); }},
+      {"norm-batch1d-128", [](auto&) { return norm({64, 128}, 128, batch); }},
+      {"norm-group-64x14", [](auto&) { return norm({64, 64, 14, 14}, 64, group); }},
+      {"norm-instance-64x14", [](auto&) { return norm({64, 64, 14, 14}, 64, instance); }},
+      {"norm-layer-768x128", [](auto&) { return norm({12, 64, 128}, 128, layer); }},
+      {"norm-layer-1024x384", [](auto&) { return norm({4, 256, 384}, 384, layer); }},
+      {"norm-rms-768x128", [](auto&) { return norm({12, 64, 128}, 128, rms, false); }},
+      {"norm-rms-1024x384", [](auto&) { return norm({4, 256, 384}, 384, rms, false); }},
       {"attention-64", [](auto&) { return attention(12, 4, 64, 32); }},
       {"attention-256", [](auto&) { return attention(4, 6, 256, 64); }},
       {"attention-1024", [](auto&) { return attention(1, 6, 1024, 64); }},
