@@ -148,4 +148,14 @@ std::vector<int64_t> Gpt::generate(const std::vector<int64_t>& prompt, Rng& rng,
   return text;
 }
 
+void load_gpt2(Gpt& m, const StateDict& checkpoint) {
+  StateDict state;
+  for (const auto& [name, t] : checkpoint) {
+    if (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias")) continue;
+    const bool bare = !name.starts_with("transformer.") && !name.starts_with("lm_head.");
+    state.push_back({(bare ? "transformer." : "") + name, t});
+  }
+  load_state_dict(m, state);
+}
+
 }  // namespace loupe

@@ -129,4 +129,8 @@ class Gpt : public Layer<Gpt> {
   GptHead lm_head;
 };
 
+/// Loads a GPT-2 checkpoint as Transformers writes it, with or without "transformer." before the names and with a tied
+/// head given or not. The causal masks that older files carry as buffers are passed over. ValueError as load_state_dict.
+void load_gpt2(Gpt& m, const StateDict& checkpoint);
+
 }  // namespace loupe
