@@ -6,6 +6,7 @@
 #include <loupe/core/threads.h>
 
 #include <algorithm>
+#include <type_traits>
 
 namespace loupe::kernels {
 namespace {
@@ -21,6 +22,9 @@ int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // Terms that one sweep over a piece covers: a panel of B stays in L1, the rows of A in L2.
 constexpr int64_t kTerms = 256;
+
+// Up to so many rows, packing W of y = x W^T costs more than it saves.
+constexpr int64_t kFewRows = 8;
 
 // The right operand, ready to be multiplied by any row piece: for f32 packed once into panels for the
 // micro-kernel, for f64 as it is, for BLAS.
@@ -112,6 +116,12 @@ void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const
       bias ? std::copy_n(bias, n, c + i * ldc) : std::fill_n(c + i * ldc, n, T(0));
     return;
   }
+  if constexpr (std::is_same_v<T, float>)
+    if (!trans_a && trans_b && m <= kFewRows)
+      return parallel_ranges(n, std::max<int64_t>(16, 65536 / k / 4 * 4), [&](int64_t begin, int64_t end) {
+        micro().dots(m, end - begin, k, a, lda, b + begin * ldb, ldb, bias ? bias + begin : nullptr,
+                     accumulate, c + begin, ldc);
+      });
   const Right<T> right{trans_b, k, n, b, ldb};
   if (trans_a && k >= 256 && m * n <= 1 << 20)
     return product_of_columns(right, m, a, lda, c, ldc, accumulate);
@@ -133,8 +143,8 @@ template <class T>
 void matmul_batched(int64_t batch, int64_t m, int64_t n, int64_t k, Matrices<const T> a, Matrices<const T> b,
                     Matrices<T> c, bool accumulate) {
   const auto one = [&](int64_t i) {
-    matmul(a.trans, b.trans, m, n, k, a.data + a.offsets[i], a.ld, b.data + b.offsets[i], b.ld, c.data + c.offsets[i],
-           c.ld, accumulate);
+    matmul(a.trans, b.trans, m, n, k, a.data + a.offsets[i], a.ld, b.data + b.offsets[i], b.ld,
+           c.data + c.offsets[i], c.ld, accumulate);
   };
   if (batch >= 4) return parallel_pieces(batch, one);  // nested: each product is serial
   for (int64_t i = 0; i < batch; ++i) one(i);

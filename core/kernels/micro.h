@@ -71,6 +71,10 @@ struct Micro {
   /// = panel, zeros beyond n. ldb: elements between rows as stored.
   void (*pack)(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last,
                float* packed);
+  /// C (+)= A B^T for few rows, without packing: A is m x k, B n x k. bias: n values or null; not with
+  /// accumulate.
+  void (*dots)(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
+               const float* bias, bool accumulate, float* c, int64_t ldc);
   /// y = bias + sum over t of x w[t], w as taps x channels; bias may be null.
   void (*depthwise)(const Depthwise& d, const float* w, const float* bias);
   /// dw[t] += sum over pixels of x y.

@@ -80,6 +80,7 @@ TEMPLATE_TEST_CASE("matmul equals its definition, with the same bits at any thre
                                {130, 33, 65},
                                {64, 1, 300},
                                {1, 70, 40},
+                               {6, 19, 100},
                                {200, 48, 600}})
           check_matmul<TestType>(ta, tb, m, n, k, m == 3 || m == 200);
         check_matmul<TestType>(ta, tb, 4, 3, 0, false);
@@ -89,7 +90,8 @@ TEMPLATE_TEST_CASE("matmul equals its definition, with the same bits at any thre
   });
 }
 
-TEMPLATE_TEST_CASE("batched matmul takes offsets per operand, equal ones for a shared matrix", "", float, double) {
+TEMPLATE_TEST_CASE("batched matmul takes offsets per operand, equal ones for a shared matrix", "", float,
+                   double) {
   using T = TestType;
   const int64_t m = 5, n = 6, k = 9;
   for (int64_t batch : {0, 1, 3, 7})
@@ -105,8 +107,8 @@ TEMPLATE_TEST_CASE("batched matmul takes offsets per operand, equal ones for a s
       kernels::matmul_batched<T>(batch, m, n, k, {a.data(), at_a.data(), k}, {b.data(), at_b.data(), k, true},
                                  {c.data(), at_c.data(), n}, false);
       for (int64_t i = 0; i < batch; ++i) {
-        const Truth truth =
-            product(false, true, m, n, k, a.data() + at_a[static_cast<size_t>(i)], k, b.data() + (shared ? 0 : i * n * k), k);
+        const Truth truth = product(false, true, m, n, k, a.data() + at_a[static_cast<size_t>(i)], k,
+                                    b.data() + (shared ? 0 : i * n * k), k);
         for (int64_t j = 0; j < m * n; ++j)
           REQUIRE(static_cast<double>(c[static_cast<size_t>(i * m * n + j)]) ==
                   Approx(truth.sums[static_cast<size_t>(j)]).epsilon(1e-5).margin(1e-5));

@@ -109,6 +109,32 @@ void pack_columns(int64_t k, int64_t columns, const float* b, int64_t ldb, float
   }
 }
 
+// Rows x Columns dot products of k terms: vectors of partial sums, folded at the end in a fixed order.
+template <int Rows, int Columns>
+void dot_tile(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* sums) {
+  Vec sum[Rows][Columns] = {};
+  int64_t p = 0;
+  const auto step = [&](auto get) {
+    Vec right[Columns];
+    LOUPE_UNROLL for (int j = 0; j < Columns; ++j) right[j] = get(b + j * ldb + p);
+    LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
+      const Vec left = get(a + i * lda + p);
+      LOUPE_UNROLL for (int j = 0; j < Columns; ++j) sum[i][j] += left * right[j];
+    }
+  };
+  for (; p + kLanes <= k; p += kLanes) step([](const float* x) { return load(x); });
+  if (p < k) step([n = k - p](const float* x) { return load_part(x, n); });
+  LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
+    LOUPE_UNROLL for (int j = 0; j < Columns; ++j) {
+      float total[kLanes];
+      store(total, sum[i][j]);
+      for (int half = kLanes / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; ++l) total[l] += total[l + half];
+      sums[i * Columns + j] = total[0];
+    }
+  }
+}
+
 }  // namespace
 
 void product(const Product& p) {
@@ -139,6 +165,32 @@ void product(const Product& p) {
       }
     }
   }
+}
+
+void dots(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
+          const float* bias, bool accumulate, float* c, int64_t ldc) {
+  constexpr int kBlock = 4;
+  float sums[kBlock * kBlock];
+  for (int64_t j = 0; j < n; j += kBlock)
+    for (int64_t i = 0; i < m; i += kBlock) {
+      const int64_t columns = n - j < kBlock ? n - j : kBlock, rows = m - i < kBlock ? m - i : kBlock;
+      const auto run = [&](auto tile, int64_t row, int64_t column, int64_t height, int64_t width) {
+        tile(k, a + row * lda, lda, b + column * ldb, ldb, sums);
+        for (int64_t y = 0; y < height; ++y)
+          for (int64_t x = 0; x < width; ++x) {
+            float* to = c + (row + y) * ldc + column + x;
+            *to = sums[y * width + x] + (accumulate ? *to : bias ? bias[column + x] : 0.0f);
+          }
+      };
+      if (rows == kBlock && columns == kBlock) {
+        run(dot_tile<kBlock, kBlock>, i, j, kBlock, kBlock);
+      } else if (columns == kBlock) {
+        for (int64_t y = 0; y < rows; ++y) run(dot_tile<1, kBlock>, i + y, j, 1, kBlock);
+      } else {
+        for (int64_t y = 0; y < rows; ++y)
+          for (int64_t x = 0; x < columns; ++x) run(dot_tile<1, 1>, i + y, j + x, 1, 1);
+      }
+    }
 }
 
 void pack(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last,
