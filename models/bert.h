@@ -26,6 +26,8 @@ class BertLayer : public Layer<BertLayer> {
   Tensor forward(In x, const Tensor& mask = {});
   void visit(Visitor& v) override;
   std::string type_name() const override { return "BertLayer"; }
+  /// Scores and weighted values.
+  int64_t flops(const Shape& input, const Shape&) const override { return 4 * input.numel() * input[1]; }
 
   Linear query, key, value, attention_output;
   LayerNorm attention_norm;

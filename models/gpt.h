@@ -45,6 +45,8 @@ class GptAttention : public Layer<GptAttention> {
   Tensor forward(In x, KvCache* cache, size_t block);
   void visit(Visitor& v) override { v("c_attn", c_attn, "c_proj", c_proj, "resid_dropout", resid_dropout); v.stream("rng", rng_); }
   std::string type_name() const override { return "GptAttention"; }
+  /// Scores and weighted values, the masked half included.
+  int64_t flops(const Shape& input, const Shape&) const override { return 4 * input.numel() * input[1]; }
 
   Conv1D c_attn, c_proj;
   Dropout resid_dropout;

@@ -222,7 +222,7 @@ TEST_CASE("summary lists every layer with shapes, parameters and FLOPs") {
   // 3x3 convolutions at 28, 14, 14 and 7 positions a side.
   REQUIRE_THAT(text, Contains("452k") && Contains("7.23M") && Contains("14.5M") && Contains("278,890 parameters"));
   Gpt gpt(rng);
-  REQUIRE_THAT(summary(gpt, zeros({1, 64}, DType::i64)), Contains("transformer.h.3.mlp.c_fc") && Contains("128 -> 512") && Contains("(1, 64, 65)"));
+  REQUIRE_THAT(summary(gpt, zeros({1, 64}, DType::i64)), Contains("transformer.h.3.mlp.c_fc") && Contains("128 -> 512") && Contains("(1, 64, 65)") && Contains("809,856 parameters, 110M FLOPs"));
   ResNetCifar resnet(rng, {.depth = 8});
   REQUIRE_THAT(summary(resnet, zeros({1, 3, 32, 32})), Contains("layer2.0.downsample.0") && Contains("(1, 64, 8, 8)"));
 }
