@@ -1,6 +1,7 @@
 // The command line: CLI11 fills the option structs of commands.h.
 #include <loupe/cli/commands.h>
 #include <loupe/cli/console.h>
+#include <loupe/cli/lesson.h>
 #include <loupe/core/blas.h>
 #include <loupe/core/cpu.h>
 #include <loupe/core/error.h>
@@ -107,6 +108,7 @@ int main(int argc, char** argv) {
     c.add_option("model", o.model, "small-cnn, resnet20, gpt, bert, or a run's folder")->capture_default_str();
     c.add_option("--batch-size", o.batch_size, "samples of the input")->capture_default_str()->check(CLI::PositiveNumber);
   });
+  add_lesson(app, g_exit);
 
   try {
     catch_interrupts();

@@ -178,11 +178,11 @@ Records Scheduler::run(const std::vector<Job>& jobs) {
     mine.push_back(task);
   }
   todo_.notify_all();
-  const auto stopped = [this] { return closing_ || (options_.stop && *options_.stop); };
+  const auto stopped = [this] { return closing_ || (options_.stop && options_.stop()); };
   const auto settled = [&] {
     return std::ranges::all_of(mine, [](const auto& t) { return t->done || t->error; });
   };
-  // The flag is set by a signal handler, which cannot notify: look every tenth of a second.
+  // A signal handler sets the flag and cannot notify: look every tenth of a second.
   while (!settled() && !stopped()) done_.wait_for(lock, std::chrono::milliseconds(100));
   Records records;
   for (const auto& task : mine) {
@@ -197,7 +197,7 @@ void Scheduler::work() {
   const ThreadLimit one(1);
   std::unique_lock lock(mutex_);
   while (true) {
-    const auto stopped = [this] { return closing_ || (options_.stop && *options_.stop); };
+    const auto stopped = [this] { return closing_ || (options_.stop && options_.stop()); };
     todo_.wait_for(lock, std::chrono::milliseconds(100), [&] { return stopped() || !queue_.empty(); });
     if (stopped()) return;
     if (queue_.empty()) continue;

@@ -5,7 +5,6 @@
 #include <loupe/core/error.h>
 #include <loupe/lesson/stats.h>
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -74,7 +73,7 @@ class Scheduler {
     std::string file{};                              // JSON lines, appended to as runs finish; empty: memory only
     bool resume = false;                             // take what the file holds; else the file starts empty
     std::function<void(const Progress&)> progress{};  // called with a lock held: be brief
-    const std::atomic<bool>* stop = nullptr;         // set by a signal handler: running runs finish, no new one starts
+    std::function<bool()> stop{};  // true once the user asked to stop: running runs finish, no new one starts
   };
   explicit Scheduler(Options options);
   ~Scheduler();

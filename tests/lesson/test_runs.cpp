@@ -2,6 +2,7 @@
 #include <loupe/core/threads.h>
 #include <loupe/lesson/runs.h>
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <unistd.h>
@@ -95,7 +96,7 @@ TEST_CASE("an error in a run reaches the caller; a stop ends the waiting", "[run
   CHECK(s.run({job("batch", 2, made)}).size() == 1);  // the workers are still there
 
   std::atomic<bool> stop{false};
-  Scheduler t({.workers = 1, .stop = &stop});
+  Scheduler t({.workers = 1, .stop = [&stop] { return stop.load(); }});
   Job pull = job("batch", 1, made);
   pull.make = [&stop](Record& r) { stop = true, r.metrics["x"] = 1; };
   CHECK_THROWS_AS(t.run({pull, job("batch", 2, made), job("batch", 3, made)}), Stopped);

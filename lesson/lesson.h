@@ -1,0 +1,37 @@
+#pragma once
+// The whole lesson: runs the claims, keeps every run, writes the report.
+#include <loupe/lesson/report.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace loupe::lesson {
+
+struct LessonOptions {
+  std::string profile = "quick";       // quick, full, tiny
+  std::vector<std::string> claims{};   // {"C5", "C9"}; empty: all
+  int seeds = 0;                       // 0: the profile's
+  std::string text{};                  // a UTF-8 file; empty: the word list
+  std::string data{};                  // folder of Fashion-MNIST; empty: the package's
+  std::string out{};                   // folder for runs.jsonl, runs.csv, report.html, report.md, report.jsonl; empty: nothing is written
+  bool resume = false;                 // go on from out/runs.jsonl
+  int workers = 0;                     // 0: one a core
+  std::string command = "loupe lesson";  // as the report shows it
+  std::function<void(const Progress&)> progress{};
+  std::function<void(const ClaimResult&)> on_claim{};  // in the order of claims, as soon as each is finished
+  std::function<bool()> stop{};  // true once the user asked to stop
+};
+
+/// Makes the runs and returns what they show. Stopped when the user asked to stop; ValueError for an unknown claim or
+/// profile; IoError without data.
+Report run_lesson(const LessonOptions& options);
+
+/// "C1" ... "C12".
+std::vector<std::string> claim_ids();
+
+/// The lesson's table beside the measured verdicts, and its questions answered from them. (summary.cpp)
+std::vector<Advice> when_to_use(const std::vector<ClaimResult>& claims);
+std::vector<Answer> interview(const std::vector<ClaimResult>& claims);
+
+}  // namespace loupe::lesson

@@ -1,0 +1,171 @@
+#include <loupe/autograd/ops.h>
+#include <loupe/layers/init.h>
+#include <loupe/layers/sequential.h>
+#include <loupe/layers/state.h>
+#include <loupe/lesson/nets.h>
+
+#include <cmath>
+
+namespace loupe::lesson {
+namespace {
+
+Linear linear_layer(Rng& rng, int64_t in, int64_t out, double std, bool bias) {
+  Linear l(rng, in, out, {.bias = bias});
+  init::normal(l.weight, rng, 0, std);
+  if (bias) init::uniform(l.bias, rng, 0, 0);
+  return l;
+}
+
+Conv2d conv_layer(Rng& rng, int64_t in, int64_t out, int64_t stride, double gain, bool bias) {
+  Conv2d c(rng, in, out, {.kernel_size = 3, .stride = stride, .padding = 1, .bias = bias});
+  init::normal(c.weight, rng, 0, gain * std::sqrt(2.0 / static_cast<double>(9 * in)));
+  if (bias) init::uniform(c.bias, rng, 0, 0);
+  return c;
+}
+
+double he(int64_t fan_in) { return std::sqrt(2.0 / static_cast<double>(fan_in)); }
+double lecun(int64_t fan_in) { return std::sqrt(1.0 / static_cast<double>(fan_in)); }
+
+template <class M> std::unique_ptr<Module> own(M m) { return std::make_unique<M>(std::move(m)); }
+
+}  // namespace
+
+Norm no_norm() { return {"none", {}}; }
+Norm batch_norm() {
+  return {"batch", [](int64_t c, Place p) { return p == Place::image ? own(BatchNorm2d(c)) : own(BatchNorm1d(c)); }};
+}
+Norm layer_norm() {
+  return {"layer", [](int64_t c, Place p) { return p == Place::image ? own(GroupNorm(1, c)) : own(LayerNorm(Shape{c})); }};
+}
+Norm group_norm() {
+  return {"group", [](int64_t c, Place) { return own(GroupNorm(4, c)); }};
+}
+
+NormLayer::NormLayer(const Norm& norm, int64_t channels, Place place)
+    : module_(norm ? norm.make(channels, place) : nullptr), tokens_(place == Place::tokens) {}
+
+Tensor NormLayer::forward(In x) {
+  if (!module_) return x;
+  if (!tokens_ || x->dim() == 2) return module_->call(x);
+  return module_->call(x->reshape({-1, x->size(-1)})).reshape(x->shape());
+}
+
+void NormLayer::visit(Visitor& v) {
+  if (module_) v.child("norm", *module_);
+}
+
+Classifier::Classifier(Rng& rng, const std::string& net, const Norm& norm, double gain) {
+  const int64_t depth = net.size() > 1 ? std::atoi(net.c_str() + 1) : 0;
+  const bool bias = !norm;
+  const auto conv = [&](int64_t in, int64_t channels, int64_t stride) {
+    convs.push_back(conv_layer(rng, in, channels, stride, gain, bias));
+    norms.push_back(NormLayer(norm, channels, Place::image));
+  };
+  const auto full = [&](int64_t in, int64_t features) {
+    hidden.push_back(linear_layer(rng, in, features, gain * he(in), bias));
+    norms.push_back(NormLayer(norm, features, Place::features));
+  };
+  int64_t features = 0;
+  if (net[0] == 'D' && depth >= 2) {
+    for (int64_t i = 0; i < depth; ++i) conv(i ? 16 : 1, 16, i < 2 ? 2 : 1);
+    pool_ = true;
+    features = 16;
+  } else if (net == "F0" || net == "F1") {
+    conv(1, 16, 2), conv(16, 32, 2), conv(32, 32, 1);
+    features = 32 * 7 * 7;
+    if (net == "F1") full(features, 64), features = 64;
+  } else if (net == "S6") {
+    conv(1, 16, 2), conv(16, 16, 1), conv(16, 32, 2), conv(32, 32, 1), conv(32, 32, 1), conv(32, 32, 1);
+    pool_ = true;
+    features = 32;
+  } else if (net[0] == 'M' && depth >= 2) {
+    for (int64_t i = 1; i < depth; ++i) full(i == 1 ? 784 : 64, 64);
+    features = 64;
+  } else {
+    fail<ValueError>("lesson: no network '{}'; there are D<depth>, F0, F1, S6, M<depth>", net);
+  }
+  out.push_back(linear_layer(rng, features, 10, gain * lecun(features), true));
+}
+
+Tensor Classifier::forward(In x) {
+  taps.clear();
+  size_t n = 0;
+  const auto activate = [&](const Tensor& z) {
+    const Tensor a = norms[n++](z);
+    if (keep_taps) taps.push_back(a);
+    return relu(a);
+  };
+  Tensor y = x;
+  for (Conv2d& c : convs) y = activate(c(y));
+  y = pool_ ? y.mean({2, 3}) : y.flatten(1);
+  for (Linear& l : hidden) y = activate(l(y));
+  return out[0](y);
+}
+
+void Classifier::visit(Visitor& v) { v("convs", convs, "hidden", hidden, "norms", norms, "out", out[0]); }
+
+TransformerBlock::TransformerBlock(Rng& rng, const TransformerOptions& o, const Norm& norm)
+    : norm1(norm, o.width, Place::tokens),
+      qkv(linear_layer(rng, o.width, 3 * o.width, lecun(o.width), true)),
+      proj(linear_layer(rng, o.width, o.width, lecun(o.width), true)),
+      norm2(norm, o.width, Place::tokens),
+      fc1(linear_layer(rng, o.width, 4 * o.width, he(o.width), true)),
+      fc2(linear_layer(rng, 4 * o.width, o.width, he(4 * o.width), true)),
+      heads_(o.heads),
+      causal_(o.causal) {
+  if (!o.scaled) return;
+  NoGrad guard;
+  const double factor = 1 / std::sqrt(2.0 * static_cast<double>(o.layers));
+  proj.weight.mul_(factor);
+  fc2.weight.mul_(factor);
+}
+
+Tensor TransformerBlock::attend(In x, const Tensor& mask) {
+  return proj(self_attention(qkv(x), heads_, {.attn_mask = mask, .is_causal = causal_}));
+}
+
+Tensor TransformerBlock::feed_forward(In x) { return fc2(relu(fc1(x))); }
+
+Tensor TransformerBlock::forward(In x, const Tensor& mask) {
+  const Tensor y = x + attend(norm1(x), mask);
+  return y + feed_forward(norm2(y));
+}
+
+Transformer::Transformer(Rng& rng, const TransformerOptions& o, const Norm& n)
+    : options(o),
+      embedding(rng, o.symbols, o.width),
+      positions(randn(rng, {o.context, o.width})),
+      norm(n, o.width, Place::tokens),
+      head(linear_layer(rng, o.width, o.outputs, lecun(o.width), true)) {
+  positions.requires_grad_();
+  for (int64_t i = 0; i < o.layers; ++i) blocks.push_back(TransformerBlock(rng, o, n));
+}
+
+Tensor Transformer::embed(In symbols) { return embedding(symbols) + positions.slice(0, 0, symbols->size(1)); }
+
+Tensor Transformer::from_embeddings(In x, const Tensor& keep) {
+  Tensor mask;
+  if (keep.defined()) mask = keep.reshape({keep.size(0), 1, 1, keep.size(1)});
+  Tensor y = x;
+  for (TransformerBlock& b : blocks) y = b(y, mask);
+  y = norm(y);
+  if (options.pool) {
+    if (keep.defined()) {
+      const Tensor weight = keep.to(DType::f32).unsqueeze(2);
+      y = (y * weight).sum({1}) / weight.sum({1});
+    } else {
+      y = y.mean({1});
+    }
+  }
+  return head(y);
+}
+
+void scale_weights(Module& m, double factor) {
+  for (const Named& p : named_parameters(m))
+    if (p.tensor.dim() > 1) {
+      NoGrad no_grad;
+      p.tensor.mul_(factor);
+    }
+}
+
+}  // namespace loupe::lesson

@@ -1,0 +1,133 @@
+#pragma once
+// The lesson's networks, with normalisation by option. They are plain modules built from Loupe's layers.
+//
+//   D(d)      conv3x3 s2 1->16, conv3x3 s2 16->16, (d-2) x conv3x3 16->16, each conv - norm - ReLU; mean over the image; FC 10
+//   F1, F0    conv3x3 s2 1->16, s2 16->32, s1 32->32; flatten; F1: FC 64 - norm - ReLU - FC 10, F0: FC 10
+//   S6        conv3x3 16 s2, 16, 32 s2, 32, 32, 32, each - norm - ReLU; mean over the image; FC 10
+//   M(d)      (d-1) hidden layers of 64, each norm - ReLU; FC 10
+//   T(L,d,T)  pre-norm transformer of L blocks, 4 heads, feed-forward 4d with ReLU, learned positions, final norm
+//
+// Weights: He's normal initialisation for layers that feed a ReLU, N(0, 1/fan_in) for the others; biases 0, and a bias
+// before a norm is absent (it could not do anything).
+#include <loupe/layers/conv.h>
+#include <loupe/layers/embedding.h>
+#include <loupe/layers/linear.h>
+#include <loupe/layers/norm.h>
+#include <loupe/layers/sequential.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace loupe::lesson {
+
+/// Where a norm stands: after a convolution (N, C, H, W), on features (N, C), or on tokens (B, T, C).
+enum class Place { image, features, tokens };
+
+/// A normalisation by name. `make` builds the layer for so many channels; empty: none. Tokens reach it as (B T, C), so
+/// that BatchNorm there takes its statistics over all tokens of the batch.
+struct Norm {
+  std::string name;
+  std::function<std::unique_ptr<Module>(int64_t channels, Place place)> make;
+  explicit operator bool() const { return static_cast<bool>(make); }
+};
+Norm no_norm();
+/// BatchNorm1d or 2d with PyTorch's defaults.
+Norm batch_norm();
+/// LayerNorm over the features; in images over (C, H, W) of one sample with a gain per channel.
+Norm layer_norm();
+/// GroupNorm with 4 groups.
+Norm group_norm();
+
+/// Holds a normalisation, or none.
+class NormLayer : public Layer<NormLayer> {
+ public:
+  NormLayer(const Norm& norm, int64_t channels, Place place);
+  Tensor forward(In x);
+  void visit(Visitor& v) override;
+  std::string type_name() const override { return "Norm"; }
+  Module* get() const { return module_.get(); }
+
+ private:
+  std::unique_ptr<Module> module_;
+  bool tokens_;
+};
+
+/// A classifier of images. After each call with `keep_taps` set, `taps` holds the input of each ReLU.
+class Classifier : public Layer<Classifier> {
+ public:
+  /// "D8", "F1", "F0", "M12"; `gain` multiplies the initial weights. ValueError for another name.
+  Classifier(Rng& rng, const std::string& net, const Norm& norm, double gain = 1);
+  /// (N, 1, 28, 28) -> logits (N, 10).
+  Tensor forward(In x);
+  void visit(Visitor& v) override;
+  std::string type_name() const override { return "Classifier"; }
+
+  bool keep_taps = false;
+  std::vector<Tensor> taps;
+  ModuleList<Conv2d> convs;
+  ModuleList<Linear> hidden;
+  ModuleList<NormLayer> norms;
+  std::vector<Linear> out;  // one
+ private:
+  bool pool_ = false;
+};
+
+struct TransformerOptions {
+  int64_t layers = 2, width = 32, context = 16, heads = 4, symbols = 2, outputs = 2;
+  bool causal = true;
+  bool scaled = false;   // residual branches start 1/sqrt(2 layers) as large
+  bool pool = false;     // mean over the tokens that the mask keeps, then one output a sequence
+};
+
+/// One pre-norm block: x + attention(norm(x)), then x + W2 relu(W1 norm(x)).
+class TransformerBlock : public Layer<TransformerBlock> {
+ public:
+  TransformerBlock(Rng& rng, const TransformerOptions& o, const Norm& norm);
+  /// x (B, T, d); mask (B, 1, 1, T) bool, true where a token may be attended to, or undefined.
+  Tensor forward(In x, const Tensor& mask);
+  Tensor attend(In x, const Tensor& mask);
+  Tensor feed_forward(In x);
+  void visit(Visitor& v) override {
+    v("norm1", norm1, "qkv", qkv, "proj", proj, "norm2", norm2, "fc1", fc1, "fc2", fc2);
+  }
+  std::string type_name() const override { return "TransformerBlock"; }
+
+  NormLayer norm1;
+  Linear qkv, proj;
+  NormLayer norm2;
+  Linear fc1, fc2;
+
+ private:
+  int64_t heads_;
+  bool causal_;
+};
+
+class Transformer : public Layer<Transformer> {
+ public:
+  Transformer(Rng& rng, const TransformerOptions& options, const Norm& norm);
+  /// Symbols (B, T) -> logits (B, T, outputs), or (B, outputs) with options.pool.
+  Tensor forward(In symbols) { return from_embeddings(embed(symbols), Tensor()); }
+  /// The same with a mask (B, T), true at real tokens.
+  Tensor masked(In symbols, const Tensor& keep) { return from_embeddings(embed(symbols), keep); }
+  Tensor embed(In symbols);
+  /// From embeddings (B, T, d): gradients with respect to them show what an output sees.
+  Tensor from_embeddings(In x, const Tensor& keep);
+  void visit(Visitor& v) override {
+    v("embedding", embedding, "positions", positions, "blocks", blocks, "norm", norm, "head", head);
+  }
+  std::string type_name() const override { return "Transformer"; }
+
+  TransformerOptions options;
+  Embedding embedding;
+  Tensor positions;  // (T, d)
+  ModuleList<TransformerBlock> blocks;
+  NormLayer norm;
+  Linear head;
+};
+
+/// Multiplies all weights (not norms, not biases) by a factor.
+void scale_weights(Module& m, double factor);
+
+}  // namespace loupe::lesson

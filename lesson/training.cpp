@@ -1,0 +1,326 @@
+#include <loupe/autograd/ops.h>
+#include <loupe/io/text.h>
+#include <loupe/layers/state.h>
+#include <loupe/lesson/training.h>
+#include <loupe/optim/optimizer.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace loupe::lesson {
+namespace {
+
+// Gathers rows of images by index without recording.
+Tensor rows(const Tensor& t, const std::vector<int64_t>& index) { return index_select(t, 0, from_data(index)); }
+
+// Endless shuffled passes over n samples.
+class Order {
+ public:
+  Order(uint64_t seed, int64_t n) : rng_(seed), n_(n) {}
+  std::vector<int64_t> next(int64_t count) {
+    std::vector<int64_t> v;
+    while (static_cast<int64_t>(v.size()) < count) {
+      if (at_ == order_.size()) {
+        order_ = permutation(rng_, n_).to_vector<int64_t>();
+        at_ = 0;
+      }
+      v.push_back(order_[at_++]);
+    }
+    return v;
+  }
+
+ private:
+  Rng rng_;
+  int64_t n_;
+  std::vector<int64_t> order_;
+  size_t at_ = 0;
+};
+
+double cosine(double lr, int64_t step, int64_t steps) {
+  return lr * 0.5 * (1 + std::cos(M_PI * static_cast<double>(step) / static_cast<double>(steps)));
+}
+
+double tail_mean(const std::vector<double>& loss) {
+  const size_t n = std::min<size_t>(10, loss.size());
+  return n ? mean(std::span(loss).last(n)) : NAN;
+}
+
+int64_t correct(const Tensor& logits, const Tensor& labels) {
+  return sum(eq(argmax(logits, -1), labels)).item<int64_t>();
+}
+
+// Streams of one run: weights, data order and evaluation never share numbers. Arms of one seed share all of them.
+uint64_t stream(uint64_t seed, uint64_t purpose) { return seed * 16 + purpose; }
+
+}  // namespace
+
+bool is_dead(double final_loss, int64_t classes) {
+  return !std::isfinite(final_loss) || final_loss >= std::log(static_cast<double>(classes));
+}
+
+std::shared_ptr<const Data> Data::load(const std::string& folder, const std::string& text, int64_t train_images,
+                                       int64_t test_images) {
+  const ImageData images = load_images("fashion-mnist", folder);
+  auto data = std::make_shared<Data>();
+  data->images_name = images.name;
+  data->images_hash = images.sha256.substr(0, 12);
+  const auto part = [](const ImageSet& set, int64_t first, int64_t last, Tensor& x, Tensor& y) {
+    const ImageSet p = set.part(first, last);
+    x = (p.images.to(DType::f32) / 255.0 - 0.286) / 0.353;
+    y = p.labels.contiguous();
+  };
+  const int64_t n = images.train.size();
+  part(images.train, 0, std::min(train_images, n - 1024), data->train_x, data->train_y);
+  part(images.train, n - 1024, n, data->valid_x, data->valid_y);
+  part(images.test, 0, std::min(test_images, images.test.size()), data->test_x, data->test_y);
+  const TextFile file = text.empty() ? read_words() : read_text(text);
+  const CharVocab vocab = CharVocab::of(file.text, file.path);
+  data->text = vocab.encode(file.text, file.path);
+  data->symbols = vocab.size();
+  data->text_name = text.empty() ? "word list" : file.path.substr(file.path.rfind('/') + 1);
+  data->text_hash = file.sha256.substr(0, 12);
+  return data;
+}
+
+Score evaluate(Classifier& net, const Tensor& x, const Tensor& y, int64_t batch) {
+  NoGrad guard;
+  Score score;
+  int64_t right = 0;
+  for (int64_t i = 0; i < x.size(0); i += batch) {
+    const Tensor labels = y.slice(0, i, i + batch), logits = net(x.slice(0, i, i + batch));
+    score.loss += cross_entropy(logits, labels).item() * static_cast<double>(labels.numel());
+    right += correct(logits, labels);
+  }
+  const double n = static_cast<double>(x.size(0));
+  return {score.loss / n, static_cast<double>(right) / n};
+}
+
+Config ClassifierSpec::config() const {
+  Config c{{"net", net}, {"norm", norm.name}, {"group", fmt::format("{}", group)}, {"batch", fmt::format("{}", batch)},
+           {"steps", fmt::format("{}", steps)}, {"images", fmt::format("{}", images)}, {"lr", fmt::format("{:.6g}", lr)},
+           {"schedule", cosine ? "cosine" : "constant"}, {"optimizer", "sgd momentum 0.9"},
+           {"data", data->images_name + " " + data->images_hash},
+           {"tested", fmt::format("{}", data->test_x.size(0))}};
+  if (gain != 1) c["gain"] = fmt::format("{:.6g}", gain);
+  if (inference) c["inference"] = "1";
+  return c;
+}
+
+double ClassifierSpec::cost() const {
+  const double mmac = net[0] == 'M' ? 0.12 : net == "D14" ? 1.5 : 0.82;
+  return 1e-4 * mmac * static_cast<double>(steps * batch) / 0.82 * (group < 8 ? 2 : 1) + (inference ? 1 : 0.1);
+}
+
+void ClassifierSpec::make(Record& r) const {
+  Rng init(stream(r.seed, 0));
+  Classifier model(init, net, norm, gain);
+  SGD optimizer(model, {.lr = lr, .momentum = 0.9});
+  Order order(stream(r.seed, 1), std::min(images, data->train_x.size(0)));
+  auto& loss_curve = r.series["loss"];
+  const int64_t micro = norm.name == "none" || norm.name == "layer" ? batch : std::min(group, batch);
+  for (int64_t step = 0; step < steps; ++step) {
+    const auto index = order.next(batch);
+    const Tensor x = rows(data->train_x, index), y = rows(data->train_y, index);
+    optimizer.set_lr(cosine ? lesson::cosine(lr, step, steps) : lr);
+    zero_grad(model);
+    double total = 0;
+    for (int64_t i = 0; i < batch; i += micro) {
+      const Tensor loss = cross_entropy(model(x.slice(0, i, i + micro)), y.slice(0, i, i + micro)) *
+                          (static_cast<double>(micro) / static_cast<double>(batch));
+      loss.backward();
+      total += loss.item();
+    }
+    loss_curve.push_back(total);
+    if (!std::isfinite(total)) break;
+    optimizer.step();
+  }
+  r.metrics["final_loss"] = tail_mean(loss_curve);
+  r.dead = is_dead(r.metrics["final_loss"], 10);
+  eval(model);
+  if (r.tuning) {
+    const Score valid = evaluate(model, data->valid_x, data->valid_y, 256);
+    r.metrics["valid_loss"] = valid.loss;
+    r.metrics["valid_accuracy"] = valid.accuracy;
+    r.dead |= !std::isfinite(valid.loss);
+    return;
+  }
+  const Score test = evaluate(model, data->test_x, data->test_y, 250);
+  r.metrics["test_accuracy"] = test.accuracy;
+  r.metrics["test_loss"] = test.loss;
+  if (!inference) return;
+
+  // C7: the same trained weights judged in different ways, on 1,000 test images.
+  const int64_t n = std::min<int64_t>(1000, data->test_x.size(0));
+  const Tensor x = data->test_x.slice(0, 0, n), y = data->test_y.slice(0, 0, n);
+  std::vector<int64_t> by_class(static_cast<size_t>(n));
+  std::iota(by_class.begin(), by_class.end(), 0);
+  const auto labels = y.to_vector<int64_t>();
+  std::ranges::stable_sort(by_class, {}, [&](int64_t i) { return labels[static_cast<size_t>(i)]; });
+  const Tensor sorted_x = rows(x, by_class), sorted_y = rows(y, by_class);
+  r.metrics["running_1"] = evaluate(model, x, y, 1).accuracy;
+  r.metrics["running_250"] = evaluate(model, x, y, 250).accuracy;
+  // Batch statistics: training mode would also move the running ones, so a copy is used.
+  Rng any(0);
+  Classifier copy(any, net, norm, gain);
+  copy_state(model, copy);
+  train(copy);
+  for (int64_t b : {2, 4, 8, 16, 64, 250}) {
+    r.metrics[fmt::format("batch_{}", b)] = evaluate(copy, x, y, b).accuracy;
+    r.metrics[fmt::format("sorted_{}", b)] = evaluate(copy, sorted_x, sorted_y, b).accuracy;
+  }
+}
+
+Config TransformerSpec::config() const {
+  Config c{{"task", task}, {"norm", norm.name}, {"layers", fmt::format("{}", net.layers)},
+           {"width", fmt::format("{}", net.width)}, {"context", fmt::format("{}", net.context)},
+           {"batch", fmt::format("{}", batch)}, {"steps", fmt::format("{}", steps)}, {"lr", fmt::format("{:.6g}", lr)},
+           {"optimizer", "adam 0.9 0.98"}, {"schedule", "warm-up 10 %, cosine"}};
+  if (net.scaled) c["scaled"] = "1";
+  if (clip > 0) c["clip"] = fmt::format("{:.6g}", clip);
+  if (tokens) c["tokens"] = "1";
+  if (task == "text") c["data"] = data->text_name + " " + data->text_hash;
+  return c;
+}
+
+double TransformerSpec::cost() const {
+  const double parameters = 12.0 * static_cast<double>(net.layers * net.width * net.width);
+  return 3e-10 * parameters * static_cast<double>(steps * batch * net.context) + 3e-4 * static_cast<double>(steps) + 0.2;
+}
+
+namespace {
+
+// The three tasks as batches of (symbols, targets, mask).
+struct Task {
+  std::unique_ptr<Dataset> train, test;
+  int64_t outputs = 2;
+};
+
+Task make_task(const TransformerSpec& s, uint64_t seed, bool tuning) {
+  Task t;
+  const int64_t samples = s.steps * s.batch;
+  if (s.task == "text") {
+    // 90 % to train on, 5 % to choose learning rates by, 5 % for verdicts.
+    const std::span all(s.data->text);
+    const size_t twentieth = all.size() / 20;
+    t.train = std::make_unique<TextDataset>(all.first(18 * twentieth), TextDataset::Options{.context = s.net.context});
+    t.test = std::make_unique<TextDataset>(all.subspan((tuning ? 18 : 19) * twentieth, twentieth),
+                                           TextDataset::Options{.context = s.net.context, .stride = s.net.context});
+    t.outputs = s.data->symbols;
+  } else if (s.task == "bits") {
+    t.train = std::make_unique<RandomBits>(stream(seed, 2), samples, s.net.context);
+    t.test = std::make_unique<RandomBits>(stream(seed, 3), 4096, s.net.context);
+  } else if (s.task == "count") {
+    t.train = std::make_unique<CountTask>(stream(seed, 2), samples, 4, s.net.context);
+    t.test = std::make_unique<CountTask>(stream(seed, 3), 2000, 4, s.net.context);
+  } else {
+    fail<ValueError>("lesson: no task '{}'; there are text, bits, count", s.task);
+  }
+  return t;
+}
+
+Score evaluate(Transformer& net, const Dataset& data, int64_t samples, int64_t batch) {
+  NoGrad guard;
+  double loss = 0;
+  int64_t right = 0, count = 0;
+  for (int64_t i = 0; i + batch <= std::min(samples, data.size()); i += batch) {
+    std::vector<int64_t> index(static_cast<size_t>(batch));
+    std::iota(index.begin(), index.end(), i);
+    const Batch b = data.batch(index);
+    const Tensor logits = net.masked(b.x, b.mask);
+    const Tensor flat = logits.reshape({-1, logits.size(-1)}), labels = b.y.reshape({-1});
+    loss += cross_entropy(flat, labels).item() * static_cast<double>(labels.numel());
+    right += correct(flat, labels);
+    count += labels.numel();
+  }
+  const double n = static_cast<double>(count);
+  return {loss / n, static_cast<double>(right) / n};
+}
+
+// Behind every norm, before gain and bias, in eval mode: mean and deviation of each token over its features (largest
+// |mean|, largest |deviation - 1|, spread of the deviation, its histogram) and |mean| of each feature over the tokens.
+void token_statistics(Transformer& model, const Batch& batch, Record& r) {
+  NoGrad guard;
+  std::vector<double> deviations;
+  double token_mean = 0, feature_mean = 0;
+  int norms = 0;
+  const auto look = [&](NormLayer& n) {
+    n.get()->add_forward_hook([&](Module& m, const Tensor&, const Tensor& y) {
+      const StateDict p = named_parameters(m);
+      const Tensor x = ((y - p[1].tensor) / p[0].tensor).to(DType::f64);  // weight, bias
+      token_mean = std::max(token_mean, max(abs(mean(x, {1}))).item());
+      feature_mean += mean(abs(mean(x, {0}))).item();
+      ++norms;
+      for (double v : std(x, {1}, 0).to_vector<double>()) deviations.push_back(v);
+    });
+  };
+  for (TransformerBlock& b : model.blocks) look(b.norm1), look(b.norm2);
+  look(model.norm);
+  model(batch.x);
+  auto& histogram = r.series["token_std"];
+  histogram.assign(30, 0);
+  double off = 0;
+  for (double d : deviations) {
+    off = std::max(off, std::abs(d - 1));
+    histogram[std::min<size_t>(29, static_cast<size_t>(d / 0.1))] += 1 / static_cast<double>(deviations.size());
+  }
+  r.metrics["token_mean"] = token_mean;
+  r.metrics["token_std_off"] = off;
+  r.metrics["token_std_sd"] = stddev(deviations);
+  r.metrics["feature_mean"] = feature_mean / norms;
+}
+
+}  // namespace
+
+void TransformerSpec::make(Record& r) const {
+  const Task data_of = make_task(*this, r.seed, r.tuning);
+  Rng init(stream(r.seed, 0));
+  TransformerOptions options = net;
+  options.outputs = data_of.outputs;
+  options.symbols = task == "text" ? data->symbols : task == "count" ? 3 : 2;
+  options.pool = task == "count";
+  options.causal = task != "count";
+  Transformer model(init, options, norm);
+  Adam optimizer(model, {.lr = lr, .beta1 = 0.9, .beta2 = 0.98});
+  Order order(stream(r.seed, 1), data_of.train->size());
+  auto& loss_curve = r.series["loss"];
+  const int64_t warm = std::max<int64_t>(1, steps / 10);
+  for (int64_t step = 0; step < steps; ++step) {
+    const auto index = order.next(batch);
+    const Batch b = data_of.train->batch(index);
+    optimizer.set_lr(step < warm ? lr * static_cast<double>(step + 1) / static_cast<double>(warm)
+                                 : cosine(lr, step - warm, steps - warm));
+    const Tensor logits = model.masked(b.x, b.mask);
+    const Tensor loss = cross_entropy(logits.reshape({-1, logits.size(-1)}), b.y.reshape({-1}));
+    loss_curve.push_back(loss.item());
+    if (!std::isfinite(loss_curve.back())) break;
+    zero_grad(model);
+    loss.backward();
+    if (clip > 0) clip_grad_norm_(parameters(model), clip);
+    optimizer.step();
+  }
+  r.metrics["initial_loss"] = loss_curve.front();
+  r.metrics["final_loss"] = tail_mean(loss_curve);
+  eval(model);
+  const int64_t samples = task == "text" ? (r.tuning ? 256 : 512) : task == "bits" ? 1024 : 2000;
+  const Score held = evaluate(model, *data_of.test, samples, task == "count" ? batch : 16);
+  r.metrics[r.tuning ? "valid_loss" : "eval_loss"] = held.loss;
+  r.metrics["accuracy"] = held.accuracy;
+  // Bits cannot be learned, so ending at ln 2 is not death there.
+  r.dead = !std::isfinite(held.loss) ||
+           (task == "text" && is_dead(held.loss, options.outputs) && is_dead(r.metrics["final_loss"], options.outputs));
+  if (tokens && !r.tuning) {
+    std::vector<int64_t> index(32);
+    std::iota(index.begin(), index.end(), 0);
+    token_statistics(model, data_of.test->batch(index), r);
+    for (auto& [path, m] : named_modules(model)) m->clear_forward_hooks();
+  }
+  if (r.tuning || r.dead) {
+    if (!r.tuning) r.metrics["train_mode_loss"] = NAN;
+    return;
+  }
+  train(model);
+  r.metrics["train_mode_loss"] = evaluate(model, *data_of.test, std::min<int64_t>(samples, 64 * batch), batch).loss;
+}
+
+}  // namespace loupe::lesson

@@ -1,0 +1,71 @@
+#pragma once
+// The lesson's trainings: a spec says everything that decides a run's numbers; make() trains and fills in the record.
+#include <loupe/io/dataset.h>
+#include <loupe/lesson/nets.h>
+#include <loupe/lesson/runs.h>
+
+#include <memory>
+#include <string>
+
+namespace loupe::lesson {
+
+/// The data all runs share, read once. Training images are the first ones of the training file, the validation images
+/// its last 1,024; test images are the first ones of the test file.
+struct Data {
+  std::string images_name, images_hash;
+  Tensor train_x, train_y;  // (n, 1, 28, 28) f32 normalised with mean .286, std .353; (n) i64
+  Tensor valid_x, valid_y, test_x, test_y;
+  std::string text_name, text_hash;
+  std::vector<int32_t> text;  // symbols; the last tenth is held out
+  int64_t symbols = 0;
+
+  /// Fashion-MNIST from `images` (empty: the package's folder) and the text (empty: the word list).
+  static std::shared_ptr<const Data> load(const std::string& images, const std::string& text, int64_t train_images,
+                                          int64_t test_images);
+};
+
+/// A run whose loss is not finite at some step, or ends no better than knowing nothing, is dead.
+bool is_dead(double final_loss, int64_t classes);
+
+/// Training of a Classifier by SGD with momentum .9. The optimiser's batch is always `batch`; BatchNorm's statistics come
+/// from groups of `group` samples, by accumulating gradients over batch / group micro-batches. So the normalisation's
+/// batch varies and nothing else: the same samples, steps and learning rates.
+struct ClassifierSpec {
+  std::shared_ptr<const Data> data;
+  std::string net = "F1";
+  Norm norm = batch_norm();
+  int64_t group = 64, batch = 64, steps = 256, images = 16384;
+  double lr = 0.1, gain = 1;
+  bool cosine = true;        // else a constant learning rate
+  int64_t probe_every = 0;   // c4.cpp: measure the loss landscape at these steps
+  bool inference = false;    // also: accuracy by test batch size, with running and with batch statistics
+
+  Config config() const;
+  double cost() const;  // rough seconds
+  /// Metrics: final_loss (mean over the last 10 steps), valid_loss, valid_accuracy for a tuning run; test_accuracy
+  /// else. Series: loss, one value a step.
+  void make(Record& r) const;
+};
+
+/// Training of a Transformer by Adam(.9, .98), 10 % linear warm-up, then cosine.
+struct TransformerSpec {
+  std::shared_ptr<const Data> data;
+  std::string task = "text";  // text, bits (random: nothing to learn), count (variable length)
+  TransformerOptions net{};
+  Norm norm = layer_norm();
+  int64_t batch = 16, steps = 250;
+  double lr = 0.01, clip = 0;  // clip 0: no clipping
+  bool tokens = false;         // also: statistics of single tokens behind each norm
+
+  Config config() const;
+  double cost() const;
+  /// Metrics: final_loss; eval_loss (held-out data, eval mode), train_mode_loss (the same data, batch statistics from
+  /// batches of `batch`), accuracy for count; initial_loss, residual_std at the start.
+  void make(Record& r) const;
+};
+
+/// Mean cross entropy and accuracy of a classifier in its present mode, in batches of `batch`.
+struct Score { double loss = 0, accuracy = 0; };
+Score evaluate(Classifier& net, const Tensor& x, const Tensor& y, int64_t batch);
+
+}  // namespace loupe::lesson
