@@ -38,6 +38,7 @@ struct TrainCnnOptions : TrainOptions {
   std::string data;                       // folder; empty: the package's
   std::string model = "small";            // small, resnet20
   std::string norm = "batch";             // batch, layer, group, none
+  double label_smoothing = 0;             // share of the target spread over all classes
   int64_t validation = 0;                 // so many last training images choose, and the test data is not touched
 };
 int train_cnn(const TrainCnnOptions& options);
@@ -82,5 +83,19 @@ struct BenchOptions {
   std::string data;   // Fashion-MNIST's folder
 };
 int bench(const BenchOptions& options);
+
+struct EmbedOptions : RunOptions {
+  std::string model;  // folder with config.json, model.safetensors and vocab.txt or tokenizer.json
+  std::vector<std::string> texts;
+  std::string file;  // a text a line; "-" for standard input
+  int64_t batch_size = 32;
+};
+int embed(const EmbedOptions& options);
+
+struct InspectOptions {
+  std::string file;
+  bool json = false;
+};
+int inspect(const InspectOptions& options);
 
 }  // namespace loupe::cli

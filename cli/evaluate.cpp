@@ -7,6 +7,7 @@
 
 #include <loupe/core/threads.h>
 #include <loupe/io/png.h>
+#include <loupe/models/bert.h>
 
 #include <algorithm>
 #include <cmath>
@@ -108,6 +109,9 @@ int summary(const SummaryOptions& o) {
   } else if (o.model == "gpt") {
     Gpt m(rng);
     show(m, zeros({o.batch_size, m.config.context}, DType::i64));
+  } else if (o.model == "bert") {
+    BertEncoder m(rng);
+    show(m, zeros({o.batch_size, 128}, DType::i64));
   } else {
     const Json options = Json::read_file(o.model + "/options.json");
     if (options.get_string("command") == "train gpt") {

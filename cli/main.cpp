@@ -50,6 +50,7 @@ void bind_training(CLI::App& c, TrainOptions& o, const char* epochs, const char*
   c.add_option("--keep", o.keep, "how many checkpoints stay beside the best")->capture_default_str()->check(CLI::PositiveNumber);
   c.add_flag("--resume", o.resume, "go on from the newest whole checkpoint under --out");
   c.add_option("--logdir", o.logdir, "folder for TensorBoard's event files");
+  c.add_option("--shadow", o.shadow, "compute every op of so many first steps again in f64 and compare (slow)")->capture_default_str()->check(CLI::NonNegativeNumber);
   c.add_flag("--anomaly", o.anomaly, "stop at the first NaN or Inf with op, layer and source line (slow)");
 }
 
@@ -58,6 +59,7 @@ void bind_train_cnn(CLI::App& c, TrainCnnOptions& o) {
   c.add_option("--data", o.data, "folder of the data set's files [the Debian package's]");
   c.add_option("--model", o.model, "small, resnet20")->capture_default_str()->check(CLI::IsMember({"small", "resnet20"}));
   c.add_option("--norm", o.norm, "batch, layer, group, none")->capture_default_str()->check(CLI::IsMember({"batch", "layer", "group", "none"}));
+  c.add_option("--label-smoothing", o.label_smoothing, "share of the target spread over all classes")->capture_default_str()->check(CLI::Range(0.0, 0.9));
   c.add_option("--validation", o.validation, "hold out so many last training images and report on them instead of the test data")->capture_default_str();
   bind_training(c, o, " [10]", " [128]", " [0.004]");
 }
@@ -107,6 +109,18 @@ int main(int argc, char** argv) {
   command<SummaryOptions>(app, "summary", "a model's layers, shapes, parameters and FLOPs", summary, [](CLI::App& c, SummaryOptions& o) {
     c.add_option("model", o.model, "small-cnn, resnet20, gpt, bert, or a run's folder")->capture_default_str();
     c.add_option("--batch-size", o.batch_size, "samples of the input")->capture_default_str()->check(CLI::PositiveNumber);
+  });
+  command<EmbedOptions>(app, "embed", "sentence vectors of a BERT-family model", embed, [](CLI::App& c, EmbedOptions& o) {
+    c.add_option("--model", o.model, "folder with config.json, model.safetensors, vocab.txt or tokenizer.json")->required()->check(CLI::ExistingDirectory);
+    c.add_option("text", o.texts, "texts to embed");
+    c.add_option("--file", o.file, "a text a line; - for standard input");
+    c.add_option("--batch-size", o.batch_size, "texts that go through together")->capture_default_str()->check(CLI::PositiveNumber);
+    c.add_option("--threads", o.threads, "threads; 0: all cores")->capture_default_str()->check(CLI::Range(0, 256));
+    c.add_flag("--json", o.json, "one JSON object a line on stdout");
+  });
+  command<InspectOptions>(app, "inspect", "what a safetensors, .npy or .npz file holds", inspect, [](CLI::App& c, InspectOptions& o) {
+    c.add_option("file", o.file, "the file")->required()->check(CLI::ExistingFile);
+    c.add_flag("--json", o.json, "one JSON object a line on stdout");
   });
   add_lesson(app, g_exit);
 

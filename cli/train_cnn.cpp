@@ -48,7 +48,7 @@ int train_cnn(const TrainCnnOptions& given) {
   const std::string metric = o.validation > 0 ? "val_accuracy" : "test_accuracy";
 
   Json record = record_of("train cnn", o);
-  record.set("dataset", o.dataset).set("data", data.path).set("data_sha256", data.sha256).set("model", o.model).set("norm", o.norm).set("validation", o.validation);
+  record.set("dataset", o.dataset).set("data", data.path).set("data_sha256", data.sha256).set("model", o.model).set("norm", o.norm).set("label_smoothing", o.label_smoothing).set("validation", o.validation);
   Run run(o, std::move(record));
   Rng rng(o.seed);
   const ImageModel model = make_image_model(rng, o.model, o.norm, train_set);
@@ -64,7 +64,7 @@ int train_cnn(const TrainCnnOptions& given) {
                     .optimizer = *optimizer,
                     .schedule = *schedule,
                     .loader = loader,
-                    .loss = [&](const Batch& b) { return cross_entropy(model->call(b.x), b.y); },
+                    .loss = [&](const Batch& b) { return cross_entropy(model->call(b.x), b.y, {.label_smoothing = o.label_smoothing}); },
                     .evaluate = [&] { return Evaluation{metric, predict(*model, held_out).accuracy, true}; },
                     .steps = total,
                     .evaluate_every = loader.batches(),
