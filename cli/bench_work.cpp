@@ -1,6 +1,16 @@
 #include <loupe/autograd/grad_mode.h>
 #include <loupe/autograd/ops.h>
 #include <loupe/cli/bench_work.h>
+#include <loupe/io/loader.h>
+#include <loupe/layers/activation.h>
+#include <loupe/layers/conv.h>
+#include <loupe/layers/norm.h>
+#include <loupe/layers/pool.h>
+#include <loupe/models/bert.h>
+#include <loupe/models/gpt.h>
+#include <loupe/models/resnet_cifar.h>
+#include <loupe/models/small_cnn.h>
+#include <loupe/optim/optimizer.h>
 
 #include <fmt/ranges.h>
 
@@ -72,18 +82,215 @@ std::unique_ptr<Work> attention(int64_t batch, int64_t heads, int64_t length, in
                                   [](const Tensors& t) { return scaled_dot_product_attention(t[0], t[1], t[2], {.is_causal = true}); });
 }
 
-// x, weight, bias of a normalization with an upstream gradient; `c` channels or features.
-std::unique_ptr<Work> norm(Shape x, int64_t c, OpWork::F f, bool bias = true) {
-  std::vector<std::string> names{"x", "weight"};
-  std::vector<Shape> shapes{x, {c}};
-  if (bias) names.push_back("bias"), shapes.push_back({c});
-  return std::make_unique<OpWork>(std::move(names), std::move(shapes), true, 0, std::move(f));
+enum class Kind { batch, group, instance, layer, rms };
+
+// Counted in bytes by nature: no FLOPs are stated.
+std::unique_ptr<Work> norm(Kind kind, Shape x) {
+  const int64_t c = kind == Kind::layer || kind == Kind::rms ? x.back() : x[1];
+  const auto f = [kind, c](const Tensors& t) {
+    switch (kind) {
+      case Kind::batch: return batch_norm(t[0], t[1], t[2], {});
+      case Kind::group: return group_norm(t[0], 8, t[1], t[2]);
+      case Kind::instance: return instance_norm(t[0], t[1], t[2], {});
+      case Kind::layer: return layer_norm(t[0], {c}, t[1], t[2]);
+      case Kind::rms: break;
+    }
+    return rms_norm(t[0], {c}, t[1], 1e-5);
+  };
+  std::vector<std::string> names{"x", "weight", "bias"};
+  std::vector<Shape> shapes{x, {c}, {c}};
+  if (kind == Kind::rms) names.pop_back(), shapes.pop_back();
+  return std::make_unique<OpWork>(names, shapes, true, 0, f);
 }
-Tensor batch(const Tensors& t) { return batch_norm(t[0], t[1], t[2], {}); }
-Tensor group(const Tensors& t) { return group_norm(t[0], 8, t[1], t[2]); }
-Tensor instance(const Tensors& t) { return instance_norm(t[0], t[1], t[2], {}); }
-Tensor layer(const Tensors& t) { return layer_norm(t[0], t[1].shape(), t[1], t[2]); }
-Tensor rms(const Tensors& t) { return rms_norm(t[0], t[1].shape(), t[1], 1e-5); }
+
+// The model's part of PyTorch's tensors. A tied head is not among them.
+template <class M> void load_model(M& model, const TensorMap& from) {
+  StateDict state;
+  for (const auto& [name, t] : from)
+    if (name.starts_with("model/")) state.push_back({name.substr(6), t});
+  for (const auto& [name, t] : state_dict(model))
+    if (name == "lm_head.weight") state.push_back({name, from.at("model/transformer.wte.weight")});
+  load_state_dict(model, state);
+}
+
+// --- Training steps of a model over a few fixed batches in turn ---
+template <class M> class Training : public Work {
+ public:
+  template <class Optimize> Training(M model, const Optimize& optimize, Tensor x, Tensor t, double flops)
+      : model_(std::move(model)), optimizer_(optimize(model_)), x_(std::move(x)), t_(std::move(t)) {
+    flop = flops;
+  }
+  void step() override { run(); }
+  void load(const TensorMap& from) override {
+    load_model(model_, from);
+    raw::copy(from.at("x"), x_);
+    raw::copy(from.at("t"), t_);
+  }
+  std::vector<double> check() override {
+    std::vector<double> losses;
+    for (int i = 0; i < 5; ++i) losses.push_back(run().item());
+    return losses;
+  }
+
+ private:
+  Tensor run() {
+    const int64_t batch = at_++ % x_.size(0);
+    optimizer_->zero_grad();
+    const Tensor z = model_(x_.select(0, batch)), t = t_.select(0, batch);
+    const Tensor loss = z.dim() == 3 ? cross_entropy(z.flatten(0, 1), t.flatten()) : cross_entropy(z, t);
+    loss.backward();
+    optimizer_->step();
+    return loss;
+  }
+  M model_;
+  std::unique_ptr<Optimizer> optimizer_;
+  Tensor x_, t_;  // (batches, ...)
+  int64_t at_ = 0;
+};
+
+template <class O> auto with(typename O::Options options) {
+  return [options](Module& m) -> std::unique_ptr<Optimizer> { return std::make_unique<O>(m, options); };
+}
+
+// A training step is three times the forward pass, less the gradient of the input, which nobody asks for.
+double step_flops(double forward, double first_layer) { return 3 * forward - first_layer; }
+double conv_flops(int64_t in, int64_t out, int64_t size, int64_t kernel = 3) {
+  return 2.0 * 64 * static_cast<double>(in * out * size * size * kernel * kernel);
+}
+
+template <class M, class Optimize> std::unique_ptr<Work> images(M model, const Optimize& optimize, int64_t channels, int64_t size, double flops) {
+  Rng rng(2);
+  return std::make_unique<Training<M>>(std::move(model), optimize, randn(rng, {5, 64, channels, size, size}), randint(rng, 0, 10, {5, 64}), flops);
+}
+
+std::unique_ptr<Work> cnn() {
+  Rng rng(1);
+  Sequential model(Conv2d(rng, 1, 32, {.kernel_size = 3, .padding = 1, .bias = false}), BatchNorm2d(32), ReLU(), MaxPool2d({.kernel_size = 2}),
+                   Conv2d(rng, 32, 64, {.kernel_size = 3, .padding = 1, .bias = false}), BatchNorm2d(64), ReLU(), MaxPool2d({.kernel_size = 2}),
+                   Flatten(), Linear(rng, 3136, 128), ReLU(), Linear(rng, 128, 10));
+  const double first = conv_flops(1, 32, 28);
+  return images(std::move(model), with<Adam>({.lr = 1e-3}), 1, 28, step_flops(first + conv_flops(32, 64, 14) + 128.0 * (3136 * 128 + 1280), first));
+}
+
+std::unique_ptr<Work> resnet20() {
+  Rng rng(1);
+  const double first = conv_flops(3, 16, 32);
+  const double forward = first + 6 * conv_flops(16, 16, 32) + conv_flops(16, 32, 16) + 5 * conv_flops(32, 32, 16) + conv_flops(16, 32, 16, 1) +
+                         conv_flops(32, 64, 8) + 5 * conv_flops(64, 64, 8) + conv_flops(32, 64, 8, 1) + 128.0 * 640;
+  return images(ResNetCifar(rng), with<SGD>({.lr = 0.05, .momentum = 0.9, .weight_decay = 5e-4}), 3, 32, step_flops(forward, first));
+}
+
+// Per token: 12 width^2 weights a block, causal attention over half the context on average, the head.
+double gpt_flops(const GptConfig& c, double tokens, double mean_context) {
+  const double w = static_cast<double>(c.width);
+  return tokens * (static_cast<double>(c.layers) * (24 * w * w + 4 * w * mean_context) + 2 * w * static_cast<double>(c.vocab));
+}
+
+std::unique_ptr<Work> gpt(GptConfig config, int64_t batch) {
+  Rng rng(1);
+  Gpt model(rng, config);
+  const double context = static_cast<double>(config.context);
+  const double forward = gpt_flops(config, static_cast<double>(batch) * context, (context + 1) / 2);
+  return std::make_unique<Training<Gpt>>(std::move(model), with<AdamW>({.lr = 1e-3}), randint(rng, 0, 65, {5, batch, config.context}),
+                                         randint(rng, 0, 65, {5, batch, config.context}), 3 * forward);
+}
+
+std::unique_ptr<Work> mlp(int64_t batch, const std::vector<int64_t>& sizes) {
+  Rng rng(1);
+  Sequential model;
+  double forward = 0;
+  for (size_t i = 0; i + 1 < sizes.size(); ++i) {
+    if (i > 0) model.push_back(ReLU());
+    model.push_back(Linear(rng, sizes[i], sizes[i + 1]));
+    forward += 2.0 * static_cast<double>(batch * sizes[i] * sizes[i + 1]);
+  }
+  return std::make_unique<Training<Sequential>>(std::move(model), with<Adam>({.lr = 1e-3}), randn(rng, {5, batch, sizes.front()}),
+                                                randint(rng, 0, sizes.back(), {5, batch}),
+                                                step_flops(forward, 2.0 * static_cast<double>(batch * sizes[0] * sizes[1])));
+}
+
+class Encoder : public Work {
+ public:
+  explicit Encoder(int64_t batch) : rng_(1), model_(rng_, {}), ids_(randint(rng_, 1000, 30000, {batch, 128})) {
+    eval(model_);
+    flop = static_cast<double>(batch) * 128 * 6 * (8.0 * 384 * 384 + 4.0 * 384 * 1536 + 4.0 * 128 * 384);
+  }
+  void step() override { run(); }
+  void load(const TensorMap& from) override {
+    load_model(model_, from);
+    raw::copy(from.at("ids"), ids_);
+  }
+  std::vector<double> check() override {
+    const Tensor y = run();
+    const auto sum = [](const Tensor& row) {
+      double s = 0;
+      for (const double v : row.to_vector<double>()) s += std::abs(v);
+      return s;
+    };
+    return {norm_of(y), sum(y[0][0]), sum(y[y.size(0) - 1][127])};
+  }
+
+ private:
+  Tensor run() {
+    return no_grad([&] { return model_(ids_); });
+  }
+  Rng rng_;
+  BertEncoder model_;
+  Tensor ids_;
+};
+
+// 128 tokens after a prompt of 8, greedy, with the key-value cache: the time is that of a token.
+class Generation : public Work {
+ public:
+  Generation() : rng_(1), model_(rng_, {.vocab = 65, .context = 256, .layers = 6, .heads = 6, .width = 384}) {
+    eval(model_);
+    units = 128;
+    flop = gpt_flops(model_.config, 8 + 127, 68);
+  }
+  void step() override { run(); }
+  void load(const TensorMap& from) override {
+    load_model(model_, from);
+    prompt_ = from.at("ids").to_vector<int64_t>();
+  }
+  std::vector<double> check() override {
+    const auto text = run();
+    return {text.end() - 128, text.end()};
+  }
+
+ private:
+  std::vector<int64_t> run() { return model_.generate(prompt_, rng_, {.length = 128, .temperature = 0}); }
+  Rng rng_;
+  Gpt model_;
+  std::vector<int64_t> prompt_{1, 2, 3, 4, 5, 6, 7, 8};
+};
+
+// An epoch of Fashion-MNIST with the loader and the default network of `train cnn`.
+class Epoch : public Work {
+ public:
+  explicit Epoch(const std::string& data)
+      : rng_(1), loader_(ImageDataset(load_images("fashion-mnist", data).train), rng_, {.batch_size = 128, .drop_last = true}), model_(rng_),
+        optimizer_(model_, {.lr = 1e-3}) {
+    whole = true;
+    const double first = conv_flops(1, 32, 28) / 64;
+    const double forward = first + (conv_flops(32, 64, 14) + conv_flops(64, 64, 14) + conv_flops(64, 128, 7)) / 64 + 2.0 * (1152 * 128 + 1280);
+    flop = static_cast<double>(loader_.batches() * 128) * step_flops(forward, first);
+  }
+  void step() override {
+    for (const Batch& batch : loader_) {
+      optimizer_.zero_grad();
+      cross_entropy(model_(batch.x), batch.y).backward();
+      optimizer_.step();
+    }
+  }
+  void load(const TensorMap&) override { fail<ValueError>("bench: epoch has no check"); }
+  std::vector<double> check() override { return {}; }
+
+ private:
+  Rng rng_;
+  DataLoader loader_;
+  SmallCnn model_;
+  AdamW optimizer_;
+};
 
 struct Row {
   std::string name;
@@ -92,6 +299,21 @@ struct Row {
 
 const std::vector<Row>& rows() {
   static const std::vector<Row> all = {
+      {"cnn", [](auto&) { return cnn(); }},
+      {"gpt", [](auto&) { return gpt({}, 12); }},
+      {"resnet20", [](auto&) { return resnet20(); }},
+      {"gpt-6x384", [](auto&) { return gpt({.context = 256, .layers = 6, .heads = 6, .width = 384}, 4); }},
+      {"mlp", [](auto&) { return mlp(64, {784, 256, 128, 10}); }},
+      {"tiny-mlp", [](auto&) { return mlp(16, {16, 32, 32, 2}); }},
+      {"norm-batch2d-32x28", [](auto&) { return norm(Kind::batch, {64, 32, 28, 28}); }},
+      {"norm-batch2d-64x14", [](auto&) { return norm(Kind::batch, {64, 64, 14, 14}); }},
+      {"norm-batch1d-128", [](auto&) { return norm(Kind::batch, {64, 128}); }},
+      {"norm-group-64x14", [](auto&) { return norm(Kind::group, {64, 64, 14, 14}); }},
+      {"norm-instance-64x14", [](auto&) { return norm(Kind::instance, {64, 64, 14, 14}); }},
+      {"norm-layer-768x128", [](auto&) { return norm(Kind::layer, {12, 64, 128}); }},
+      {"norm-layer-1024x384", [](auto&) { return norm(Kind::layer, {4, 256, 384}); }},
+      {"norm-rms-768x128", [](auto&) { return norm(Kind::rms, {12, 64, 128}); }},
+      {"norm-rms-1024x384", [](auto&) { return norm(Kind::rms, {4, 256, 384}); }},
       {"conv-32-64-14", [](auto&) { return conv(32, 64, 14); }},
       {"conv-16-16-32", [](auto&) { return conv(16, 16, 32); }},
       {"conv-32-32-16", [](auto&) { return conv(32, 32, 16); }},
@@ -100,18 +322,13 @@ const std::vector<Row>& rows() {
       {"conv-stride2-16-32-32", [](auto&) { return conv(16, 32, 32, 3, 2); }},
       {"conv-1x1-64-128-16", [](auto&) { return conv(64, 128, 16, 1); }},
       {"conv-depthwise-64-16", [](auto&) { return conv(64, 64, 16, 3, 1, 64); }},
-      {"norm-batch2d-32x28", [](auto&) { return norm({64, 32, 28, 28}, 32, batch); }},
-      {"norm-batch2d-64x14", [](auto&) { return norm({64, 64, 14, 14}, 64, batch); }},
-      {"norm-batch1d-128", [](auto&) { return norm({64, 128}, 128, batch); }},
-      {"norm-group-64x14", [](auto&) { return norm({64, 64, 14, 14}, 64, group); }},
-      {"norm-instance-64x14", [](auto&) { return norm({64, 64, 14, 14}, 64, instance); }},
-      {"norm-layer-768x128", [](auto&) { return norm({12, 64, 128}, 128, layer); }},
-      {"norm-layer-1024x384", [](auto&) { return norm({4, 256, 384}, 384, layer); }},
-      {"norm-rms-768x128", [](auto&) { return norm({12, 64, 128}, 128, rms, false); }},
-      {"norm-rms-1024x384", [](auto&) { return norm({4, 256, 384}, 384, rms, false); }},
       {"attention-64", [](auto&) { return attention(12, 4, 64, 32); }},
       {"attention-256", [](auto&) { return attention(4, 6, 256, 64); }},
       {"attention-1024", [](auto&) { return attention(1, 6, 1024, 64); }},
+      {"bert-1", [](auto&) { return std::make_unique<Encoder>(1); }},
+      {"bert-32", [](auto&) { return std::make_unique<Encoder>(32); }},
+      {"generate", [](auto&) { return std::make_unique<Generation>(); }},
+      {"epoch", [](auto& data) { return std::make_unique<Epoch>(data); }},
   };
   return all;
 }

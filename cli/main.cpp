@@ -124,6 +124,15 @@ int main(int argc, char** argv) {
   });
   add_lesson(app, g_exit);
 
+  command<BenchOptions>(app, "bench", "time pieces of work; bench/compare sets PyTorch beside them", bench, [](CLI::App& c, BenchOptions& o) {
+    c.add_option("--work", o.work, "rows [all]");
+    c.add_option("--threads", o.threads, "threads; 0: all cores")->capture_default_str()->check(CLI::Range(0, 256));
+    c.add_option("--seconds", o.seconds, "time for each row")->capture_default_str()->check(CLI::PositiveNumber);
+    c.add_option("--data", o.data, "Fashion-MNIST's folder, for the row `epoch` [the Debian package's]");
+    c.add_option("--check", o.check, "compute from the weights and data in this file instead of timing")->check(CLI::ExistingFile);
+    c.add_flag("--json", o.json, "one JSON object a line on stdout, text on stderr");
+  });
+
   try {
     catch_interrupts();
     app.parse(argc, argv);

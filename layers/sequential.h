@@ -27,6 +27,14 @@ class Sequential : public Layer<Sequential> {
   std::vector<std::unique_ptr<Module>> modules_;
 };
 
+/// (N, ...) -> (N, all the rest), in the logical order.
+class Flatten : public Layer<Flatten> {
+ public:
+  Tensor forward(In x) const { return x->flatten(1); }
+  void visit(Visitor& /*v*/) override {}
+  std::string type_name() const override { return "Flatten"; }
+};
+
 /// Modules of one type, named "0", "1", ...; has no forward of its own.
 template <class M> class ModuleList : public Layer<ModuleList<M>> {
  public:
