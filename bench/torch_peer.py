@@ -228,7 +228,7 @@ def generate(variant):
 
 
 LAYOUTS, PLAIN, SMALL = ("contiguous", "channels_last"), ("contiguous",), ("fused", "foreach", "default")
-SGD = dict(kind=torch.optim.SGD, lr=0.05, momentum=0.9, weight_decay=5e-4)
+SGD = dict(kind=torch.optim.SGD, lr=0.005, momentum=0.9, weight_decay=5e-4)
 # work: (make(variant), eager variants, what counts as one unit in a step)
 WORKS = {
     "cnn": (lambda v: images(v, models.BenchCnn, 1, 28, lr=1e-3), LAYOUTS + ("contiguous default",)),

@@ -177,7 +177,7 @@ std::unique_ptr<Work> resnet20() {
   const double first = conv_flops(3, 16, 32);
   const double forward = first + 6 * conv_flops(16, 16, 32) + conv_flops(16, 32, 16) + 5 * conv_flops(32, 32, 16) + conv_flops(16, 32, 16, 1) +
                          conv_flops(32, 64, 8) + 5 * conv_flops(64, 64, 8) + conv_flops(32, 64, 8, 1) + 128.0 * 640;
-  return images(ResNetCifar(rng), with<SGD>({.lr = 0.05, .momentum = 0.9, .weight_decay = 5e-4}), 3, 32, step_flops(forward, first));
+  return images(ResNetCifar(rng), with<SGD>({.lr = 0.005, .momentum = 0.9, .weight_decay = 5e-4}), 3, 32, step_flops(forward, first));
 }
 
 // Per token: 12 width^2 weights a block, causal attention over half the context on average, the head.
@@ -211,7 +211,7 @@ std::unique_ptr<Work> mlp(int64_t batch, const std::vector<int64_t>& sizes) {
 
 class Encoder : public Work {
  public:
-  explicit Encoder(int64_t batch) : rng_(1), model_(rng_, {}), ids_(randint(rng_, 1000, 30000, {batch, 128})) {
+  explicit Encoder(int64_t batch) : rng_(1), model_(rng_, {.width = 384, .layers = 6, .inner = 1536, .pooler = false}), ids_(randint(rng_, 1000, 30000, {batch, 128})) {
     eval(model_);
     flop = static_cast<double>(batch) * 128 * 6 * (8.0 * 384 * 384 + 4.0 * 384 * 1536 + 4.0 * 128 * 384);
   }
