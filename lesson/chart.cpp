@@ -32,7 +32,8 @@ struct Scale {
           const double v = m * std::pow(10, e);
           if ((m == 1 || decades < 2) && v >= lo * 0.999 && v <= hi * 1.001) t.push_back(v);
         }
-      return t;
+      if (t.size() > 1) return t;
+      t.clear();  // less than a decade: evenly spaced ones
     }
     const double raw = (hi - lo) / wanted, power = std::pow(10, std::floor(std::log10(raw)));
     double step = power;
