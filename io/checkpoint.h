@@ -2,6 +2,7 @@
 // Models as safetensors files, and checkpoints: everything a training run consists of, in one such file.
 #include <loupe/io/loader.h>
 #include <loupe/io/safetensors.h>
+#include <loupe/layers/state.h>
 #include <loupe/optim/schedule.h>
 
 #include <limits>

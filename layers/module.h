@@ -10,6 +10,7 @@
 //     std::string type_name() const override { return "Mlp"; }
 //   };
 #include <loupe/autograd/graph.h>
+#include <loupe/core/named.h>
 
 #include <concepts>
 #include <functional>
@@ -68,6 +69,9 @@ class Visitor {
     }
   }
 };
+
+/// Trainable tensors with their names; a tied tensor counts once, under its first name. More of the kind in layers/state.h.
+StateDict named_parameters(Module& m);
 
 /// Base of all layers and models. Movable, not copyable: copy_state(from, to) copies values.
 class Module {

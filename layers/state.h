@@ -6,15 +6,6 @@
 
 namespace loupe {
 
-struct Named {
-  std::string name;
-  Tensor tensor;
-};
-/// Names and tensors in PyTorch's order: a module's parameters, its buffers, then its children.
-using StateDict = std::vector<Named>;
-
-/// Trainable tensors with their names; a tied tensor counts once, under its first name.
-StateDict named_parameters(Module& m);
 std::vector<Tensor> parameters(Module& m);
 StateDict named_buffers(Module& m);
 /// Parameters and buffers under every name, tied ones too. The tensors are the model's own, not copies.

@@ -1,5 +1,6 @@
 #include <loupe/core/dmath.h>
 #include <loupe/core/kernels/optim.h>
+#include <loupe/core/raw.h>
 #include <loupe/optim/optimizer.h>
 
 #include <algorithm>
@@ -8,10 +9,10 @@
 
 namespace loupe {
 
-std::vector<ParamGroup> no_decay_on_norms_and_biases(Module& m) {
+std::vector<ParamGroup> no_decay_on_norms_and_biases(const StateDict& params) {
   std::vector<ParamGroup> groups(2);
   groups[1].weight_decay = 0;
-  for (Named& n : named_parameters(m)) groups[n.tensor.dim() >= 2 ? 0 : 1].params.push_back(n);
+  for (const Named& n : params) groups[n.tensor.dim() >= 2 ? 0 : 1].params.push_back(n);
   std::erase_if(groups, [](const ParamGroup& g) { return g.params.empty(); });
   return groups;
 }

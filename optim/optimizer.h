@@ -1,8 +1,10 @@
 #pragma once
 // Optimizers with PyTorch's names, defaults and formulas.
-#include <loupe/layers/state.h>
+#include <loupe/autograd/grad_mode.h>
+#include <loupe/core/named.h>
 
 #include <array>
+#include <concepts>
 #include <map>
 #include <span>
 
@@ -15,7 +17,16 @@ struct ParamGroup {
 };
 
 /// Two groups of a model's parameters: tensors with two and more dimensions decay, norms and biases do not.
-std::vector<ParamGroup> no_decay_on_norms_and_biases(Module& m);
+std::vector<ParamGroup> no_decay_on_norms_and_biases(const StateDict& params);
+
+/// Anything whose parameters have names: a Module. (Optimizers know no layers; this finds layers' function by its argument.)
+template <class M>
+concept HasParameters = requires(M& m) {
+  { named_parameters(m) } -> std::same_as<StateDict>;
+};
+template <HasParameters M> std::vector<ParamGroup> no_decay_on_norms_and_biases(M& m) {
+  return no_decay_on_norms_and_biases(named_parameters(m));
+}
 
 /// Base: holds groups and state, checks, and runs all parameters of a group in one parallel pass.
 class Optimizer {
@@ -81,7 +92,7 @@ class SGD : public Optimizer {
     bool nesterov = false, maximize = false;
   };
   SGD(std::vector<ParamGroup> groups, Options o);
-  SGD(Module& m, Options o) : SGD({{named_parameters(m)}}, o) {}
+  template <HasParameters M> SGD(M& m, Options o) : SGD({{named_parameters(m)}}, o) {}
   const char* name() const override { return "sgd"; }
   void set_momentum(double value) override { options.momentum = value; }
   Options options;
@@ -100,7 +111,7 @@ class Adam : public Optimizer {
     bool amsgrad = false, maximize = false;
   };
   Adam(std::vector<ParamGroup> groups, Options o) : Adam(std::move(groups), o, false) {}
-  Adam(Module& m, Options o) : Adam({{named_parameters(m)}}, o) {}
+  template <HasParameters M> Adam(M& m, Options o) : Adam({{named_parameters(m)}}, o) {}
   const char* name() const override { return decoupled_ ? "adamw" : "adam"; }
   void set_momentum(double value) override { options.beta1 = value; }
   Options options;
@@ -123,7 +134,7 @@ class AdamW : public Adam {
   };
   AdamW(std::vector<ParamGroup> groups, Options o)
       : Adam(std::move(groups), {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad, o.maximize}, true) {}
-  AdamW(Module& m, Options o) : AdamW({{named_parameters(m)}}, o) {}
+  template <HasParameters M> AdamW(M& m, Options o) : AdamW({{named_parameters(m)}}, o) {}
 };
 
 /// sq = alpha sq + (1 - alpha) g^2; p -= lr g / (sqrt(sq) + eps). Hinton's lecture 6e, 2012. centered subtracts the
@@ -135,7 +146,7 @@ class RMSprop : public Optimizer {
     bool centered = false, maximize = false;
   };
   RMSprop(std::vector<ParamGroup> groups, Options o);
-  RMSprop(Module& m, Options o) : RMSprop({{named_parameters(m)}}, o) {}
+  template <HasParameters M> RMSprop(M& m, Options o) : RMSprop({{named_parameters(m)}}, o) {}
   const char* name() const override { return "rmsprop"; }
   void set_momentum(double value) override { options.momentum = value; }
   Options options;
