@@ -38,7 +38,7 @@ struct TrainCnnOptions : TrainOptions {
   std::string data;                       // folder; empty: the package's
   std::string model = "small";            // small, resnet20
   std::string norm = "batch";             // batch, layer, group, none
-  double label_smoothing = 0;             // share of the target spread over all classes
+  double label_smoothing = 0.1;           // share of the target spread over all classes
   int64_t validation = 0;                 // so many last training images choose, and the test data is not touched
 };
 int train_cnn(const TrainCnnOptions& options);

@@ -61,7 +61,7 @@ void bind_train_cnn(CLI::App& c, TrainCnnOptions& o) {
   c.add_option("--norm", o.norm, "batch, layer, group, none")->capture_default_str()->check(CLI::IsMember({"batch", "layer", "group", "none"}));
   c.add_option("--label-smoothing", o.label_smoothing, "share of the target spread over all classes")->capture_default_str()->check(CLI::Range(0.0, 0.9));
   c.add_option("--validation", o.validation, "hold out so many last training images and report on them instead of the test data")->capture_default_str();
-  bind_training(c, o, " [10]", " [128]", " [0.004]");
+  bind_training(c, o, " [10]", " [64]", " [0.003]");
 }
 
 void bind_train_gpt(CLI::App& c, TrainGptOptions& o) {

@@ -36,8 +36,8 @@ Predictions predict(Module& model, const ImageSet& set) {
 int train_cnn(const TrainCnnOptions& given) {
   TrainCnnOptions o = given;
   if (o.epochs < 0 && o.steps < 0) o.epochs = 10;
-  if (o.batch_size < 0) o.batch_size = 128;
-  if (o.lr < 0) o.lr = o.optimizer == "sgd" ? 0.1 : 0.004;
+  if (o.batch_size < 0) o.batch_size = 64;
+  if (o.lr < 0) o.lr = o.optimizer == "sgd" ? 0.1 : 0.003;
   if (o.weight_decay < 0) o.weight_decay = 0.01;
   if (o.schedule.empty()) o.schedule = "one-cycle";
   const ImageData data = load_images(o.dataset, o.data);

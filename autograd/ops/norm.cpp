@@ -15,6 +15,8 @@ using kernels::NormStats;
 
 enum class After { nothing, relu, relu_max_pool };
 
+// Kernels read weights, biases and gradients one after the other.
+Tensor dense(const Tensor& t) { return t.defined() ? raw::row_major(t) : t; }
 template <class T> T* data_or_null(const Tensor& t) { return t.defined() ? t.ptr<T>() : nullptr; }
 
 // x with `axis` last, in row-major memory: no copy if memory was channels-last.
@@ -97,10 +99,10 @@ struct ChannelNorm {
     const NormShape s = shape(rows);
     Shape out = rows.shape();
     if (after == After::relu_max_pool) out[1] /= 2, out[2] /= 2;
-    const Tensor y = raw::empty(out, rows.dtype());
+    const Tensor y = raw::empty(out, rows.dtype()), gain = dense(weight), shift = dense(bias);
     const Scratch<double> room(scratch(s, rows));
     dispatch_floating(rows.dtype(), label, [&]<class T>(Type<T>) {
-      const T *x = rows.ptr<T>(), *w = data_or_null<T>(weight), *b = data_or_null<T>(bias);
+      const T *x = rows.ptr<T>(), *w = data_or_null<T>(gain), *b = data_or_null<T>(shift);
       if (after == After::relu_max_pool)
         kernels::norm_relu_pool(x, y.ptr<T>(), s, rows.size(1), rows.size(2), view(), w, b, room.data());
       else
@@ -111,7 +113,7 @@ struct ChannelNorm {
 
   Tensors gradients(const Tensor& x, const Tensor& upstream, const Tensor& weight, const Tensor& bias, bool need_x, bool need_w,
                     bool need_b) const {
-    const Tensor rows = to_rows(x, axis), dy = to_rows(upstream, axis);
+    const Tensor rows = to_rows(x, axis), dy = to_rows(upstream, axis), gain = dense(weight), shift = dense(bias);
     const NormShape s = shape(rows);
     const Tensor dx = need_x ? raw::empty(rows.shape(), x.dtype()) : Tensor();
     const Tensor dw = need_w ? raw::empty({s.channels}, x.dtype()) : Tensor();
@@ -119,7 +121,7 @@ struct ChannelNorm {
     const Scratch<double> room(scratch(s, rows));
     dispatch_floating(x.dtype(), label, [&]<class T>(Type<T>) {
       T *to_x = data_or_null<T>(dx), *to_w = data_or_null<T>(dw), *to_b = data_or_null<T>(db);
-      const T *w = data_or_null<T>(weight), *b = data_or_null<T>(bias);
+      const T *w = data_or_null<T>(gain), *b = data_or_null<T>(shift);
       if (after == After::relu_max_pool)
         kernels::norm_relu_pool_backward(rows.ptr<T>(), dy.ptr<T>(), to_x, to_w, to_b, s, rows.size(1), rows.size(2), view(), w, b,
                                          room.data());
@@ -269,7 +271,7 @@ struct RowNormNode final : Node {
   Tensor mean, rstd;  // (rows)
   const char* name() const override { return label; }
   Tensors backward(const Tensors& dy) override {
-    const Tensor in = x.get(), w = weight.get();
+    const Tensor in = x.get(), w = dense(weight.get());
     const bool need_b = input_count() > 2 && needs(2);
     Tensors out(input_count());
     if (grad_enabled()) {
@@ -314,9 +316,10 @@ Tensor row_norm(const char* op, bool centre, In x, const Shape& shape, In weight
   for (int i = 0; i + shape.rank() < x->dim(); ++i) count *= x->shape()[i];
   const Tensor rows = raw::row_major(x), rstd = raw::empty({count}, x->dtype());
   const Tensor mean = centre ? raw::empty({count}, x->dtype()) : Tensor();
+  const Tensor gain = dense(weight), shift = dense(bias);
   Tensor y = raw::empty(x->shape(), x->dtype());
   dispatch_floating(x->dtype(), op, [&]<class T>(Type<T>) {
-    kernels::row_norm(rows.ptr<T>(), y.ptr<T>(), count, shape.numel(), data_or_null<T>(weight), data_or_null<T>(bias), eps,
+    kernels::row_norm(rows.ptr<T>(), y.ptr<T>(), count, shape.numel(), data_or_null<T>(gain), data_or_null<T>(shift), eps,
                       data_or_null<T>(mean), rstd.ptr<T>());
   });
   const auto n = centre ? record<RowNormNode>({x, weight, bias}, y) : record<RowNormNode>({x, weight}, y);

@@ -148,7 +148,7 @@ TEST_CASE("wrong use is a sentence and a code, never a crash") {
   fs::create_directories(f.path);
   REQUIRE(loupe_program("").code != 0);
   REQUIRE_THAT(loupe_program("--help").out, Contains("train") && Contains("sample"));
-  REQUIRE_THAT(loupe_program("train cnn --help").out, Contains("--batch-size") && Contains("[0.004]"));
+  REQUIRE_THAT(loupe_program("train cnn --help").out, Contains("--batch-size") && Contains("[0.003]"));
   REQUIRE(loupe_program("train cnn --norm laye").code != 0);
   REQUIRE(loupe_program("train cnn --epochs 0").code != 0);
   const Output missing = loupe_program("train cnn --data /nowhere");

@@ -3,6 +3,7 @@
 #include <loupe/autograd/ops.h>
 #include <loupe/layers/linear.h>
 #include <loupe/layers/sequential.h>
+#include <loupe/layers/state.h>
 #include <loupe/optim/schedule.h>
 
 #include <cmath>
