@@ -192,6 +192,7 @@ Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions options,
 
 void register_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f) {
   if (!t.requires_grad()) fail<GradError>("register_hook: the tensor of shape {} needs no gradient", t.shape());
+  if (!f) fail<ValueError>("register_hook: the function is empty");
   t.grad_meta()->hooks.push_back(std::move(f));
 }
 

@@ -70,51 +70,49 @@ Tensor Tensor::clone(Here here) const { return loupe::clone({*this, here.file, h
 namespace {
 
 // In-place functions are not differentiable: they serve optimizers, initialisation, buffers and data.
-void before_write(const Tensor& t, const char* op, const char* instead) {
+// `write` does the work; the version moves once it has succeeded.
+template <class F> const Tensor& in_place(const Tensor& t, const char* op, const char* instead, F write) {
   if (grad_enabled() && t.requires_grad())
     fail<GradError>("{}: an in-place change of a tensor that needs a gradient, shape {}; use {}, or a NoGrad scope", op, t.shape(), instead);
+  for (int i = 0; i < t.dim(); ++i)
+    if (t.shape()[i] > 1 && t.strides()[i] == 0)
+      fail<ValueError>("{}: an expanded tensor, shape {}, keeps several elements in one place of memory; clone() it first", op, t.shape());
+  write();
   t.storage()->bump_version();
+  return t;
+}
+
+// `src` as it can be read while dst is written: another view of the same memory is copied first.
+Tensor apart(const Tensor& src, const Tensor& dst) {
+  return src.storage() == dst.storage() && !src.is_same(dst) ? raw::clone(src) : src;
 }
 
 }  // namespace
 
 const Tensor& Tensor::copy_(const Tensor& src) const {
-  before_write(*this, "copy_", "clone()");
-  // Memory that both share is read before it is written.
-  raw::copy(src.storage() == storage() && !src.is_same(*this) ? raw::clone(src) : src, *this);
-  return *this;
+  return in_place(*this, "copy_", "clone()", [&] { raw::copy(apart(src, *this), *this); });
 }
 const Tensor& Tensor::fill_(double value) const {
-  before_write(*this, "fill_", "full()");
-  raw::fill(*this, value);
-  return *this;
+  return in_place(*this, "fill_", "full()", [&] { raw::fill(*this, value); });
 }
 const Tensor& Tensor::add_(const Tensor& other, double alpha) const {
-  before_write(*this, "add_", "a + b");
-  raw::add_into(*this, other, alpha);
-  return *this;
+  return in_place(*this, "add_", "a + b", [&] { raw::add_into(*this, apart(other, *this), alpha); });
 }
 const Tensor& Tensor::mul_(const Tensor& other) const {
-  before_write(*this, "mul_", "a * b");
-  raw::mul_into(*this, other);
-  return *this;
+  return in_place(*this, "mul_", "a * b", [&] { raw::mul_into(*this, apart(other, *this)); });
 }
 const Tensor& Tensor::mul_(double factor) const {
-  before_write(*this, "mul_", "a * b");
-  raw::scale(*this, factor);
-  return *this;
+  return in_place(*this, "mul_", "a * b", [&] { raw::scale(*this, factor); });
 }
 const Tensor& Tensor::uniform_(Rng& rng, double low, double high) const {
-  before_write(*this, "uniform_", "uniform()");
-  raw::copy(uniform(rng, shape(), low, high, dtype()), *this);
-  return *this;
+  return in_place(*this, "uniform_", "uniform()", [&] { raw::copy(uniform(rng, shape(), low, high, dtype()), *this); });
 }
 const Tensor& Tensor::normal_(Rng& rng, double mean, double std) const {
-  before_write(*this, "normal_", "randn()");
-  Tensor x = randn(rng, shape(), dtype());
-  raw::scale(x, std);
-  raw::copy(raw::binary(raw::Binary::add, x, mean), *this);
-  return *this;
+  return in_place(*this, "normal_", "randn()", [&] {
+    const Tensor x = randn(rng, shape(), dtype());
+    raw::scale(x, std);
+    raw::copy(raw::binary(raw::Binary::add, x, mean), *this);
+  });
 }
 
 }  // namespace loupe

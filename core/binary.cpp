@@ -1,5 +1,6 @@
 #include <loupe/core/dmath.h>
 #include <loupe/core/elementwise.h>
+#include <loupe/core/number.h>
 
 #include <cmath>
 
@@ -86,7 +87,7 @@ Tensor binary(Binary op, const Tensor& a, double b, bool swapped) {
   return dispatch_number(a.dtype(), name, [&]<class T>(Type<T>) {
     if constexpr (!std::is_floating_point_v<T>)
       if (b != std::floor(b)) fail<DtypeError>("{}: {} is not a whole number and the tensor is {}; convert with to(DType::f32)", name, b, a.dtype());
-    return binary_number<T>(op, a, static_cast<T>(b), swapped);
+    return binary_number<T>(op, a, checked_number<T>(b, name), swapped);
   });
 }
 
@@ -106,7 +107,11 @@ Tensor compare(Compare op, const Tensor& a, const Tensor& b) {
   });
 }
 
-Tensor compare(Compare op, const Tensor& a, double b) { return compare(op, a, full({}, b, a.dtype())); }
+Tensor compare(Compare op, const Tensor& a, double b) {
+  if (!is_floating(a.dtype()) && b != std::floor(b))
+    fail<DtypeError>("compare: {} is not a whole number and the tensor is {}; convert with to(DType::f32)", b, a.dtype());
+  return compare(op, a, full({}, b, a.dtype()));
+}
 
 Tensor where(const Tensor& cond, const Tensor& a, const Tensor& b) {
   if (cond.dtype() != DType::boolean) fail<DtypeError>("where: the condition must be bool, got {}", cond.dtype());
@@ -124,7 +129,7 @@ void add_into(const Tensor& dst, const Tensor& src, double alpha) {
   if (broadcast_shapes(dst.shape(), src.shape(), "add_") != dst.shape())
     fail<ShapeError>("add_: shape {} does not broadcast to {}", src.shape(), dst.shape());
   dispatch_number(dst.dtype(), "add_", [&]<class T>(Type<T>) {
-    const T factor = static_cast<T>(alpha);
+    const T factor = checked_number<T>(alpha, "add_");
     if (alpha == 1) map2<T, T, T>(dst, dst, src, [](T x, T y) { return T(x + y); });
     else map2<T, T, T>(dst, dst, src, [factor](T x, T y) { return T(x + factor * y); });
   });
@@ -139,7 +144,7 @@ void mul_into(const Tensor& dst, const Tensor& src) {
 
 void scale(const Tensor& dst, double factor) {
   dispatch_number(dst.dtype(), "mul_", [&]<class T>(Type<T>) {
-    const T f = static_cast<T>(factor);
+    const T f = checked_number<T>(factor, "mul_");
     map1<T, T>(dst, dst, [f](T x) { return T(x * f); });
   });
 }

@@ -1,5 +1,6 @@
 // Copies between layouts and element types, and fills.
 #include <loupe/core/elementwise.h>
+#include <loupe/core/number.h>
 
 #include <cstring>
 
@@ -68,7 +69,7 @@ void copy(const Tensor& src, const Tensor& dst) {
 
 void fill(const Tensor& t, double value) {
   dispatch(t.dtype(), [&]<class T>(Type<T>) {
-    const T v = static_cast<T>(value);
+    const T v = checked_number<T>(value, "fill");
     map1<T, T>(t, t, [v](T) { return v; });
   });
 }

@@ -186,11 +186,12 @@ Tensor arange(double start, double stop, double step, DType dtype) {
   if (step == 0 || !std::isfinite((stop - start) / step)) fail<ValueError>("arange: step {} from {} to {}", step, start, stop);
   const double count = std::ceil((stop - start) / step);
   if (count < 0) fail<ValueError>("arange: step {} points away from {} to {}", step, start, stop);
+  if (count > 0x1p53) fail<ValueError>("arange: {} numbers from {} to {}", count, start, stop);
   return generate(static_cast<int64_t>(count), dtype, [=](int64_t i) { return start + static_cast<double>(i) * step; });
 }
 
 Tensor linspace(double first, double last, int64_t steps, DType dtype) {
-  if (steps < 0) fail<ValueError>("linspace: {} steps", steps);
+  if (steps < 0) fail<ValueError>("linspace: the number of steps must not be negative, got {}", steps);
   const double d = steps > 1 ? (last - first) / static_cast<double>(steps - 1) : 0;
   // From both ends, so that the last number is exact.
   return generate(steps, dtype, [=](int64_t i) {

@@ -16,7 +16,7 @@ Shape resolve_shape(const Tensor& t, const Shape& shape, const char* op) {
   for (int i = 0; i < out.rank(); ++i) {
     if (out[i] == -1 && unknown < 0) unknown = i;
     else if (out[i] < 0) fail<ShapeError>("{}: shape {} has {} negative size", op, shape, out[i] == -1 ? "a second" : "a");
-    else known *= out[i];
+    else if (__builtin_mul_overflow(known, out[i], &known)) fail<ShapeError>("{}: shape {} has more elements than memory can address", op, shape);
   }
   if (unknown >= 0) {
     if (known == 0 || t.numel() % known != 0)
@@ -101,6 +101,7 @@ Tensor slice(const Tensor& t, int64_t axis, int64_t start, int64_t stop, int64_t
   const int64_t n = t.shape()[a];
   if (start < 0) start += n;
   if (stop < 0) stop += n;
+  step = std::clamp<int64_t>(step, 1, std::max<int64_t>(n, 1));  // a larger one reaches no second element
   start = std::clamp<int64_t>(start, 0, n);
   stop = std::clamp<int64_t>(stop, start, n);
   Shape shape = t.shape();
@@ -127,10 +128,12 @@ Tensor expand(const Tensor& t, const Shape& wanted) {
   Shape shape = wanted;
   Strides strides = wanted;
   const int shift = wanted.rank() - t.dim();
+  int64_t total = 1;
   for (int i = 0; i < wanted.rank(); ++i) {
     const int64_t have = i < shift ? 1 : t.shape()[i - shift];
     if (shape[i] == -1 && i >= shift) shape[i] = have;
     if (shape[i] < 0 || (have != 1 && have != shape[i])) fail<ShapeError>("expand: shape {} does not expand to {}", t.shape(), wanted);
+    if (__builtin_mul_overflow(total, shape[i], &total)) fail<ShapeError>("expand: shape {} has more elements than memory can address", wanted);
     strides[i] = have == 1 && shape[i] != 1 ? 0 : (i < shift ? 0 : t.strides()[i - shift]);
   }
   return view(t, shape, strides, 0);

@@ -289,7 +289,7 @@ Tensor sign(In a) {
 }
 
 Tensor clamp(In a, double low, double high) {
-  if (low > high) fail<ValueError>("clamp: low {} is above high {}", low, high);
+  if (!(low <= high)) fail<ValueError>("clamp: low {} is not below high {}", low, high);
   Tensor y = raw::clamp(a, low, high);
   if (auto n = record<ClampNode>({a}, y)) {
     n->inside.input(raw::compare(raw::Compare::eq, y, a));

@@ -106,6 +106,7 @@ Tensor index_select(In a, int64_t axis, In index) {
 
 Tensor one_hot(In labels, int64_t classes, DType dtype) {
   check_index(labels, "one_hot");
+  if (classes < -1) fail<ValueError>("one_hot: the number of classes must not be negative, got {}", classes);
   if (classes == -1) classes = labels->numel() == 0 ? 0 : raw::extremum(labels, {}, false, true).item<int64_t>() + 1;
   const Tensor l = raw::unsqueeze(labels, -1);
   for (int64_t label : raw::row_major(labels).data<int64_t>())

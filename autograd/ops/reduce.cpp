@@ -56,6 +56,12 @@ int64_t count(const Tensor& a, const Dims& axes) {
   return n;
 }
 
+// The axes of a mean, which only f32 and f64 have.
+Dims averaged_axes(const Tensor& a, const Dims& axes, const char* op) {
+  if (!is_floating(a.dtype())) fail<DtypeError>("{}: needs f32 or f64, got {}; convert with to(DType::f32)", op, a.dtype());
+  return raw::normalize_axes(axes, a.dim(), op);
+}
+
 }  // namespace
 
 Tensor sum(In a, const Dims& wanted, bool keepdim) {
@@ -70,21 +76,21 @@ Tensor sum(In a, const Dims& wanted, bool keepdim) {
 }
 
 Tensor mean(In a, const Dims& wanted, bool keepdim) {
-  if (!is_floating(a->dtype())) fail<DtypeError>("mean: needs f32 or f64, got {}; convert with to(DType::f32)", a->dtype());
+  const Dims axes = averaged_axes(a, wanted, "mean");
   SiteScope site(a.here);
-  const Dims axes = raw::normalize_axes(wanted, a->dim(), "mean");
   return sum(a, axes, keepdim) / static_cast<double>(count(a, axes));
 }
 
 Tensor var(In a, const Dims& wanted, int64_t correction, bool keepdim) {
+  const Dims axes = averaged_axes(a, wanted, "var");
   SiteScope site(a.here);
-  const Dims axes = raw::normalize_axes(wanted, a->dim(), "var");
   const Tensor d = a.t - mean(a, axes, true);
   const double n = static_cast<double>(count(a, axes) - correction);
   return sum(d * d, axes, keepdim) / (n > 0 ? n : 0.0);
 }
 
-Tensor std(In a, const Dims& axes, int64_t correction, bool keepdim) {
+Tensor std(In a, const Dims& wanted, int64_t correction, bool keepdim) {
+  const Dims axes = averaged_axes(a, wanted, "std");
   SiteScope site(a.here);
   return sqrt(var(a, axes, correction, keepdim));
 }

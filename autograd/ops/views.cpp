@@ -237,7 +237,7 @@ std::vector<Tensor> split(In a, const std::vector<int64_t>& sizes, int64_t axis)
   int64_t total = 0;
   for (int64_t s : sizes) {
     if (s < 0) fail<ValueError>("split: size {} is negative", s);
-    total += s;
+    if (__builtin_add_overflow(total, s, &total)) fail<ValueError>("split: size {} is too large", s);
   }
   if (total != a->shape()[ax]) fail<ShapeError>("split: sizes add up to {}, axis {} of shape {} has {}", total, ax, a->shape(), a->shape()[ax]);
   Tensors parts;
@@ -255,6 +255,7 @@ std::vector<Tensor> split(In a, const std::vector<int64_t>& sizes, int64_t axis)
 
 std::vector<Tensor> split(In a, int64_t size, int64_t axis) {
   if (size < 1) fail<ValueError>("split: size {} must be positive", size);
+  normalize_axis(axis, a->dim(), "split");
   const int64_t n = a->size(axis);
   std::vector<int64_t> sizes;
   for (int64_t at = 0; at < n || sizes.empty(); at += size) sizes.push_back(std::min(size, n - at));
@@ -262,8 +263,8 @@ std::vector<Tensor> split(In a, int64_t size, int64_t axis) {
 }
 
 std::vector<Tensor> chunk(In a, int64_t chunks, int64_t axis) {
-  if (chunks < 1) fail<ValueError>("chunk: {} chunks", chunks);
-  return split(a, std::max<int64_t>(1, (a->size(axis) + chunks - 1) / chunks), axis);
+  if (chunks < 1) fail<ValueError>("chunk: needs at least one chunk, got {}", chunks);
+  return split(a, std::max<int64_t>(1, (a->size(axis) - 1) / chunks + 1), axis);
 }
 
 Tensor pad(In a, const std::vector<int64_t>& amounts, double value) {
@@ -272,7 +273,8 @@ Tensor pad(In a, const std::vector<int64_t>& amounts, double value) {
   Shape shape = a->shape();
   for (size_t i = 0; i < amounts.size(); ++i) {
     if (amounts[i] < 0) fail<ValueError>("pad: amount {} is negative; use slice", amounts[i]);
-    shape[a->dim() - 1 - static_cast<int>(i / 2)] += amounts[i];
+    int64_t& size = shape[a->dim() - 1 - static_cast<int>(i / 2)];
+    if (__builtin_add_overflow(size, amounts[i], &size)) fail<ValueError>("pad: amount {} is too large", amounts[i]);
   }
   Tensor y = full(shape, value, a->dtype());
   Tensor inner = y;
