@@ -70,7 +70,16 @@ void copy(const Tensor& src, const Tensor& dst) {
 void fill(const Tensor& t, double value) {
   dispatch(t.dtype(), [&]<class T>(Type<T>) {
     const T v = checked_number<T>(value, "fill");
-    map1<T, T>(t, t, [v](T) { return v; });
+    // Nothing is read: the memory may be uninitialised.
+    T* const p = t.ptr<T>();
+    const auto plan = make_plan<1>({&t});
+    const int64_t step = plan.stride[0][0];
+    for_rows(plan, [=](const int64_t* at, int64_t n) {
+      T* const q = p + at[0];
+      if (step == 1) std::fill_n(q, n, v);
+      else
+        for (int64_t i = 0; i < n; ++i) q[i * step] = v;
+    });
   });
 }
 

@@ -36,7 +36,8 @@ Strides row_major_strides(const Shape& shape) {
   int64_t step = 1;
   for (int i = shape.rank() - 1; i >= 0; --i) {
     strides[i] = step;
-    step *= std::max<int64_t>(shape[i], 1);
+    // Shapes beyond memory are refused by whoever allocates; here they only must not be undefined behaviour.
+    if (__builtin_mul_overflow(step, std::max<int64_t>(shape[i], 1), &step)) step = 0;
   }
   return strides;
 }

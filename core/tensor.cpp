@@ -70,6 +70,7 @@ Strides channels_last_strides(const Shape& shape) {
   const int r = shape.rank();
   Strides s = row_major_strides(shape);
   if (r < 3) return s;
+  checked_numel(shape);
   s[1] = 1;
   int64_t step = std::max<int64_t>(shape[1], 1);
   for (int i = r - 1; i >= 2; --i) {
