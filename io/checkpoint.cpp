@@ -110,8 +110,8 @@ std::string checkpoint_checksum(const SafetensorsFile& file) {
   text("");
   for (const auto& [name, t] : file.tensors) {
     text(name), text(fmt::format("{}{}", t.dtype(), t.shape()));
+    const Tensor dense = raw::row_major(t);
     dispatch(t.dtype(), [&]<class T>(Type<T>) {
-      const Tensor dense = raw::row_major(t);
       hash.update(dense.ptr<T>(), static_cast<size_t>(dense.numel()) * sizeof(T));
     });
   }
@@ -122,7 +122,7 @@ void save_model(const std::string& path, Module& m, Tied tied, const Metadata& m
   TensorMap tensors;
   std::vector<Tensor> written;
   for (const auto& [name, tensor] : state_dict(m)) {
-    const bool again = std::any_of(written.begin(), written.end(), [&](const Tensor& t) { return t.is_same(tensor); });
+    const bool again = std::any_of(written.begin(), written.end(), [&same = tensor](const Tensor& t) { return t.is_same(same); });
     if (again && tied == Tied::once) continue;
     written.push_back(tensor);
     tensors.emplace(name, tensor);
