@@ -53,7 +53,6 @@ struct Layout {
 };
 
 constexpr int kLanes = 16;
-constexpr int64_t kBlock = 256;  // columns reduced side by side
 
 template <class T, class Op> typename Op::Acc reduce_run(const T* x, int64_t n, int64_t stride) {
   using Acc = typename Op::Acc;

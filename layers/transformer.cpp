@@ -9,7 +9,7 @@ using Options = TransformerLayerOptions;
 MultiheadAttention attention(Rng& rng, int64_t d_model, int64_t nhead, const Options& o) {
   return MultiheadAttention(rng, d_model, nhead, {.dropout = o.dropout, .bias = o.bias, .kdim = {}, .vdim = {}});
 }
-LayerNorm norm(int64_t d_model, const Options& o) { return LayerNorm({d_model}, {.eps = o.layer_norm_eps, .bias = o.bias}); }
+LayerNorm norm(int64_t d_model, const Options& o) { return LayerNorm(d_model, {.eps = o.layer_norm_eps, .bias = o.bias}); }
 
 template <class L> Tensor feed_forward(L& l, const Tensor& x) {
   const Tensor h = l.linear1(x);

@@ -34,10 +34,10 @@ BertLayer::BertLayer(Rng& rng, const BertConfig& c)
       key(linear_layer(rng, c.width, c.width, c.init_std)),
       value(linear_layer(rng, c.width, c.width, c.init_std)),
       attention_output(linear_layer(rng, c.width, c.width, c.init_std)),
-      attention_norm({c.width}, {.eps = c.norm_eps}),
+      attention_norm(c.width, {.eps = c.norm_eps}),
       intermediate(linear_layer(rng, c.width, c.inner, c.init_std)),
       output(linear_layer(rng, c.inner, c.width, c.init_std)),
-      output_norm({c.width}, {.eps = c.norm_eps}),
+      output_norm(c.width, {.eps = c.norm_eps}),
       attention_dropout(rng, c.dropout),
       output_dropout(rng, c.dropout),
       heads_(c.heads),
@@ -68,7 +68,7 @@ BertEncoder::BertEncoder(Rng& rng, BertConfig c)
       word_embeddings(table(rng, c.vocab, c, {.padding_idx = 0})),
       position_embeddings(table(rng, c.context, c)),
       token_type_embeddings(table(rng, c.token_types, c)),
-      embedding_norm({c.width}, {.eps = c.norm_eps}),
+      embedding_norm(c.width, {.eps = c.norm_eps}),
       embedding_dropout(rng, c.dropout) {
   if (c.heads < 1 || c.width % c.heads != 0) fail<ValueError>("BertEncoder: width {} is not a multiple of {} heads", c.width, c.heads);
   for (int64_t i = 0; i < c.layers; ++i) layer.push_back(BertLayer(rng, c));

@@ -30,8 +30,8 @@ FeatureNorm feature_norm(NormKind kind, int64_t features, double eps) {
   switch (kind) {
     case NormKind::batch: return BatchNorm1d(features, {.eps = eps});
     case NormKind::layer:
-    case NormKind::group: return LayerNorm({features}, {.eps = eps});
-    case NormKind::rms: return RMSNorm({features}, {.eps = eps});
+    case NormKind::group: return LayerNorm(features, {.eps = eps});
+    case NormKind::rms: return RMSNorm(features, {.eps = eps});
     case NormKind::none: break;
   }
   return std::monostate();

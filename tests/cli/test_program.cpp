@@ -117,7 +117,7 @@ TEST_CASE("a killed run resumes to the bits of one that was never stopped; Ctrl-
       execl("/bin/sh", "sh", "-c", ("exec " LOUPE_PROGRAM " " + arguments + out).c_str(), nullptr);
       _exit(127);
     }
-    for (int i = 0; i < 2000 && !fs::exists(out + "/checkpoints/step-000000020.safetensors"); ++i)
+    for (int i = 0; i < 20000 && !fs::exists(out + "/checkpoints/step-000000020.safetensors"); ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     kill(child, signal);
     int status = 0;
