@@ -22,8 +22,16 @@ template <class F> decltype(auto) dispatch_number(DType t, const char* op, F&& f
   return dispatch_floating(t, op, std::forward<F>(f));
 }
 
-template <class T> T power(T x, T y) {
+template <class T> [[gnu::noinline]] T power(T x, T y) {
   return static_cast<T>(dmath::pow(static_cast<double>(x), static_cast<double>(y)));
+}
+
+// A number as a 0-dimensional tensor of a's type.
+Tensor number_like(const Tensor& a, double b, const char* op) {
+  if (!is_floating(a.dtype()) && b != std::floor(b))
+    fail<DtypeError>("{}: {} is not a whole number and the tensor is {}; convert with to(DType::f32)", op, b, a.dtype());
+  dispatch(a.dtype(), [&]<class T>(Type<T>) { checked_number<T>(b, op); });
+  return full({}, b, a.dtype());
 }
 
 template <class T> void binary_into(Binary op, const Tensor& out, const Tensor& a, const Tensor& b) {
@@ -39,31 +47,6 @@ template <class T> void binary_into(Binary op, const Tensor& out, const Tensor& 
     case Binary::minimum: return map2<T, T, T>(out, a, b, [](T x, T y) { return x < y || x != x ? x : y; });
     case Binary::pow: return map2<T, T, T>(out, a, b, [](T x, T y) { return power(x, y); });
   }
-}
-
-template <class T, class F> Tensor apply(const Tensor& a, F f) {
-  Tensor out = empty_like(a);
-  map1<T, T>(out, a, f);
-  return out;
-}
-
-template <class T> Tensor binary_number(Binary op, const Tensor& a, T b, bool swapped) {
-  switch (op) {
-    case Binary::add: return apply<T>(a, [b](T x) { return T(x + b); });
-    case Binary::sub: return swapped ? apply<T>(a, [b](T x) { return T(b - x); }) : apply<T>(a, [b](T x) { return T(x - b); });
-    case Binary::mul: return apply<T>(a, [b](T x) { return T(x * b); });
-    case Binary::div:
-      if constexpr (std::is_floating_point_v<T>)
-        return swapped ? apply<T>(a, [b](T x) { return b / x; }) : apply<T>(a, [b](T x) { return x / b; });
-      else fail<DtypeError>("div: needs f32 or f64, got {}; convert with to(DType::f32)", a.dtype());
-    case Binary::maximum: return apply<T>(a, [b](T x) { return x > b || x != x ? x : b; });
-    case Binary::minimum: return apply<T>(a, [b](T x) { return x < b || x != x ? x : b; });
-    case Binary::pow: break;
-  }
-  if (!swapped && b == T(2)) return apply<T>(a, [](T x) { return T(x * x); });
-  if (!swapped && b == T(3)) return apply<T>(a, [](T x) { return T(x * x * x); });
-  if (!swapped && b == T(1)) return clone(a);
-  return swapped ? apply<T>(a, [b](T x) { return power(b, x); }) : apply<T>(a, [b](T x) { return power(x, b); });
 }
 
 template <class T, class F> Tensor compared(const Tensor& a, const Tensor& b, const Shape& shape, F f) {
@@ -84,11 +67,13 @@ Tensor binary(Binary op, const Tensor& a, const Tensor& b, const char* name) {
 
 Tensor binary(Binary op, const Tensor& a, double b, bool swapped) {
   const char* name = kBinaryNames[static_cast<size_t>(op)];
-  return dispatch_number(a.dtype(), name, [&]<class T>(Type<T>) {
-    if constexpr (!std::is_floating_point_v<T>)
-      if (b != std::floor(b)) fail<DtypeError>("{}: {} is not a whole number and the tensor is {}; convert with to(DType::f32)", name, b, a.dtype());
-    return binary_number<T>(op, a, checked_number<T>(b, name), swapped);
-  });
+  if (op == Binary::pow && !swapped) {
+    if (b == 1) return clone(a);
+    if (b == 2) return binary(Binary::mul, a, a, name);
+    if (b == 3) return binary(Binary::mul, binary(Binary::mul, a, a, name), a, name);
+  }
+  const Tensor number = number_like(a, b, name);
+  return swapped ? binary(op, number, a, name) : binary(op, a, number, name);
 }
 
 Tensor compare(Compare op, const Tensor& a, const Tensor& b) {
@@ -107,11 +92,7 @@ Tensor compare(Compare op, const Tensor& a, const Tensor& b) {
   });
 }
 
-Tensor compare(Compare op, const Tensor& a, double b) {
-  if (!is_floating(a.dtype()) && b != std::floor(b))
-    fail<DtypeError>("compare: {} is not a whole number and the tensor is {}; convert with to(DType::f32)", b, a.dtype());
-  return compare(op, a, full({}, b, a.dtype()));
-}
+Tensor compare(Compare op, const Tensor& a, double b) { return compare(op, a, number_like(a, b, "compare")); }
 
 Tensor where(const Tensor& cond, const Tensor& a, const Tensor& b) {
   if (cond.dtype() != DType::boolean) fail<DtypeError>("where: the condition must be bool, got {}", cond.dtype());
@@ -124,22 +105,28 @@ Tensor where(const Tensor& cond, const Tensor& a, const Tensor& b) {
   return out;
 }
 
+namespace {
+
+void check_broadcast_into(const Tensor& dst, const Tensor& src, const char* op) {
+  check_same_dtype(dst, src, op);
+  if (broadcast_shapes(dst.shape(), src.shape(), op) != dst.shape())
+    fail<ShapeError>("{}: shape {} does not broadcast to {}", op, src.shape(), dst.shape());
+}
+
+}  // namespace
+
 void add_into(const Tensor& dst, const Tensor& src, double alpha) {
-  check_same_dtype(dst, src, "add_");
-  if (broadcast_shapes(dst.shape(), src.shape(), "add_") != dst.shape())
-    fail<ShapeError>("add_: shape {} does not broadcast to {}", src.shape(), dst.shape());
+  check_broadcast_into(dst, src, "add_");
   dispatch_number(dst.dtype(), "add_", [&]<class T>(Type<T>) {
     const T factor = checked_number<T>(alpha, "add_");
-    if (alpha == 1) map2<T, T, T>(dst, dst, src, [](T x, T y) { return T(x + y); });
+    if (alpha == 1) binary_into<T>(Binary::add, dst, dst, src);
     else map2<T, T, T>(dst, dst, src, [factor](T x, T y) { return T(x + factor * y); });
   });
 }
 
 void mul_into(const Tensor& dst, const Tensor& src) {
-  check_same_dtype(dst, src, "mul_");
-  if (broadcast_shapes(dst.shape(), src.shape(), "mul_") != dst.shape())
-    fail<ShapeError>("mul_: shape {} does not broadcast to {}", src.shape(), dst.shape());
-  dispatch_number(dst.dtype(), "mul_", [&]<class T>(Type<T>) { map2<T, T, T>(dst, dst, src, [](T x, T y) { return T(x * y); }); });
+  check_broadcast_into(dst, src, "mul_");
+  dispatch_number(dst.dtype(), "mul_", [&]<class T>(Type<T>) { binary_into<T>(Binary::mul, dst, dst, src); });
 }
 
 void scale(const Tensor& dst, double factor) {

@@ -1,7 +1,9 @@
 // Copies between layouts and element types, and fills.
 #include <loupe/core/elementwise.h>
 #include <loupe/core/number.h>
+#include <loupe/core/threads.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace loupe::raw {
@@ -11,7 +13,7 @@ constexpr int64_t kTile = 16;
 
 // dst and src disagree about the fastest dimension (a transposition at heart): copied in tiles, so that the lines of
 // both stay in cache. Dimension `fast` of the plan is src's fastest; dimension 0 is dst's.
-template <class D, class S> void copy_tiled(const Plan<2>& plan, int fast, D* dst, const S* src) {
+template <class T> void copy_tiled(const Plan& plan, int fast, T* dst, const T* src) {
   const int64_t n0 = plan.size[0], n1 = plan.size[fast];
   const int64_t d0 = plan.stride[0][0], s0 = plan.stride[1][0], d1 = plan.stride[0][fast], s1 = plan.stride[1][fast];
   int64_t outer = 1;
@@ -33,12 +35,26 @@ template <class D, class S> void copy_tiled(const Plan<2>& plan, int fast, D* ds
       for (int64_t i0 = 0; i0 < n0; i0 += kTile) {
         const int64_t i1 = std::min(i0 + kTile, n0);
         for (int64_t j = j0; j < j1; ++j) {
-          D* const p = dst + od + j * d1;
-          const S* const q = src + os + j * s1;
-          for (int64_t i = i0; i < i1; ++i) p[i * d0] = static_cast<D>(q[i * s0]);
+          T* const p = dst + od + j * d1;
+          const T* const q = src + os + j * s1;
+          for (int64_t i = i0; i < i1; ++i) p[i * d0] = q[i * s0];
         }
       }
     }
+  });
+}
+
+template <class T> void copy_same(const Tensor& src, const Tensor& dst) {
+  const Plan plan = make_plan({&dst, &src});
+  T* const p = dst.ptr<T>();
+  const T* const q = src.ptr<T>();
+  for (int d = 1; d < plan.rank; ++d)
+    if (plan.stride[1][d] == 1 && plan.stride[1][0] > 1 && plan.size[0] >= 4 && plan.size[d] >= 4) return copy_tiled(plan, d, p, q);
+  const int64_t sp = plan.stride[0][0], sq = plan.stride[1][0];
+  for_rows(plan, [=](const int64_t* at, int64_t n) {
+    if (sp == 1 && sq == 1) std::memmove(p + at[0], q + at[1], static_cast<size_t>(n) * sizeof(T));
+    else
+      for (int64_t i = 0; i < n; ++i) p[at[0] + i * sp] = q[at[1] + i * sq];
   });
 }
 
@@ -49,20 +65,8 @@ void copy(const Tensor& src, const Tensor& dst) {
     fail<ShapeError>("copy: shape {} does not broadcast to {}", src.shape(), dst.shape());
   dispatch(dst.dtype(), [&]<class D>(Type<D>) {
     dispatch(src.dtype(), [&]<class S>(Type<S>) {
-      const auto plan = make_plan<2>({&dst, &src});
-      for (int d = 1; d < plan.rank; ++d)
-        if (plan.stride[1][d] == 1 && plan.stride[1][0] > 1 && plan.size[0] >= 4 && plan.size[d] >= 4)
-          return copy_tiled(plan, d, dst.ptr<D>(), src.ptr<S>());
-      if constexpr (std::is_same_v<D, S>) {
-        if (plan.stride[0][0] == 1 && plan.stride[1][0] == 1) {
-          D* const p = dst.ptr<D>();
-          const S* const q = src.ptr<S>();
-          return for_rows(plan, [=](const int64_t* at, int64_t n) {
-            std::memmove(p + at[0], q + at[1], static_cast<size_t>(n) * sizeof(D));
-          });
-        }
-      }
-      map1<D, S>(dst, src, [](S x) { return static_cast<D>(x); });
+      if constexpr (std::is_same_v<D, S>) copy_same<D>(src, dst);
+      else map1<D, S>(dst, src, [](S x) { return static_cast<D>(x); });
     });
   });
 }
@@ -72,7 +76,7 @@ void fill(const Tensor& t, double value) {
     const T v = checked_number<T>(value, "fill");
     // Nothing is read: the memory may be uninitialised.
     T* const p = t.ptr<T>();
-    const auto plan = make_plan<1>({&t});
+    const Plan plan = make_plan({&t});
     const int64_t step = plan.stride[0][0];
     for_rows(plan, [=](const int64_t* at, int64_t n) {
       T* const q = p + at[0];

@@ -4,6 +4,7 @@
 // Elementwise and reduction loops go through `simd([=] { loop })`: the same loop compiled for three levels. The
 // micro-kernels under core/kernels/micro are whole sources compiled once per level.
 // LOUPE_CPU=baseline|v3|v4 forces a level (ValueError if the machine lacks it).
+#include <type_traits>
 
 namespace loupe {
 
@@ -31,14 +32,17 @@ template <class F> [[gnu::flatten]] __attribute__((LOUPE_TARGET_V4)) void run_v4
 template <class F> [[gnu::flatten]] __attribute__((target("arch=x86-64-v3"))) void run_v3(const F& f) { f(); }
 }  // namespace detail
 
-/// Runs f compiled for the level in use. Capture by value; put `#pragma omp simd` on the loop inside.
+/// Runs f compiled for the level in use; T is the element type of the loop: only f32 has fast forms, the others run the
+/// baseline's at every level, with the same bits. Capture by value; put `#pragma omp simd` on the loop inside.
 /// Sums need explicit lanes (double or float acc[32], folded in a fixed order): g++ 12 does not vectorise
 /// `omp simd reduction` here. A conditional load is not vectorised: load first, choose after.
-template <class F> void simd(const F& f) {
-  switch (cpu_level()) {
-    case CpuLevel::v4: return detail::run_v4(f);
-    case CpuLevel::v3: return detail::run_v3(f);
-    case CpuLevel::baseline: break;
+template <class T = float, class F> void simd(const F& f) {
+  if constexpr (std::is_same_v<T, float>) {
+    switch (cpu_level()) {
+      case CpuLevel::v4: return detail::run_v4(f);
+      case CpuLevel::v3: return detail::run_v3(f);
+      case CpuLevel::baseline: break;
+    }
   }
   f();
 }

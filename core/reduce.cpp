@@ -58,7 +58,7 @@ template <class T, class Op> typename Op::Acc reduce_run(const T* x, int64_t n, 
   using Acc = typename Op::Acc;
   Acc result = Op::start();
   Acc* const to = &result;
-  simd([=] {
+  simd<T>([=] {
     Acc lane[kLanes];
     for (int j = 0; j < kLanes; ++j) lane[j] = Op::start();
     int64_t i = 0;
@@ -107,7 +107,7 @@ template <class T, class Op> void reduce_axes(const T* x, std::vector<Axis> axes
     const T* const row = x + in;
     Acc* const to = out + at;
     const int64_t n = inner.size, si = inner.in, so = inner.out;
-    simd([=] {
+    simd<T>([=] {
       if (si == 1 && so == 1) {
 #pragma omp simd
         for (int64_t i = 0; i < n; ++i) to[i] = Op::join(to[i], static_cast<Acc>(row[i]));

@@ -23,6 +23,11 @@ Record Lab::compute(const std::string& arm, const Config& config, std::function<
   return scheduler_->run({job})[0];
 }
 
+template std::map<std::string, Records> Lab::measure(const std::vector<Arm<ClassifierSpec>>&);
+template std::map<std::string, Records> Lab::measure(const std::vector<Arm<TransformerSpec>>&);
+template void Lab::tune(std::vector<Arm<ClassifierSpec>>&, const std::vector<double>&, const std::string&);
+template void Lab::tune(std::vector<Arm<TransformerSpec>>&, const std::vector<double>&, const std::string&);
+
 void add_point(Series& s, double x, const Records& runs, const std::string& metric, double scale) {
   double sum = 0;
   int alive = 0;

@@ -121,6 +121,11 @@ class Lab {
   Scheduler* scheduler_;
 };
 
+extern template std::map<std::string, Records> Lab::measure(const std::vector<Arm<ClassifierSpec>>&);
+extern template std::map<std::string, Records> Lab::measure(const std::vector<Arm<TransformerSpec>>&);
+extern template void Lab::tune(std::vector<Arm<ClassifierSpec>>&, const std::vector<double>&, const std::string&);
+extern template void Lab::tune(std::vector<Arm<TransformerSpec>>&, const std::vector<double>&, const std::string&);
+
 // --- Pieces that several claims share ---
 
 /// Means and single seeds of a metric as a series over x positions.

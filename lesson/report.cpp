@@ -117,7 +117,7 @@ std::string chance_text(const Report& r) {
 
 std::string to_terminal(const Report& r) {
   std::string out;
-  const auto rule = std::string(80, '-') + "\n";
+  const std::string rule = fmt::format("{:-<80}\n", "");
   out += fmt::format("{:<34} {:>31} {:>13}\n", "BatchNorm vs LayerNorm, measured", "effect [95 % interval]", "verdict");
   for (const ClaimResult& c : r.claims) {
     out += rule;

@@ -19,7 +19,7 @@ template <class T> void dropout(int64_t n, const T* x, double p, uint64_t key, u
       philox_fill(key, first + static_cast<uint64_t>(at / 4), words, count);
       const T* const from = x + at;
       T* const to = y + at;
-      simd([=] {
+      simd<T>([=] {
 #pragma omp simd
         for (int64_t i = 0; i < count; ++i) {
           const T kept = from[i] * factor;

@@ -21,7 +21,7 @@ void embedding_backward(int64_t count, int64_t width, int64_t entries, const T* 
   parallel_pieces(pieces, [=](int64_t piece) {
     const int64_t first = entries * piece / pieces, last = entries * (piece + 1) / pieces;
     std::fill(dtable + first * width, dtable + last * width, T(0));
-    simd([=] {
+    simd<T>([=] {
       for (int64_t i = 0; i < count; ++i) {
         const int64_t row = index[i];
         if (row < first || row >= last || row == skip) continue;

@@ -11,11 +11,11 @@ namespace {
 constexpr int64_t kGrain = 16384;  // elements of a piece
 
 // Calls run(i) for each row, in pieces, compiled for the CPU level.
-template <class F> void for_rows(const CrossEntropyShape& s, const F& run) {
+template <class T, class F> void for_rows(const CrossEntropyShape& s, const F& run) {
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(s.classes, 1));
   parallel_ranges(s.rows, grain, [&run](int64_t begin, int64_t end) {
     const F* const f = &run;
-    simd([=] {
+    simd<T>([=] {
       for (int64_t i = begin; i < end; ++i) (*f)(i);
     });
   });
@@ -33,7 +33,7 @@ template <class T>
 void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target, const T* weight, T* loss, T* lse) {
   const double spread = s.classes ? s.smoothing / static_cast<double>(s.classes) : 0;
   const double all = s.smoothing > 0 ? total_weight(s.classes, weight) : 0;
-  for_rows(s, [=](int64_t i) {
+  for_rows<T>(s, [=](int64_t i) {
     const T* row = x + i * s.classes;
     const int64_t t = target[i];
     lse[i] = log_sum_exp(s.classes, row);
@@ -55,7 +55,7 @@ void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_
                             const T* g, int64_t g_stride, T* dx) {
   const double spread = s.classes ? s.smoothing / static_cast<double>(s.classes) : 0;
   const double all = s.smoothing > 0 ? total_weight(s.classes, weight) : 0;
-  for_rows(s, [=](int64_t i) {
+  for_rows<T>(s, [=](int64_t i) {
     const T* row = x + i * s.classes;
     T* const out = dx + i * s.classes;
     const int64_t t = target[i], n = s.classes;

@@ -95,7 +95,7 @@ void product_of_columns(const Right<T>& right, int64_t m, const T* a, int64_t ld
   });
   if (ranges == 1) return;
   parallel_ranges(m, std::max<int64_t>(1, 16384 / n), [&](int64_t begin, int64_t end) {
-    simd([=, p = partials.data()] {
+    simd<T>([=, p = partials.data()] {
       for (int64_t i = begin; i < end; ++i)
         for (int64_t r = 0; r + 1 < ranges; ++r) {
           const T* from = p + r * partial + i * n;
@@ -175,7 +175,7 @@ void column_sums(int64_t rows, int64_t cols, const T* x, int64_t ld, T* out, boo
   Scratch<T> partials(ranges * partial);
   parallel_pieces(ranges, [&](int64_t range) {
     const int64_t begin = rows * range / ranges, end = rows * (range + 1) / ranges;
-    simd([=, sums = partials + range * partial] {
+    simd<T>([=, sums = partials + range * partial] {
       std::fill_n(sums, cols, T(0));
       for (int64_t i = begin; i < end; ++i) {
         const T* row = x + i * ld;

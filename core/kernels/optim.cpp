@@ -33,7 +33,7 @@ template <class T> void sgd_step(std::span<const ParamSlot<T>> slots, const SgdS
   for_pieces(slots, [=, first = o.first](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
     T *p = s.p, *buf = s.s0;
     const T* g = s.g;
-    simd([=] {
+    simd<T>([=] {
       if (momentum == 0) {
 #pragma omp simd
         for (int64_t i = begin; i < end; ++i) p[i] -= lr * (sign * g[i] + decay * p[i]);
@@ -59,7 +59,7 @@ template <class T> void adam_step(std::span<const ParamSlot<T>> slots, const Ada
   for_pieces(slots, [=](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
     T *p = s.p, *m = s.s0, *v = s.s1, *top = s.s2;
     const T* g = s.g;
-    simd([=] {
+    simd<T>([=] {
       if (top) {
 #pragma omp simd
         for (int64_t i = begin; i < end; ++i) {
@@ -88,7 +88,7 @@ template <class T> void rmsprop_step(std::span<const ParamSlot<T>> slots, const 
   for_pieces(slots, [=](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
     T *p = s.p, *sq = s.s0, *buf = momentum > 0 ? s.s1 : nullptr, *mean = s.s2;
     const T* g = s.g;
-    simd([=] {
+    simd<T>([=] {
       for (int64_t i = begin; i < end; ++i) {
         const T d = sign * g[i] + decay * p[i];
         T square = sq[i] = alpha * sq[i] + rest * d * d;
@@ -113,7 +113,7 @@ template <class T> int64_t sum_squares_scratch(std::span<const ArraySlot<T>> slo
 template <class T> double sum_squares(std::span<const ArraySlot<T>> slots, double* scratch) {
   for_pieces(slots, [=](const ArraySlot<T>& s, int64_t begin, int64_t end, int64_t piece) {
     const T* data = s.data;
-    simd([=] {
+    simd<T>([=] {
       constexpr int64_t kLanes = 32;
       double acc[kLanes] = {};
       int64_t i = begin;
@@ -135,7 +135,7 @@ template <class T> double sum_squares(std::span<const ArraySlot<T>> slots, doubl
 template <class T> void scale_all(std::span<const ArraySlot<T>> slots, double factor) {
   for_pieces(slots, [=](const ArraySlot<T>& s, int64_t begin, int64_t end, int64_t) {
     T* data = s.data;
-    simd([=, f = T(factor)] {
+    simd<T>([=, f = T(factor)] {
 #pragma omp simd
       for (int64_t i = begin; i < end; ++i) data[i] *= f;
     });

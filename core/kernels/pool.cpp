@@ -59,7 +59,7 @@ void max_pool(const PoolShape& s, const T* x, T* y, int32_t* indices) {
     for (int64_t j = 0; j < ow; ++j) {
       const Range columns = s.columns[static_cast<size_t>(j)];
       const int64_t at = ((n * oh + i) * ow + j) * s.c;
-      simd([=, c = s.c, w = s.w, best = y + at, index = indices + at] {
+      simd<T>([=, c = s.c, w = s.w, best = y + at, index = indices + at] {
         const int32_t first = static_cast<int32_t>(rows.begin * w + columns.begin);
 #pragma omp simd
         for (int64_t k = 0; k < c; ++k) {
@@ -94,7 +94,7 @@ void max_pool_backward(const PoolShape& s, const T* dy, const int32_t* indices, 
       for (int64_t j = 0; j < ow; ++j) {
         const Range rows = s.rows[static_cast<size_t>(i)], columns = s.columns[static_cast<size_t>(j)];
         const int64_t at = ((n * oh + i) * ow + j) * s.c + begin;
-        simd([=, c = s.c, w = s.w, g = dy + at, index = indices + at] {
+        simd<T>([=, c = s.c, w = s.w, g = dy + at, index = indices + at] {
           for (int64_t row = rows.begin; row < rows.end; ++row)
             for (int64_t column = columns.begin; column < columns.end; ++column) {
               const int32_t place = static_cast<int32_t>(row * w + column);
@@ -127,7 +127,7 @@ void avg_pool(const PoolShape& s, const T* x, T* y) {
     const T* image = x + n * s.h * s.w * s.c;
     for (int64_t j = 0; j < ow; ++j) {
       const Range columns = s.columns[static_cast<size_t>(j)];
-      simd([=, c = s.c, w = s.w, count = T(divisor(s, rows, columns)),
+      simd<T>([=, c = s.c, w = s.w, count = T(divisor(s, rows, columns)),
             to = y + ((n * oh + i) * ow + j) * s.c] {
         std::fill_n(to, c, T(0));
         for (int64_t row = rows.begin; row < rows.end; ++row)
@@ -152,7 +152,7 @@ void avg_pool_backward(const PoolShape& s, const T* dy, T* dx) {
     for (int64_t i = 0; i < oh; ++i)
       for (int64_t j = 0; j < ow; ++j) {
         const Range rows = s.rows[static_cast<size_t>(i)], columns = s.columns[static_cast<size_t>(j)];
-        simd([=, c = s.c, w = s.w, share = T(1) / T(divisor(s, rows, columns)),
+        simd<T>([=, c = s.c, w = s.w, share = T(1) / T(divisor(s, rows, columns)),
               g = dy + ((n * oh + i) * ow + j) * s.c + begin] {
           for (int64_t row = rows.begin; row < rows.end; ++row)
             for (int64_t column = columns.begin; column < columns.end; ++column) {

@@ -192,7 +192,7 @@ TEST_CASE("misuse: elementwise") {
   refuses<ShapeError>("compare", [] { eq(f23, f22); });
   refuses<DtypeError>("compare", [] { lt(f23, d23); });
   refuses<DtypeError>("compare", [] { lt(i23, 2.5); });
-  refuses<ValueError>("fill", [] { gt(u23, 1000.0); });
+  refuses<ValueError>("compare", [] { gt(u23, 1000.0); });
 }
 
 TEST_CASE("misuse: reductions") {
