@@ -8,18 +8,18 @@
 namespace loupe {
 namespace {
 
-constexpr const char* kNames[] = {"baseline", "v3", "v4"};
+constexpr const char* kNames[] = {"reference", "baseline", "v3", "v4"};
 
 CpuLevel from_environment() {
   const char* wanted = std::getenv("LOUPE_CPU");
   if (!wanted || !*wanted) return best_cpu_level();
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 4; ++i) {
     if (std::strcmp(wanted, kNames[i]) != 0) continue;
     if (i > static_cast<int>(best_cpu_level()))
       fail<ValueError>("LOUPE_CPU={}: this machine has no more than {}", wanted, name(best_cpu_level()));
     return static_cast<CpuLevel>(i);
   }
-  fail<ValueError>("LOUPE_CPU={}: expected baseline, v3 or v4", wanted);
+  fail<ValueError>("LOUPE_CPU={}: expected reference, baseline, v3 or v4", wanted);
 }
 
 std::atomic<int>& level() {

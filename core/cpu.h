@@ -3,17 +3,21 @@
 //
 // Elementwise and reduction loops go through `simd([=] { loop })`: the same loop compiled for three levels. The
 // micro-kernels under core/kernels/micro are whole sources compiled once per level.
-// LOUPE_CPU=baseline|v3|v4 forces a level (ValueError if the machine lacks it).
+// LOUPE_CPU=baseline|v3|v4 forces a level (ValueError if the machine lacks it). LOUPE_CPU=reference is below them all: the
+// plain loops that stand beside the fast kernels, for f32 as for f64, no BLAS, no fused multiply-add and elementary
+// functions of our own (dmath.h, vmath.h): slow, and the same bits on every x86-64 machine.
 #include <type_traits>
 
 namespace loupe {
 
-/// baseline: SSE2. v3: AVX2 and FMA. v4: AVX-512 F, BW, CD, DQ, VL.
-enum class CpuLevel { baseline, v3, v4 };
+/// reference: plain loops on SSE2. baseline: SSE2. v3: AVX2 and FMA. v4: AVX-512 F, BW, CD, DQ, VL.
+enum class CpuLevel { reference, baseline, v3, v4 };
 
 /// The level in use, decided once at the first call.
 CpuLevel cpu_level();
 const char* name(CpuLevel level);
+/// Whether the plain loops run in place of fast kernels and BLAS.
+inline bool plain_kernels() { return cpu_level() == CpuLevel::reference; }
 
 /// For tests: forces a level from now on; ValueError if this machine lacks it.
 void set_cpu_level(CpuLevel level);
@@ -41,7 +45,7 @@ template <class T = float, class F> void simd(const F& f) {
     switch (cpu_level()) {
       case CpuLevel::v4: return detail::run_v4(f);
       case CpuLevel::v3: return detail::run_v3(f);
-      case CpuLevel::baseline: break;
+      default: break;
     }
   }
   f();

@@ -1,4 +1,5 @@
 #include <loupe/autograd/ops.h>
+#include <loupe/core/dmath.h>
 #include <loupe/layers/init.h>
 #include <loupe/models/gpt.h>
 
@@ -115,10 +116,10 @@ int64_t draw(const std::vector<double>& logits, Rng& rng, const GenerateOptions&
   const size_t k = o.top_k > 0 ? std::min(static_cast<size_t>(o.top_k), order.size()) : order.size();
   std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(), larger);
   double total = 0;
-  for (size_t i = 0; i < k; ++i) total += std::exp((logits[order[i]] - logits[best]) / o.temperature);
+  for (size_t i = 0; i < k; ++i) total += dmath::exp((logits[order[i]] - logits[best]) / o.temperature);
   double left = rng.uniform() * total;
   for (size_t i = 0; i < k; ++i)
-    if ((left -= std::exp((logits[order[i]] - logits[best]) / o.temperature)) < 0) return static_cast<int64_t>(order[i]);
+    if ((left -= dmath::exp((logits[order[i]] - logits[best]) / o.temperature)) < 0) return static_cast<int64_t>(order[i]);
   return static_cast<int64_t>(best);
 }
 

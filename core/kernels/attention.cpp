@@ -392,7 +392,7 @@ template <class T>
 void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> out, T* lse,
                T* weights) {
   if constexpr (std::is_same_v<T, float>) {
-    if (!weights || s.keys <= kKeyBlock) {
+    if (!plain_kernels() && (!weights || s.keys <= kKeyBlock)) {
       const int64_t blocks = (s.queries + kQueryBlock - 1) / kQueryBlock, groups = groups_of(s, blocks);
       for_heads(s, groups, [&](int64_t b, int64_t h, int64_t g) {
         const auto bound = [&](int64_t x) { return std::min(blocks * x / groups * kQueryBlock, s.queries); };
@@ -409,6 +409,7 @@ void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T
                         Heads<const T> out, Heads<const T> dout, const T* lse, const T* weights, Heads<T> dq,
                         Heads<T> dk, Heads<T> dv) {
   if constexpr (std::is_same_v<T, float>) {
+    if (plain_kernels()) return attention_backward_plain(s, q, k, v, out, dout, lse, weights, dq, dk, dv);
     // With few heads the key blocks are shared out too; each group but the first has a dq of its own, added in order.
     const int64_t groups = groups_of(s, (s.keys + kKeyBlock - 1) / kKeyBlock), size = s.queries * s.dim;
     Scratch<float> partial(s.batch * s.heads * (groups - 1) * size);

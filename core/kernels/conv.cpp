@@ -346,7 +346,7 @@ template <class T>
 void conv_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
   if (s.n * s.oh() * s.ow() * s.o == 0) return;
   if constexpr (std::is_same_v<T, float>) {
-    if (s.c > 0) {
+    if (s.c > 0 && !plain_kernels()) {
       if (const int64_t tile = winograd_tile(s)) {
         t_last = tile == 4 ? "winograd4" : "winograd2";
         return winograd_forward(tile, s, x, w, bias, y);
@@ -364,7 +364,7 @@ template <class T>
 void conv_input_gradient(const ConvShape& s, const T* dy, const T* w, T* dx) {
   if (s.n * s.h * s.w * s.c == 0) return;
   if constexpr (std::is_same_v<T, float>) {
-    if (s.o > 0) {
+    if (s.o > 0 && !plain_kernels()) {
       if (const int64_t tile = winograd_tile(s)) {
         t_last = tile == 4 ? "winograd4" : "winograd2";
         return winograd_input_gradient(tile, s, dy, w, dx);
@@ -382,7 +382,7 @@ template <class T>
 void conv_weight_gradient(const ConvShape& s, const T* x, const T* dy, T* dw) {
   if (s.o * s.c * s.taps() == 0) return;
   if constexpr (std::is_same_v<T, float>) {
-    if (s.n > 0) {
+    if (s.n > 0 && !plain_kernels()) {
       if (const int64_t tile = winograd_tile(s)) {
         t_last = tile == 4 ? "winograd4" : "winograd2";
         return winograd_weight_gradient(tile, s, x, dy, dw);

@@ -107,6 +107,21 @@ void product_of_columns(const Right<T>& right, int64_t m, const T* a, int64_t ld
   });
 }
 
+// One dot product for each element of C, its terms in order: what the fast paths are tested against.
+template <class T>
+void multiply_plain(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
+                    const T* b, int64_t ldb, T* c, int64_t ldc, const T* bias, bool accumulate) {
+  parallel_ranges(m, std::max<int64_t>(1, 65536 / (n * k)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t j = 0; j < n; ++j) {
+        T sum = accumulate ? c[i * ldc + j] : bias ? bias[j] : T(0);
+        for (int64_t p = 0; p < k; ++p)
+          sum += (trans_a ? a[p * lda + i] : a[i * lda + p]) * (trans_b ? b[j * ldb + p] : b[p * ldb + j]);
+        c[i * ldc + j] = sum;
+      }
+  });
+}
+
 template <class T>
 void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
               const T* b, int64_t ldb, T* c, int64_t ldc, const T* bias, bool accumulate) {
@@ -116,6 +131,7 @@ void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const
       bias ? std::copy_n(bias, n, c + i * ldc) : std::fill_n(c + i * ldc, n, T(0));
     return;
   }
+  if (plain_kernels()) return multiply_plain(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate);
   if constexpr (std::is_same_v<T, float>)
     if (!trans_a && trans_b && m <= kFewRows)
       return parallel_ranges(n, std::max<int64_t>(16, 65536 / k / 4 * 4), [&](int64_t begin, int64_t end) {

@@ -15,14 +15,10 @@ extern const Micro table;
 
 const Micro& micro() {
   switch (cpu_level()) {
-    case CpuLevel::v4:
-      return v4::table;
-    case CpuLevel::v3:
-      return v3::table;
-    case CpuLevel::baseline:
-      break;
+    case CpuLevel::v4: return v4::table;
+    case CpuLevel::v3: return v3::table;
+    default: return baseline::table;
   }
-  return baseline::table;
 }
 
 }  // namespace loupe::kernels

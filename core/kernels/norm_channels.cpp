@@ -319,6 +319,7 @@ int64_t norm_scratch(const NormShape& s) {
 
 template <>
 double norm_moments(const float* x, const NormShape& s, double extra, double* mean, double* var, double* scratch) {
+  if (plain_kernels()) return plain::norm_moments(x, s, extra, mean, var);
   const NormPlan plan(s);
   const int64_t C = s.channels, size = s.groups ? C / s.groups : 1;
   for_items(s, plan, [&](int64_t item, int64_t image, int64_t begin, int64_t end) {
@@ -353,6 +354,7 @@ double norm_moments(const float* x, const NormShape& s, double extra, double* me
 template <>
 void norm_apply(const float* x, float* y, const NormShape& s, const NormStats& st, const float* gamma, const float* beta,
                 bool relu, double* scratch) {
+  if (plain_kernels()) return plain::norm_apply(x, y, s, st, gamma, beta, relu);
   NormShape shape = s;
   shape.mask = nullptr;  // masked rows are normalized like the others
   const NormPlan plan(shape);
@@ -370,6 +372,7 @@ void norm_apply(const float* x, float* y, const NormShape& s, const NormStats& s
 template <>
 void norm_backward(const float* x, const float* dy, float* dx, float* dgamma, float* dbeta, const NormShape& s,
                    const NormStats& st, const float* gamma, const float* beta, bool relu, double* scratch) {
+  if (plain_kernels()) return plain::norm_backward(x, dy, dx, dgamma, dbeta, s, st, gamma, beta, relu);
   (relu ? backward<true> : backward<false>)(x, dy, dx, dgamma, dbeta, s, st, gamma, beta, scratch);
 }
 

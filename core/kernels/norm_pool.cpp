@@ -127,6 +127,7 @@ void uncovered(const float* x, float* dx, int64_t channels, const Coefficients& 
 template <>
 void norm_relu_pool(const float* x, float* y, const NormShape& s, int64_t height, int64_t width, const NormStats& st,
                     const float* gamma, const float* beta, double* scratch) {
+  if (plain_kernels()) return plain::norm_relu_pool(x, y, s, height, width, st, gamma, beta);
   const PoolPlan plan(s, height, width);
   const Coefficients k(reinterpret_cast<float*>(scratch), s.channels);
   forward_coefficients(s, st, gamma, beta, k);
@@ -139,6 +140,7 @@ template <>
 void norm_relu_pool_backward(const float* x, const float* dy, float* dx, float* dgamma, float* dbeta, const NormShape& s,
                              int64_t height, int64_t width, const NormStats& st, const float* gamma, const float* beta,
                              double* scratch) {
+  if (plain_kernels()) return plain::norm_relu_pool_backward(x, dy, dx, dgamma, dbeta, s, height, width, st, gamma, beta);
   const PoolPlan plan(s, height, width);
   const int64_t C = s.channels;
   const Coefficients k(reinterpret_cast<float*>(scratch), C);

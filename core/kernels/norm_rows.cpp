@@ -140,6 +140,7 @@ void forward_range(const float* x, float* y, int64_t begin, int64_t end, int64_t
 template <>
 void row_norm(const float* x, float* y, int64_t rows, int64_t d, const float* gamma, const float* beta, double eps, float* mean,
               float* rstd) {
+  if (plain_kernels()) return plain::row_norm(x, y, rows, d, gamma, beta, eps, mean, rstd);
   parallel_ranges(rows, forward_grain(d), [=](int64_t begin, int64_t end) {
     (mean ? forward_range<true> : forward_range<false>)(x, y, begin, end, d, gamma, beta, eps, mean, rstd);
   });
@@ -153,6 +154,7 @@ int64_t row_norm_scratch(int64_t rows, int64_t d) {
 template <>
 void row_norm_backward(const float* x, const float* dy, float* dx, float* dgamma, float* dbeta, int64_t rows, int64_t d,
                        const float* gamma, const float* mean, const float* rstd, double* scratch) {
+  if (plain_kernels()) return plain::row_norm_backward(x, dy, dx, dgamma, dbeta, rows, d, gamma, mean, rstd);
   const RowGradient args{x, dy, dx, gamma, mean, rstd, d};
   const int64_t grain = backward_grain(rows, d), stride = 3 * padded(d), pieces = (rows + grain - 1) / grain;
   const bool sums = dgamma || dbeta;

@@ -1,4 +1,5 @@
 #include <loupe/core/cpu.h>
+#include <loupe/core/dmath.h>
 #include <loupe/core/kernels/optim.h>
 #include <loupe/core/threads.h>
 
@@ -52,7 +53,7 @@ template <class T> void sgd_step(std::span<const ParamSlot<T>> slots, const SgdS
 
 template <class T> void adam_step(std::span<const ParamSlot<T>> slots, const AdamStep& o) {
   const auto t = static_cast<double>(o.step);
-  const T step_size = T(o.lr / (1 - std::pow(o.beta1, t))), inv_root = T(1 / std::sqrt(1 - std::pow(o.beta2, t)));
+  const T step_size = T(o.lr / (1 - dmath::pow(o.beta1, t))), inv_root = T(1 / std::sqrt(1 - dmath::pow(o.beta2, t)));
   const T one_beta1 = T(1 - o.beta1), beta2 = T(o.beta2), one_beta2 = T(1 - o.beta2), eps = T(o.eps);
   const T shrink = o.decoupled ? T(1 - o.lr * o.weight_decay) : T(1), decay = o.decoupled ? T(0) : T(o.weight_decay);
   const T sign = o.maximize ? T(-1) : T(1);

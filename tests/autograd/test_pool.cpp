@@ -1,9 +1,9 @@
 #include "catch.h"
+#include "core/kernel_tests.h"
 
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/gradcheck.h>
 #include <loupe/autograd/ops.h>
-#include <loupe/core/cpu.h>
 #include <loupe/core/threads.h>
 
 #include <cmath>
@@ -54,17 +54,13 @@ void check(const Shape& shape, Size2 kernel, Size2 stride, Size2 padding, DType 
 }  // namespace
 
 TEST_CASE("pooling equals its definition at every CPU level") {
-  const CpuLevel before = cpu_level();
-  for (CpuLevel level : {CpuLevel::baseline, CpuLevel::v3, CpuLevel::v4}) {
-    if (level > best_cpu_level()) break;
-    set_cpu_level(level);
+  at_every_level([] {
     for (DType dtype : {DType::f32, DType::f64}) {
       check({2, 19, 6, 7}, 2, 2, 0, dtype);
       check({1, 3, 7, 5}, {3, 2}, {2, 1}, {1, 1}, dtype);
       check({2, 1, 4, 4}, 4, 1, 2, dtype);
     }
-  }
-  set_cpu_level(before);
+  });
 }
 
 TEST_CASE("adaptive average pooling") {

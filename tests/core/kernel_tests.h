@@ -17,15 +17,31 @@ std::vector<T> numbers(int64_t n, unsigned seed) {
   return v;
 }
 
-/// Runs f once at each CPU level up to this machine's best.
+/// Every CPU level of this machine, the plain loops of `reference` first.
+inline const std::vector<loupe::CpuLevel>& cpu_levels() {
+  using loupe::CpuLevel;
+  static const std::vector<CpuLevel> all = [] {
+    std::vector<CpuLevel> levels;
+    for (const CpuLevel l : {CpuLevel::reference, CpuLevel::baseline, CpuLevel::v3, CpuLevel::v4})
+      if (l <= loupe::best_cpu_level()) levels.push_back(l);
+    return levels;
+  }();
+  return all;
+}
+
+/// Puts the level back that was in use.
+struct LevelGuard {
+  const loupe::CpuLevel before = loupe::cpu_level();
+  ~LevelGuard() { loupe::set_cpu_level(before); }
+};
+
+/// Runs f once at each CPU level.
 template <class F>
 void at_every_level(const F& f) {
-  const loupe::CpuLevel before = loupe::cpu_level();
-  for (loupe::CpuLevel level : {loupe::CpuLevel::baseline, loupe::CpuLevel::v3, loupe::CpuLevel::v4}) {
-    if (level > loupe::best_cpu_level()) break;
+  const LevelGuard guard;
+  for (const loupe::CpuLevel level : cpu_levels()) {
     loupe::set_cpu_level(level);
     CAPTURE(loupe::name(level));
     f();
   }
-  loupe::set_cpu_level(before);
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "catch.h"
+#include "core/kernel_tests.h"
 
 using namespace loupe;
 using namespace loupe::kernels;
@@ -109,11 +110,6 @@ const std::vector<Case> kCases = {
     {1, 2, 20, 20, 16, 16, false, 0, 1.0},
 };
 
-struct LevelGuard {
-  CpuLevel before = cpu_level();
-  ~LevelGuard() { set_cpu_level(before); }
-};
-
 }  // namespace
 
 TEST_CASE("attention: f32 tiles equal the plain f64 loops at every CPU level, forward and backward") {
@@ -122,8 +118,7 @@ TEST_CASE("attention: f32 tiles equal the plain f64 loops at every CPU level, fo
     Run<double> truth(c);
     truth.forward(true, true);
     truth.backward(true, true);
-    for (auto level : {CpuLevel::baseline, CpuLevel::v3, CpuLevel::v4}) {
-      if (level > best_cpu_level()) continue;
+    for (auto level : cpu_levels()) {
       set_cpu_level(level);
       for (bool weights : {false, true}) {
         CAPTURE(name(level), weights, c.batch, c.heads, c.queries, c.keys, c.dim, c.value_dim, c.causal, c.mask, c.dropout);

@@ -50,7 +50,8 @@ struct Bounds {
 };
 
 // The f32 kernels against plain loops in f64: output, input gradient and weight gradient.
-void check(const ConvShape& s, const std::string& kernel, Bounds bounds) {
+void check(const ConvShape& s, const std::string& fast, Bounds bounds) {
+  const std::string kernel = plain_kernels() ? "plain" : fast;
   CAPTURE(s.n, s.c, s.h, s.w, s.o, s.kh, s.kw, s.sh, s.sw, s.ph, s.pw, s.dh, s.dw, s.groups);
   const int64_t in = s.n * s.h * s.w * s.c, out = s.n * s.oh() * s.ow() * s.o,
                 weights = s.o * s.c / s.groups * s.taps();

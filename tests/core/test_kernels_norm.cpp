@@ -1,4 +1,5 @@
 #include "catch.h"
+#include "core/kernel_tests.h"
 
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernels/norm_plain.h>
@@ -71,21 +72,6 @@ ChannelResult run_float(const Case& c, const Floats& x, const Floats& dy, const 
 
 bool same_bits(const Floats& a, const Floats& b) { return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * 4) == 0); }
 
-const std::vector<CpuLevel>& levels() {
-  static const std::vector<CpuLevel> all = [] {
-    std::vector<CpuLevel> out;
-    for (CpuLevel l : {CpuLevel::baseline, CpuLevel::v3, CpuLevel::v4})
-      if (l <= best_cpu_level()) out.push_back(l);
-    return out;
-  }();
-  return all;
-}
-
-struct LevelGuard {
-  CpuLevel before = cpu_level();
-  ~LevelGuard() { set_cpu_level(before); }
-};
-
 void check_channels(const Case& c, uint64_t seed) {
   const NormShape& s = c.shape;
   const int64_t n = s.images * s.rows * s.channels, stats = s.images * s.groups;
@@ -104,7 +90,7 @@ void check_channels(const Case& c, uint64_t seed) {
   plain::norm_backward(xd.data(), dyd.data(), dx.data(), dg.data(), db.data(), s, st, g, b, c.relu);
 
   LevelGuard guard;
-  for (CpuLevel level : levels()) {
+  for (CpuLevel level : cpu_levels()) {
     set_cpu_level(level);
     INFO("level " << name(level));
     ChannelResult first;
@@ -244,7 +230,7 @@ TEST_CASE("norm, relu and max pool in one: float equals the plain kernel, the sa
       Doubles y(sz(out)), dx(sz(n)), dg(sz(z.c)), db(sz(z.c));
       plain::norm_relu_pool(xd.data(), y.data(), s, z.h, z.w, st, gd.data(), bd.data());
       plain::norm_relu_pool_backward(xd.data(), dyd.data(), dx.data(), dg.data(), db.data(), s, z.h, z.w, st, gd.data(), bd.data());
-      for (CpuLevel level : levels()) {
+      for (CpuLevel level : cpu_levels()) {
         set_cpu_level(level);
         Floats first_y, first_dx, first_dg;
         for (int threads : {1, 2, 3, 8}) {
@@ -299,7 +285,7 @@ TEST_CASE("row norms: float equals the plain double kernel, at every level, the 
       plain::row_norm(xd.data(), y.data(), z.rows, z.d, g, b, 1e-5, centre ? mean.data() : nullptr, rstd.data());
       plain::row_norm_backward(xd.data(), dyd.data(), dx.data(), dg.data(), db.data(), z.rows, z.d, g,
                                centre ? mean.data() : nullptr, rstd.data());
-      for (CpuLevel level : levels()) {
+      for (CpuLevel level : cpu_levels()) {
         set_cpu_level(level);
         Floats first_y, first_dx, first_dg, first_db;
         for (int threads : {1, 2, 3, 8}) {

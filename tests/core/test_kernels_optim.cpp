@@ -1,6 +1,5 @@
-#include "catch.h"
+#include "kernel_tests.h"
 
-#include <loupe/core/cpu.h>
 #include <loupe/core/kernels/optim.h>
 #include <loupe/core/memory.h>
 #include <loupe/core/random.h>
@@ -77,15 +76,12 @@ TEST_CASE("optimizer steps give PyTorch's numbers in f64") {
 }
 
 TEST_CASE("optimizer steps over many parameters: f32 near f64, the same bits at any thread count and list") {
-  const CpuLevel best = best_cpu_level();
   const std::vector<size_t> sizes = {1, 40000, 0, 17, 16384, 16385, 3};
   const auto f64 = forms<double>();
   const auto f32 = forms<float>();
   for (size_t k = 0; k < f32.size(); ++k) {
     INFO(f32[k].name);
-    for (CpuLevel level : {CpuLevel::baseline, CpuLevel::v3, CpuLevel::v4}) {
-      if (level > best) continue;
-      set_cpu_level(level);
+    at_every_level([&] {
       std::vector<std::vector<float>> first;
       for (int threads : {1, 2, 3, 8}) {
         ThreadLimit limit(threads);
@@ -115,8 +111,7 @@ TEST_CASE("optimizer steps over many parameters: f32 near f64, the same bits at 
           }
         }
       }
-    }
-    set_cpu_level(best);
+    });
   }
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "catch.h"
+#include "core/kernel_tests.h"
 
 using namespace loupe;
 using namespace loupe::kernels;
@@ -20,17 +21,6 @@ using namespace loupe::kernels;
 namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
-
-template <class F> void at_every_level(const F& f) {
-  const CpuLevel before = cpu_level();
-  for (auto level : {CpuLevel::baseline, CpuLevel::v3, CpuLevel::v4}) {
-    if (level > best_cpu_level()) continue;
-    set_cpu_level(level);
-    CAPTURE(name(level));
-    f();
-  }
-  set_cpu_level(before);
-}
 
 std::vector<float> normal(int64_t n, double size, uint64_t seed = 1) {
   Rng rng(seed);

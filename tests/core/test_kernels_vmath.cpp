@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "catch.h"
+#include "core/kernel_tests.h"
 
 using namespace loupe;
 using namespace loupe::kernels;
@@ -15,18 +16,6 @@ namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 const float kNan = std::numeric_limits<float>::quiet_NaN();
-
-std::vector<CpuLevel> levels() {
-  std::vector<CpuLevel> all;
-  for (auto l : {CpuLevel::baseline, CpuLevel::v3, CpuLevel::v4})
-    if (l <= best_cpu_level()) all.push_back(l);
-  return all;
-}
-
-struct LevelGuard {
-  CpuLevel before = cpu_level();
-  ~LevelGuard() { set_cpu_level(before); }
-};
 
 struct Worst {
   double ulp = 0;
@@ -81,7 +70,7 @@ void check(const char* what, const Worst& w, double bound) {
 
 void check_all(uint32_t step) {
   LevelGuard guard;
-  for (auto level : levels()) {
+  for (auto level : cpu_levels()) {
     set_cpu_level(level);
     const float max = std::numeric_limits<float>::max();
     const auto run = [&](const char* what, auto f, auto ref, float low, float high, double bound) {
@@ -108,7 +97,7 @@ TEST_CASE("vector math keeps its error bounds on a dense scan", "[.full]") { che
 
 TEST_CASE("the lower tail of the normal distribution keeps relative precision") {
   LevelGuard guard;
-  for (auto level : levels()) {
+  for (auto level : cpu_levels()) {
     set_cpu_level(level);
     for (int i = 0; i < 1200; ++i) {
       const float x = -0.01f * static_cast<float>(i);
@@ -122,7 +111,7 @@ TEST_CASE("the lower tail of the normal distribution keeps relative precision") 
 
 TEST_CASE("vector math at zeros, infinities and NaN") {
   LevelGuard guard;
-  for (auto level : levels()) {
+  for (auto level : cpu_levels()) {
     set_cpu_level(level);
     CAPTURE(name(level));
     const std::vector<float> x = {0.0f, -0.0f, kInf, -kInf, kNan, -kNan, -1.0f, -2.0f};
