@@ -18,6 +18,7 @@ struct ConvNode final : Node {
   ConvShape s;
   const char* label = "conv2d";
   const char* name() const override { return label; }
+  Tensors replay(const Tensors& in) const override { return {convolve(in[0], in[1], in[2], s, label)}; }
   Tensors backward(const Tensors& dy) override {
     Tensor dx, dw, db;
     const Tensor g = grad_enabled() ? dy[0] : raw::channels_last(dy[0]);  // copied once for all three
@@ -37,6 +38,7 @@ struct InputGradientNode final : Node {
   SavedTensor dy{this}, w{this};
   ConvShape s;
   const char* name() const override { return "conv2d_input_gradient"; }
+  Tensors replay(const Tensors& in) const override { return {input_gradient(in[0], in[1], s)}; }
   Tensors backward(const Tensors& g) override {
     return {needs(0) ? convolve(g[0], w.get(), Tensor(), s, "conv2d") : Tensor(),
             needs(1) ? weight_gradient(g[0], dy.get(), s) : Tensor()};
@@ -47,6 +49,7 @@ struct WeightGradientNode final : Node {
   SavedTensor x{this}, dy{this};
   ConvShape s;
   const char* name() const override { return "conv2d_weight_gradient"; }
+  Tensors replay(const Tensors& in) const override { return {weight_gradient(in[0], in[1], s)}; }
   Tensors backward(const Tensors& g) override {
     return {needs(0) ? input_gradient(dy.get(), g[0], s) : Tensor(),
             needs(1) ? convolve(x.get(), g[0], Tensor(), s, "conv2d") : Tensor()};

@@ -1,6 +1,8 @@
-#include <loupe/autograd/graph.h>
+#include <loupe/autograd/autograd.h>
+#include <loupe/autograd/ops/activation.h>
 #include <loupe/autograd/ops/elementwise.h>
 #include <loupe/autograd/ops/norm.h>
+#include <loupe/autograd/ops/pool.h>
 #include <loupe/autograd/ops/reduce.h>
 #include <loupe/core/kernels/norm.h>
 
@@ -131,7 +133,18 @@ struct ChannelNorm {
     return {need_x ? from_rows(dx, axis) : dx, dw, db};
   }
 
-  Tensors gradients_by_ops(const Tensor& x, const Tensor& dy, const Tensor& weight) const {
+  // dy at the norm's own output: through relu and pooling, as an op of dy. They are linear once the signs and the places
+  // of the maxima are fixed.
+  Tensor before_after(const Tensor& x, const Tensor& dy, const Tensor& weight, const Tensor& bias) const {
+    if (after == After::nothing) return dy;
+    ChannelNorm alone = *this;
+    alone.after = After::nothing;
+    const Tensor z = alone.apply(to_rows(x, axis), weight, bias).requires_grad_(), live = relu(z);
+    return grad({after == After::relu ? live : max_pool2d(live, 2)}, {z}, {.create_graph = true}, {dy})[0];
+  }
+
+  Tensors gradients_by_ops(const Tensor& x, const Tensor& upstream, const Tensor& weight, const Tensor& bias) const {
+    const Tensor dy = before_after(x, upstream, weight, bias);
     Shape along(std::vector<int64_t>(static_cast<size_t>(x.dim()), 1));
     along[axis] = -1;
     Dims others;
@@ -160,10 +173,9 @@ struct ChannelNormNode final : Node {
   SavedTensor x{this}, weight{this}, bias{this};
   ChannelNorm norm;
   const char* name() const override { return norm.label; }
-  bool fused() const override { return norm.after != After::nothing; }
   Tensors backward(const Tensors& dy) override {
     if (!grad_enabled()) return norm.gradients(x.get(), dy[0], weight.get(), bias.get(), needs(0), needs(1), needs(2));
-    Tensors all = norm.gradients_by_ops(x.get(), dy[0], weight.get());
+    Tensors all = norm.gradients_by_ops(x.get(), dy[0], weight.get(), bias.get());
     for (size_t i = 0; i < all.size(); ++i)
       if (!needs(i)) all[i] = Tensor();
     return all;

@@ -29,9 +29,9 @@ struct BatchNormArgs {
 
 /// Batch norm over all dimensions but `axis` (Ioffe and Szegedy 2015). x has rank 2 or more; weight, bias (C).
 Tensor batch_norm(In x, In weight, In bias, const BatchNormArgs& args);
-/// relu(batch_norm(x)) in one pass each way; relu's input is not kept. Fused: no second derivative.
+/// relu(batch_norm(x)) in one pass each way; relu's input is not kept.
 Tensor batch_norm_relu(In x, In weight, In bias, const BatchNormArgs& args);
-/// max_pool2d(relu(batch_norm(x)), 2) of (N, C, H, W), in one pass each way; only x is kept. Fused.
+/// max_pool2d(relu(batch_norm(x)), 2) of (N, C, H, W), in one pass each way; only x is kept.
 Tensor batch_norm_relu_max_pool(In x, In weight, In bias, const BatchNormArgs& args);
 
 /// Over each image's groups of C / groups neighbouring channels and all positions (Wu and He 2018). x (N, C, ...).

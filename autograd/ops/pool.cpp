@@ -23,17 +23,23 @@ struct Pooling {
 // Once the windows (and the places of the maxima) are fixed, pooling is linear: `pooled` and `spread` are transposes of
 // each other, and each is the other's derivative.
 Tensor pooled(In x, const std::shared_ptr<const Pooling>& p);
+// Finds the maxima of x's windows, which p then holds.
+Tensor max_pooled(In x, const std::shared_ptr<Pooling>& p);
 Tensor spread(In dy, const std::shared_ptr<const Pooling>& p);
 
 struct PoolNode final : Node {
   std::shared_ptr<const Pooling> p;
   const char* name() const override { return p->label; }
+  Tensors replay(const Tensors& x) const override {
+    return {p->indices ? max_pooled(x[0], std::make_shared<Pooling>(*p)) : pooled(x[0], p)};
+  }
   Tensors backward(const Tensors& dy) override { return {spread(dy[0], p)}; }
 };
 
 struct SpreadNode final : Node {
   std::shared_ptr<const Pooling> p;
   const char* name() const override { return "pool_backward"; }
+  Tensors replay(const Tensors& dy) const override { return {spread(dy[0], p)}; }
   Tensors backward(const Tensors& g) override { return {pooled(g[0], p)}; }
 };
 
@@ -80,15 +86,19 @@ std::shared_ptr<Pooling> plan(const char* op, const Tensor& x, Size2 kernel, Siz
   return p;
 }
 
-Tensor max_pool(const char* op, In x, Size2 kernel, Size2 stride, Size2 padding) {
-  const auto p = plan(op, x, kernel, stride, padding);
-  if (p->shape.h * p->shape.w > INT32_MAX) fail<ShapeError>("{}: an image of shape {} is too large", op, x->shape());
+Tensor max_pooled(In x, const std::shared_ptr<Pooling>& p) {
   const Tensor in = raw::channels_last(x), y = raw::empty_channels_last(p->output(), x->dtype());
   p->indices = std::make_shared<Storage>(static_cast<size_t>(y.numel()) * sizeof(int32_t));
-  dispatch_floating(x->dtype(), op, [&]<class T>(Type<T>) {
+  dispatch_floating(x->dtype(), p->label, [&]<class T>(Type<T>) {
     kernels::max_pool(p->shape, in.ptr<T>(), y.ptr<T>(), p->places());
   });
   return recorded(x, y, p);
+}
+
+Tensor max_pool(const char* op, In x, Size2 kernel, Size2 stride, Size2 padding) {
+  const auto p = plan(op, x, kernel, stride, padding);
+  if (p->shape.h * p->shape.w > INT32_MAX) fail<ShapeError>("{}: an image of shape {} is too large", op, x->shape());
+  return max_pooled(x, p);
 }
 
 Tensor avg_pool(const char* op, In x, Size2 kernel, Size2 stride, Size2 padding, bool count_include_pad) {

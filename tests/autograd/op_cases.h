@@ -100,7 +100,6 @@ struct OpCase {
   Naive naive;
   std::vector<Draw> draw{};                // by input; the rest `any`
   bool differentiable = true;              // false: comparisons and the like
-  bool fused = false;                      // no second derivative: must throw and say so
   bool kink_at_equal = false;              // f(x, x) is not smooth (maximum)
   double f32_tolerance = 4e-6;             // of results and gradients, relative to their mean size
   std::vector<Shape> large{};              // a size at which the fast f32 kernels run; compared with f64 there too

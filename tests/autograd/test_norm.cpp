@@ -150,7 +150,7 @@ TEST_CASE("normalization: f32 near f64 in values and gradients, also as shadow m
   }
 }
 
-TEST_CASE("batch norm with relu and max pool in one equals the parts; no second derivative") {
+TEST_CASE("batch norm with relu and max pool in one equals the parts, second derivatives too") {
   Rng rng(3);
   const Tensor x = normal(rng, {2, 3, 5, 4}), w = normal(rng, {3}, 1, 0.5), b = normal(rng, {3});
   const Tensor mean = normal(rng, {3}), var = uniform(rng, {3}, 0.5, 2, DType::f64);
@@ -160,7 +160,8 @@ TEST_CASE("batch norm with relu and max pool in one equals the parts; no second 
     auto pool_of = [=](const Tensors& t) { return batch_norm_relu_max_pool(t[0], t[1], t[2], args); };
     CHECK(gradcheck(relu_of, {x, w, b}));
     CHECK(gradcheck(pool_of, {x, w, b}));
-    CHECK_THROWS_AS(gradgradcheck(pool_of, {x, w, b}), GradError);
+    CHECK(gradgradcheck(relu_of, {x, w, b}));
+    CHECK(gradgradcheck(pool_of, {x, w, b}));
     for (DType dtype : {DType::f64, DType::f32}) {
       const double bound = dtype == DType::f64 ? 1e-12 : 2e-5;
       for (const Shape& shape : {Shape{2, 3, 5, 4}, Shape{4, 16, 6, 6}, Shape{3, 40, 7, 9}}) {

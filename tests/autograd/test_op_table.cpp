@@ -124,7 +124,6 @@ Tensors gradients(const OpCase& c, const Tensors& inputs) {
   return grad(y, leaves, {}, upstreams(y, y[0].dtype()));
 }
 
-bool has_second_derivative(const OpCase& c) { return c.differentiable && !c.fused; }
 const double kTight = 1e-7;
 
 }  // namespace
@@ -162,12 +161,11 @@ TEST_CASE("op table: gradients equal difference quotients, also on scattered and
   });
 }
 
-TEST_CASE("op table: second derivatives; a fused op says that it has none") {
+TEST_CASE("op table: second derivatives") {
   for_cases([](const OpCase& c, const std::vector<Shape>& shapes) {
     if (!c.differentiable) return;
     const Tensors x = draw_inputs(c, shapes, 3);
-    if (c.fused) REQUIRE_THROWS_WITH(gradgradcheck(c.f, x), Catch::Contains("fused"));
-    else REQUIRE_NOTHROW(gradgradcheck(c.f, x, {.label = c.name, .tolerance = kTight}));
+    REQUIRE_NOTHROW(gradgradcheck(c.f, x, {.label = c.name, .tolerance = kTight}));
   });
 }
 
@@ -210,7 +208,7 @@ TEST_CASE("op table: the same tensor twice gets both parts of its gradient") {
     Tensors one{x[0]};
     one.insert(one.end(), rest.begin(), rest.end());
     REQUIRE_NOTHROW(gradcheck(doubled, one, {.label = c.name + ", the same tensor twice", .tolerance = kTight}));
-    if (!c.fused) REQUIRE_NOTHROW(gradgradcheck(doubled, one, {.label = c.name + ", the same tensor twice", .tolerance = kTight}));
+    REQUIRE_NOTHROW(gradgradcheck(doubled, one, {.label = c.name + ", the same tensor twice", .tolerance = kTight}));
     ++pairs;
   });
   REQUIRE(pairs >= 20);
@@ -297,7 +295,7 @@ TEST_CASE("op table: after forward, backward and second derivatives no storage s
     {
       const Tensors x = marked(draw_inputs(c, shapes, 8));
       const Tensors y = c.f(x);
-      if (has_second_derivative(c)) {
+      if (c.differentiable) {
         Tensors leaves;
         for (const Tensor& t : x)
           if (t.requires_grad()) leaves.push_back(t);

@@ -2,7 +2,10 @@
 
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/ops.h>
+#include <loupe/layers/activation.h>
 #include <loupe/layers/fused.h>
+#include <loupe/layers/pool.h>
+#include <loupe/layers/sequential.h>
 #include <loupe/layers/state.h>
 
 #include <cmath>
@@ -170,6 +173,31 @@ TEST_CASE("fused BatchNorm2d runs the parts when switched off, and gives the sam
   bn.add_forward_hook([&](Module&, const Tensor&, const Tensor& y) { smallest = min(y).item(); });
   bn_relu(bn, randn(rng, {2, 3, 4, 4}));
   CHECK(smallest < 0);
+  set_fusion(before);
+}
+
+TEST_CASE("Sequential fuses BatchNorm2d with what follows, under the same names, unless somebody watches") {
+  const bool before = fusion();
+  set_fusion(true);
+  Rng rng(7);
+  const Tensor x = randn(rng, {2, 4, 6, 6});
+  const auto last_op = [&](Sequential& net) { return std::string(net(x).grad_meta()->fn->name()); };
+  Sequential pooled(BatchNorm2d(4), ReLU(), MaxPool2d({.kernel_size = 2}));
+  CHECK(last_op(pooled) == "batch_norm_relu_max_pool");
+  CHECK(named_parameters(pooled)[1].name == "0.bias");
+  CHECK(pooled(x).grad_meta()->fn->module_path() == "0");
+  Sequential overlapping(BatchNorm2d(4), ReLU(), MaxPool2d({.kernel_size = 2, .stride = 1}));
+  CHECK(last_op(overlapping) == "max_pool2d");
+  Sequential active(BatchNorm2d(4), ReLU());
+  CHECK(last_op(active) == "batch_norm_relu");
+  Sequential other(BatchNorm2d(4), LeakyReLU());
+  CHECK(last_op(other) == "leaky_relu");
+  int seen = 0;
+  pooled[1].add_forward_hook([&](Module&, const Tensor&, const Tensor&) { ++seen; });
+  CHECK(last_op(pooled) == "max_pool2d");
+  CHECK(seen == 1);
+  set_fusion(false);
+  CHECK(last_op(active) == "relu");
   set_fusion(before);
 }
 
