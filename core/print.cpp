@@ -85,7 +85,10 @@ std::string to_string(const Tensor& t) {
       print(out, t, 0, 0, shorten, [&](int64_t at) { return fmt::format("{:>{}}", format(static_cast<double>(p[at])), format.width); });
     } else {
       size_t width = 0;
-      const auto text = [&](int64_t at) { return std::is_same_v<T, bool> ? std::string(p[at] ? "true" : "false") : fmt::format("{}", p[at]); };
+      const auto text = [&](int64_t at) -> std::string {
+        if constexpr (std::is_same_v<T, bool>) return p[at] ? "true" : "false";
+        else return std::to_string(p[at]);
+      };
       if (t.numel() > 0) visit_shown(t, 0, 0, shorten, [&](int64_t at) { width = std::max(width, text(at).size()); });
       print(out, t, 0, 0, shorten, [&](int64_t at) { return fmt::format("{:>{}}", text(at), width); });
     }

@@ -40,11 +40,11 @@ ImageSet read_mnist_part(const std::string& folder, const std::string& part, con
   const std::string image_path = path("-images-idx3-ubyte"), label_path = path("-labels-idx1-ubyte");
   IdxArray images = read_hashed(image_path, hash), labels = read_hashed(label_path, hash);
   if (images.type != IdxArray::u8 || images.shape.size() != 3)
-    fail<IoError>("{}: expected bytes of rank 3, found type 0x{:02x} of rank {}", image_path, images.type, images.shape.size());
+    fail<IoError>("{}: expected bytes of rank 3, found type 0x{:02x} of rank {}", image_path, static_cast<int>(images.type), images.shape.size());
   if (images.shape[1] != 28 || images.shape[2] != 28)
     fail<IoError>("{}: images of {} x {}, expected 28 x 28", image_path, images.shape[1], images.shape[2]);
   if (labels.type != IdxArray::u8 || labels.shape.size() != 1)
-    fail<IoError>("{}: expected bytes of rank 1, found type 0x{:02x} of rank {}", label_path, labels.type, labels.shape.size());
+    fail<IoError>("{}: expected bytes of rank 1, found type 0x{:02x} of rank {}", label_path, static_cast<int>(labels.type), labels.shape.size());
   if (images.shape[0] != labels.shape[0] || labels.data.empty())
     fail<IoError>("{}: {} labels for {} images", label_path, labels.shape[0], images.shape[0]);
   for (size_t i = 0; i < labels.data.size(); ++i)
