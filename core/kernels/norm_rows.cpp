@@ -44,8 +44,8 @@ struct RowGradient {
   int64_t d;
 };
 
-/// dx of kRows rows from r on; adds the rows' parts of dgamma and dbeta to dg and db, if given.
-template <bool kCentre, bool kGamma, bool kSums, int kRows>
+/// dx of kRows rows from r on; adds the rows' parts of dgamma and dbeta to dg and db.
+template <bool kCentre, int kRows>
 inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db) {
   const int64_t d = a.d;
   const float *x = a.x + r * d, *dy = a.dy + r * d, *gamma = a.gamma;
@@ -55,12 +55,12 @@ inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db)
     const float *p = x + u * d, *q = dy + u * d;
     const float centre = kCentre ? a.mean[r + u] : 0, inv = 1 / static_cast<float>(d);
     m[u] = centre, rs[u] = a.rstd[r + u];
-    mean_g[u] = kCentre ? lane_sum(d, [=](int64_t i) { return kGamma ? q[i] * gamma[i] : q[i]; }) * inv : 0;
-    mean_gx[u] = lane_sum(d, [=](int64_t i) { return (kGamma ? q[i] * gamma[i] : q[i]) * (p[i] - centre); }) * inv * rs[u];
+    mean_g[u] = kCentre ? lane_sum(d, [=](int64_t i) { return q[i] * gamma[i]; }) * inv : 0;
+    mean_gx[u] = lane_sum(d, [=](int64_t i) { return q[i] * gamma[i] * (p[i] - centre); }) * inv * rs[u];
   }
   // Written out for four rows at once: gamma, dg and db are then read once for all of them.
   auto one = [=](int64_t i, int64_t u, float centre, float r_u, float g_u, float gx_u, float& sum) {
-    const float xhat = (x[u * d + i] - centre) * r_u, up = dy[u * d + i], g = kGamma ? up * gamma[i] : up;
+    const float xhat = (x[u * d + i] - centre) * r_u, up = dy[u * d + i], g = up * gamma[i];
     dx[u * d + i] = ((kCentre ? g - g_u : g) - xhat * gx_u) * r_u;
     sum += up;
     return up * xhat;
@@ -74,7 +74,7 @@ inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db)
       float up = 0;
       const float a0 = one(i, 0, m0, r0, g0, h0, up), a1 = one(i, 1, m1, r1, g1, h1, up);
       const float a2 = one(i, 2, m2, r2, g2, h2, up), a3 = one(i, 3, m3, r3, g3, h3, up);
-      if (kSums) dg[i] += (a0 + a1) + (a2 + a3), db[i] += up;
+      dg[i] += (a0 + a1) + (a2 + a3), db[i] += up;
     }
   } else {
     const float m0 = m[0], r0 = rs[0], g0 = mean_g[0], h0 = mean_gx[0];
@@ -82,23 +82,22 @@ inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db)
     for (int64_t i = 0; i < d; ++i) {
       float up = 0;
       const float a0 = one(i, 0, m0, r0, g0, h0, up);
-      if (kSums) dg[i] += a0, db[i] += up;
+      dg[i] += a0, db[i] += up;
     }
   }
 }
 
-template <bool kCentre, bool kGamma, bool kSums>
+template <bool kCentre>
 void backward_range(const RowGradient& a, int64_t begin, int64_t end, float* sums, double* totals) {
   simd([=] {
     const int64_t d = a.d;
     for (int64_t first = begin; first < end; first += kBlock) {
       const int64_t stop = std::min(end, first + kBlock);
       float *dg = sums, *db = sums + d;
-      if (kSums) std::fill_n(dg, 2 * d, 0.0F);
+      std::fill_n(dg, 2 * d, 0.0F);
       int64_t r = first;
-      for (; r + 4 <= stop; r += 4) backward_rows<kCentre, kGamma, kSums, 4>(a, r, dg, db);
-      for (; r < stop; ++r) backward_rows<kCentre, kGamma, kSums, 1>(a, r, dg, db);
-      if (!kSums) continue;
+      for (; r + 4 <= stop; r += 4) backward_rows<kCentre, 4>(a, r, dg, db);
+      for (; r < stop; ++r) backward_rows<kCentre, 1>(a, r, dg, db);
 #pragma omp simd
       for (int64_t i = 0; i < 2 * d; ++i) totals[i] += double(dg[i]);
     }
@@ -148,27 +147,24 @@ void row_norm(const float* x, float* y, int64_t rows, int64_t d, const float* ga
 
 int64_t row_norm_scratch(int64_t rows, int64_t d) {
   const int64_t grain = backward_grain(rows, d);
-  return (rows + grain - 1) / grain * padded(d) * 3;  // a piece: 2 d doubles and 2 d floats
+  return (rows + grain - 1) / grain * padded(d) * 3 + padded(d) / 2;  // a piece: 2 d doubles and 2 d floats; a gamma of ones
 }
 
 template <>
 void row_norm_backward(const float* x, const float* dy, float* dx, float* dgamma, float* dbeta, int64_t rows, int64_t d,
                        const float* gamma, const float* mean, const float* rstd, double* scratch) {
   if (plain_kernels()) return plain::row_norm_backward(x, dy, dx, dgamma, dbeta, rows, d, gamma, mean, rstd);
-  const RowGradient args{x, dy, dx, gamma, mean, rstd, d};
   const int64_t grain = backward_grain(rows, d), stride = 3 * padded(d), pieces = (rows + grain - 1) / grain;
-  const bool sums = dgamma || dbeta;
+  auto* const ones = reinterpret_cast<float*>(scratch + pieces * stride);
+  if (!gamma) std::fill_n(ones, d, 1.0F);
+  const RowGradient args{x, dy, dx, gamma ? gamma : ones, mean, rstd, d};
   parallel_ranges(rows, grain, [=](int64_t begin, int64_t end) {
     double* totals = scratch + begin / grain * stride;
     auto* floats = reinterpret_cast<float*>(totals + 2 * padded(d));
-    if (sums) std::fill_n(totals, 2 * d, 0.0);
-    auto run = [&]<bool kCentre, bool kGamma>() {
-      (sums ? backward_range<kCentre, kGamma, true> : backward_range<kCentre, kGamma, false>)(args, begin, end, floats, totals);
-    };
-    if (mean) gamma ? run.template operator()<true, true>() : run.template operator()<true, false>();
-    else gamma ? run.template operator()<false, true>() : run.template operator()<false, false>();
+    std::fill_n(totals, 2 * d, 0.0);
+    (mean ? backward_range<true> : backward_range<false>)(args, begin, end, floats, totals);
   });
-  if (!sums) return;
+  if (!dgamma && !dbeta) return;
   parallel_ranges(d, 2048, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       double dg = 0, db = 0;
