@@ -112,7 +112,7 @@ class Engine {
   void deliver(const Edge& edge, Tensor g) {
     if (!edge->fn) {
       const auto [it, fresh] = leaf_index_.try_emplace(edge.get(), leaves_.size());
-      if (fresh) leaves_.push_back({edge, Tensor()});
+      if (fresh) leaves_.emplace_back(edge, Tensor());
       return accumulate(leaves_[it->second].second, std::move(g), create_graph_);
     }
     Pending& p = pending_[edge->fn->birth()];

@@ -48,7 +48,9 @@ Tensor Tensor::flatten(int64_t first, int64_t last, Here here) const {
   }
   return reshape(dim() == 0 ? Shape{1} : s, here);
 }
-Tensor Tensor::transpose(int64_t a, int64_t b, Here here) const { return loupe::transpose({*this, here.file, here.line}, a, b); }
+Tensor Tensor::transpose(int64_t axis0, int64_t axis1, Here here) const {
+  return loupe::transpose({*this, here.file, here.line}, axis0, axis1);
+}
 Tensor Tensor::t(Here here) const {
   if (dim() < 2) fail<ShapeError>("t: needs at least two dimensions, got shape {}", shape());
   return transpose(-2, -1, here);

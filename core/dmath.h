@@ -63,6 +63,20 @@ inline double log(double x) {
 /// log(1 + x).
 inline double log1p(double x) { return std::fabs(x) <= 0.5 ? log_series(x / (2 + x)) : log(1 + x); }
 
+/// Coefficients of a^(2i + 1) in sin(a) and of a^(2i) in cos(a): (-1)^i / (2i + 1)! and (-1)^i / (2i)!.
+struct Factorials {
+  double terms[11];
+  constexpr explicit Factorials(int shift) : terms{} {
+    double term = 1;
+    for (int i = 0; i <= 10; ++i) {
+      terms[i] = term;
+      term /= -static_cast<double>((2 * i + 1 + shift) * (2 * i + 2 + shift));
+    }
+  }
+  constexpr double operator[](int i) const { return terms[i]; }
+};
+inline constexpr Factorials kSinTerms(1), kCosTerms(0);
+
 /// sin and cos of `turns` * 2 pi.
 struct SinCos {
   double sin, cos;
@@ -70,12 +84,13 @@ struct SinCos {
 inline SinCos sincos_turns(double turns) {
   const double quarter = std::nearbyint(4 * turns);
   const double a = (turns - quarter / 4) * (2 * kPi), z = a * a;  // |a| <= pi / 4
-  double s = 1, c = 1;
-  for (int i = 20; i >= 2; i -= 2) {
-    s = 1 - z * s / (i * (i + 1));
-    c = 1 - z * c / (i * (i - 1));
+  double s = 0, c = 0;  // the Taylor series, from the highest power down
+  for (int i = 10; i >= 1; --i) {
+    s = (s + kSinTerms[i]) * z;
+    c = (c + kCosTerms[i]) * z;
   }
-  s *= a;
+  s = a + a * s;
+  c += 1;
   switch (static_cast<int64_t>(quarter) & 3) {
     case 0: return {s, c};
     case 1: return {c, -s};

@@ -248,14 +248,19 @@ template <class T> void draw_uniform(Rng& rng, T* out, int64_t n, double low, do
 template <class T> void draw_normal(Rng& rng, T* out, int64_t n, double mean, double std) {
   const uint64_t key = rng.state().key, first = rng.reserve(2 * n + 2);
   parallel_ranges(n, kDrawGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i += 2) {
-      const auto w = philox(key, first + static_cast<uint64_t>(i) / 2);
-      const double u = (static_cast<double>((uint64_t{w[0]} << 32 | w[1]) >> 11) + 1.0) * 0x1p-53;  // (0, 1]
-      const double v = static_cast<double>((uint64_t{w[2]} << 32 | w[3]) >> 11) * 0x1p-53;
-      const double radius = std * std::sqrt(-2 * dmath::log(u));
-      const auto [sin, cos] = dmath::sincos_turns(v);
-      out[i] = static_cast<T>(mean + radius * cos);
-      if (i + 1 < end) out[i + 1] = static_cast<T>(mean + radius * sin);
+    uint32_t words[512];
+    for (int64_t i = begin; i < end; i += 256) {
+      const int64_t m = std::min<int64_t>(256, end - i);
+      philox_fill(key, first + static_cast<uint64_t>(i) / 2, words, 2 * m + 2 * (m % 2));
+      for (int64_t j = 0; j < m; j += 2) {
+        const uint32_t* w = words + 2 * j;
+        const double u = (static_cast<double>((uint64_t{w[0]} << 32 | w[1]) >> 11) + 1.0) * 0x1p-53;  // (0, 1]
+        const double v = static_cast<double>((uint64_t{w[2]} << 32 | w[3]) >> 11) * 0x1p-53;
+        const double radius = std * std::sqrt(-2 * dmath::log(u));
+        const auto [sin, cos] = dmath::sincos_turns(v);
+        out[i + j] = static_cast<T>(mean + radius * cos);
+        if (j + 1 < m) out[i + j + 1] = static_cast<T>(mean + radius * sin);
+      }
     }
   });
 }

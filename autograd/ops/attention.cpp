@@ -79,7 +79,7 @@ struct Problem {
 // The factors of dropout, 0 or 1 / (1 - p), as a constant; undefined without dropout.
 Tensor dropout_factors(const AttentionShape& s, const Shape& shape, DType dtype) {
   if (s.dropout == 0) return Tensor();
-  const Tensor z = raw::empty(shape, dtype);
+  Tensor z = raw::empty(shape, dtype);
   dispatch_floating(dtype, "attention", [&]<class T>(Type<T>) { kernels::attention_dropout(s, z.ptr<T>()); });
   return z;
 }
