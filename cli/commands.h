@@ -92,6 +92,18 @@ struct EmbedOptions : RunOptions {
 };
 int embed(const EmbedOptions& options);
 
+struct LessonOptions {
+  bool quick = false, full = false, tiny = false;  // at most one; none: quick
+  std::vector<std::string> claims;                 // empty: all
+  int seeds = 0;                                   // 0: the profile's
+  std::string text, data;                          // empty: the packages' word list and Fashion-MNIST
+  std::string out = "lesson-out";
+  std::string logdir;  // TensorBoard
+  int threads = 0;     // trainings at a time; 0: one a core
+  bool resume = false, json = false;
+};
+int lesson(const LessonOptions& options);
+
 struct InspectOptions {
   std::string file;
   bool json = false;

@@ -1,23 +1,14 @@
+#include <loupe/cli/commands.h>
 #include <loupe/cli/console.h>
-#include <loupe/cli/lesson.h>
-#include <loupe/core/error.h>
 #include <loupe/lesson/lesson.h>
+
+#include <fmt/core.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 namespace loupe::cli {
 namespace {
-
-struct Parsed {
-  lesson::LessonOptions options;
-  bool quick = false, full = false, tiny = false, json = false;
-};
-Parsed& parsed() {
-  static Parsed p;
-  return p;
-}
 
 // One line rewritten on a terminal; one line every 10 seconds otherwise.
 void show(const lesson::Progress& p) {
@@ -32,54 +23,42 @@ void show(const lesson::Progress& p) {
   std::fflush(stderr);
 }
 
-int run() {
-  Parsed& p = parsed();
-  lesson::LessonOptions o = p.options;
-  o.profile = p.full ? "full" : p.tiny ? "tiny" : "quick";
-  o.command = fmt::format("loupe lesson --{}", o.profile);
-  if (o.seeds) o.command += fmt::format(" --seeds {}", o.seeds);
-  if (!o.text.empty()) o.command += " --text " + o.text;
-  o.progress = show;
+// The command line that repeats the run.
+std::string command_text(const LessonOptions& o, const std::string& profile) {
+  std::string text = "loupe lesson --" + profile, claims;
+  for (const auto& c : o.claims) claims += (claims.empty() ? "" : ",") + c;
+  if (!claims.empty()) text += " --claims " + claims;
+  if (o.seeds) text += fmt::format(" --seeds {}", o.seeds);
+  if (!o.text.empty()) text += " --text " + o.text;
+  if (!o.data.empty()) text += " --data " + o.data;
+  return text;
+}
+
+}  // namespace
+
+int lesson(const LessonOptions& options) {
+  const std::string profile = options.full ? "full" : options.tiny ? "tiny" : "quick";
+  lesson::LessonOptions o{.profile = profile, .claims = options.claims, .seeds = options.seeds, .text = options.text,
+                          .data = options.data, .out = options.out, .logdir = options.logdir, .resume = options.resume,
+                          .workers = options.threads, .command = command_text(options, profile), .progress = show};
   o.stop = [] { return interrupted(); };
-  if (p.json)
+  if (options.json)
     o.on_claim = [](const lesson::ClaimResult& c) {
-      for (const auto& line : c.lines) fmt::print("{}\n", lesson::to_json(c, line));
+      fmt::print("{}", lesson::to_json_lines(c));
       std::fflush(stdout);
     };
   try {
     const lesson::Report report = lesson::run_lesson(o);
     fmt::print(stderr, "{}", isatty(STDERR_FILENO) ? "\r\033[K" : "");
-    if (p.json) {
-      const std::string all = lesson::to_json_lines(report);
-      fmt::print("{}", all.substr(all.rfind('\n', all.size() - 2) + 1));  // the claims were printed as they came
-    } else {
-      fmt::print("{}", lesson::to_terminal(report));
-    }
+    if (options.json) fmt::print("{}", lesson::result_json(report));  // the claims were printed as they came
+    else fmt::print("{}", lesson::to_terminal(report));
+    std::fflush(stdout);
     if (!o.out.empty()) fmt::print(stderr, "Report: {0}/report.html. Runs: {0}/runs.csv.\n", o.out);
     return 0;
   } catch (const lesson::Stopped&) {
     fmt::print(stderr, "\nStopped. `--resume` goes on from here.\n");
     return 130;
   }
-}
-
-}  // namespace
-
-void add_lesson(CLI::App& program, int& exit_code) {
-  Parsed& p = parsed();
-  auto* command = program.add_subcommand("lesson", "Measure every claim of \"BatchNorm vs LayerNorm\" and write the report");
-  auto* quick = command->add_flag("--quick", p.quick, "3 seeds, minutes (the default)");
-  auto* full = command->add_flag("--full", p.full, "5 seeds, all grids and networks")->excludes(quick);
-  command->add_flag("--tiny", p.tiny, "Seconds; the numbers mean nothing (for tests)")->excludes(quick)->excludes(full);
-  command->add_option("--claims", p.options.claims, "Only these: C5,C9")->delimiter(',');
-  command->add_option("--seeds", p.options.seeds, "Seeds an arm (default: the profile's)")->check(CLI::PositiveNumber);
-  command->add_option("--text", p.options.text, "A UTF-8 text for the language models (default: Debian's word list)");
-  command->add_option("--data", p.options.data, "Folder of Fashion-MNIST (default: Debian's package)");
-  command->add_option("--out", p.options.out, "Folder for runs.jsonl, runs.csv, report.html, report.md, report.jsonl")->default_val("lesson-out");
-  command->add_option("--threads", p.options.workers, "Trainings at a time (default: one a core)")->check(CLI::PositiveNumber);
-  command->add_flag("--resume", p.options.resume, "Go on from --out: finished runs are not repeated");
-  command->add_flag("--json", p.json, "JSON lines on stdout");
-  command->callback([&exit_code] { exit_code = run(); });
 }
 
 }  // namespace loupe::cli

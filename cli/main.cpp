@@ -1,7 +1,6 @@
 // The command line: CLI11 fills the option structs of commands.h.
 #include <loupe/cli/commands.h>
 #include <loupe/cli/console.h>
-#include <loupe/cli/lesson.h>
 #include <loupe/core/blas.h>
 #include <loupe/core/cpu.h>
 #include <loupe/core/error.h>
@@ -122,7 +121,20 @@ int main(int argc, char** argv) {
     c.add_option("file", o.file, "the file")->required()->check(CLI::ExistingFile);
     c.add_flag("--json", o.json, "one JSON object a line on stdout");
   });
-  add_lesson(app, g_exit);
+  command<LessonOptions>(app, "lesson", "measure every claim of \"BatchNorm vs LayerNorm\" and write the report", lesson, [](CLI::App& c, LessonOptions& o) {
+    CLI::Option* quick = c.add_flag("--quick", o.quick, "3 seeds, minutes (the default)");
+    CLI::Option* full = c.add_flag("--full", o.full, "5 seeds, all grids, all secondary networks")->excludes(quick);
+    c.add_flag("--tiny", o.tiny, "seconds; the numbers mean nothing (for tests)")->excludes(quick)->excludes(full);
+    c.add_option("--claims", o.claims, "only these: C5,C9 [all]")->delimiter(',');
+    c.add_option("--seeds", o.seeds, "seeds an arm [the profile's]")->check(CLI::Range(1, 1000));
+    c.add_option("--text", o.text, "a UTF-8 text for the language models [Debian's word list]; --full: beside the word list");
+    c.add_option("--data", o.data, "folder of Fashion-MNIST [the Debian package's]");
+    c.add_option("--out", o.out, "folder for runs.jsonl, runs.csv, report.html, report.md, report.jsonl")->capture_default_str();
+    c.add_option("--logdir", o.logdir, "folder for TensorBoard's event files, one run a folder");
+    c.add_option("--threads", o.threads, "trainings at a time; 0: one a core. The numbers do not depend on it")->capture_default_str()->check(CLI::Range(0, 256));
+    c.add_flag("--resume", o.resume, "go on from --out: finished runs are not repeated");
+    c.add_flag("--json", o.json, "JSON lines on stdout, text on stderr");
+  });
 
   command<BenchOptions>(app, "bench", "time pieces of work; bench/compare sets PyTorch beside them", bench, [](CLI::App& c, BenchOptions& o) {
     c.add_option("--work", o.work, "rows [all]");

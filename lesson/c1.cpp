@@ -18,11 +18,11 @@ struct InitSpec {
 
   Config config() const {
     return {{"experiment", "at initialisation"}, {"net", net}, {"norm", norm.name}, {"gain", fmt::format("{:.6g}", gain)},
-            {"batch", "128"}, {"data", data->images_name + " " + data->images_hash}};
+            {"batch", "128"}, {"data", data->images_id()}};
   }
   double cost() const { return 0.03; }
-  // Series: std of each layer's output, |grad W| / |W| of each hidden layer. Metrics: decades between the largest and
-  // the smallest of each, and the signed growth from first to last.
+  // Series: the deviation of each hidden layer's output before the ReLU, |grad W| / |W| of each hidden layer. Metrics: the
+  // decades between the largest and the smallest of each, and the geometric mean of |grad W|.
   void make(Record& r) const {
     Rng rng(r.seed * 16);
     Classifier model(rng, net, norm, gain);
@@ -35,110 +35,168 @@ struct InitSpec {
     auto& deviations = r.series["std"];
     for (const Tensor& t : model.taps) deviations.push_back(std(t.detach()).item());
     auto& gradients = r.series["gradient"];
-    for (Linear& l : model.hidden) gradients.push_back(grad_norm({l.weight}) / std::sqrt(square(l.weight.detach()).sum().item()));
+    double logs = 0;
+    for (Linear& l : model.hidden) {
+      const double g = grad_norm({l.weight});
+      gradients.push_back(g / std::sqrt(square(l.weight.detach()).sum().item()));
+      logs += std::log10(std::max(g, 1e-30));
+    }
     const auto decades = [](const std::vector<double>& v) {
       const auto [lo, hi] = std::ranges::minmax(v);
       return std::log10(std::max(hi, 1e-30) / std::max(lo, 1e-30));
     };
     r.metrics["std_decades"] = decades(deviations);
     r.metrics["gradient_decades"] = decades(gradients);
+    r.metrics["gradient_size"] = std::pow(10, logs / static_cast<double>(model.hidden.size()));
   }
 };
 
-constexpr double kUsable = 1.0;  // final training loss below which a rate counts as usable; fixed beforehand
-constexpr double kDecades = 3;   // margin for "another order of things" at a wrong initial scale
+constexpr double kUsable = 1.0;         // final training loss below which a rate counts as usable
+constexpr double kDecades = 3;          // margin for "another order of things" at a wrong initial scale
+constexpr double kGradientDecades = 0.3;  // margin for the spread over layers at the right one: a factor of 2
+constexpr double kTrains = 20;          // points of accuracy between training and not training
+const double kGridStep = std::log2(3.0);  // margin for rates, in doublings: one step of the grid
+
+// Seed by seed, the largest rate on the grid that ends below kUsable; a step below the grid where none does.
+std::vector<double> usable_rates(const std::map<std::string, Records>& runs, const std::string& arm, const std::vector<double>& grid) {
+  std::vector<double> v;
+  for (double lr : grid) {
+    const Records& at = runs.at(fmt::format("{} {}", arm, lr));
+    v.resize(at.size(), grid[0] / 3);
+    for (size_t i = 0; i < at.size(); ++i)
+      if (!at[i].dead && at[i]["final_loss"] < kUsable) v[i] = lr;
+  }
+  return v;
+}
 
 }  // namespace
 
 ClaimResult claim1(Lab& lab) {
-  const Norm norms[] = {no_norm(), layer_norm(), batch_norm()};
+  const bool full = lab.profile().full();
+  const Norm norms[] = {no_norm(), lab.layer(), lab.batch()};
   const char* short_names[] = {"none", "LN", "BN"};
   const char* titles[] = {"no norm", "LayerNorm", "BatchNorm"};
   const Look looks[] = {Look::none, Look::ln, Look::bn};
   const std::vector<double> gains{0.25, 0.5, 1, 2};
+  const std::vector<double> grid = full ? std::vector<double>{0.003, 0.01, 0.03, 0.1, 0.3, 1} : std::vector<double>{0.003, 0.01, 0.03, 0.1, 0.3};
+  const std::vector<double> cnn_grid{0.01, 0.03, 0.1, 0.3};
+  // Hidden layers and the networks that have them; the quick profile has the middle one.
+  const std::vector<std::pair<int, const char*>> depths =
+      full ? std::vector<std::pair<int, const char*>>{{4, "M5"}, {16, "M17"}, {32, "M33"}} : std::vector<std::pair<int, const char*>>{{16, "M17"}};
   std::vector<Arm<InitSpec>> starts;
-  std::vector<Arm<ClassifierSpec>> rates;
-  const std::vector<double> grid = lab.profile().full() ? std::vector<double>{0.003, 0.01, 0.03, 0.1, 0.3, 1} : std::vector<double>{0.003, 0.01, 0.03, 0.1, 0.3};
+  std::map<std::string, std::vector<Arm<ClassifierSpec>>> rates;  // by network
   for (size_t n = 0; n < 3; ++n) {
     for (double gain : gains) starts.push_back({fmt::format("{} {}", short_names[n], gain), {lab.data(), "M12", norms[n], gain}});
-    starts.push_back({fmt::format("{} deep", short_names[n]), {lab.data(), "M17", norms[n], 1}});
-    for (double lr : grid) {
-      ClassifierSpec s{.data = lab.data(), .net = "M17", .norm = norms[n], .group = 128, .batch = 128};
-      s.steps = lab.profile().steps(200), s.images = 8192, s.lr = lr, s.cosine = false;
-      rates.push_back({fmt::format("{} {}", short_names[n], lr), s});
+    for (const auto& [depth, net] : depths) {
+      starts.push_back({fmt::format("{} {}", short_names[n], net), {lab.data(), net, norms[n], 1}});
+      for (double lr : grid) {
+        ClassifierSpec s{.data = lab.data(), .net = net, .norm = norms[n], .group = 128, .batch = 128};
+        s.steps = lab.profile().steps(200), s.images = 8192, s.lr = lr, s.cosine = false;
+        rates[net].push_back({fmt::format("{} {}", short_names[n], lr), s});
+      }
+    }
+    for (double lr : cnn_grid) {
+      ClassifierSpec s{.data = lab.data(), .net = "D14", .norm = norms[n], .steps = lab.profile().steps(150), .images = 8192};
+      s.lr = lr, s.cosine = false;
+      if (full) rates["D14"].push_back({fmt::format("{} {}", short_names[n], lr), s});
     }
   }
-  // Does the network train from a start with the wrong scale? Each arm at the best of three rates.
-  std::vector<Arm<ClassifierSpec>> small;
-  for (size_t n = 0; n < 3; ++n) {
-    ClassifierSpec s{.data = lab.data(), .net = "M12", .norm = norms[n], .group = 128, .batch = 128};
-    s.steps = lab.profile().steps(100), s.images = 8192, s.gain = 0.25, s.cosine = false;
-    small.push_back({short_names[n], s});
-  }
+  // Does the network train from a start with the wrong scale, and from the right one? Each arm at its own rate.
+  std::vector<Arm<ClassifierSpec>> trained_arms;
+  const std::vector<double> tried = full ? gains : std::vector<double>{0.25, 1};
+  for (size_t n = 0; n < 3; ++n)
+    for (double gain : tried) {
+      ClassifierSpec s{.data = lab.data(), .net = "M12", .norm = norms[n], .group = 128, .batch = 128};
+      s.steps = lab.profile().steps(100), s.images = 8192, s.gain = gain, s.cosine = false;
+      trained_arms.push_back({fmt::format("{} {}", short_names[n], gain), s});
+    }
   const auto start = lab.measure(starts);
-  const auto rate = lab.measure(rates);
-  lab.tune(small, {0.01, 0.03, 0.1});
-  const auto trained = lab.measure(small);
+  std::map<std::string, std::map<std::string, Records>> rate;
+  for (const auto& [net, arms] : rates) rate[net] = lab.measure(arms);
+  lab.tune(trained_arms, {0.01, 0.03, 0.1});
+  const auto trained = lab.measure(trained_arms);
 
   ClaimResult r{.id = "C1", .title = "Stability"};
   r.says = "Normalisation stabilises training: activations stay in range, large learning rates are survived, gradients flow.";
-  r.experiment = {"Multilayer perceptrons on Fashion-MNIST: 11 hidden layers started at 0.25, 0.5, 1 and 2 times He's scale, and 16 hidden layers.",
+  r.experiment = {"Multilayer perceptrons on Fashion-MNIST, hidden layers of 64: 11 of them, started at 0.25, 0.5, 1 and 2 times He's scale, and 16 of "
+                  "them at He's" + std::string(full ? "; beside them 4 and 32 layers, and a CNN of 14 convolutions." : "."),
                   fmt::format("Largest constant rate of SGD with momentum, on a grid of factor 3, at which a seed ends {} steps with a training loss below {}.",
-                              rates[0].spec.steps, kUsable),
-                  fmt::format("Gradient flow: |grad W| / |W| of the hidden layers at the start. Rates at scale 0.25: {}.", chosen_rates(small))};
-  // (a) the worst over gains, seed by seed
-  const auto worst = [&](const std::string& norm, const std::string& metric, std::initializer_list<double> over) {
-    std::vector<double> v(lab.seeds().size(), 0.0);
-    for (double gain : over)
-      for (size_t i = 0; i < v.size(); ++i) v[i] = std::max(v[i], start.at(fmt::format("{} {}", norm, gain))[i][metric]);
-    return v;
-  };
-  const auto difference = [](const std::vector<double>& a, const std::vector<double>& b) {
-    return Comparison{t_interval(paired_difference(a, b))};
-  };
-  r.lines.push_back(statistical("C1a", "spread of activations over 11 layers, wrong scale: no norm minus BatchNorm",
-                                difference(worst("none", "std_decades", {0.25, 2}), worst("BN", "std_decades", {0.25, 2})), kDecades,
-                                Expect::positive, "decades"));
-  r.lines.back().meaning = "LayerNorm does the same. At He's own scale the plain network has no such spread (chart).";
-  // (b) per seed: the largest usable rate below which all are usable
-  const auto usable = [&](const std::string& norm) {
+                              rates.at("M17")[0].spec.steps, kUsable),
+                  fmt::format("Gradients: |grad W| of the hidden layers at the start. Test accuracy after {} steps; rates: {}.", trained_arms[0].spec.steps,
+                              chosen_rates(trained_arms))};
+  const auto by_seed = [&](auto f) {
     std::vector<double> v;
-    for (size_t i = 0; i < lab.seeds().size(); ++i) {
-      double largest = grid[0] / 3;
-      for (double lr : grid) {
-        const Record& run = rate.at(fmt::format("{} {}", norm, lr))[i];
-        if (run.dead || !(run["final_loss"] < kUsable)) continue;
-        largest = lr;
-      }
-      v.push_back(largest);
-    }
+    for (size_t i = 0; i < lab.seeds().size(); ++i) v.push_back(f(i));
     return v;
   };
-  const double step = std::log2(3.0);  // one step of the grid
-  r.lines.push_back(statistical("C1b", "largest usable rate, 16 layers: BatchNorm over no norm",
-                                {t_interval(paired_log2_ratio(usable("BN"), usable("none")))}, step, Expect::positive, "doublings"));
+  const auto difference = [&](const char* id, const std::string& text, const std::vector<double>& a, const std::vector<double>& b, double margin) {
+    r.lines.push_back(statistical(id, text, {t_interval(paired_difference(a, b))}, margin, Expect::positive, "decades"));
+  };
+  const auto at = [&](size_t n, double gain, size_t seed) -> const Record& { return start.at(fmt::format("{} {}", short_names[n], gain))[seed]; };
+  // (a) the worse of the two wrong scales; (c) from the smallest to the largest over all scales.
+  const auto activations = [&](size_t n) {
+    return by_seed([&](size_t i) { return std::max(at(n, 0.25, i)["std_decades"], at(n, 2, i)["std_decades"]); });
+  };
+  const auto gradient_sizes = [&](size_t n) {
+    return by_seed([&](size_t i) {
+      std::vector<double> v;
+      for (double gain : gains) v.push_back(std::log10(at(n, gain, i)["gradient_size"]));
+      return std::ranges::max(v) - std::ranges::min(v);
+    });
+  };
+  const auto over_layers = [&](size_t n, const char* net) { return values(start.at(fmt::format("{} {}", short_names[n], net)), "gradient_decades"); };
+  difference("C1a1", "spread of activations over 11 layers, wrong initial scale: no norm minus BatchNorm", activations(0), activations(2), kDecades);
+  difference("C1a2", "the same: no norm minus LayerNorm", activations(0), activations(1), kDecades);
+  const auto accuracy = [&](const char* id, const std::string& text, const char* arm, double gain, double margin) {
+    r.lines.push_back(statistical(id, text, compare(outcomes(trained.at(fmt::format("{} {}", arm, gain)), "test_accuracy"),
+                                                    outcomes(trained.at(fmt::format("none {}", gain)), "test_accuracy"), kChance, Better::more),
+                                  margin, Expect::positive, "points", 100));
+  };
+  accuracy("C1a3", "test accuracy from 0.25 times He's scale: BatchNorm minus no norm", "BN", 0.25, kTrains);
+  accuracy("C1a4", "test accuracy from He's own scale: BatchNorm minus no norm", "BN", 1, kAccuracyMargin);
+  r.lines.back().beside = true;
+  r.lines.back().meaning = "The fair start, for comparison.";
+  const auto usable = [&](const char* id, const std::string& text, const std::string& net, const std::vector<double>& over, const char* arm) {
+    r.lines.push_back(statistical(id, text, {t_interval(paired_log2_ratio(usable_rates(rate.at(net), arm, over), usable_rates(rate.at(net), "none", over)))},
+                                  kGridStep, Expect::positive, "doublings"));
+  };
+  usable("C1b1", "largest usable rate, 16 layers: BatchNorm over no norm", "M17", grid, "BN");
   r.lines.back().meaning = "The margin is one step of the grid.";
-  r.lines.push_back(statistical("C1c", "largest usable rate, 16 layers: LayerNorm over no norm",
-                                {t_interval(paired_log2_ratio(usable("LN"), usable("none")))}, step, Expect::positive, "doublings"));
-  r.lines.push_back(statistical("C1d", "spread of gradients over the layers, wrong scale: no norm minus BatchNorm",
-                                difference(worst("none", "gradient_decades", {0.25, 2}), worst("BN", "gradient_decades", {0.25, 2})), kDecades,
-                                Expect::positive, "decades"));
-  std::vector<double> none_deep = values(start.at("none deep"), "gradient_decades"), bn_deep = values(start.at("BN deep"), "gradient_decades");
-  r.lines.push_back(statistical("C1e", "spread of gradients, 16 layers, He's scale: no norm minus BatchNorm", difference(none_deep, bn_deep), 0.3,
-                                Expect::positive, "decades"));
-  r.lines.back().meaning = "Negative: BatchNorm makes the gradient grow backwards by a factor a layer (Yang et al. 2019).";
-  r.lines.push_back(statistical("C1f", "test accuracy from 0.25 times He's scale: BatchNorm minus no norm",
-                                compare(outcomes(trained.at("BN"), "test_accuracy"), outcomes(trained.at("none"), "test_accuracy"), kChance),
-                                20, Expect::positive, "points", 100));
-  r.meaning = fmt::format("A norm makes the initial scale harmless ({}). Large rates: BatchNorm {}, LayerNorm {}. Gradients flow better only where the scale "
-                          "was wrong ({}); at a good one BatchNorm: {}.",
-                          name(r.lines[0].verdict), name(r.lines[1].verdict), name(r.lines[2].verdict), name(r.lines[3].verdict), name(r.lines[4].verdict));
-  r.trap = "Showing only a bad initialisation is a straw man: at He's scale the plain network has neither vanishing nor exploding activations. 0.41 times "
-           "that scale is PyTorch's default for a Linear layer.";
+  usable("C1b2", "largest usable rate, 16 layers: LayerNorm over no norm", "M17", grid, "LN");
+  if (full) {
+    usable("C1b3", "largest usable rate, 4 layers: BatchNorm over no norm", "M5", grid, "BN");
+    usable("C1b4", "largest usable rate, 32 layers: BatchNorm over no norm", "M33", grid, "BN");
+    usable("C1b5", "largest usable rate, 14 convolutions: BatchNorm over no norm", "D14", cnn_grid, "BN");
+    usable("C1b6", "largest usable rate, 14 convolutions: LayerNorm over no norm", "D14", cnn_grid, "LN");
+  }
+  difference("C1c1", "size of gradients, from the smallest to the largest over four initial scales: no norm minus BatchNorm", gradient_sizes(0),
+             gradient_sizes(2), kDecades);
+  difference("C1c2", "the same: no norm minus LayerNorm", gradient_sizes(0), gradient_sizes(1), kDecades);
+  difference("C1c3", "spread of gradients over 16 layers at He's scale: no norm minus BatchNorm", over_layers(0, "M17"), over_layers(2, "M17"), kGradientDecades);
+  r.lines.back().meaning = "Below 0: behind BatchNorm the gradient grows from layer to layer backwards (Yang et al. 2019: by sqrt(pi/(pi-1)), 1.21, each).";
+  difference("C1c4", "the same: no norm minus LayerNorm", over_layers(0, "M17"), over_layers(1, "M17"), kGradientDecades);
+  if (full) {
+    difference("C1c5", "spread of gradients over 4 layers at He's scale: no norm minus BatchNorm", over_layers(0, "M5"), over_layers(2, "M5"), kGradientDecades);
+    difference("C1c6", "spread of gradients over 32 layers at He's scale: no norm minus BatchNorm", over_layers(0, "M33"), over_layers(2, "M33"), kGradientDecades);
+  }
+  const auto line = [&](const std::string& id) -> const Line& { return *std::ranges::find(r.lines, id, &Line::id); };
+  r.meaning = fmt::format(
+      "From a wrong initial scale {}. Through 16 layers BatchNorm {}; LayerNorm {}. A norm {}; but at He's scale BatchNorm {}.",
+      by_verdict(line("C1a1"), "activations stay in range behind BatchNorm and leave it by orders of magnitude without", "activations spread alike with and without BatchNorm",
+                 "activations spread more behind BatchNorm", "the spread of activations is not decided"),
+      by_verdict(line("C1b1"), "survives clearly larger learning rates than no norm", "survives the same learning rates as no norm",
+                 "survives only smaller learning rates than no norm", "may survive larger learning rates than no norm (not decided)"),
+      by_verdict(line("C1b2"), "does so too", "does not", "survives only smaller ones", "is not decided"),
+      by_verdict(line("C1c1"), "keeps the gradients' size within a few decades whatever the scale", "leaves the gradients' size as dependent on the scale",
+                 "makes the gradients' size depend on the scale more", "may keep the gradients' size in range (not decided)"),
+      by_verdict(line("C1c3"), "makes them more even over the layers", "changes little", "makes them less even over the layers", "does nothing that is decided"));
+  r.trap = "Showing only a bad initialisation is a straw man: at He's scale the plain network has neither vanishing nor exploding activations (C1a4, chart). 0.41 "
+           "times that scale is PyTorch's default for a Linear layer. And |grad W| / |W| over the layers of a plain ReLU network hardly varies at any scale: what "
+           "a wrong scale changes is the gradients' size.";
   const auto layers = [&](const std::string& title, const std::string& series, const char* unit, std::vector<std::pair<std::string, size_t>> arms, const std::vector<std::string>& labels) {
     Chart c{.title = title, .x = {.label = "hidden layer"}, .y = {.label = unit, .log = true}};
     for (size_t a = 0; a < arms.size(); ++a) {
-      Series s{.name = labels[a], .look = looks[arms[a].second], .dashed = labels[a].find("x 2") != std::string::npos};
+      Series s{.name = labels[a], .look = looks[arms[a].second], .dashed = labels[a].find("× 2") != std::string::npos};
       const Records& runs = start.at(arms[a].first);
       const size_t n = runs[0].series.at(series).size();
       for (size_t l = 0; l < n; ++l) {
@@ -156,27 +214,32 @@ ClaimResult claim1(Lab& lab) {
     }
     return c;
   };
-  Chart activations = layers("Activations through the layers, at the start", "std", "standard deviation before the ReLU",
-                             {{"none 0.25", 0}, {"none 1", 0}, {"none 2", 0}, {"LN 0.25", 1}, {"BN 0.25", 2}},
-                             {"no norm, He x 0.25", "no norm, He x 1", "no norm, He x 2", "LayerNorm, He x 0.25", "BatchNorm, He x 0.25"});
-  Chart gradients = layers("Gradients through 16 layers at He's scale, at the start", "gradient", "|grad W| / |W|", {{"none deep", 0}, {"LN deep", 1}, {"BN deep", 2}},
-                           {titles[0], titles[1], titles[2]});
-  Chart loss{.title = "Final training loss against the learning rate, 16 layers", .x = {.label = "learning rate", .log = true, .ticks = grid},
-             .y = {.label = "training loss, nats"}, .marks = {{kUsable, "usable below"}}};
-  std::vector<std::pair<std::string, const Records*>> rows;
-  for (size_t n = 0; n < 3; ++n) {
-    Series s{.name = titles[n], .look = looks[n]};
-    for (double lr : grid) {
-      const Records& runs = rate.at(fmt::format("{} {}", short_names[n], lr));
-      add_point(s, lr * std::pow(1.05, static_cast<double>(n) - 1), runs, "final_loss");
-      rows.emplace_back(fmt::format("{}, rate {}", titles[n], lr), &runs);
+  const auto against_rate = [&](const std::string& title, const std::string& net, const std::vector<double>& over) {
+    Chart loss{.title = title, .x = {.label = "learning rate", .log = true, .ticks = over}, .y = {.label = "final training loss, nats"},
+               .marks = {{kUsable, "usable below"}}};
+    for (size_t n = 0; n < 3; ++n) {
+      Series s{.name = titles[n], .look = looks[n]};
+      for (double lr : over) add_point(s, lr * std::pow(1.05, static_cast<double>(n) - 1), rate.at(net).at(fmt::format("{} {}", short_names[n], lr)), "final_loss");
+      loss.series.push_back(std::move(s));
     }
-    loss.series.push_back(std::move(s));
+    loss.note = "Crosses: runs that diverged or ended no better than knowing nothing.";
+    return loss;
+  };
+  r.charts = {against_rate("Training loss against the learning rate, 16 layers", "M17", grid),
+              layers("Activations through the layers, at the start", "std", "standard deviation before the ReLU",
+                     {{"none 0.25", 0}, {"none 1", 0}, {"none 2", 0}, {"LN 0.25", 1}, {"BN 0.25", 2}},
+                     {"no norm, He × 0.25", "no norm, He × 1", "no norm, He × 2", "LayerNorm, He × 0.25", "BatchNorm, He × 0.25"}),
+              layers("Gradients through 16 layers at He's scale, at the start", "gradient", "|grad W| / |W|", {{"none M17", 0}, {"LN M17", 1}, {"BN M17", 2}},
+                     {titles[0], titles[1], titles[2]})};
+  if (full) r.charts.insert(r.charts.begin() + 1, against_rate("Training loss against the learning rate, 14 convolutions", "D14", cnn_grid));
+  for (const auto& [net, arms] : rates) {
+    std::vector<std::pair<std::string, const Records*>> rows;
+    for (const auto& arm : arms) rows.emplace_back(fmt::format("{}, rate {}", arm.spec.norm.name, arm.spec.lr), &rate.at(net).at(arm.name));
+    r.tables.push_back(seed_table(fmt::format("{}: final training loss, nats", net), rows, "final_loss", 1, 3));
   }
-  loss.note = "Crosses: runs that diverged or ended no better than knowing nothing.";
-  r.charts = {loss, activations, gradients};
-  r.tables = {seed_table("Final training loss, nats", rows, "final_loss", 1, 3),
-              seed_table("Test accuracy from 0.25 times He's scale, %", {{"no norm", &trained.at("none")}, {"LayerNorm", &trained.at("LN")}, {"BatchNorm", &trained.at("BN")}}, "test_accuracy", 100)};
+  std::vector<std::pair<std::string, const Records*>> rows;
+  for (const auto& [name, runs] : trained) rows.emplace_back(name + " × He", &runs);
+  r.tables.push_back(seed_table("Test accuracy by initial scale, %", rows, "test_accuracy", 100));
   r.papers = {{"Ioffe & Szegedy 2015, Batch Normalization", "https://arxiv.org/abs/1502.03167"},
               {"He et al. 2015, Delving Deep into Rectifiers", "https://arxiv.org/abs/1502.01852"},
               {"Yang et al. 2019, A Mean Field Theory of Batch Normalization", "https://arxiv.org/abs/1902.08129"},

@@ -38,10 +38,11 @@ double largest_off_diagonal(const std::vector<std::vector<double>>& cells) {
 ClaimResult claim12(Lab& lab) {
   constexpr int64_t kTokens = 12, kWidth = 32;
   const char* parts[] = {"layer", "feed", "attention", "model", "batch"};
-  const Record record = lab.compute("influence of tokens", {{"tokens", "12"}, {"width", "32"}}, [&parts](Record& r) {
+  const Config config{{"tokens", "12"}, {"width", "32"}, {"norms", lab.batch().name + ", " + lab.layer().name}};
+  const Record record = lab.compute("influence of tokens", config, [&parts, bn = lab.batch(), ln = lab.layer()](Record& r) {
     Rng rng(11);
     const TransformerOptions o{.layers = 2, .width = kWidth, .context = kTokens};
-    Transformer with_ln(rng, o, layer_norm()), with_bn(rng, o, batch_norm());
+    Transformer with_ln(rng, o, ln), with_bn(rng, o, bn);
     const Tensor x = randn(rng, {1, kTokens, kWidth});
     const std::function<Tensor(const Tensor&)> maps[] = {
         [&](const Tensor& t) { return with_ln.blocks[0].norm1(t); }, [&](const Tensor& t) { return with_ln.blocks[0].feed_forward(t); },
@@ -58,13 +59,19 @@ ClaimResult claim12(Lab& lab) {
   r.experiment = {fmt::format("One sequence of {} tokens through the parts of a Transformer block and through a causal model of two blocks.", kTokens),
                   "The gradient of each output token with respect to each input token: 0 means that it does not depend on it at all.",
                   "At initialisation; the zeros hold for any weights."};
-  r.lines.push_back(exact("C12a", "LayerNorm: gradient by any other token", record["layer"] == 0, record["layer"], "(exact)"));
-  r.lines.push_back(exact("C12b", "feed-forward: gradient by any other token", record["feed"] == 0, record["feed"], "(exact)"));
-  r.lines.push_back(exact("C12c", "attention: gradient by any other token", record["attention"] == 0, record["attention"], "(largest)"));
-  r.lines.push_back(exact("C12d", "the whole model: gradient by any other token", record["model"] == 0, record["model"], "(largest)"));
-  r.lines.push_back(exact("C12e", "BatchNorm in training does mix tokens", record["batch"] > 0, record["batch"], "(largest)"));
-  r.meaning = "LayerNorm and the feed-forward layer treat each token alone, exactly. Attention exists to mix tokens, so the model as a whole does not. "
-              "The better reason for LayerNorm: the norm must not be a second, uncontrolled way of mixing them, as BatchNorm is.";
+  const auto independent = [&](const char* id, const std::string& text, const char* part) {
+    r.lines.push_back(exact(id, text, record[part], Holds::at_most, 0));
+  };
+  independent("C12a", "LayerNorm: gradient by any other token, largest", "layer");
+  independent("C12b", "feed-forward: gradient by any other token, largest", "feed");
+  independent("C12c", "attention: gradient by any other token, largest", "attention");
+  independent("C12d", "the whole model: gradient by any other token, largest", "model");
+  r.lines.push_back(exact("C12e", "BatchNorm in training mixes tokens: gradient by any other token, largest", record["batch"], Holds::above, 0));
+  r.lines.back().beside = true;
+  const auto alone = [&](size_t i) { return r.lines[i].verdict == Verdict::reproduced ? "treats each token alone, exactly" : "mixes tokens"; };
+  r.meaning = fmt::format("LayerNorm {}; the feed-forward layer {}; attention {}, and the model as a whole {}.", alone(0), alone(1), alone(2), alone(3));
+  if (r.lines[0].verdict == Verdict::reproduced && r.lines[2].verdict == Verdict::contradicted && record["batch"] > 0)
+    r.meaning += " So independence is no property of Transformers. The better reason for LayerNorm: the norm must not be a second, uncontrolled way of mixing tokens, as BatchNorm is.";
   r.trap = "sum(LayerNorm(x)) has gradient zero for every token, which looks like independence of everything: project on random numbers instead.";
   const char* titles[] = {"LayerNorm", "Feed-forward", "Attention (causal)", "Whole model", "BatchNorm in training"};
   for (size_t p = 0; p < std::size(parts); ++p) {

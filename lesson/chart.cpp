@@ -162,6 +162,8 @@ std::string to_svg(const Chart& c, int width) {
       xs.push_back(p.x);
       if (!p.dead) ys.push_back(p.y);
     }
+    for (const Trace& t : s.seeds)
+      for (const Point& p : t.line) xs.push_back(p.x), ys.push_back(p.y);
     for (const auto* list : {&s.band, &s.bars})
       for (const Band& b : *list) xs.push_back(b.x), ys.push_back(b.lo), ys.push_back(b.hi);
   }
@@ -270,16 +272,18 @@ std::string to_svg(const Chart& c, int width) {
                          at, lo, hi, at - 5, lo,
                          escape(fmt::format("{}: 95 % interval {} to {}", s.name, short_number(b.lo), short_number(b.hi))));
     }
-    std::string d;
-    bool pen = false;
-    for (const Point& p : s.line) {
-      if (p.dead) {
-        pen = false;
-        continue;
+    const auto path = [&](const std::vector<Point>& points) {  // with a gap where a run is dead
+      std::string d;
+      bool pen = false;
+      for (const Point& p : points) {
+        if (!p.dead) d += fmt::format("{}{:.1f} {:.1f}", pen ? "L" : "M", x(p.x), y(p.y));
+        pen = !p.dead;
       }
-      d += fmt::format("{}{:.1f} {:.1f}", pen ? "L" : "M", x(p.x), y(p.y));
-      pen = true;
-    }
+      return d;
+    };
+    for (const Trace& t : s.seeds)
+      svg += fmt::format(R"(<path class="trace" d="{}"><title>{}, {}</title></path>)", path(t.line), escape(s.name), escape(t.hover));
+    const std::string d = path(s.line);
     if (!d.empty()) svg += fmt::format(R"(<path class="line{}" d="{}"/>)", s.dashed ? " dashed" : "", d);
     for (const Point& p : s.dots)
       svg += p.dead ? cross(x(p.x), top - strip / 2 - 1, hover_of(s, p, c.x))

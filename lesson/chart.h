@@ -16,13 +16,19 @@ struct Point {
   bool dead = false;    // drawn as a cross in the strip above the plot
 };
 struct Band { double x = 0, lo = 0, hi = 0; };
+/// A seed's whole curve.
+struct Trace {
+  std::string hover{};
+  std::vector<Point> line{};
+};
 
-/// One arm: its line (mean or median), its single seeds, and intervals or a band.
+/// One arm: its line (mean or median), its single seeds as dots or as thin lines, and intervals or a band.
 struct Series {
   std::string name;
   Look look = Look::other;
   std::vector<Point> line{};
   std::vector<Point> dots{};
+  std::vector<Trace> seeds{};
   std::vector<Band> band{};   // shaded region around the line
   std::vector<Band> bars{};   // error bars
   bool dashed = false;

@@ -7,7 +7,7 @@ namespace loupe::lesson {
 
 Profile Profile::named(const std::string& name) {
   if (name == "quick") return {};
-  if (name == "full") return {"full", 5, 3, 10000};
+  if (name == "full") return {"full", 5, 2, 10000};
   if (name == "tiny") return {"tiny", 2, 1, 200};
   fail<ValueError>("lesson: no profile '{}'; there are quick, full and tiny", name);
 }
@@ -58,39 +58,95 @@ Table seed_table(const std::string& title, const std::vector<std::pair<std::stri
   return t;
 }
 
-std::vector<Arm<ClassifierSpec>> f1_arms(Lab& lab, const std::vector<int64_t>& groups) {
-  ClassifierSpec base{.data = lab.data()};
+std::vector<Arm<ClassifierSpec>> cnn_arms(Lab& lab, const std::string& net, const std::vector<std::string>& others,
+                                          const std::vector<int64_t>& groups) {
+  ClassifierSpec base{.data = lab.data(), .net = net};
   base.steps = lab.profile().steps(256);
-  std::vector<Arm<ClassifierSpec>> plain, batch;
-  for (const auto& [name, norm] : {std::pair{"none", no_norm()}, {"LN", layer_norm()}, {"GN", group_norm()}}) {
-    plain.push_back({name, base});
-    plain.back().spec.norm = norm;
+  std::vector<Arm<ClassifierSpec>> arms;
+  for (const std::string& name : others) {
+    arms.push_back({name, base});
+    arms.back().spec.norm = name == "LN" ? lab.layer() : name == "GN" ? group_norm() : no_norm();
   }
   for (int64_t g : groups) {
-    batch.push_back({fmt::format("BN {}", g), base});
-    batch.back().spec.group = g;
+    arms.push_back({fmt::format("BN {}", g), base});
+    arms.back().spec.norm = lab.batch();
+    arms.back().spec.group = g;
   }
-  // The grids were fixed beforehand; an optimum at an edge extends its grid by a step.
-  lab.tune(plain, {0.02, 0.06, 0.2});
-  lab.tune(batch, {0.02, 0.06, 0.2});
-  plain.insert(plain.end(), batch.begin(), batch.end());
-  for (auto& arm : plain) arm.spec.inference = arm.name == "BN 64";
-  return plain;
+  lab.tune(arms, {0.02, 0.06, 0.2});
+  for (auto& arm : arms) arm.spec.inspect = arm.name == "BN 64";
+  return arms;
 }
 
-std::vector<Arm<ClassifierSpec>> d8_arms(Lab& lab) {
+std::vector<Arm<ClassifierSpec>> f1_arms(Lab& lab, const std::vector<int64_t>& groups) {
+  return cnn_arms(lab, "F1", {"none", "LN", "GN"}, groups);
+}
+
+std::vector<int64_t> group_sizes(const Lab& lab) {
+  return lab.profile().full() ? std::vector<int64_t>{64, 32, 16, 8, 4, 2} : std::vector<int64_t>{64, 8, 4, 2};
+}
+
+namespace {
+const std::vector<double> kPlainGrid{0.01, 0.03, 0.1, 0.3};
+}
+
+Records best_rates(Lab& lab, const Arm<ClassifierSpec>& arm) {
+  std::vector<Arm<ClassifierSpec>> cells;
+  for (double lr : kPlainGrid) {
+    cells.push_back({fmt::format("{} {}", arm.name, lr), arm.spec});
+    cells.back().spec.lr = lr;
+  }
+  Records best;
+  for (const auto& [name, runs] : lab.measure(cells)) {
+    best.resize(runs.size());
+    for (size_t i = 0; i < runs.size(); ++i) {
+      const bool first = best[i].metrics.empty();
+      const bool better = !runs[i].dead && (best[i].dead || runs[i]["valid_loss"] < best[i]["valid_loss"]);
+      if (first || better) best[i] = runs[i];
+    }
+  }
+  return best;
+}
+
+std::vector<Arm<ClassifierSpec>> plain_arms(Lab& lab, int depth) {
   std::vector<Arm<ClassifierSpec>> arms;
-  for (const auto& [name, norm] : {std::pair{"none", no_norm()}, {"LN", layer_norm()}, {"BN", batch_norm()}}) {
-    arms.push_back({name, {.data = lab.data(), .net = "D8", .norm = norm, .images = 8192}});
+  for (const auto& [name, norm] : {std::pair{"none", no_norm()}, {"LN", lab.layer()}, {"BN", lab.batch()}}) {
+    arms.push_back({name, {.data = lab.data(), .net = fmt::format("D{}", depth), .norm = norm, .images = 8192}});
     arms.back().spec.steps = lab.profile().steps(200);
   }
-  lab.tune(arms, {0.01, 0.03, 0.1, 0.3});
+  lab.tune(arms, kPlainGrid);
+  return arms;
+}
+
+std::vector<double> text_grid(const Lab& lab) {
+  return lab.profile().full() ? std::vector<double>{0.003, 0.01, 0.03, 0.06} : std::vector<double>{0.003, 0.01, 0.03};
+}
+
+std::vector<Arm<TransformerSpec>> text_arms(Lab& lab, size_t text) {
+  TransformerSpec base{.data = lab.data(), .text = text};
+  base.net = {.layers = lab.profile().tiny() ? 2 : 8, .width = 32, .context = 32};
+  base.steps = lab.profile().steps(lab.profile().full() ? 250 : 150);
+  std::vector<Arm<TransformerSpec>> arms(4, {"", base});
+  arms[0].name = "none", arms[0].spec.norm = no_norm();
+  arms[1].name = "none scaled", arms[1].spec.norm = no_norm(), arms[1].spec.net.scaled = true;
+  arms[2].name = "LN", arms[2].spec.norm = lab.layer();
+  arms[3].name = "BN", arms[3].spec.norm = lab.batch();
+  lab.tune(arms, text_grid(lab));
+  arms[2].spec.inspect = arms[3].spec.inspect = true;
+  return arms;
+}
+
+std::vector<Arm<TransformerSpec>> window_arms(Lab& lab, size_t text, int64_t context, int64_t batch) {
+  std::vector<Arm<TransformerSpec>> arms;
+  for (const auto& [name, norm] : {std::pair{"LN", lab.layer()}, {"BN", lab.batch()}})
+    arms.push_back({name, {.data = lab.data(), .text = text, .net = {.layers = 2, .width = 32, .context = context}, .norm = norm,
+                           .batch = batch, .steps = lab.profile().steps(lab.profile().full() ? 1500 : 1000)}});
+  lab.tune(arms, {0.001, 0.003, 0.01});
   return arms;
 }
 
 Comparison below(double number, const Records& runs, const std::string& metric, double nothing) {
   const std::vector<Outcome> fixed(runs.size(), Outcome{number, false});
-  return compare(fixed, outcomes(runs, metric), nothing);
+  return compare(fixed, outcomes(runs, metric), nothing, Better::less);
 }
 
 }  // namespace loupe::lesson

@@ -30,11 +30,13 @@ template <class Spec> struct Arm {
 
 class Lab {
  public:
-  Lab(std::string claim, Profile profile, std::shared_ptr<const Data> data, Scheduler& scheduler)
-      : claim_(std::move(claim)), profile_(std::move(profile)), data_(std::move(data)), scheduler_(&scheduler) {}
+  Lab(std::string claim, Profile profile, std::shared_ptr<const Data> data, Scheduler& scheduler, Norms norms = {})
+      : claim_(std::move(claim)), profile_(std::move(profile)), data_(std::move(data)), scheduler_(&scheduler), norms_(std::move(norms)) {}
 
   const Profile& profile() const { return profile_; }
   const std::shared_ptr<const Data>& data() const { return data_; }
+  const Norm& batch() const { return norms_.batch; }
+  const Norm& layer() const { return norms_.layer; }
   /// Seeds 1, 2, ... decide verdicts; 1001, 1002, ... choose learning rates and nothing else.
   std::vector<uint64_t> seeds() const { return range(1, profile_.seeds); }
   std::vector<uint64_t> tuning_seeds() const { return range(1001, profile_.tuning_seeds); }
@@ -119,6 +121,7 @@ class Lab {
   Profile profile_;
   std::shared_ptr<const Data> data_;
   Scheduler* scheduler_;
+  Norms norms_;
 };
 
 extern template std::map<std::string, Records> Lab::measure(const std::vector<Arm<ClassifierSpec>>&);
@@ -133,22 +136,39 @@ void add_point(Series& s, double x, const Records& runs, const std::string& metr
 /// One column of a dot plot: single seeds spread a little, and their mean.
 Series column(const std::string& name, Look look, size_t position, const Records& runs, const std::string& metric,
               double scale = 1);
-/// "no norm 0.03, LayerNorm 0.1, ...".
+/// "none: 0.03, LN: 0.1, ...".
 template <class Spec> std::string chosen_rates(const std::vector<Arm<Spec>>& arms) {
   std::string text;
-  for (const auto& a : arms) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", a.name, short_number(a.spec.lr));
+  for (const auto& a : arms) text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", a.name, short_number(a.spec.lr));
   return text;
 }
 /// seed_row for each arm, with a head of seeds.
 Table seed_table(const std::string& title, const std::vector<std::pair<std::string, const Records*>>& arms,
                  const std::string& metric, double scale = 1, int digits = 1);
 
-/// The arms of the small CNN F1 that C3, C5, C6, C7 and C11 share, tuned: "none", "LN", "GN", and "BN <g>" for each
-/// group size.
+/// The arms of a CNN, tuned: "none", "LN", "GN" as asked for by name, and "BN <g>" for each group size; BatchNorm's
+/// widest group is looked at closely (inspect). F1 is shared by C3, C5, C6, C7, C9 and C11.
+std::vector<Arm<ClassifierSpec>> cnn_arms(Lab& lab, const std::string& net, const std::vector<std::string>& others,
+                                          const std::vector<int64_t>& groups);
+/// cnn_arms of F1: none, LN, GN, and BatchNorm in groups.
 std::vector<Arm<ClassifierSpec>> f1_arms(Lab& lab, const std::vector<int64_t>& groups);
+/// The sizes of BatchNorm's groups that C5 and C11 compare: fewer in the quick profile.
+std::vector<int64_t> group_sizes(const Lab& lab);
 
-/// The arms of the plain CNN D(8) that C2, C3 and C6 share, tuned: "none", "LN", "BN".
-std::vector<Arm<ClassifierSpec>> d8_arms(Lab& lab);
+/// The arms of the plain CNN D(depth) that C2, C3 and C6 share, tuned: "none", "LN", "BN".
+std::vector<Arm<ClassifierSpec>> plain_arms(Lab& lab, int depth);
+
+/// The arms of the character-level Transformer that C8, C9 and C10 share, tuned, on one of the texts: "none", "none scaled",
+/// "LN", "BN"; 8 blocks, 16 windows of 32 characters a batch.
+std::vector<Arm<TransformerSpec>> text_arms(Lab& lab, size_t text);
+/// A rival treated generously: for each seed the run of the learning rate with the smallest validation loss, though it is chosen
+/// on that very seed. Runs "<arm> <rate>" over plain_arms' grid.
+Records best_rates(Lab& lab, const Arm<ClassifierSpec>& arm);
+
+/// The learning rates of text_arms.
+std::vector<double> text_grid(const Lab& lab);
+/// Two blocks on `batch` windows of `context` characters, as C8, C9 and C11 share them, tuned: "LN", "BN".
+std::vector<Arm<TransformerSpec>> window_arms(Lab& lab, size_t text, int64_t context, int64_t batch);
 
 /// Runs against a fixed number: mean of (number - metric) with its interval, the dead entering as `nothing`.
 Comparison below(double number, const Records& runs, const std::string& metric, double nothing);
@@ -162,8 +182,13 @@ inline constexpr double kRatioMargin = 0.3219281; // log2(1.25)
 
 /// The largest change of a sample's logits in F1 when its seven batch-mates are exchanged (c5.cpp). images: 15 or more.
 double change_by_mates(const Norm& norm, const Tensor& images, bool training);
-/// |running variance - (.9 + .1 unbiased variance)| after one batch of two samples (c7.cpp).
+/// The layer alone: the largest change of a row's output when the number of its batch-mates goes from 0 to 255 (c5.cpp).
+double change_by_count(const Norm& norm);
+/// |running variance - (.9 + .1 unbiased variance)| after one batch of two samples; infinite without one (c7.cpp).
 double running_variance_error(const Norm& norm);
+/// The largest |norm(x) - (x - mean) / std| in training, (64, 128) standard normal values, mean and (biased) std over the axis:
+/// the lesson's two formulas (c7.cpp).
+double formula_error(const Norm& norm, int axis);
 /// The part of a token's gradient along the normalised token, relative to the whole: 0, since its scale does not
 /// matter (c10.cpp).
 double gradient_along_token(const Norm& norm);

@@ -34,6 +34,12 @@ Norm no_norm() { return {"none", {}}; }
 Norm batch_norm() {
   return {"batch", [](int64_t c, Place p) { return p == Place::image ? own(BatchNorm2d(c)) : own(BatchNorm1d(c)); }};
 }
+Norm masked_batch_norm() {
+  Norm n = batch_norm();
+  n.name = "masked batch";
+  n.masked = true;
+  return n;
+}
 Norm layer_norm() {
   return {"layer", [](int64_t c, Place p) { return p == Place::image ? own(GroupNorm(1, c)) : own(LayerNorm(Shape{c})); }};
 }
@@ -41,29 +47,37 @@ Norm group_norm() {
   return {"group", [](int64_t c, Place) { return own(GroupNorm(4, c)); }};
 }
 
-NormLayer::NormLayer(const Norm& norm, int64_t channels, Place place)
-    : module_(norm ? norm.make(channels, place) : nullptr), tokens_(place == Place::tokens) {}
+NormLayer::NormLayer(const Norm& norm, int64_t channels, Place place, int64_t group)
+    : module_(norm ? norm.make(channels, place) : nullptr), group_(group) {
+  if (norm.masked) masked_ = dynamic_cast<BatchNorm1d*>(module_.get());
+}
 
-Tensor NormLayer::forward(In x) {
+Tensor NormLayer::forward(In x, const Tensor& keep) {
   if (!module_) return x;
-  if (!tokens_ || x->dim() == 2) return module_->call(x);
-  return module_->call(x->reshape({-1, x->size(-1)})).reshape(x->shape());
+  if (group_ > 0 && is_training() && x->size(0) > group_) {
+    std::vector<Tensor> pieces = split(x, group_);
+    for (Tensor& piece : pieces) piece = module_->call(piece);
+    return cat(pieces);
+  }
+  const Tensor rows = x->dim() == 3 ? x->reshape({-1, x->size(-1)}) : Tensor(x);  // tokens
+  const Tensor y = masked_ && keep.defined() ? (*masked_)(rows, keep.reshape({-1})) : module_->call(rows);
+  return x->dim() == 3 ? y.reshape(x->shape()) : y;
 }
 
 void NormLayer::visit(Visitor& v) {
   if (module_) v.child("norm", *module_);
 }
 
-Classifier::Classifier(Rng& rng, const std::string& net, const Norm& norm, double gain) {
+Classifier::Classifier(Rng& rng, const std::string& net, const Norm& norm, double gain, int64_t group) {
   const int64_t depth = net.size() > 1 ? std::atoi(net.c_str() + 1) : 0;
   const bool bias = !norm;
   const auto conv = [&](int64_t in, int64_t channels, int64_t stride) {
     convs.push_back(conv_layer(rng, in, channels, stride, gain, bias));
-    norms.push_back(NormLayer(norm, channels, Place::image));
+    norms.push_back(NormLayer(norm, channels, Place::image, group));
   };
   const auto full = [&](int64_t in, int64_t features) {
     hidden.push_back(linear_layer(rng, in, features, gain * he(in), bias));
-    norms.push_back(NormLayer(norm, features, Place::features));
+    norms.push_back(NormLayer(norm, features, Place::features, group));
   };
   int64_t features = 0;
   if (net[0] == 'D' && depth >= 2) {
@@ -126,9 +140,10 @@ Tensor TransformerBlock::attend(In x, const Tensor& mask) {
 
 Tensor TransformerBlock::feed_forward(In x) { return fc2(relu(fc1(x))); }
 
-Tensor TransformerBlock::forward(In x, const Tensor& mask) {
-  const Tensor y = x + attend(norm1(x), mask);
-  return y + feed_forward(norm2(y));
+Tensor TransformerBlock::forward(In x, const Tensor& keep) {
+  const Tensor mask = keep.defined() ? keep.reshape({keep.size(0), 1, 1, keep.size(1)}) : Tensor();
+  const Tensor y = x + attend(norm1(x, keep), mask);
+  return y + feed_forward(norm2(y, keep));
 }
 
 Transformer::Transformer(Rng& rng, const TransformerOptions& o, const Norm& n)
@@ -144,11 +159,9 @@ Transformer::Transformer(Rng& rng, const TransformerOptions& o, const Norm& n)
 Tensor Transformer::embed(In symbols) { return embedding(symbols) + positions.slice(0, 0, symbols->size(1)); }
 
 Tensor Transformer::from_embeddings(In x, const Tensor& keep) {
-  Tensor mask;
-  if (keep.defined()) mask = keep.reshape({keep.size(0), 1, 1, keep.size(1)});
   Tensor y = x;
-  for (TransformerBlock& b : blocks) y = b(y, mask);
-  y = norm(y);
+  for (TransformerBlock& b : blocks) y = b(y, keep);
+  y = norm(y, keep);
   if (options.pool) {
     if (keep.defined()) {
       const Tensor weight = keep.to(DType::f32).unsqueeze(2);

@@ -30,35 +30,47 @@ enum class Place { image, features, tokens };
 struct Norm {
   std::string name;
   std::function<std::unique_ptr<Module>(int64_t channels, Place place)> make;
+  bool masked = false;  // BatchNorm1d of tokens: padding takes no part in the statistics
   explicit operator bool() const { return static_cast<bool>(make); }
 };
 Norm no_norm();
 /// BatchNorm1d or 2d with PyTorch's defaults.
 Norm batch_norm();
+/// The same, blind to padding.
+Norm masked_batch_norm();
 /// LayerNorm over the features; in images over (C, H, W) of one sample with a gain per channel.
 Norm layer_norm();
 /// GroupNorm with 4 groups.
 Norm group_norm();
 
-/// Holds a normalisation, or none.
+/// What the lesson compares: the claims know the two by their roles alone, so that a test can put a broken one in a place.
+struct Norms {
+  Norm batch = batch_norm(), layer = layer_norm();
+};
+
+/// Holds a normalisation, or none. With a group g > 0 a training batch goes through it in pieces of g samples, each with
+/// statistics of its own: to the norm, and to its running averages, these are batches of g (as on many small devices: Wu
+/// and He 2018), while every other layer, the loss and the optimiser see one batch.
 class NormLayer : public Layer<NormLayer> {
  public:
-  NormLayer(const Norm& norm, int64_t channels, Place place);
-  Tensor forward(In x);
+  NormLayer(const Norm& norm, int64_t channels, Place place, int64_t group = 0);
+  /// keep: (B, T) bool, true at real tokens; undefined where nothing is padded.
+  Tensor forward(In x, const Tensor& keep = Tensor());
   void visit(Visitor& v) override;
   std::string type_name() const override { return "Norm"; }
   Module* get() const { return module_.get(); }
 
  private:
   std::unique_ptr<Module> module_;
-  bool tokens_;
+  BatchNorm1d* masked_ = nullptr;  // module_, where padding is to be left out
+  int64_t group_;
 };
 
 /// A classifier of images. After each call with `keep_taps` set, `taps` holds the input of each ReLU.
 class Classifier : public Layer<Classifier> {
  public:
-  /// "D8", "F1", "F0", "M12"; `gain` multiplies the initial weights. ValueError for another name.
-  Classifier(Rng& rng, const std::string& net, const Norm& norm, double gain = 1);
+  /// "D8", "F1", "F0", "M12"; `gain` multiplies the initial weights; `group` as in NormLayer. ValueError for another name.
+  Classifier(Rng& rng, const std::string& net, const Norm& norm, double gain = 1, int64_t group = 0);
   /// (N, 1, 28, 28) -> logits (N, 10).
   Tensor forward(In x);
   void visit(Visitor& v) override;
@@ -85,8 +97,9 @@ struct TransformerOptions {
 class TransformerBlock : public Layer<TransformerBlock> {
  public:
   TransformerBlock(Rng& rng, const TransformerOptions& o, const Norm& norm);
-  /// x (B, T, d); mask (B, 1, 1, T) bool, true where a token may be attended to, or undefined.
-  Tensor forward(In x, const Tensor& mask);
+  /// x (B, T, d); keep (B, T) bool, true at real tokens, or undefined.
+  Tensor forward(In x, const Tensor& keep);
+  /// mask (B, 1, 1, T) bool, true where a token may be attended to, or undefined.
   Tensor attend(In x, const Tensor& mask);
   Tensor feed_forward(In x);
   void visit(Visitor& v) override {

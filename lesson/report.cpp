@@ -1,3 +1,4 @@
+#include <loupe/io/json.h>
 #include <loupe/lesson/report.h>
 
 #include <algorithm>
@@ -26,17 +27,6 @@ std::vector<std::string> wrapped(const std::string& text, size_t width) {
   return lines;
 }
 
-std::string json_string(const std::string& s) {
-  std::string out = "\"";
-  for (char c : s) {
-    if (c == '"' || c == '\\') out += '\\', out += c;
-    else if (c == '\n') out += "\\n";
-    else if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    else out += c;
-  }
-  return out + '"';
-}
-
 std::string json_number(double v) { return std::isfinite(v) ? fmt::format("{}", v) : "null"; }
 
 int count(const Report& r, bool intervals_only) {
@@ -50,8 +40,18 @@ int count(const Report& r, bool intervals_only) {
 
 Verdict ClaimResult::verdict() const {
   std::vector<Verdict> parts;
-  for (const Line& l : lines) parts.push_back(l.verdict);
+  for (const Line& l : lines)
+    if (!l.beside) parts.push_back(l.verdict);
   return combine(parts);
+}
+
+const char* by_verdict(const Line& l, const char* reproduced, const char* no_difference, const char* contradicted, const char* open) {
+  switch (l.verdict) {
+    case Verdict::reproduced: return reproduced;
+    case Verdict::no_difference: return no_difference;
+    case Verdict::contradicted: return contradicted;
+    default: return open;
+  }
 }
 
 Line statistical(std::string id, std::string text, const Comparison& c, double margin, Expect expect, std::string unit,
@@ -69,16 +69,16 @@ Line statistical(std::string id, std::string text, const Comparison& c, double m
     l.margin = margin;
     l.unit = std::move(unit);
   }
-  // Surviving is good wherever a larger or a smaller number is: a dead arm a of "a below b" is the opposite of it.
-  const Expect sign = c.survival && expect == Expect::negative ? Expect::positive : expect;
-  l.verdict = judge(l.effect, l.margin, sign);
+  l.verdict = judge(l.effect, l.margin, c.survival ? expect_of_survival(expect, c.better) : expect);
   return l;
 }
 
-Line exact(std::string id, std::string text, bool holds, double value, std::string unit) {
+Line exact(std::string id, std::string text, double value, Holds holds, double bound, std::string unit) {
   Line l{.id = std::move(id), .text = std::move(text), .kind = Kind::exact};
-  l.verdict = holds ? Verdict::reproduced : Verdict::contradicted;
+  l.verdict = (holds == Holds::at_most ? value <= bound : value > bound) ? Verdict::reproduced : Verdict::contradicted;
   l.effect = {value, value, value, 1};
+  l.margin = bound;
+  l.holds = holds;
   l.unit = std::move(unit);
   return l;
 }
@@ -99,13 +99,22 @@ std::vector<std::string> seed_row(const std::string& arm, const Records& runs, c
 std::string effect_text(const Line& l) {
   if (l.kind == Kind::exact) {
     std::string value = short_number(l.effect.mean);
-    if (value.rfind("−", 0) == 0) value = "-" + value.substr(std::string("−").size());
-    return l.unit.empty() ? value : value + " " + l.unit;
+    if (value.starts_with("−")) value = "-" + value.substr(std::string("−").size());
+    if (!l.unit.empty()) value += " " + l.unit;
+    return value + " (exact)";
   }
   const int d = decimals(l);
-  if (!std::isfinite(l.effect.hi - l.effect.lo)) return fmt::format("{:+.{}f} (one seed) {}", l.effect.mean, d, l.unit);
-  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}] {}", l.effect.mean, d, l.effect.lo, d, l.effect.hi, d, l.unit);
+  const std::string unit = l.unit.empty() ? "" : " " + l.unit;
+  if (!std::isfinite(l.effect.hi - l.effect.lo)) return fmt::format("{:+.{}f} (one seed){}", l.effect.mean, d, unit);
+  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}]{}", l.effect.mean, d, l.effect.lo, d, l.effect.hi, d, unit);
 }
+
+std::string margin_text(const Line& l) {
+  if (l.kind == Kind::statistical) return "±" + short_number(std::round(1000 * l.margin) / 1000);
+  return (l.holds == Holds::above ? "> " : l.margin == 0 ? "= " : "≤ ") + short_number(l.margin);
+}
+
+std::string verdict_text(const Line& l) { return l.beside ? fmt::format("({})", name(l.verdict)) : name(l.verdict); }
 
 std::string chance_text(const Report& r) {
   const int all = count(r, false), intervals = count(r, true);
@@ -118,28 +127,32 @@ std::string chance_text(const Report& r) {
 std::string to_terminal(const Report& r) {
   std::string out;
   const std::string rule = fmt::format("{:-<80}\n", "");
-  out += fmt::format("{:<34} {:>31} {:>13}\n", "BatchNorm vs LayerNorm, measured", "effect [95 % interval]", "verdict");
+  const auto rows = [&out](const std::string& id, const std::string& what, const std::string& effect, const std::string& verdict) {
+    const auto left = wrapped(what, 29), right = wrapped(effect, 28);
+    for (size_t i = 0; i < std::max(left.size(), right.size()); ++i) {
+      std::string row = fmt::format("{:<5} {:<29} {:>28} {:>15}", i == 0 ? id : "", i < left.size() ? left[i] : "", i < right.size() ? right[i] : "",
+                                    i == 0 ? verdict : "");
+      row.erase(row.find_last_not_of(' ') + 1);
+      out += row + "\n";
+    }
+  };
+  bool beside = false;
+  rows("", "BatchNorm vs LayerNorm", "effect [95 % interval]", "verdict");
   for (const ClaimResult& c : r.claims) {
-    out += rule;
-    out += fmt::format("{:<4} {:<61} {:>13}\n", c.id, c.title.substr(0, 61), name(c.verdict()));
+    out += rule + fmt::format("{:<5} {:<58} {:>15}\n", c.id, c.title.substr(0, 58), name(c.verdict()));
     for (const Line& l : c.lines) {
-      const auto text = wrapped(l.text, 30);
-      const std::string effect = effect_text(l) + (l.dead ? fmt::format(" {}+", l.dead) : "");
-      const auto right = wrapped(effect, 30);
-      for (size_t i = 0; i < std::max(text.size(), right.size()); ++i) {
-        std::string row = fmt::format("{:<4} {:<30} {:>30} {:>13}", i == 0 ? l.id : "", i < text.size() ? text[i] : "",
-                                      i < right.size() ? right[i] : "", i == 0 ? name(l.verdict) : "");
-        row.erase(row.find_last_not_of(' ') + 1);
-        out += row + "\n";
-      }
+      rows(l.id, l.text, effect_text(l) + (l.dead ? fmt::format(" {}+", l.dead) : ""), verdict_text(l));
+      beside |= l.beside;
     }
   }
   out += rule;
-  for (const auto& line : wrapped(chance_text(r) + (r.dead ? " n+: n of the runs compared died." : ""), 80))
-    out += line + "\n";
-  for (const auto& line : wrapped(fmt::format("{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}.", r.profile, r.seeds,
-                                              r.runs, r.dead, r.seconds, r.machine, r.data), 80))
-    out += line + "\n";
+  const auto say = [&out](const std::string& text) {
+    for (const auto& line : wrapped(text, 80)) out += line + "\n";
+  };
+  say(chance_text(r) + (r.dead ? " n+: n of the runs compared died." : "") +
+      (beside ? " (WORD): a check of the experiment or a rival explanation, which does not count in the claim's word." : ""));
+  for (const std::string& d : r.decisions) say("- " + d);
+  say(fmt::format("{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}.", r.profile, r.seeds, r.runs, r.dead, r.seconds, r.machine, r.data));
   return out;
 }
 
@@ -147,16 +160,22 @@ std::string to_markdown(const Report& r) {
   std::string out = "# BatchNorm vs LayerNorm, measured\n\n";
   out += fmt::format("{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}. Command: `{}`\n\n{}\n\n", r.profile, r.seeds,
                      r.runs, r.dead, r.seconds, r.machine, r.data, r.command, chance_text(r));
-  out += "| | what is compared | effect [95 % interval] | margin | seeds (dead) | verdict |\n|---|---|---|---|---|---|\n";
+  const auto cell = [](std::string s) {  // a bar would end the cell
+    for (size_t i = 0; (i = s.find('|', i)) != std::string::npos; i += 2) s.insert(i, "\\");
+    return s;
+  };
+  out += "| | what is compared | effect [95 % interval] | margin or bound | seeds (dead) | verdict |\n|---|---|---|---|---|---|\n";
   for (const ClaimResult& c : r.claims) {
     out += fmt::format("| **{}** | **{}** | | | | **{}** |\n", c.id, c.title, name(c.verdict()));
     for (const Line& l : c.lines)
-      out += fmt::format("| {} | {} | {} | {} | {} | {} |\n", l.id, l.text, effect_text(l),
-                         l.kind == Kind::exact ? "exact" : short_number(l.margin),
-                         l.kind == Kind::exact ? "" : fmt::format("{} ({})", l.seeds, l.dead), name(l.verdict));
+      out += fmt::format("| {} | {} | {} | {} | {} | {} |\n", l.id, cell(l.text), effect_text(l), margin_text(l),
+                         l.kind == Kind::exact ? "" : fmt::format("{} ({})", l.seeds, l.dead), verdict_text(l));
   }
-  out += "\n## When to use which\n\n| | the lesson | measured here | verdicts |\n|---|---|---|---|\n";
-  for (const Advice& a : r.advice) out += fmt::format("| {} | {} | {} | {} |\n", a.topic, a.lesson, a.measured, a.verdicts);
+  out += "\nIn brackets: a check of the experiment or a rival explanation, which does not count in the claim's word.\n";
+  out += "\n## When to use which\n\n| the lesson's table | BatchNorm | LayerNorm | measured here | verdict | from |\n|---|---|---|---|---|---|\n";
+  for (const Advice& a : r.advice) out += fmt::format("| {} | {} | {} | {} | {} | {} |\n", a.topic, a.batch, a.layer, cell(a.measured), name(a.verdict), a.from);
+  out += "\n";
+  for (const std::string& d : r.decisions) out += "- " + d + "\n";
   out += "\n## Claim by claim\n";
   for (const ClaimResult& c : r.claims) {
     out += fmt::format("\n### {} {}: {}\n\n> {}\n\n", c.id, c.title, name(c.verdict()), c.says);
@@ -164,12 +183,14 @@ std::string to_markdown(const Report& r) {
     out += "\n" + c.meaning + "\n";
     for (const Line& l : c.lines)
       if (!l.meaning.empty()) out += fmt::format("\n{}: {}\n", l.id, l.meaning);
-    out += "\nTrap: " + c.trap + "\n";
+    out += "\nTrap: " + c.trap + "\n\nCode: `" + c.code + "`.";
+    for (const Link& l : c.papers) out += fmt::format(" [{}]({}).", l.text, l.url);
+    out += "\n";
     for (const Table& t : c.tables) {
       out += "\n" + t.title + "\n\n";
-      const auto row = [&out](const std::vector<std::string>& cells) {
+      const auto row = [&](const std::vector<std::string>& cells) {
         out += "|";
-        for (const auto& cell : cells) out += " " + cell + " |";
+        for (const auto& text : cells) out += " " + cell(text) + " |";
         out += "\n";
       };
       row(t.head);
@@ -182,23 +203,29 @@ std::string to_markdown(const Report& r) {
   return out;
 }
 
-std::string to_json(const ClaimResult& c, const Line& l) {
-  const bool interval = l.kind == Kind::statistical && std::isfinite(l.effect.hi - l.effect.lo);
-  return fmt::format(
-      R"({{"event":"claim","id":{},"part":{},"kind":"{}","text":{},"verdict":"{}","effect":{},"ci":{},"margin":{},"unit":{},"seeds":{},"dead":{}}})",
-      json_string(c.id), json_string(l.id), l.kind == Kind::exact ? "exact" : "statistical", json_string(l.text),
-      name(l.verdict), json_number(l.effect.mean),
-      interval ? fmt::format("[{},{}]", json_number(l.effect.lo), json_number(l.effect.hi)) : "null",
-      l.kind == Kind::exact ? "null" : json_number(l.margin), json_string(l.unit), l.seeds, l.dead);
+std::string to_json_lines(const ClaimResult& c) {
+  const auto event = [](const std::string& id, Verdict verdict, const Line& l) {
+    const bool interval = l.kind == Kind::statistical && std::isfinite(l.effect.hi - l.effect.lo);
+    return fmt::format(
+        "{{\"event\":\"claim\",\"id\":{},\"kind\":\"{}\",\"verdict\":\"{}\",\"effect\":{},\"ci\":{},\"margin\":{},\"unit\":{},\"seeds\":{},\"dead\":{}}}\n",
+        json_quote(id), l.kind == Kind::exact ? "exact" : "statistical", name(verdict), json_number(l.effect.mean),
+        interval ? fmt::format("[{},{}]", json_number(l.effect.lo), json_number(l.effect.hi)) : "null", json_number(l.margin), json_quote(l.unit), l.seeds, l.dead);
+  };
+  std::string out = c.lines.empty() ? "" : event(c.id, c.verdict(), c.lines[0]);
+  for (const auto& l : c.lines) out += event(l.id, l.verdict, l);
+  return out;
+}
+
+std::string result_json(const Report& r) {
+  return fmt::format(R"({{"event":"result","profile":{},"seeds":{},"runs":{},"dead":{},"verdicts":{},"intervals":{},"seconds":{:.1f},"machine":{},"data":{}}})",
+                     json_quote(r.profile), r.seeds, r.runs, r.dead, count(r, false), count(r, true), r.seconds,
+                     json_quote(r.machine), json_quote(r.data)) + "\n";
 }
 
 std::string to_json_lines(const Report& r) {
   std::string out;
-  for (const auto& c : r.claims)
-    for (const auto& l : c.lines) out += to_json(c, l) + "\n";
-  return out + fmt::format(R"({{"event":"result","profile":{},"seeds":{},"runs":{},"dead":{},"verdicts":{},"intervals":{},"seconds":{:.1f},"machine":{},"data":{}}})",
-                           json_string(r.profile), r.seeds, r.runs, r.dead, count(r, false), count(r, true), r.seconds,
-                           json_string(r.machine), json_string(r.data)) + "\n";
+  for (const auto& c : r.claims) out += to_json_lines(c);
+  return out + result_json(r);
 }
 
 }  // namespace loupe::lesson

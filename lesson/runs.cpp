@@ -1,4 +1,5 @@
 #include <loupe/core/threads.h>
+#include <loupe/io/json.h>
 #include <loupe/lesson/runs.h>
 
 #include <algorithm>
@@ -7,8 +8,8 @@
 #include <deque>
 #include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <set>
+#include <time.h>
 
 namespace loupe::lesson {
 namespace {
@@ -17,8 +18,22 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-double number(const nlohmann::json& j) {
-  return j.is_null() ? std::numeric_limits<double>::quiet_NaN() : j.get<double>();
+// Processor time of this thread: a run's own, whatever else the machine does.
+double thread_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+std::string number_text(double v) { return std::isfinite(v) ? fmt::format("{}", v) : "null"; }
+
+double number(JsonReader& json) { return json.null() ? std::numeric_limits<double>::quiet_NaN() : json.number(); }
+
+// {"key":value,...}, each value written by `text`.
+template <class Map, class F> std::string object_text(const Map& map, F text) {
+  std::string out;
+  for (const auto& [k, v] : map) out += fmt::format("{}{}:{}", out.empty() ? "" : ",", json_quote(k), text(v));
+  return "{" + out + "}";
 }
 
 std::string csv_field(const std::string& s) {
@@ -42,6 +57,11 @@ double Record::operator[](const std::string& metric) const {
   return it->second;
 }
 
+Outcome Record::outcome(const std::string& metric) const {
+  if (dead && !metrics.contains(metric)) return {std::numeric_limits<double>::quiet_NaN(), true};
+  return {(*this)[metric], dead};
+}
+
 std::vector<double> values(const Records& runs, const std::string& metric) {
   std::vector<double> v;
   for (const Record& r : runs) v.push_back(r[metric]);
@@ -55,37 +75,38 @@ std::vector<Outcome> outcomes(const Records& runs, const std::string& metric) {
 }
 
 std::string to_json(const Record& r) {
-  nlohmann::ordered_json j;
-  j["claim"] = r.claim;
-  j["arm"] = r.arm;
-  j["role"] = r.tuning ? "tuning" : "verdict";
-  j["seed"] = r.seed;
-  j["dead"] = r.dead;
-  j["seconds"] = std::round(r.seconds * 1000) / 1000;
-  j["config"] = r.config;
-  j["metrics"] = r.metrics;  // nlohmann writes NaN and infinity as null
-  j["series"] = r.series;
-  return j.dump();
+  const auto list = [](const std::vector<double>& v) {
+    std::string out;
+    for (double x : v) out += (out.empty() ? "" : ",") + number_text(x);
+    return "[" + out + "]";
+  };
+  return fmt::format(
+      R"({{"claim":{},"arm":{},"role":"{}","seed":{},"dead":{},"seconds":{:.3f},"config":{},"metrics":{},"series":{}}})",
+      json_quote(r.claim), json_quote(r.arm), r.tuning ? "tuning" : "verdict", r.seed, r.dead, r.seconds,
+      object_text(r.config, [](const std::string& v) { return json_quote(v); }), object_text(r.metrics, number_text),
+      object_text(r.series, list));
 }
 
-Record from_json(const std::string& line) {
-  try {
-    const auto j = nlohmann::json::parse(line);
-    Record r;
-    r.claim = j.at("claim");
-    r.arm = j.at("arm");
-    r.tuning = j.at("role") == "tuning";
-    r.seed = j.at("seed");
-    r.dead = j.at("dead");
-    r.seconds = j.at("seconds");
-    r.config = j.at("config").get<Config>();
-    for (const auto& [k, v] : j.at("metrics").items()) r.metrics[k] = number(v);
-    for (const auto& [k, v] : j.at("series").items())
-      for (const auto& x : v) r.series[k].push_back(number(x));
-    return r;
-  } catch (const nlohmann::json::exception& e) {
-    fail<IoError>("lesson: not a run's record: {} ({})", line.substr(0, 80), e.what());
-  }
+Record from_json(const std::string& line, const std::string& name) {
+  JsonReader json(line, name);
+  Record r;
+  std::set<std::string> missing{"claim", "arm", "role", "seed", "dead", "seconds", "config", "metrics", "series"};
+  json.object([&](const std::string& key) {
+    missing.erase(key);
+    if (key == "claim") r.claim = json.string();
+    else if (key == "arm") r.arm = json.string();
+    else if (key == "role") r.tuning = json.string() == "tuning";
+    else if (key == "seed") r.seed = static_cast<uint64_t>(json.integer());
+    else if (key == "dead") r.dead = json.boolean();
+    else if (key == "seconds") r.seconds = json.number();
+    else if (key == "config") json.object([&](const std::string& k) { r.config[k] = json.string(); });
+    else if (key == "metrics") json.object([&](const std::string& k) { r.metrics[k] = number(json); });
+    else if (key == "series") json.object([&](const std::string& k) { json.array([&] { r.series[k].push_back(number(json)); }); });
+    else json.skip();
+  });
+  json.end();
+  if (!missing.empty()) fail<IoError>("{}: not a run of the lesson: \"{}\" is missing", name, *missing.begin());
+  return r;
 }
 
 std::string to_csv(const Records& runs) {
@@ -122,7 +143,7 @@ Scheduler::Scheduler(Options options) : options_(std::move(options)), start_(now
       if (line.empty()) continue;
       auto task = std::make_shared<Task>();
       try {
-        task->job.record = from_json(line);
+        task->job.record = from_json(line, options_.file);
       } catch (const IoError&) {
         continue;  // the last line of a program that was killed while writing
       }
@@ -206,16 +227,17 @@ void Scheduler::work() {
     report(task->job.record);
     lock.unlock();
     Record record = task->job.record;
-    const double begin = now();
+    const double begin = thread_seconds();
     std::exception_ptr error;
     try {
       task->job.make(record);
     } catch (...) {
       error = std::current_exception();
     }
-    record.seconds = now() - begin;
+    record.seconds = thread_seconds() - begin;
     const std::string line = error ? std::string() : to_json(record);
-    if (!error) record = from_json(line);  // a resumed lesson sees exactly these values
+    if (!error) record = from_json(line, "run");  // a resumed lesson sees exactly these values
+    if (!error && options_.finished) options_.finished(record);
     lock.lock();
     task->error = error;
     if (!error) {

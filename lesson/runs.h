@@ -29,13 +29,14 @@ struct Record {
   std::map<std::string, double> metrics;
   std::map<std::string, std::vector<double>> series;
   bool dead = false;
-  double seconds = 0;
+  double seconds = 0;  // of processor time
 
   /// Configuration and seed as one text: two runs with equal keys are the same run.
   std::string key() const;
   /// metrics.at(name) with an error that says which run lacks it.
   double operator[](const std::string& name) const;
-  Outcome outcome(const std::string& metric) const { return {(*this)[metric], dead}; }
+  /// The metric, which a dead run may lack.
+  Outcome outcome(const std::string& metric) const;
 };
 using Records = std::vector<Record>;
 
@@ -44,8 +45,8 @@ std::vector<Outcome> outcomes(const Records& runs, const std::string& metric);
 
 /// One JSON object, numbers with all their digits; NaN and infinities as null.
 std::string to_json(const Record& r);
-/// The inverse; null becomes NaN. IoError if the line is not a record.
-Record from_json(const std::string& line);
+/// The inverse; null becomes NaN, an empty series is dropped. IoError, which says `name` and the offset, if the line is no record.
+Record from_json(const std::string& line, const std::string& name);
 /// All runs as CSV, one row a run: fixed columns, then one column for each configuration key and each metric.
 std::string to_csv(const Records& runs);
 
@@ -73,6 +74,7 @@ class Scheduler {
     std::string file{};                              // JSON lines, appended to as runs finish; empty: memory only
     bool resume = false;                             // take what the file holds; else the file starts empty
     std::function<void(const Progress&)> progress{};  // called with a lock held: be brief
+    std::function<void(const Record&)> finished{};    // called by the worker with each run it made
     std::function<bool()> stop{};  // true once the user asked to stop: running runs finish, no new one starts
   };
   explicit Scheduler(Options options);

@@ -43,7 +43,7 @@ double upper_tail(double t, double dof) {
   return 0.5 * regularised_beta(dof / 2, 0.5, dof / s, t * t / s);
 }
 
-Comparison compare_with(std::span<const Outcome> a, std::span<const Outcome> b, double nothing, bool ratio) {
+Comparison compare_with(std::span<const Outcome> a, std::span<const Outcome> b, double nothing, Better better, bool ratio) {
   if (a.size() != b.size()) fail<ValueError>("compare: arms of {} and {} seeds cannot be paired", a.size(), b.size());
   const auto deaths = [](std::span<const Outcome> arm) {
     return static_cast<int>(std::ranges::count_if(arm, [](const Outcome& o) { return o.dead; }));
@@ -51,6 +51,7 @@ Comparison compare_with(std::span<const Outcome> a, std::span<const Outcome> b, 
   const int n = static_cast<int>(a.size()), dead_a = deaths(a), dead_b = deaths(b);
   Comparison result;
   result.dead = dead_a + dead_b;
+  result.better = better;
   result.survival = 2 * std::max(dead_a, dead_b) > n;
   if (result.survival) {
     result.effect = survival_difference(n - dead_a, n, n - dead_b, n);
@@ -176,12 +177,17 @@ Verdict combine(std::span<const Verdict> parts) {
   return any(Verdict::inconclusive) ? Verdict::inconclusive : Verdict::contradicted;
 }
 
-Comparison compare(std::span<const Outcome> a, std::span<const Outcome> b, double knowing_nothing) {
-  return compare_with(a, b, knowing_nothing, false);
+Comparison compare(std::span<const Outcome> a, std::span<const Outcome> b, double knowing_nothing, Better better) {
+  return compare_with(a, b, knowing_nothing, better, false);
 }
 
-Comparison compare_log2(std::span<const Outcome> a, std::span<const Outcome> b, double knowing_nothing) {
-  return compare_with(a, b, knowing_nothing, true);
+Comparison compare_log2(std::span<const Outcome> a, std::span<const Outcome> b, double knowing_nothing, Better better) {
+  return compare_with(a, b, knowing_nothing, better, true);
+}
+
+Expect expect_of_survival(Expect expect, Better better) {
+  if (better == Better::more || expect == Expect::none) return expect;
+  return expect == Expect::positive ? Expect::negative : Expect::positive;
 }
 
 }  // namespace loupe::lesson

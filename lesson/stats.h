@@ -57,16 +57,22 @@ struct Outcome {
   bool dead = false;
 };
 
+/// Which direction of the value is good: accuracy, or loss and steps.
+enum class Better { more, less };
+
 /// Two arms compared seed by seed.
 struct Comparison {
   Interval effect;        // of a - b, or of the difference of survival rates
   bool survival = false;  // more than half of an arm was dead: survival is compared instead
   int dead = 0;           // dead runs in both arms
+  Better better = Better::more;  // a's survival counts like a larger, or like a smaller, value of a
 };
 /// a[i] - b[i] with a t interval. A dead run enters as `knowing_nothing` (chance accuracy, ln(classes), the full budget).
-Comparison compare(std::span<const Outcome> a, std::span<const Outcome> b, double knowing_nothing);
+Comparison compare(std::span<const Outcome> a, std::span<const Outcome> b, double knowing_nothing, Better better);
 /// The same of log2(a / b).
-Comparison compare_log2(std::span<const Outcome> a, std::span<const Outcome> b, double knowing_nothing);
+Comparison compare_log2(std::span<const Outcome> a, std::span<const Outcome> b, double knowing_nothing, Better better);
+/// What to expect of the difference of survival rates where `expect` is expected of the values.
+Expect expect_of_survival(Expect expect, Better better);
 
 /// How many of n honest 95 % intervals miss their true value by chance, on average.
 inline double expected_misses(int intervals) { return 0.05 * intervals; }

@@ -1,6 +1,7 @@
 #include <loupe/autograd/ops.h>
 #include <loupe/io/text.h>
 #include <loupe/layers/state.h>
+#include <loupe/lesson/fluctuation.h>
 #include <loupe/lesson/training.h>
 #include <loupe/optim/optimizer.h>
 
@@ -59,7 +60,7 @@ bool is_dead(double final_loss, int64_t classes) {
   return !std::isfinite(final_loss) || final_loss >= std::log(static_cast<double>(classes));
 }
 
-std::shared_ptr<const Data> Data::load(const std::string& folder, const std::string& text, int64_t train_images,
+std::shared_ptr<const Data> Data::load(const std::string& folder, const std::vector<std::string>& texts, int64_t train_images,
                                        int64_t test_images) {
   const ImageData images = load_images("fashion-mnist", folder);
   auto data = std::make_shared<Data>();
@@ -74,14 +75,20 @@ std::shared_ptr<const Data> Data::load(const std::string& folder, const std::str
   part(images.train, 0, std::min(train_images, n - 1024), data->train_x, data->train_y);
   part(images.train, n - 1024, n, data->valid_x, data->valid_y);
   part(images.test, 0, std::min(test_images, images.test.size()), data->test_x, data->test_y);
-  const TextFile file = text.empty() ? read_words() : read_text(text);
-  const CharVocab vocab = CharVocab::of(file.text, file.path);
-  data->text = vocab.encode(file.text, file.path);
-  data->symbols = vocab.size();
-  data->text_name = text.empty() ? "word list" : file.path.substr(file.path.rfind('/') + 1);
-  data->text_hash = file.sha256.substr(0, 12);
+  for (const std::string& text : texts) {
+    const TextFile file = text.empty() ? read_words() : read_text(text);
+    const CharVocab vocab = CharVocab::of(file.text, file.path);
+    data->texts.push_back({text.empty() ? "word list" : file.path.substr(file.path.rfind('/') + 1), file.sha256.substr(0, 12),
+                           vocab.encode(file.text, file.path), vocab.size()});
+    // The verdicts' twentieth holds 32 windows of 32 characters, or 16 of 64.
+    constexpr size_t kShortest = 20 * (32 * 32 + 1);
+    if (data->texts.back().ids.size() < kShortest)
+      fail<ValueError>("lesson: {} has {} characters; a text needs at least {}", file.path, data->texts.back().ids.size(), kShortest);
+  }
   return data;
 }
+
+std::string Data::images_id() const { return fmt::format("{} {}, {} images", images_name, images_hash, train_x.size(0)); }
 
 Score evaluate(Classifier& net, const Tensor& x, const Tensor& y, int64_t batch) {
   NoGrad guard;
@@ -100,59 +107,26 @@ Config ClassifierSpec::config() const {
   Config c{{"net", net}, {"norm", norm.name}, {"group", fmt::format("{}", group)}, {"batch", fmt::format("{}", batch)},
            {"steps", fmt::format("{}", steps)}, {"images", fmt::format("{}", images)}, {"lr", fmt::format("{:.6g}", lr)},
            {"schedule", cosine ? "cosine" : "constant"}, {"optimizer", "sgd momentum 0.9"},
-           {"data", data->images_name + " " + data->images_hash},
-           {"tested", fmt::format("{}", data->test_x.size(0))}};
+           {"data", data->images_id()}, {"tested", fmt::format("{}", data->test_x.size(0))}};
   if (gain != 1) c["gain"] = fmt::format("{:.6g}", gain);
-  if (inference) c["inference"] = "1";
+  if (inspect) c["inspect"] = "1";
   return c;
 }
 
 double ClassifierSpec::cost() const {
-  const double mmac = net[0] == 'M' ? 0.12 : net == "D14" ? 1.5 : 0.82;
-  return 1e-4 * mmac * static_cast<double>(steps * batch) / 0.82 * (group < 8 ? 2 : 1) + (inference ? 1 : 0.1);
+  const double mmac = net[0] == 'M' ? 0.12 : net == "D14" ? 1.5 : net == "D4" ? 0.4 : 0.82;
+  const double groups = norm.name == "batch" ? static_cast<double>(batch) / static_cast<double>(std::min(group, batch)) : 1;
+  return 1.2e-4 * mmac * static_cast<double>(steps * batch) + 4e-5 * static_cast<double>(steps) * groups + (inspect ? 1 : 0.1);
 }
 
-void ClassifierSpec::make(Record& r) const {
-  Rng init(stream(r.seed, 0));
-  Classifier model(init, net, norm, gain);
-  SGD optimizer(model, {.lr = lr, .momentum = 0.9});
-  Order order(stream(r.seed, 1), std::min(images, data->train_x.size(0)));
-  auto& loss_curve = r.series["loss"];
-  const int64_t micro = norm.name == "none" || norm.name == "layer" ? batch : std::min(group, batch);
-  for (int64_t step = 0; step < steps; ++step) {
-    const auto index = order.next(batch);
-    const Tensor x = rows(data->train_x, index), y = rows(data->train_y, index);
-    optimizer.set_lr(cosine ? lesson::cosine(lr, step, steps) : lr);
-    zero_grad(model);
-    double total = 0;
-    for (int64_t i = 0; i < batch; i += micro) {
-      const Tensor loss = cross_entropy(model(x.slice(0, i, i + micro)), y.slice(0, i, i + micro)) *
-                          (static_cast<double>(micro) / static_cast<double>(batch));
-      loss.backward();
-      total += loss.item();
-    }
-    loss_curve.push_back(total);
-    if (!std::isfinite(total)) break;
-    optimizer.step();
-  }
-  r.metrics["final_loss"] = tail_mean(loss_curve);
-  r.dead = is_dead(r.metrics["final_loss"], 10);
-  eval(model);
-  if (r.tuning) {
-    const Score valid = evaluate(model, data->valid_x, data->valid_y, 256);
-    r.metrics["valid_loss"] = valid.loss;
-    r.metrics["valid_accuracy"] = valid.accuracy;
-    r.dead |= !std::isfinite(valid.loss);
-    return;
-  }
-  const Score test = evaluate(model, data->test_x, data->test_y, 250);
-  r.metrics["test_accuracy"] = test.accuracy;
-  r.metrics["test_loss"] = test.loss;
-  if (!inference) return;
+namespace {
 
-  // C7: the same trained weights judged in different ways, on 1,000 test images.
-  const int64_t n = std::min<int64_t>(1000, data->test_x.size(0));
-  const Tensor x = data->test_x.slice(0, 0, n), y = data->test_y.slice(0, 0, n);
+// The same trained weights judged in different ways, on 1,000 test images (C7), and the fluctuation of the statistics
+// that batches of 16 and of 2 images have (C9d). Training mode would move the running averages, so a copy is used.
+void inspect_classifier(const ClassifierSpec& s, Classifier& model, Record& r) {
+  const Data& d = *s.data;
+  const int64_t n = std::min<int64_t>(1000, d.test_x.size(0));
+  const Tensor x = d.test_x.slice(0, 0, n), y = d.test_y.slice(0, 0, n);
   std::vector<int64_t> by_class(static_cast<size_t>(n));
   std::iota(by_class.begin(), by_class.end(), 0);
   const auto labels = y.to_vector<int64_t>();
@@ -160,26 +134,63 @@ void ClassifierSpec::make(Record& r) const {
   const Tensor sorted_x = rows(x, by_class), sorted_y = rows(y, by_class);
   r.metrics["running_1"] = evaluate(model, x, y, 1).accuracy;
   r.metrics["running_250"] = evaluate(model, x, y, 250).accuracy;
-  // Batch statistics: training mode would also move the running ones, so a copy is used.
   Rng any(0);
-  Classifier copy(any, net, norm, gain);
+  Classifier copy(any, s.net, s.norm, s.gain);
   copy_state(model, copy);
   train(copy);
   for (int64_t b : {2, 4, 8, 16, 64, 250}) {
     r.metrics[fmt::format("batch_{}", b)] = evaluate(copy, x, y, b).accuracy;
     r.metrics[fmt::format("sorted_{}", b)] = evaluate(copy, sorted_x, sorted_y, b).accuracy;
   }
+  for (int64_t b : {16, 2}) {
+    Fluctuation watch(copy, Fluctuation::Of::convolutions);
+    const int64_t seen = std::min<int64_t>(60 * b, n / b * b);
+    evaluate(copy, x.slice(0, 0, seen), y.slice(0, 0, seen), b);
+    watch.write(r, fmt::format("_{}", b));
+  }
+}
+
+}  // namespace
+
+void ClassifierSpec::make(Record& r) const {
+  Rng init(stream(r.seed, 0));
+  Classifier model(init, net, norm, gain, norm.name == "none" ? 0 : group);
+  SGD optimizer(model, {.lr = lr, .momentum = 0.9});
+  Order order(stream(r.seed, 1), std::min(images, data->train_x.size(0)));
+  auto& loss_curve = r.series["loss"];
+  for (int64_t step = 0; step < steps; ++step) {
+    const auto index = order.next(batch);
+    optimizer.set_lr(cosine ? lesson::cosine(lr, step, steps) : lr);
+    const Tensor loss = cross_entropy(model(rows(data->train_x, index)), rows(data->train_y, index));
+    loss_curve.push_back(loss.item());
+    if (!std::isfinite(loss_curve.back())) break;
+    zero_grad(model);
+    loss.backward();
+    optimizer.step();
+  }
+  r.metrics["final_loss"] = tail_mean(loss_curve);
+  r.dead = is_dead(r.metrics["final_loss"], 10);
+  eval(model);
+  const Score valid = evaluate(model, data->valid_x, data->valid_y, 256);
+  r.metrics["valid_loss"] = valid.loss;
+  r.dead |= !std::isfinite(valid.loss);
+  if (r.tuning) return;
+  const Score test = evaluate(model, data->test_x, data->test_y, 250);
+  r.metrics["test_accuracy"] = test.accuracy;
+  r.metrics["test_loss"] = test.loss;
+  if (inspect) inspect_classifier(*this, model, r);
 }
 
 Config TransformerSpec::config() const {
   Config c{{"task", task}, {"norm", norm.name}, {"layers", fmt::format("{}", net.layers)},
            {"width", fmt::format("{}", net.width)}, {"context", fmt::format("{}", net.context)},
            {"batch", fmt::format("{}", batch)}, {"steps", fmt::format("{}", steps)}, {"lr", fmt::format("{:.6g}", lr)},
-           {"optimizer", "adam 0.9 0.98"}, {"schedule", "warm-up 10 %, cosine"}};
+           {"optimizer", "adam 0.9 0.98"}, {"schedule", "warm-up 10 %, cosine"}, {"heads", fmt::format("{}", net.heads)}};
   if (net.scaled) c["scaled"] = "1";
   if (clip > 0) c["clip"] = fmt::format("{:.6g}", clip);
-  if (tokens) c["tokens"] = "1";
-  if (task == "text") c["data"] = data->text_name + " " + data->text_hash;
+  if (inspect) c["inspect"] = "1";
+  if (task == "count") c["length"] = fmt::format("{} to {}", shortest, longest);
+  if (task == "text") c["data"] = data->texts[text].name + " " + data->texts[text].hash;
   return c;
 }
 
@@ -201,18 +212,18 @@ Task make_task(const TransformerSpec& s, uint64_t seed, bool tuning) {
   const int64_t samples = s.steps * s.batch;
   if (s.task == "text") {
     // 90 % to train on, 5 % to choose learning rates by, 5 % for verdicts.
-    const std::span all(s.data->text);
+    const std::span all(s.data->texts[s.text].ids);
     const size_t twentieth = all.size() / 20;
     t.train = std::make_unique<TextDataset>(all.first(18 * twentieth), TextDataset::Options{.context = s.net.context});
     t.test = std::make_unique<TextDataset>(all.subspan((tuning ? 18 : 19) * twentieth, twentieth),
                                            TextDataset::Options{.context = s.net.context, .stride = s.net.context});
-    t.outputs = s.data->symbols;
+    t.outputs = s.data->texts[s.text].symbols;
   } else if (s.task == "bits") {
     t.train = std::make_unique<RandomBits>(stream(seed, 2), samples, s.net.context);
     t.test = std::make_unique<RandomBits>(stream(seed, 3), 4096, s.net.context);
   } else if (s.task == "count") {
-    t.train = std::make_unique<CountTask>(stream(seed, 2), samples, 4, s.net.context);
-    t.test = std::make_unique<CountTask>(stream(seed, 3), 2000, 4, s.net.context);
+    t.train = std::make_unique<CountTask>(stream(seed, 2), samples, s.shortest, s.longest);
+    t.test = std::make_unique<CountTask>(stream(seed, 3), 2000, s.shortest, s.longest);
   } else {
     fail<ValueError>("lesson: no task '{}'; there are text, bits, count", s.task);
   }
@@ -257,6 +268,7 @@ void token_statistics(Transformer& model, const Batch& batch, Record& r) {
   for (TransformerBlock& b : model.blocks) look(b.norm1), look(b.norm2);
   look(model.norm);
   model(batch.x);
+  for (auto& [path, m] : named_modules(model)) m->clear_forward_hooks();
   auto& histogram = r.series["token_std"];
   histogram.assign(30, 0);
   double off = 0;
@@ -270,6 +282,20 @@ void token_statistics(Transformer& model, const Batch& batch, Record& r) {
   r.metrics["feature_mean"] = feature_mean / norms;
 }
 
+// Fluctuation over 60 batches of held-out data, in training mode.
+void batch_fluctuation(Transformer& model, const Dataset& data, int64_t batch, bool masked, Record& r) {
+  Fluctuation watch(model, Fluctuation::Of::all);
+  NoGrad guard;
+  std::vector<int64_t> index(static_cast<size_t>(batch));
+  for (int64_t i = 0; i + batch <= std::min(60 * batch, data.size()); i += batch) {
+    std::iota(index.begin(), index.end(), i);
+    const Batch b = data.batch(index);
+    if (masked) watch.keep = b.mask.reshape({-1});
+    model.masked(b.x, b.mask);
+  }
+  watch.write(r, fmt::format("_{}", batch));
+}
+
 }  // namespace
 
 void TransformerSpec::make(Record& r) const {
@@ -277,7 +303,7 @@ void TransformerSpec::make(Record& r) const {
   Rng init(stream(r.seed, 0));
   TransformerOptions options = net;
   options.outputs = data_of.outputs;
-  options.symbols = task == "text" ? data->symbols : task == "count" ? 3 : 2;
+  options.symbols = task == "text" ? data->texts[text].symbols : task == "count" ? 3 : 2;
   options.pool = task == "count";
   options.causal = task != "count";
   Transformer model(init, options, norm);
@@ -303,24 +329,24 @@ void TransformerSpec::make(Record& r) const {
   r.metrics["final_loss"] = tail_mean(loss_curve);
   eval(model);
   const int64_t samples = task == "text" ? (r.tuning ? 256 : 512) : task == "bits" ? 1024 : 2000;
-  const Score held = evaluate(model, *data_of.test, samples, task == "count" ? batch : 16);
+  const Score held = evaluate(model, *data_of.test, samples, batch);
   r.metrics[r.tuning ? "valid_loss" : "eval_loss"] = held.loss;
   r.metrics["accuracy"] = held.accuracy;
   // Bits cannot be learned, so ending at ln 2 is not death there.
   r.dead = !std::isfinite(held.loss) ||
            (task == "text" && is_dead(held.loss, options.outputs) && is_dead(r.metrics["final_loss"], options.outputs));
-  if (tokens && !r.tuning) {
+  if (r.tuning) return;
+  if (inspect && task == "text") {
     std::vector<int64_t> index(32);
     std::iota(index.begin(), index.end(), 0);
     token_statistics(model, data_of.test->batch(index), r);
-    for (auto& [path, m] : named_modules(model)) m->clear_forward_hooks();
   }
-  if (r.tuning || r.dead) {
-    if (!r.tuning) r.metrics["train_mode_loss"] = NAN;
-    return;
-  }
+  r.metrics["train_mode_loss"] = NAN;
+  if (r.dead) return;
   train(model);
-  r.metrics["train_mode_loss"] = evaluate(model, *data_of.test, std::min<int64_t>(samples, 64 * batch), batch).loss;
+  r.metrics["train_mode_loss"] = evaluate(model, *data_of.test, samples, batch).loss;
+  for (int64_t b : {16, 2})
+    if (inspect) batch_fluctuation(model, *data_of.test, b, norm.masked, r);
 }
 
 }  // namespace loupe::lesson

@@ -47,11 +47,11 @@ inline Report synthetic_report() {
   chart.note = "Lines: mean of the seeds. The optimiser sees the same 64 images a step everywhere.";
   c5.charts.push_back(chart);
   const std::vector<Outcome> a{{.8565}, {.854}, {.867}}, b{{.6215}, {.5815}, {.5555}}, dead{{.1, true}, {.1, true}, {.8}};
-  c5.lines.push_back(statistical("C5a", "BatchNorm F1: groups of 64 minus groups of 2", compare(a, b, .1), .5, Expect::positive, "points", 100));
+  c5.lines.push_back(statistical("C5a", "BatchNorm F1: groups of 64 minus groups of 2", compare(a, b, .1, Better::more), .5, Expect::positive, "points", 100));
   c5.lines.back().meaning = "A statistic of two numbers cannot carry the network.";
-  c5.lines.push_back(statistical("C5b", "BatchNorm F0 (convolutions only): 64 minus 2", compare(a, a, .1), .5, Expect::positive, "points", 100));
-  c5.lines.push_back(exact("C5c", "LayerNorm: largest change of a sample's output under other batch-mates", true, 0, "logits"));
-  c5.lines.push_back(statistical("C5d", "a dead arm", compare(a, dead, .1), .5, Expect::positive, "points", 100));
+  c5.lines.push_back(statistical("C5b", "BatchNorm F0 (convolutions only): 64 minus 2", compare(a, a, .1, Better::more), .5, Expect::positive, "points", 100));
+  c5.lines.push_back(exact("C5c", "LayerNorm: largest change of a sample's output under other batch-mates", 0, Holds::at_most, 0, "logits"));
+  c5.lines.push_back(statistical("C5d", "a dead arm", compare(a, dead, .1, Better::more), .5, Expect::positive, "points", 100));
   c5.meaning = "True where a norm averages few values, false for purely convolutional networks.";
   c5.trap = "Sweeping the real batch size changes the number of steps; that, not normalisation, is what such plots show.";
   c5.tables.push_back({"Test accuracy, %", {"arm", "1", "2", "3", "mean"},
@@ -81,7 +81,7 @@ inline Report synthetic_report() {
     lr.series.push_back(s);
   }
   c8.charts.push_back(lr);
-  c8.lines.push_back(statistical("C8a", "LayerNorm against no norm", compare_log2(std::vector<Outcome>{{2.4}, {2.5}, {2.6}}, std::vector<Outcome>{{46}, {158}, {278}}, 4), .32, Expect::negative, "doublings"));
+  c8.lines.push_back(statistical("C8a", "LayerNorm against no norm", compare_log2(std::vector<Outcome>{{2.4}, {2.5}, {2.6}}, std::vector<Outcome>{{46}, {158}, {278}}, 4, Better::less), .32, Expect::negative, "doublings"));
   c8.meaning = "It works. It is not needed.";
   c8.trap = "Clipping rescues the rival.";
   c8.code = "lesson/c8.cpp";
@@ -107,7 +107,18 @@ inline Report synthetic_report() {
   for (double g : {2., 4., 8., 16., 64.}) d.line.push_back({g, 48 / (g * g) - 1}), d.bars.push_back({g, 48 / (g * g) - 2.5, 48 / (g * g) + .4}), d.dots.push_back(d.line.back());
   diff.series = {d};
   c3.charts.push_back(diff);
-  c3.lines.push_back(statistical("C3a", "BatchNorm minus none", compare(a, b, .1), .5, Expect::negative, "points", 100));
+  Chart curves{.title = "Training loss", .x = {.label = "step"}, .y = {.label = "loss, nats"}};
+  for (int i = 0; i < 2; ++i) {
+    Series s{.name = i ? "BatchNorm" : "no norm", .look = i ? Look::bn : Look::none};
+    for (int k = 0; k < 3; ++k) {
+      s.seeds.push_back({fmt::format("seed {}", k + 1), {}});
+      for (double x : {10., 50., 100., 200.}) s.seeds.back().line.push_back({x, 2.3 / (1 + x * (i + 1) / 60) + .04 * k});
+    }
+    s.line = s.seeds[1].line;
+    curves.series.push_back(s);
+  }
+  c3.charts.push_back(curves);
+  c3.lines.push_back(statistical("C3a", "BatchNorm minus none", compare(a, b, .1, Better::more), .5, Expect::negative, "points", 100));
   c3.meaning = "m";
   c3.trap = "t";
   c3.code = "lesson/c3.cpp";
@@ -124,14 +135,17 @@ inline Report synthetic_report() {
     }
     c12.maps.push_back(m);
   }
-  c12.lines.push_back(exact("C12a", "normalization: gradient of token i by token j", true, 0, ""));
-  c12.lines.push_back(exact("C12b", "the whole model", false, 0.31, ""));
+  c12.lines.push_back(exact("C12a", "normalization: gradient of token i by token j", 0, Holds::at_most, 0));
+  c12.lines.push_back(exact("C12b", "the whole model", 0.31, Holds::at_most, 1e-5));
+  c12.lines.push_back(exact("C12c", "BatchNorm mixes |tokens|", 1.5, Holds::above, 1e-3));
+  c12.lines.back().beside = true;
   c12.meaning = "m";
   c12.trap = "t";
   c12.code = "lesson/c12.cpp";
   report.claims.push_back(c12);
 
-  report.advice = {{"needs a batch", "BatchNorm yes, LayerNorm no", "-0.3 points from 64 to 16 samples, -26 to 2", "C5a, C5c"}};
+  report.advice = {{"Needs a batch", "yes", "no", "-0.3 points from 64 to 16 samples, -26 to 2", Verdict::partly, "C5a, C5c"}, {"Use case: CNN", "CNNs", "", "+2.3 points", Verdict::reproduced, "C3a"}};
+  report.decisions = {"A CNN: BatchNorm (+2.3 points)."};
   report.interview = {{"Why LayerNorm?", "Because of -0.36 nats."}};
   return report;
 }

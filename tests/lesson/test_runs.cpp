@@ -84,7 +84,11 @@ TEST_CASE("a finished run is not repeated; another configuration is", "[runs]") 
     CHECK(csv.rfind("claim,arm,role,seed,dead,seconds,config.lr,config.norm,accuracy,threads\n", 0) == 0);
   }
   std::filesystem::remove(file);
-  CHECK_THROWS_AS(from_json("{\"claim\":3}"), IoError);
+  CHECK_THROWS_AS(from_json("{\"claim\":3}", "x"), IoError);
+  CHECK_THROWS_WITH(from_json("{}", "runs.jsonl"), Catch::Matchers::Contains("runs.jsonl") && Catch::Matchers::Contains("\"arm\""));
+  Record dead;
+  dead.dead = true;
+  CHECK(dead.outcome("anything").dead);  // a dead run may lack a metric
 }
 
 TEST_CASE("an error in a run reaches the caller; a stop ends the waiting", "[runs]") {
@@ -96,6 +100,10 @@ TEST_CASE("an error in a run reaches the caller; a stop ends the waiting", "[run
   CHECK(s.run({job("batch", 2, made)}).size() == 1);  // the workers are still there
 
   std::atomic<bool> stop{false};
+  int told = 0;  // who was told of finished runs
+  Scheduler({.workers = 1, .finished = [&told](const Record& r) { told += r["accuracy"] > 0; }}).run({job("batch", 1, made), job("batch", 2, made)});
+  CHECK(told == 2);
+
   Scheduler t({.workers = 1, .stop = [&stop] { return stop.load(); }});
   Job pull = job("batch", 1, made);
   pull.make = [&stop](Record& r) { stop = true, r.metrics["x"] = 1; };

@@ -101,15 +101,15 @@ TEST_CASE("each verdict word comes from its interval", "[stats]") {
 TEST_CASE("a dead run enters as knowing nothing; a dead arm is compared by survival", "[stats]") {
   const std::vector<Outcome> a{{.80}, {.82}, {.81}};
   const std::vector<Outcome> one_dead{{.70}, {NAN, true}, {.72}};
-  const Comparison c = compare(a, one_dead, 0.1);
+  const Comparison c = compare(a, one_dead, 0.1, Better::more);
   CHECK_FALSE(c.survival);
   CHECK(c.dead == 1);
   CHECK(c.effect.mean == Approx((.10 + .72 + .09) / 3));  // .82 - chance for the dead seed
   const std::vector<Outcome> two_dead{{.70}, {NAN, true}, {NAN, true}};
-  const Comparison s = compare(a, two_dead, 0.1);
+  const Comparison s = compare(a, two_dead, 0.1, Better::more);
   CHECK(s.survival);
   CHECK(s.dead == 2);
   CHECK(s.effect.mean == Approx(2.0 / 3));
-  const Comparison r = compare_log2(std::vector<Outcome>{{50}, {50}}, std::vector<Outcome>{{100}, {0, true}}, 200);
+  const Comparison r = compare_log2(std::vector<Outcome>{{50}, {50}}, std::vector<Outcome>{{100}, {0, true}}, 200, Better::less);
   CHECK(r.effect.mean == Approx(-1.5));  // 50/100 and 50/200: half the steps, a quarter
 }

@@ -1,0 +1,89 @@
+// The lesson's own pieces: groups inside a norm are batches to it, padding can be left out, and the fluctuation of batch
+// statistics is what it is for independent numbers.
+#include <loupe/autograd/ops.h>
+#include <loupe/layers/state.h>
+#include <loupe/lesson/fluctuation.h>
+#include <loupe/lesson/training.h>
+#include <loupe/optim/optimizer.h>
+
+#include <cmath>
+
+#include "catch.h"
+
+using namespace loupe;
+using namespace loupe::lesson;
+
+namespace {
+double largest(const Tensor& t) { return max(abs(t)).item(); }
+}  // namespace
+
+TEST_CASE("groups in the norms equal gradients accumulated over small batches", "[nets]") {
+  for (const char* net : {"F1", "D4"}) {
+    CAPTURE(net);
+    Rng a(3), b(3), data(4);
+    Classifier grouped(a, net, batch_norm(), 1, 4), small(b, net, batch_norm());
+    const Tensor x = randn(data, {16, 1, 28, 28}), y = randint(data, 0, 10, {16});
+    cross_entropy(grouped(x), y).backward();
+    for (int64_t i = 0; i < 16; i += 4) (cross_entropy(small(x.slice(0, i, i + 4)), y.slice(0, i, i + 4)) * 0.25).backward();
+    const auto p = parameters(grouped), q = parameters(small);
+    REQUIRE(p.size() == q.size());
+    for (size_t i = 0; i < p.size(); ++i) CHECK(largest(p[i].grad() - q[i].grad()) <= 2e-5 * (largest(q[i].grad()) + 1e-3));
+    const auto r = named_buffers(grouped), s = named_buffers(small);
+    for (size_t i = 0; i < r.size(); ++i) {
+      INFO(r[i].name);
+      CHECK(largest(r[i].tensor.to(DType::f64) - s[i].tensor.to(DType::f64)) <= 1e-5);
+    }
+    // In eval mode there are no groups: the batch is one.
+    eval(grouped), eval(small);
+    CHECK(largest(grouped(x) - small(x)) <= 1e-4);
+  }
+}
+
+TEST_CASE("masked BatchNorm does not see padding, plain BatchNorm does", "[nets]") {
+  Rng rng(5);
+  const Tensor x = randn(rng, {2, 6, 8}), keep = ones({2, 6}, DType::boolean);
+  const Tensor longer = cat({x, 9 * ones({2, 4, 8})}, 1), kept = cat({keep, zeros({2, 4}, DType::boolean)}, 1);
+  for (const Norm& norm : {masked_batch_norm(), batch_norm()}) {
+    NormLayer layer(norm, 8, Place::tokens);
+    const double change = largest(layer(longer, kept).slice(1, 0, 6) - layer(x, keep));
+    if (norm.masked) CHECK(change <= 1e-5);
+    else CHECK(change > 0.1);
+  }
+}
+
+TEST_CASE("the fluctuation of independent numbers", "[nets]") {
+  Rng rng(6);
+  BatchNorm1d bn(40);
+  Record all, kept;
+  {
+    Fluctuation watch(bn, Fluctuation::Of::all);
+    for (int i = 0; i < 200; ++i) bn(3 * randn(rng, {100, 40}) + 7.0);
+    watch.write(all, "_x");
+    CHECK(bn.has_forward_hooks());
+  }
+  CHECK_FALSE(bn.has_forward_hooks());
+  CHECK(all["values_x"] == 100);
+  CHECK(all["fluctuation_mean_x"] == Approx(0.1).epsilon(0.03));                           // 1 / sqrt(n)
+  CHECK(all["fluctuation_variance_x"] == Approx(std::sqrt(2.0 / 99)).epsilon(0.03));       // of a chi-squared
+  {
+    Fluctuation watch(bn, Fluctuation::Of::all);
+    watch.keep = cat({ones({25}, DType::boolean), zeros({75}, DType::boolean)}, 0);
+    for (int i = 0; i < 200; ++i) bn(randn(rng, {100, 40}));
+    watch.write(kept, "");
+  }
+  CHECK(kept["values"] == 25);
+  CHECK(kept["fluctuation_mean"] == Approx(0.2).epsilon(0.03));
+  Fluctuation none(bn, Fluctuation::Of::convolutions);
+  Record empty;
+  none.write(empty, "");
+  CHECK(empty.metrics.empty());
+}
+
+TEST_CASE("a text must be long enough for its twentieths", "[nets]") {
+  const std::string path = "/tmp/loupe_short_text_" + std::to_string(::getpid());
+  std::FILE* f = std::fopen(path.c_str(), "w");
+  for (int i = 0; i < 1000; ++i) std::fputs("abc ", f);
+  std::fclose(f);
+  CHECK_THROWS_WITH(Data::load("", {path}, 64, 64), Catch::Matchers::Contains("4000 characters"));
+  std::remove(path.c_str());
+}
