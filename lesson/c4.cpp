@@ -170,7 +170,7 @@ ClaimResult claim4(Lab& lab) {
   const std::vector<std::pair<std::string, Norm>> kinds{{"none", no_norm()}, {"BN", lab.batch()}, {"noisy", noisy_batch_norm()}, {"LN", lab.layer()}};
   const std::vector<double> grid{0.03, 0.1};
   ShiftSpec base{.data = lab.data(), .steps = lab.profile().steps(full ? 150 : 100), .every = tiny ? 3 : 10};
-  if (!full) base.etas = {0.1, 0.4};
+  if (!full && !tiny) base.etas = {0.1, 0.4}, base.every = 20;
   std::vector<Arm<ShiftSpec>> cells, own;  // every arm at both rates; each at its own
   for (const auto& [kind, norm] : kinds)
     for (double lr : grid) {

@@ -61,7 +61,7 @@ Table seed_table(const std::string& title, const std::vector<std::pair<std::stri
 std::vector<Arm<ClassifierSpec>> cnn_arms(Lab& lab, const std::string& net, const std::vector<std::string>& others,
                                           const std::vector<int64_t>& groups) {
   ClassifierSpec base{.data = lab.data(), .net = net};
-  base.steps = lab.profile().steps(256);
+  base.steps = lab.profile().steps(lab.profile().full() ? 256 : 192);
   std::vector<Arm<ClassifierSpec>> arms;
   for (const std::string& name : others) {
     arms.push_back({name, base});
@@ -82,7 +82,7 @@ std::vector<Arm<ClassifierSpec>> f1_arms(Lab& lab, const std::vector<int64_t>& g
 }
 
 std::vector<int64_t> group_sizes(const Lab& lab) {
-  return lab.profile().full() ? std::vector<int64_t>{64, 32, 16, 8, 4, 2} : std::vector<int64_t>{64, 8, 4, 2};
+  return lab.profile().full() ? std::vector<int64_t>{64, 32, 16, 8, 4, 2} : std::vector<int64_t>{64, 8, 2};
 }
 
 namespace {
@@ -95,14 +95,15 @@ Records best_rates(Lab& lab, const Arm<ClassifierSpec>& arm) {
     cells.push_back({fmt::format("{} {}", arm.name, lr), arm.spec});
     cells.back().spec.lr = lr;
   }
+  return best_per_seed(lab.measure(cells));
+}
+
+Records best_per_seed(const std::map<std::string, Records>& arms) {
   Records best;
-  for (const auto& [name, runs] : lab.measure(cells)) {
-    best.resize(runs.size());
-    for (size_t i = 0; i < runs.size(); ++i) {
-      const bool first = best[i].metrics.empty();
-      const bool better = !runs[i].dead && (best[i].dead || runs[i]["valid_loss"] < best[i]["valid_loss"]);
-      if (first || better) best[i] = runs[i];
-    }
+  for (const auto& [name, runs] : arms) {
+    if (best.empty()) best = runs;
+    for (size_t i = 0; i < runs.size(); ++i)
+      if (!runs[i].dead && (best[i].dead || runs[i]["valid_loss"] < best[i]["valid_loss"])) best[i] = runs[i];
   }
   return best;
 }
@@ -118,13 +119,13 @@ std::vector<Arm<ClassifierSpec>> plain_arms(Lab& lab, int depth) {
 }
 
 std::vector<double> text_grid(const Lab& lab) {
-  return lab.profile().full() ? std::vector<double>{0.003, 0.01, 0.03, 0.06} : std::vector<double>{0.003, 0.01, 0.03};
+  return lab.profile().full() ? std::vector<double>{0.003, 0.01, 0.03, 0.06} : std::vector<double>{0.01, 0.03, 0.06};
 }
 
 std::vector<Arm<TransformerSpec>> text_arms(Lab& lab, size_t text) {
   TransformerSpec base{.data = lab.data(), .text = text};
   base.net = {.layers = lab.profile().tiny() ? 2 : 8, .width = 32, .context = 32};
-  base.steps = lab.profile().steps(lab.profile().full() ? 250 : 150);
+  base.steps = lab.profile().steps(lab.profile().full() ? 250 : 100);
   std::vector<Arm<TransformerSpec>> arms(4, {"", base});
   arms[0].name = "none", arms[0].spec.norm = no_norm();
   arms[1].name = "none scaled", arms[1].spec.norm = no_norm(), arms[1].spec.net.scaled = true;

@@ -161,9 +161,11 @@ std::vector<Arm<ClassifierSpec>> plain_arms(Lab& lab, int depth);
 /// The arms of the character-level Transformer that C8, C9 and C10 share, tuned, on one of the texts: "none", "none scaled",
 /// "LN", "BN"; 8 blocks, 16 windows of 32 characters a batch.
 std::vector<Arm<TransformerSpec>> text_arms(Lab& lab, size_t text);
-/// A rival treated generously: for each seed the run of the learning rate with the smallest validation loss, though it is chosen
-/// on that very seed. Runs "<arm> <rate>" over plain_arms' grid.
+/// A rival treated generously: for each seed the run of the learning rate (of plain_arms' grid) with the smallest validation
+/// loss, though it is chosen on that very seed.
 Records best_rates(Lab& lab, const Arm<ClassifierSpec>& arm);
+/// Of several arms over the same seeds, for each seed the run that lives and has the smallest validation loss.
+Records best_per_seed(const std::map<std::string, Records>& arms);
 
 /// The learning rates of text_arms.
 std::vector<double> text_grid(const Lab& lab);

@@ -3,10 +3,13 @@
 #include <loupe/autograd/ops.h>
 #include <loupe/layers/state.h>
 #include <loupe/lesson/fluctuation.h>
-#include <loupe/lesson/training.h>
+#include <loupe/lesson/lab.h>
 #include <loupe/optim/optimizer.h>
 
+#include <unistd.h>
+
 #include <cmath>
+#include <cstdio>
 
 #include "catch.h"
 
@@ -77,6 +80,20 @@ TEST_CASE("the fluctuation of independent numbers", "[nets]") {
   Record empty;
   none.write(empty, "");
   CHECK(empty.metrics.empty());
+}
+
+TEST_CASE("the generous rival: for each seed the best run that lives", "[nets]") {
+  const auto run = [](double loss, bool dead) {
+    Record r;
+    r.metrics["valid_loss"] = loss;
+    r.dead = dead;
+    return r;
+  };
+  const Records best = best_per_seed({{"a", {run(1, false), run(0.1, true), run(NAN, true)}}, {"b", {run(2, false), run(5, false), run(NAN, true)}}});
+  REQUIRE(best.size() == 3);
+  CHECK(best[0]["valid_loss"] == 1);
+  CHECK(best[1]["valid_loss"] == 5);
+  CHECK(best[2].dead);
 }
 
 TEST_CASE("a text must be long enough for its twentieths", "[nets]") {
