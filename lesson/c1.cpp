@@ -196,7 +196,7 @@ ClaimResult claim1(Lab& lab) {
   const auto layers = [&](const std::string& title, const std::string& series, const char* unit, std::vector<std::pair<std::string, size_t>> arms, const std::vector<std::string>& labels) {
     Chart c{.title = title, .x = {.label = "hidden layer"}, .y = {.label = unit, .log = true}};
     for (size_t a = 0; a < arms.size(); ++a) {
-      Series s{.name = labels[a], .look = looks[arms[a].second], .dashed = labels[a].find("× 2") != std::string::npos};
+      Series s{.name = labels[a], .look = looks[arms[a].second], .dashed = labels[a].ends_with("× 2"), .dotted = arms[a].second == 0 && labels[a].ends_with("× 0.25")};
       const Records& runs = start.at(arms[a].first);
       const size_t n = runs[0].series.at(series).size();
       for (size_t l = 0; l < n; ++l) {

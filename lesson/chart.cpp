@@ -12,6 +12,8 @@ const char* css(Look look) {
   return names[static_cast<size_t>(look)];
 }
 
+const char* stroke(const Series& s) { return s.dashed ? " dashed" : s.dotted ? " dotted" : ""; }
+
 double text_width(const std::string& s, double size) { return 0.6 * size * static_cast<double>(s.size()); }
 
 // The scale of one axis: data to pixels, and its ticks.
@@ -284,7 +286,7 @@ std::string to_svg(const Chart& c, int width) {
     for (const Trace& t : s.seeds)
       svg += fmt::format(R"(<path class="trace" d="{}"><title>{}, {}</title></path>)", path(t.line), escape(s.name), escape(t.hover));
     const std::string d = path(s.line);
-    if (!d.empty()) svg += fmt::format(R"(<path class="line{}" d="{}"/>)", s.dashed ? " dashed" : "", d);
+    if (!d.empty()) svg += fmt::format(R"(<path class="line{}" d="{}"/>)", stroke(s), d);
     for (const Point& p : s.dots)
       svg += p.dead ? cross(x(p.x), top - strip / 2 - 1, hover_of(s, p, c.x))
                     : marker(s.look, x(p.x), y(p.y), wide ? 3.6 : 3.2, hover_of(s, p, c.x));
@@ -357,7 +359,7 @@ std::string to_figure(const Chart& c) {
     for (const Series& s : c.series)
       legend += fmt::format(R"(<span class="{}"><svg width="22" height="12" aria-hidden="true">{}{}</svg>{}</span>)",
                             css(s.look),
-                            s.line.empty() ? "" : fmt::format(R"(<path class="line{}" d="M0 6H22"/>)", s.dashed ? " dashed" : ""),
+                            s.line.empty() ? "" : fmt::format(R"(<path class="line{}" d="M0 6H22"/>)", stroke(s)),
                             marker(s.look, 11, 6, 3.6, ""), escape(s.name));
     legend = fmt::format(R"(<div class="legend{}">{}</div>)", labelled ? " labelled" : "", legend);
   }

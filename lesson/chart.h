@@ -31,7 +31,7 @@ struct Series {
   std::vector<Trace> seeds{};
   std::vector<Band> band{};   // shaded region around the line
   std::vector<Band> bars{};   // error bars
-  bool dashed = false;
+  bool dashed = false, dotted = false;
 };
 
 struct Axis {

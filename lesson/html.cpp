@@ -60,7 +60,7 @@ svg text{fill:var(--fg);font-family:inherit}svg text.tick,svg text.marktext{fill
 svg text.marktext,svg text.value{paint-order:stroke;stroke:var(--bg);stroke-width:3px;stroke-linejoin:round}svg text.value{fill:currentColor;font-weight:600}
 svg text.label{fill:currentColor;font-weight:600}
 .grid{stroke:var(--rule);stroke-width:1}.frame{stroke:var(--soft);stroke-width:1;fill:none}.mark{stroke:var(--fg);stroke-width:1;stroke-dasharray:2 4}
-.line{stroke:currentColor;stroke-width:2.2;fill:none;stroke-linejoin:round}.line.dashed{stroke-dasharray:6 4}
+.line{stroke:currentColor;stroke-width:2.2;fill:none;stroke-linejoin:round}.line.dashed{stroke-dasharray:6 4}.line.dotted{stroke-dasharray:1.5 4;stroke-linecap:round}
 .dot{fill:currentColor;fill-opacity:.75;stroke:var(--bg);stroke-width:1}.ring{fill:var(--bg);stroke:currentColor;stroke-width:1.8}
 .cross{stroke:currentColor;stroke-width:2;fill:none}.band{fill:currentColor;opacity:.15}.bar{stroke:currentColor;stroke-width:1.6;fill:none}
 .mean{stroke:currentColor;stroke-width:3}.pair{stroke:var(--soft);stroke-width:1;fill:none;opacity:.45}.strip{fill:var(--card)}
@@ -74,7 +74,11 @@ code{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:.92em}
 @media screen and (max-width:640px){main{padding:16px 16px 60px}h1{font-size:1.6rem}svg.wide{display:none}svg.narrow{display:block;width:100%}
 .legend.labelled{display:flex}table.stack thead{display:none}table.stack tr{display:block;border-bottom:1px solid var(--rule);padding:6px 0}
 table.stack td{display:block;border:0;padding:1px 0;white-space:normal}
-.two{grid-template-columns:1fr}table.stack td[data-k]:not([data-k=""])::before{content:attr(data-k) ": ";color:var(--soft)}}
+.two{grid-template-columns:1fr}table.stack td[data-k]:not([data-k=""])::before{content:attr(data-k) ": ";color:var(--soft)}
+table.top tr,table.lines tr{display:grid;grid-template-columns:3.2em 1fr auto;gap:1px 0}
+table.top td:nth-child(2),table.lines td:nth-child(2),table.lines td:nth-child(3){grid-column:1/4}
+table.top td:nth-child(3),table.lines td:nth-child(6){grid-row:1;grid-column:3}
+table.lines td:nth-child(4){grid-column:1/3}table.lines td:nth-child(5){grid-column:3}}
 )css";
 
 constexpr const char* kClasses[] = {"r", "p", "n", "c", "i"};  // of a verdict's colour
@@ -104,7 +108,7 @@ std::string interval(const Line& l) {
 }
 
 std::string numbers(const ClaimResult& c) {
-  std::string out = "<table class=\"stack\"><thead><tr><th></th><th>what is compared</th><th>effect [95 % interval]</th>"
+  std::string out = "<table class=\"stack lines\"><thead><tr><th></th><th>what is compared</th><th>effect [95 % interval]</th>"
                     "<th>margin</th><th>seeds</th><th>verdict</th></tr></thead><tbody>";
   bool beside = false;
   for (const Line& l : c.lines) {
@@ -217,7 +221,7 @@ std::string to_html(const Report& r) {
   for (const auto& c : r.claims) out += fmt::format("<a href=\"#{}\">{}</a>", c.id, c.id);
   for (const auto& [id, title] : more) out += fmt::format("<a href=\"#{}\">{}</a>", id, title);
   out += "</nav>\n<p>" + tally(r) + "</p>\n";
-  out += "<table class=\"stack\"><thead><tr><th></th><th>the lesson says, and what came out</th><th>measured</th></tr></thead><tbody>";
+  out += "<table class=\"stack top\"><thead><tr><th></th><th>the lesson says, and what came out</th><th>measured</th></tr></thead><tbody>";
   for (const auto& c : r.claims)
     out += fmt::format("<tr><td><a href=\"#{}\"><b>{}</b></a></td><td>{}<span class=\"one\">{}</span></td><td>{}</td></tr>", c.id, c.id, escape(c.says), prose(c.meaning),
                        chip(c.verdict()));
@@ -229,12 +233,15 @@ std::string to_html(const Report& r) {
   for (const auto& c : r.claims) out += section(c);
   out += "<section id=\"which\"><h2>When to use which</h2><p>Derived from this run's verdicts:</p><ul class=\"decide\">";
   for (const std::string& d : r.decisions) out += "<li>" + prose(d) + "</li>";
-  out += "</ul><p>The lesson's own table, line by line, beside what this very run measured:</p><table class=\"stack\"><thead><tr><th></th><th>BatchNorm</th>"
-         "<th>LayerNorm</th><th>measured here</th><th>holds?</th></tr></thead><tbody>";
-  for (const Advice& a : r.advice)
-    out += fmt::format("<tr><td><b>{}</b></td><td data-k=\"BatchNorm\">{}</td><td data-k=\"LayerNorm\">{}</td><td data-k=\"measured\">{}</td><td>{}"
-                       "<span class=\"says\">{}</span></td></tr>",
-                       escape(a.topic), a.batch.empty() ? "–" : escape(a.batch), a.layer.empty() ? "–" : escape(a.layer), prose(a.measured), chip(a.verdict), escape(a.from));
+  out += "</ul><p>The lesson's own table, line by line, beside what this very run measured:</p><table class=\"stack\"><thead><tr><th></th><th>the lesson's table</th>"
+         "<th>measured here</th><th>holds?</th></tr></thead><tbody>";
+  for (const Advice& a : r.advice) {
+    std::string says;
+    if (!a.batch.empty()) says += "BatchNorm: " + a.batch + ". ";
+    if (!a.layer.empty()) says += "LayerNorm: " + a.layer + ".";
+    out += fmt::format("<tr><td><b>{}</b></td><td>{}</td><td>{}</td><td>{}<span class=\"says\">{}</span></td></tr>", escape(a.topic), escape(says), prose(a.measured),
+                       chip(a.verdict), escape(a.from));
+  }
   out += "</tbody></table></section>\n<section id=\"interview\" class=\"keep\"><h2>Interview questions</h2><p>Answered from this run's own numbers.</p>";
   for (const Answer& a : r.interview)
     out += fmt::format("<div class=\"qa\"><b>{}</b>{}</div>", escape(a.question), prose(a.answer));

@@ -257,7 +257,9 @@ void Scheduler::work() {
 void Scheduler::report(const Record& r) {
   if (!options_.progress) return;
   Progress p{r.claim, r.arm, r.seed, count_done_, count_total_ + announced_, 0};
-  if (cost_done_ > 0) p.seconds_left = (now() - start_) / cost_done_ * (cost_total_ - cost_done_ + announced_cost_);
+  // Before the first run is done, the rough seconds of the costs.
+  const double pace = cost_done_ > 0 ? (now() - start_) / cost_done_ : 1 / static_cast<double>(threads_.size());
+  p.seconds_left = pace * (cost_total_ - cost_done_ + announced_cost_);
   options_.progress(p);
 }
 

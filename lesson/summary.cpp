@@ -15,15 +15,17 @@ class Findings {
         if (l.id == id) return &l;
     return nullptr;
   }
-  /// "+26.3 [+21.9, +30.7] points"; "not measured in this run".
+  /// "+26.3 [+21.9, +30.7] points", "exactly 0 logits"; "not measured in this run".
   std::string number(const std::string& id) const {
     const Line* l = find(id);
-    return l ? effect_text(*l) : "not measured in this run";
+    if (!l) return "not measured in this run";
+    if (l->kind == Kind::statistical) return effect_text(*l);
+    return (l->effect.mean == 0 ? "exactly 0" : short_number(l->effect.mean)) + (l->unit.empty() ? "" : " " + l->unit);
   }
   /// The number and the word.
   std::string found(const std::string& id) const {
     const Line* l = find(id);
-    return l ? fmt::format("{}: {}", effect_text(*l), name(l->verdict)) : "not measured in this run";
+    return l ? fmt::format("{}, {}", number(id), name(l->verdict)) : number(id);
   }
   /// A sentence by the verdict on `id`.
   std::string by(const std::string& id, const char* reproduced, const char* no_difference, const char* contradicted, const char* open) const {
@@ -73,14 +75,14 @@ std::vector<Advice> when_to_use(const std::vector<ClaimResult>& claims) {
           "Other batch-mates move a sample's logits by " + n("C5f") + " with BatchNorm in training and by " + n("C5e") + " with LayerNorm. From groups of 64 to groups of 2 "
           "BatchNorm loses " + n("C5a") + " with a normalised hidden layer, " + n("C5c") + " in convolutions alone.",
           {"C5a", "C5c", "C5d", "C5e", "C5f", "C5g"}),
-      row(f, "Use case: CNN", "CNNs", "", "BatchNorm minus no norm " + n("C6a") + ", minus LayerNorm " + n("C6b") + " in the shallow CNN and " + n("C6d") + " in the deep one.",
+      row(f, "Use case: CNN", "CNNs", "", "BatchNorm minus no norm: " + n("C6a") + " in the shallow CNN. BatchNorm minus LayerNorm: " + n("C6b") + " in the shallow one, " + n("C6d") + " in the deep one.",
           {"C6a", "C6b", "C6d"}),
       row(f, "Use case: Transformer", "", "Transformers, NLP",
-          "LayerNorm minus no norm " + n("C8a") + ", minus no norm with scaled initialisation " + n("C8b") + ", minus BatchNorm over 512 tokens " + n("C8c") + ", over 16 tokens " +
-              n("C8d") + ".",
+          "LayerNorm minus no norm: " + n("C8a") + "; minus no norm with scaled initialisation: " + n("C8b") + "; minus BatchNorm over 512 tokens: " + n("C8c") +
+              "; over 16 tokens: " + n("C8d") + ".",
           {"C8a", "C8b", "C8c", "C8d"}),
       row(f, "Stability", "less stable with small batches", "stable",
-          "Groups of 2: LayerNorm minus BatchNorm " + n("C11a") + ". One window of text a batch: BatchNorm minus LayerNorm " + n("C9b1") + " in eval mode. Largest usable rate in a "
+          "Groups of 2, LayerNorm minus BatchNorm: " + n("C11a") + ". One window of text a batch, eval mode, BatchNorm minus LayerNorm: " + n("C9b1") + ". Largest usable rate in a "
           "deep plain network, over no norm: BatchNorm " + n("C1b1") + ", LayerNorm " + n("C1b2") + ".",
           {"C11a", "C9b1", "C1b2"}),
   };

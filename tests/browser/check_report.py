@@ -2,7 +2,7 @@
 """The report in a real browser: headless Chromium driven over raw WebDriver, standard library only.
 
 usage: check_report.py PAGE.html
-Checks at 400 and 1400 pixels, light and dark: every figure shows exactly one chart with a size, no text of a chart
+Checks at 400 and 1400 pixels, light and dark, and as printed on A4: every figure shows exactly one chart with a size, no text of a chart
 overlaps another or leaves its drawing, nothing is wider than the page, and no request leaves the page. Exits 77
 (skipped) without chromium or chromedriver.
 """
@@ -67,7 +67,7 @@ def call(url, data=None):
         return json.load(response)["value"]
 
 
-def check(page, width, dark, base):
+def check(page, width, dark, printed, base):
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-background-networking",
              f"--window-size={width},1200"] + (["--blink-settings=preferredColorScheme=0"] if dark else [])
     options = {"args": flags, "perfLoggingPrefs": {"enableNetwork": True}}
@@ -79,7 +79,7 @@ def check(page, width, dark, base):
         call(root + "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": {
             "width": width, "height": 1200, "deviceScaleFactor": 1, "mobile": width < 600}})
         call(root + "/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {
-            "features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}})
+            "media": "print" if printed else "", "features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}})
         call(root + "/url", {"url": page.as_uri()})
         result = call(root + "/execute/sync", {"script": CHECK, "args": []})
         log = [json.loads(e["message"])["message"] for e in call(root + "/se/log", {"type": "performance"})]
@@ -111,16 +111,17 @@ def main():
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.1)
         expected, failed, backgrounds = page.read_text().count("<figure"), False, set()
-        for width in (400, 1400):
-            for dark in (False, True):
-                result = check(page, width, dark, base)
+        # 718 pixels: A4 without its margins.
+        for width, dark, printed in ((400, False, False), (400, True, False), (1400, False, False), (1400, True, False), (718, False, True)):
+            result = check(page, width, dark, printed, base)
+            if not printed:
                 backgrounds.add((dark, result["background"]))
-                if result["figures"] != expected or expected == 0:
-                    result["problems"].append(f"{result['figures']} figures, expected {expected}")
-                print(f"{width} px, {'dark' if dark else 'light'}: {result['figures']} charts, {len(result['problems'])} problems")
-                for problem in result["problems"]:
-                    print("  " + problem)
-                failed |= bool(result["problems"])
+            if result["figures"] != expected or expected == 0:
+                result["problems"].append(f"{result['figures']} figures, expected {expected}")
+            print(f"{width} px, {'print' if printed else 'dark' if dark else 'light'}: {result['figures']} charts, {len(result['problems'])} problems")
+            for problem in result["problems"]:
+                print("  " + problem)
+            failed |= bool(result["problems"])
         if len(backgrounds) != 2:
             print("  light and dark look alike:", backgrounds)
             failed = True
