@@ -14,6 +14,7 @@ struct RunOptions {
   std::string out;  // folder that receives model, options, metrics, checkpoints; empty: nothing is written
   bool json = false;
   std::string logdir;           // TensorBoard
+  int64_t log_every = 50;        // steps between what the layers do; ten times that between histograms
   int64_t checkpoint_every = 0;  // steps; 0: at every epoch (CNN) or a tenth of the run (GPT)
   int keep = 3;                  // checkpoints kept beside the best
   bool resume = false;

@@ -15,23 +15,6 @@
 namespace loupe::cli {
 namespace {
 
-// The images a model got wrong, side by side, each framed; 20 a row, at most 200.
-void write_wrong_images(const std::string& path, const ImageSet& set, const std::vector<int64_t>& wrong) {
-  const int64_t c = set.images.size(1), h = set.images.size(2), w = set.images.size(3);
-  const int64_t count = std::min<int64_t>(200, static_cast<int64_t>(wrong.size())), columns = 20, rows = std::max<int64_t>(1, (count + columns - 1) / columns);
-  const int64_t height = rows * (h + 2), width = columns * (w + 2), channels = c == 3 ? 3 : 1;
-  std::vector<uint8_t> canvas(static_cast<size_t>(height * width * channels), 128);
-  const auto pixels = set.images.data<uint8_t>();
-  for (int64_t k = 0; k < count; ++k) {
-    const int64_t top = k / columns * (h + 2) + 1, left = k % columns * (w + 2) + 1, image = wrong[static_cast<size_t>(k)];
-    for (int64_t ch = 0; ch < channels; ++ch)
-      for (int64_t y = 0; y < h; ++y)
-        for (int64_t x = 0; x < w; ++x)
-          canvas[static_cast<size_t>(((top + y) * width + left + x) * channels + ch)] = pixels[static_cast<size_t>(((image * c + ch) * h + y) * w + x)];
-  }
-  write_png(path, canvas, height, width, static_cast<int>(channels));
-}
-
 int eval_cnn(const EvalOptions& o, const Json& options, Console& console) {
   const std::string dataset = options.get_string("dataset");
   const ImageData data = load_images(dataset, o.data.empty() ? options.get_string("data") : o.data);
@@ -42,13 +25,9 @@ int eval_cnn(const EvalOptions& o, const Json& options, Console& console) {
   const Predictions p = predict(*model, data.test);
   const size_t classes = data.test.classes.size();
   std::vector<std::vector<int64_t>> confusion(classes, std::vector<int64_t>(classes));
-  std::vector<int64_t> wrong;
   const auto truth = data.test.labels.to_vector<int64_t>();
-  for (size_t i = 0; i < truth.size(); ++i) {
-    ++confusion[static_cast<size_t>(truth[i])][static_cast<size_t>(p.labels[i])];
-    if (truth[i] != p.labels[i]) wrong.push_back(static_cast<int64_t>(i));
-  }
-  console.say(fmt::format("test accuracy {:.2f} %, loss {:.4f}, {} of {} images wrong", 100 * p.accuracy, p.loss, wrong.size(), truth.size()));
+  for (size_t i = 0; i < truth.size(); ++i) ++confusion[static_cast<size_t>(truth[i])][static_cast<size_t>(p.labels[i])];
+  console.say(fmt::format("test accuracy {:.2f} %, loss {:.4f}, {} of {} images wrong", 100 * p.accuracy, p.loss, p.wrong.size(), truth.size()));
   console.say("\nrows: what it is; columns: what the model said");
   std::string head = fmt::format("{:>14}", "");
   for (size_t j = 0; j < classes; ++j) head += fmt::format(" {:>5}", j);
@@ -63,7 +42,8 @@ int eval_cnn(const EvalOptions& o, const Json& options, Console& console) {
     console.say(line + fmt::format(" {:>5.1f}%", 100.0 * static_cast<double>(confusion[i][i]) / static_cast<double>(std::max<int64_t>(total, 1))));
   }
   const std::string picture = (o.out.empty() ? o.run : o.out) + "/wrong.png";
-  write_wrong_images(picture, data.test, wrong);
+  const Picture sheet = contact_sheet(data.test, p.wrong);
+  write_png(picture, sheet.pixels, sheet.height, sheet.width, sheet.channels);
   console.say("\nthe images it got wrong: " + picture);
   console.event(Json("result").set("test_accuracy", p.accuracy).set("test_loss", p.loss).set("confusion", confusion).set("wrong_images", picture));
   return 0;
@@ -76,7 +56,7 @@ int eval_gpt(const EvalOptions& o, const Json& options, Console& console) {
   const TextData data = load_text(same ? (options.get_bool("default_text") ? "" : options.get_string("text")) : o.text, options.get_number("validation"));
   const std::vector<int32_t> all = vocab.encode(data.file.text, data.file.path);
   const std::vector<int32_t> ids = same ? std::vector<int32_t>(all.end() - static_cast<std::ptrdiff_t>(data.held_out.size()), all.end()) : all;
-  const double loss = text_loss(model, ids);
+  const double loss = text_score(model, ids).loss;
   console.say(fmt::format("loss {:.4f} nats per character (perplexity {:.2f}) over {} characters of {}{}", loss, std::exp(loss), ids.size() - 1, data.file.path,
                           same ? ", the held-out part" : ""));
   console.event(Json("result").set("val_loss", loss).set("characters", static_cast<int64_t>(ids.size()) - 1).set("text", data.file.path));

@@ -17,8 +17,17 @@ ImageModel make_image_model(Rng& rng, const std::string& model, const std::strin
 struct Predictions {
   std::vector<int64_t> labels;
   double accuracy = 0, loss = 0;
+  std::vector<int64_t> wrong;  // images whose label they are not
 };
 /// The likeliest class of every image, in the mode the model is in, without recording.
 Predictions predict(Module& model, const ImageSet& set);
+
+struct Picture {
+  std::vector<uint8_t> pixels;  // (height, width, channels)
+  int64_t height = 0, width = 0;
+  int channels = 1;
+};
+/// Images of a set side by side, framed, `columns` a row; at most `most`.
+Picture contact_sheet(const ImageSet& set, const std::vector<int64_t>& which, int64_t columns = 20, int64_t most = 200);
 
 }  // namespace loupe::cli

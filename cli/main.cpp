@@ -48,7 +48,8 @@ void bind_training(CLI::App& c, TrainOptions& o, const char* epochs, const char*
   c.add_option("--checkpoint-every", o.checkpoint_every, "steps between checkpoints; 0: each epoch or tenth of the run")->capture_default_str();
   c.add_option("--keep", o.keep, "how many checkpoints stay beside the best")->capture_default_str()->check(CLI::PositiveNumber);
   c.add_flag("--resume", o.resume, "go on from the newest whole checkpoint under --out");
-  c.add_option("--logdir", o.logdir, "folder for TensorBoard's event files");
+  c.add_option("--logdir", o.logdir, "folder for TensorBoard's event files: the run, and what every layer does");
+  c.add_option("--log-every", o.log_every, "steps between what the layers do; ten times that between histograms")->capture_default_str()->check(CLI::PositiveNumber);
   c.add_option("--shadow", o.shadow, "compute every op of so many first steps again in f64 and compare (slow)")->capture_default_str()->check(CLI::NonNegativeNumber);
   c.add_flag("--anomaly", o.anomaly, "stop at the first NaN or Inf with op, layer and source line (slow)");
 }

@@ -13,8 +13,11 @@ struct TextData {
 };
 /// A text (the word list for an empty path), its last part held out.
 TextData load_text(const std::string& path, double validation);
-/// Mean loss over all of `ids` in consecutive windows of the context, in nats per character.
-double text_loss(Gpt& model, std::span<const int32_t> ids);
+struct TextScore {
+  double loss = 0, accuracy = 0;  // nats a character; share of characters that were the likeliest
+};
+/// Means over all of `ids` in consecutive windows of the context.
+TextScore text_score(Gpt& model, std::span<const int32_t> ids);
 /// The model of a run of train gpt, in eval mode.
 Gpt load_gpt(const Json& options, const std::string& folder, CharVocab& vocab);
 

@@ -5,6 +5,8 @@
 #include <loupe/autograd/ops.h>
 #include <loupe/core/threads.h>
 
+#include <algorithm>
+
 namespace loupe::cli {
 
 ImageModel make_image_model(Rng& rng, const std::string& model, const std::string& norm, const ImageSet& set) {
@@ -26,12 +28,47 @@ Predictions predict(Module& model, const ImageSet& set) {
     out.labels.insert(out.labels.end(), best.begin(), best.end());
   }
   const auto truth = set.labels.to_vector<int64_t>();
-  int64_t right = 0;
-  for (size_t i = 0; i < truth.size(); ++i) right += truth[i] == out.labels[i];
-  out.accuracy = static_cast<double>(right) / static_cast<double>(truth.size());
+  for (size_t i = 0; i < truth.size(); ++i)
+    if (truth[i] != out.labels[i]) out.wrong.push_back(static_cast<int64_t>(i));
+  out.accuracy = static_cast<double>(truth.size() - out.wrong.size()) / static_cast<double>(truth.size());
   out.loss = loss / static_cast<double>(truth.size());
   return out;
 }
+
+Picture contact_sheet(const ImageSet& set, const std::vector<int64_t>& which, int64_t columns, int64_t most) {
+  const int64_t c = set.images.size(1), h = set.images.size(2), w = set.images.size(3);
+  const int64_t count = std::min(most, static_cast<int64_t>(which.size())), rows = std::max<int64_t>(1, (count + columns - 1) / columns);
+  Picture p{{}, rows * (h + 2), columns * (w + 2), c == 3 ? 3 : 1};
+  p.pixels.assign(static_cast<size_t>(p.height * p.width * p.channels), 128);
+  const auto pixels = set.images.data<uint8_t>();
+  for (int64_t k = 0; k < count; ++k) {
+    const int64_t top = k / columns * (h + 2) + 1, left = k % columns * (w + 2) + 1, image = which[static_cast<size_t>(k)];
+    for (int64_t ch = 0; ch < p.channels; ++ch)
+      for (int64_t y = 0; y < h; ++y)
+        for (int64_t x = 0; x < w; ++x)
+          p.pixels[static_cast<size_t>(((top + y) * p.width + left + x) * p.channels + ch)] = pixels[static_cast<size_t>(((image * c + ch) * h + y) * w + x)];
+  }
+  return p;
+}
+
+namespace {
+
+// The first wrong images of an evaluation as one picture, and what they are and were taken for.
+void show_wrong(EventWriter& board, const ImageSet& set, const Predictions& p, int64_t step) {
+  constexpr int64_t kColumns = 8, kMost = 32;
+  const Picture sheet = contact_sheet(set, p.wrong, kColumns, kMost);
+  board.image("wrong", sheet.pixels, sheet.height, sheet.width, sheet.channels, step);
+  std::string table = "| image | is | taken for |\n|---|---|---|\n";
+  const auto truth = set.labels.to_vector<int64_t>();
+  for (size_t k = 0; k < p.wrong.size() && k < kMost; ++k) {
+    const size_t image = static_cast<size_t>(p.wrong[k]);
+    const auto name = [&](int64_t label) { return set.classes[static_cast<size_t>(label)]; };
+    table += fmt::format("| {} | {} | {} |\n", image, name(truth[image]), name(p.labels[image]));
+  }
+  board.text("wrong", table, step);
+}
+
+}  // namespace
 
 int train_cnn(const TrainCnnOptions& given) {
   TrainCnnOptions o = given;
@@ -64,8 +101,14 @@ int train_cnn(const TrainCnnOptions& given) {
                     .optimizer = *optimizer,
                     .schedule = *schedule,
                     .loader = loader,
-                    .loss = [&](const Batch& b) { return cross_entropy(model->call(b.x), b.y, {.label_smoothing = o.label_smoothing}); },
-                    .evaluate = [&] { return Evaluation{metric, predict(*model, held_out).accuracy, true}; },
+                    .forward = [&](const Batch& b) { return model->call(b.x); },
+                    .loss = [&](const Tensor& logits, const Batch& b) { return cross_entropy(logits, b.y, {.label_smoothing = o.label_smoothing}); },
+                    .evaluate =
+                        [&](int64_t step) {
+                          const Predictions p = predict(*model, held_out);
+                          if (run.board()) show_wrong(*run.board(), held_out, p, step);
+                          return Evaluation{metric, p.accuracy, true, {{o.validation > 0 ? "val_loss" : "test_loss", p.loss}}};
+                        },
                     .steps = total,
                     .evaluate_every = loader.batches(),
                     .checkpoint_every = o.checkpoint_every > 0 ? o.checkpoint_every : loader.batches(),

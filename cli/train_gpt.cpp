@@ -21,17 +21,19 @@ TextData load_text(const std::string& path, double validation) {
   return d;
 }
 
-double text_loss(Gpt& model, std::span<const int32_t> ids) {
+TextScore text_score(Gpt& model, std::span<const int32_t> ids) {
   Rng rng(0);
   DataLoader loader(TextDataset(ids, {.context = model.config.context, .stride = model.config.context, .pad_last = true}), rng,
                     {.batch_size = 64, .shuffle = false});
   NoGrad guard;
-  double sum = 0;
+  TextScore score;
   for (const Batch& batch : loader) {
     const Tensor logits = model(batch.x);
-    sum += cross_entropy(logits.reshape({-1, logits.size(-1)}), batch.y.reshape({-1}), {.reduction = Reduction::sum}).item();
+    score.loss += cross_entropy(logits.reshape({-1, logits.size(-1)}), batch.y.reshape({-1}), {.reduction = Reduction::sum}).item();
+    score.accuracy += sum(eq(argmax(logits), batch.y).to(DType::f64)).item();
   }
-  return sum / static_cast<double>(ids.size() - 1);
+  const double n = static_cast<double>(ids.size() - 1);
+  return {score.loss / n, score.accuracy / n};
 }
 
 int train_gpt(const TrainGptOptions& given) {
@@ -63,11 +65,13 @@ int train_gpt(const TrainGptOptions& given) {
                     .optimizer = *optimizer,
                     .schedule = *schedule,
                     .loader = loader,
-                    .loss = [&](const Batch& b) {
-                      const Tensor logits = model(b.x);
-                      return cross_entropy(logits.reshape({-1, logits.size(-1)}), b.y.reshape({-1}));
-                    },
-                    .evaluate = [&] { return Evaluation{"val_loss", text_loss(model, data.held_out), false}; },
+                    .forward = [&](const Batch& b) { return model(b.x); },
+                    .loss = [](const Tensor& logits, const Batch& b) { return cross_entropy(logits.reshape({-1, logits.size(-1)}), b.y.reshape({-1})); },
+                    .evaluate =
+                        [&](int64_t) {
+                          const TextScore s = text_score(model, data.held_out);
+                          return Evaluation{"val_loss", s.loss, false, {{"val_accuracy", s.accuracy}}};
+                        },
                     .steps = total,
                     .evaluate_every = std::max<int64_t>(1, total / 5),
                     .checkpoint_every = o.checkpoint_every > 0 ? o.checkpoint_every : std::max<int64_t>(1, total / 10),

@@ -1,6 +1,7 @@
 #include <loupe/cli/training.h>
 
 #include <loupe/autograd/autograd.h>
+#include <loupe/autograd/ops.h>
 #include <loupe/autograd/shadow.h>
 #include <loupe/core/threads.h>
 
@@ -17,7 +18,12 @@ Run::Run(const RunOptions& options, Json record)
     : console(options.json), options_(options), record_(record.text(true) + "\n"), start_(Clock::now()) {
   if (options.resume && !keeps_files()) fail<ValueError>("train: --resume needs --out, the folder of the run to go on with");
   if (options.threads > 0) set_thread_limit(options.threads);
-  if (!options.logdir.empty()) board_ = std::make_unique<EventWriter>(options.logdir);
+  if (!options.logdir.empty()) {
+    board_ = std::make_unique<EventWriter>(options.logdir);
+    std::string indented = "    ";  // Markdown's sign of text that is shown as it is
+    for (const char c : record_) indented += c == '\n' ? "\n    " : std::string(1, c);
+    board_->text("options", indented, 0);
+  }
   if (!keeps_files()) return;
   std::error_code error;
   std::filesystem::create_directories(options.out + "/checkpoints", error);
@@ -62,10 +68,10 @@ std::unique_ptr<Schedule> make_schedule(Optimizer& optimizer, const TrainOptions
 
 namespace {
 
-Evaluation evaluate(Training& t) {
+Evaluation evaluate(Training& t, int64_t step) {
   NoGrad guard;
   loupe::train(t.model, false);
-  const Evaluation e = t.evaluate();
+  const Evaluation e = t.evaluate(step);
   loupe::train(t.model, true);
   return e;
 }
@@ -86,6 +92,8 @@ TrainingResult train(Run& run, Training& t) {
   if (run.options().shadow > 0) shadow.emplace();
   CheckpointFolder folder(run.file("checkpoints"), run.options().keep);
   TrainingState state{.model = &t.model, .optimizer = &t.optimizer, .schedule = &t.schedule, .loader = &t.loader, .streams = t.streams, .options = run.record()};
+  std::optional<Monitor> monitor;
+  if (run.board()) monitor.emplace(*run.board(), t.model, Monitor::Options{.every = run.options().log_every, .histograms_every = 10 * run.options().log_every});
   const auto checkpoint = [&](std::optional<double> metric) {
     if (!run.keeps_files()) return;
     state.numbers = {{"loss_sum", loss_sum}, {"loss_count", loss_count}};
@@ -101,30 +109,37 @@ TrainingResult train(Run& run, Training& t) {
       loss_count = state.numbers.at("loss_count");
     }
     run.console.say(step ? fmt::format("resumed at step {}", *step) : "no checkpoint yet: starting at step 0");
+    if (run.board()) run.board()->restart(step.value_or(0));
   }
   for (result.steps = t.optimizer.steps(); result.steps < t.steps;) {
     std::optional<Batch> batch = t.loader.next();
     if (!batch) continue;  // an epoch ended; the next call starts another
+    const int64_t step = result.steps + 1;
+    if (monitor) monitor->forward(step, [&] { return t.forward(*batch); });
     t.optimizer.zero_grad();
-    const Tensor loss = t.loss(*batch);
+    const Tensor logits = t.forward(*batch), loss = t.loss(logits, *batch);
     const double value = loss.item();
     if (!std::isfinite(value)) {
       run.console.finish();
-      fail<NumericError>("train: the loss is {} at step {}; a smaller --lr or --clip may help, --anomaly names the layer{}", value, result.steps + 1,
+      fail<NumericError>("train: the loss is {} at step {}; a smaller --lr or --clip may help, --anomaly names the layer{}", value, step,
                          run.keeps_files() ? "; checkpoints under " + run.file("checkpoints") + " are whole" : "");
     }
     loss.backward();
-    if (run.options().shadow > 0 && result.steps + 1 == run.options().shadow) {
+    if (run.options().shadow > 0 && step == run.options().shadow) {
       run.console.finish();
       run.console.say(shadow->table());
       shadow.reset();
     }
+    if (monitor) monitor->gradients(step);
+    const bool logs = run.board() && (step == 1 || step % 10 == 0 || step == t.steps);
     double norm = 0;
     if (t.clip > 0) norm = clip_grad_norm_(parameters, t.clip);
+    else if (logs) norm = grad_norm(parameters);
     const double lr = t.optimizer.lr();
     t.optimizer.step();
     t.schedule.step();
-    ++result.steps;
+    if (monitor) monitor->update(step);
+    result.steps = step;
     loss_sum += value;
     ++loss_count;
     samples += batch->size();
@@ -132,17 +147,19 @@ TrainingResult train(Run& run, Training& t) {
     const double speed = static_cast<double>(samples) / std::max(std::chrono::duration<double>(now - begin).count() - evaluating, 1e-9);
     ++shown_steps;
     run.console.progress(shown_steps, shown_steps + t.steps - result.steps, speed, fmt::format("loss {:.4f}{}", loss_sum / loss_count, shown));
-    if (run.board() && (result.steps % 10 == 0 || result.steps == t.steps)) {
-      if (t.clip <= 0) norm = grad_norm(parameters);
-      run.board()->scalar("train/loss", value, result.steps);
-      run.board()->scalar("train/lr", lr, result.steps);
-      run.board()->scalar("train/grad_norm", norm, result.steps);
-      run.board()->scalar("train/samples_per_second", speed, result.steps);
+    if (logs) {
+      NoGrad guard;
+      run.board()->scalar("train/loss", value, step);
+      run.board()->scalar("train/accuracy", mean(eq(argmax(logits), batch->y).to(DType::f64)).item(), step);
+      run.board()->scalar("train/learning_rate", lr, step);
+      run.board()->scalar("train/gradient_norm", norm, step);
+      run.board()->scalar("train/samples_per_second", speed, step);
+      run.board()->flush();
     }
     const bool ends = result.steps == t.steps || interrupted();
     if (ends || (t.evaluate_every > 0 && result.steps % t.evaluate_every == 0)) {
       const Clock::time_point from = Clock::now();
-      result.evaluation = evaluate(t);
+      result.evaluation = evaluate(t, step);
       evaluating += std::chrono::duration<double>(Clock::now() - from).count();
       result.loss = loss_sum / loss_count;
       shown = fmt::format("  {} {:.4f}", result.evaluation.name, result.evaluation.value);
@@ -152,7 +169,11 @@ TrainingResult train(Run& run, Training& t) {
       run.metric(e);
       run.console.say(fmt::format("step {:>6}  loss {:.4f}  {} {:.4f}  lr {:.2e}  {:.0f} samples/s", result.steps, result.loss, result.evaluation.name,
                                   result.evaluation.value, lr, speed));
-      if (run.board()) run.board()->scalar("eval/" + result.evaluation.name, result.evaluation.value, result.steps);
+      if (run.board()) {
+        run.board()->scalar("eval/" + result.evaluation.name, result.evaluation.value, step);
+        for (const auto& [name, number] : result.evaluation.more) run.board()->scalar("eval/" + name, number, step);
+        run.board()->flush();
+      }
       loss_sum = loss_count = 0;
       checkpoint(result.evaluation.larger_is_better ? -result.evaluation.value : result.evaluation.value);
     } else if (t.checkpoint_every > 0 && result.steps % t.checkpoint_every == 0) {
@@ -163,7 +184,7 @@ TrainingResult train(Run& run, Training& t) {
       break;
     }
   }
-  if (shown_steps == 0) result.evaluation = evaluate(t);  // resumed at the end
+  if (shown_steps == 0) result.evaluation = evaluate(t, result.steps);  // resumed at the end
   run.console.finish();
   result.seconds = std::chrono::duration<double>(Clock::now() - begin).count() - evaluating;
   return result;

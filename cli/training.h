@@ -3,7 +3,7 @@
 #include <loupe/cli/commands.h>
 #include <loupe/cli/console.h>
 #include <loupe/io/checkpoint.h>
-#include <loupe/io/tensorboard.h>
+#include <loupe/io/monitor.h>
 #include <loupe/layers/state.h>
 #include <loupe/optim/schedule.h>
 
@@ -23,9 +23,10 @@ class Run {
   const RunOptions& options() const { return options_; }
   /// What options.json holds.
   const std::string& record() const { return record_; }
+  /// TensorBoard's writer; null without --logdir. The options are its first text.
+  EventWriter* board() { return board_.get(); }
   std::string file(const std::string& name) const { return options_.out + "/" + name; }
   bool keeps_files() const { return !options_.out.empty(); }
-  EventWriter* board() { return board_.get(); }
   double seconds() const;
 
  private:
@@ -46,6 +47,7 @@ struct Evaluation {
   std::string name;  // "test_accuracy", "val_loss"
   double value = 0;
   bool larger_is_better = false;
+  std::map<std::string, double> more = {};  // what TensorBoard is told besides
 };
 
 struct Training {
@@ -53,8 +55,9 @@ struct Training {
   Optimizer& optimizer;
   Schedule& schedule;
   DataLoader& loader;
-  std::function<Tensor(const Batch&)> loss;   // of one batch, recorded
-  std::function<Evaluation()> evaluate;       // without recording; the loop sets eval mode and back
+  std::function<Tensor(const Batch&)> forward;                        // logits (..., classes) of a batch, recorded
+  std::function<Tensor(const Tensor& logits, const Batch&)> loss;     // recorded
+  std::function<Evaluation(int64_t step)> evaluate;                   // without recording; the loop sets eval mode and back
   int64_t steps = 0;            // in all
   int64_t evaluate_every = 0;   // steps; 0: never before the end
   int64_t checkpoint_every = 0;

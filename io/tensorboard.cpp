@@ -36,7 +36,7 @@ uint32_t masked_crc(std::string_view s) {
 }
 
 // Field numbers of tensorflow/core/util/event.proto and framework/summary.proto.
-constexpr protozero::pbf_tag_type kGraphDef = 4, kSummary = 5;
+constexpr protozero::pbf_tag_type kGraphDef = 4, kSummary = 5, kSessionLog = 7;
 
 /// A Summary with one value; fill(writer) adds what the value is.
 template <class F> std::string summary(const std::string& tag, F fill) {
@@ -229,6 +229,12 @@ void EventWriter::graph(const std::vector<GraphNode>& nodes) {
   }
   event(0, kGraphDef, def);
   flush();
+}
+
+void EventWriter::restart(int64_t step) {
+  std::string log;
+  pbf_writer{log}.add_enum(1, 1);  // SessionLog.status = START
+  event(step + 1, kSessionLog, log);
 }
 
 }  // namespace loupe

@@ -38,6 +38,8 @@ class EventWriter {
   /// `pixels` as encode_png takes them.
   void image(const std::string& tag, Bytes pixels, int64_t height, int64_t width, int channels, int64_t step);
   void graph(const std::vector<GraphNode>& nodes);
+  /// A run that goes on from `step` after a crash: TensorBoard forgets what earlier files of the folder tell beyond it.
+  void restart(int64_t step);
 
   /// Hands everything to the system: it then survives the end of this process. IoError if the disk is full.
   void flush();

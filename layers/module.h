@@ -100,7 +100,7 @@ class Module {
   void set_training(bool on) { training_ = on; }
   /// The module's name within the model that was called last, e.g. "layer1.0.conv1"; empty for the model itself.
   const std::string& path() const { return path_; }
-  void add_forward_hook(ForwardHook hook) { hooks_.push_back(std::move(hook)); }
+  void add_forward_hook(ForwardHook hook) { hooks_.push_back(std::move(hook)); }  // HookScope (state.h): for a while
   void clear_forward_hooks() { hooks_.clear(); }
   bool has_forward_hooks() const { return !hooks_.empty(); }
 
@@ -116,6 +116,7 @@ class Module {
 
  private:
   friend struct ModuleNamer;
+  friend class HookScope;
   void name_modules();
   bool training_ = true, named_ = false;
   int path_id_ = 0;

@@ -179,6 +179,17 @@ void to(Module& m, DType dtype) {
   }
 }
 
+HookScope::HookScope(Module& m, const Module::ForwardHook& hook) {
+  for (const auto& [name, module] : named_modules(m)) {
+    module->add_forward_hook(hook);
+    modules_.push_back(module);
+  }
+}
+
+HookScope::~HookScope() {
+  for (Module* m : modules_) m->hooks_.pop_back();
+}
+
 namespace {
 
 // 1234567 -> "1,234,567".
@@ -209,18 +220,19 @@ std::string summary(Module& m, const Tensor& input) {
   for (const auto& [name, module] : modules) {
     were_training.push_back(module->is_training());
     module->set_training(false);
-    module->add_forward_hook([&rows](Module& mod, const Tensor& x, const Tensor& y) {
+  }
+  {
+    const HookScope hooks(m, [&rows](Module& mod, const Tensor& x, const Tensor& y) {
       Row& r = rows[&mod];
       r.shape = to_string(y.shape());
       r.flops += mod.flops(x.shape(), y.shape());
     });
+    no_grad([&] { m.call(input); });
   }
-  no_grad([&] { m.call(input); });
   std::vector<Row> table{{"layer", "type", "options", "output shape", "parameters"}};
   int64_t total_flops = 0;
   for (size_t i = 0; i < modules.size(); ++i) {
     const auto& [name, module] = modules[i];
-    module->clear_forward_hooks();
     module->set_training(were_training[i]);
     Row r = rows[module];
     r.name = name.empty() ? "(model)" : name;

@@ -44,6 +44,19 @@ void requires_grad_(Module& m, bool on);
 /// Converts all floating parameters and buffers; tied tensors stay tied.
 void to(Module& m, DType dtype);
 
+/// A forward hook on every module of a tree while it lives; hooks that were there stay. Scopes end in reverse order, before
+/// the model is moved or destroyed.
+class HookScope {
+ public:
+  HookScope(Module& m, const Module::ForwardHook& hook);
+  ~HookScope();
+  HookScope(const HookScope&) = delete;
+  HookScope& operator=(const HookScope&) = delete;
+
+ private:
+  std::vector<Module*> modules_;
+};
+
 /// A table of layers with their output shapes, parameters and FLOPs (a multiplication and an addition are two), made by
 /// one forward pass on `input` in eval mode.
 std::string summary(Module& m, const Tensor& input);

@@ -26,8 +26,12 @@ const std::map<std::string, std::set<std::string>> kMayInclude{
     {"models", {"layers", "autograd", "core"}},
     {"io", {"core"}},
 };
-// The checkpoint and TensorBoard's graph see more than the rest of io.
-bool sees_modules(const std::string& file) { return file.rfind("io/checkpoint", 0) == 0 || file.rfind("io/model_graph", 0) == 0; }
+// The checkpoint and what TensorBoard is told of a model see more than the rest of io.
+bool sees_modules(const std::string& file) {
+  for (const char* one : {"io/checkpoint", "io/model_graph", "io/monitor"})
+    if (file.rfind(one, 0) == 0) return true;
+  return false;
+}
 
 struct Include {
   std::string target;
