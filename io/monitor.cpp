@@ -80,6 +80,10 @@ void Monitor::forward(int64_t step, const std::function<Tensor()>& run) {
     const bool has_children = std::any_of(modules.begin(), modules.end(), [&](const auto& o) { return o.second != m && o.first.starts_with(inside); });
     if (!has_children) layers[m] = label(name);
   }
+  std::map<const Module*, StateDict> running;  // a BatchNorm's statistics before the pass updates them
+  for (const auto& [m, layer] : layers)
+    if (const BatchNormState* bn = batch_norm_of(*m); bn && bn->running_mean.defined())
+      running[m] = {{"mean", bn->running_mean.to(DType::f64).clone()}, {"var", bn->running_var.to(DType::f64).clone()}};
   std::map<const GradMeta*, Module*> made_by;
   const Restore restore(model_);
   Tensor output;
@@ -89,7 +93,8 @@ void Monitor::forward(int64_t step, const std::function<Tensor()>& run) {
       const auto layer = layers.find(&m);
       if (layer == layers.end() || !is_floating(y.dtype()) || y.numel() == 0) return;
       NoGrad guard;
-      layer_output(step, m, layer->second, x, y);
+      layer_output(step, m, layer->second, y);
+      if (const auto r = running.find(&m); r != running.end()) running_gap(step, m, layer->second, x, r->second[0].tensor, r->second[1].tensor);
       layers.erase(layer);  // a layer that runs twice is seen once
     });
     output = run();
@@ -99,7 +104,7 @@ void Monitor::forward(int64_t step, const std::function<Tensor()>& run) {
   drawn_ = true;
 }
 
-void Monitor::layer_output(int64_t step, Module& m, const std::string& layer, const Tensor& x, const Tensor& y) {
+void Monitor::layer_output(int64_t step, Module& m, const std::string& layer, const Tensor& y) {
   const auto scalar = [&](const char* what, double value) { board_.scalar(std::string(what) + "/" + layer, value, step); };
   const Tensor wide = y.to(DType::f64);
   scalar("activation_mean", mean(wide).item());
@@ -111,14 +116,15 @@ void Monitor::layer_output(int64_t step, Module& m, const std::string& layer, co
     scalar((word + "_mean").c_str(), mean(t.to(DType::f64)).item());
     scalar((word + "_std").c_str(), std(t.to(DType::f64), {}, 0).item());
   }
-  const BatchNormState* bn = batch_norm_of(m);
-  if (!bn || !bn->running_mean.defined()) return;
-  const Tensor in = x.to(DType::f64), mean_now = bn->running_mean.to(DType::f64), var_now = bn->running_var.to(DType::f64);
-  const Dims axes = all_but(unit_axis(&m, x), x.dim());
-  if (in.numel() == mean_now.numel()) return;  // one value a channel has no variance
-  const double eps = bn->options.eps;
-  scalar("running_mean_gap", root_mean_square((mean(in, axes) - mean_now) / sqrt(var_now + eps)));
-  scalar("running_var_gap", root_mean_square(log((var(in, axes) + eps) / (var_now + eps))));
+}
+
+void Monitor::running_gap(int64_t step, const Module& bn, const std::string& layer, const Tensor& x, const Tensor& running_mean, const Tensor& running_var) {
+  if (x.numel() == running_mean.numel()) return;  // one value a channel has no variance
+  const Tensor in = x.to(DType::f64);
+  const Dims axes = all_but(unit_axis(&bn, x), x.dim());
+  const double eps = batch_norm_of(bn)->options.eps;
+  board_.scalar("running_mean_gap/" + layer, root_mean_square((mean(in, axes) - running_mean) / sqrt(running_var + eps)), step);
+  board_.scalar("running_var_gap/" + layer, root_mean_square(log((var(in, axes) + eps) / (running_var + eps))), step);
 }
 
 void Monitor::dead_units(int64_t step, const Tensor& output, const std::map<const GradMeta*, Module*>& made_by) {

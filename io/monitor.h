@@ -60,7 +60,8 @@ class Monitor {
   void update(int64_t step);
 
  private:
-  void layer_output(int64_t step, Module& m, const std::string& layer, const Tensor& x, const Tensor& y);
+  void layer_output(int64_t step, Module& m, const std::string& layer, const Tensor& y);
+  void running_gap(int64_t step, const Module& bn, const std::string& layer, const Tensor& x, const Tensor& running_mean, const Tensor& running_var);
   void dead_units(int64_t step, const Tensor& output, const std::map<const GradMeta*, Module*>& made_by);
 
   EventWriter& board_;

@@ -5,44 +5,12 @@
 #include <loupe/layers/linear.h>
 
 #include <cmath>
-#include <protozero/pbf_reader.hpp>
 
-#include "helpers.h"
+#include "events.h"
 
 using namespace loupe;
 using Catch::Matchers::Contains;
 using protozero::pbf_reader;
-
-namespace {
-
-uint32_t masked(Bytes b) {
-  const uint32_t c = crc32c(b);
-  return (c >> 15 | c << 17) + 0xa282ead8u;
-}
-
-/// The events of a file, with both checksums of each record checked.
-std::vector<std::string> events(const std::string& path) {
-  const std::string file = read_file(path);
-  ByteReader r(as_bytes(file), path);
-  std::vector<std::string> out;
-  while (r.left() > 0) {
-    const Bytes length = Bytes(as_bytes(file)).subspan(r.at(), 8);
-    const auto n = r.little<uint64_t>("length");
-    REQUIRE(r.little<uint32_t>("crc") == masked(length));
-    const Bytes data = r.take(n, "data");
-    REQUIRE(r.little<uint32_t>("crc") == masked(data));
-    out.emplace_back(as_text(data));
-  }
-  return out;
-}
-
-std::string field(const std::string& message, uint32_t tag) {
-  pbf_reader r(message);
-  REQUIRE(r.next(tag));
-  return r.get_string();
-}
-
-}  // namespace
 
 TEST_CASE("crc32c of the values in RFC 3720") {
   CHECK(crc32c(as_bytes("123456789")) == 0xE3069283);
@@ -127,6 +95,18 @@ TEST_CASE("text names its plugin once; images are PNG; a folder that cannot be m
   CHECK(field(field(field(field(all[3], 5), 1), 4), 4) == encode_png(pixels, 2, 3, 3));
   write_file(dir / "file", "x");
   CHECK_THAT(error_of([&] { EventWriter(dir / "file/run"); }), Contains("cannot create the folder"));
+}
+
+TEST_CASE("a restart tells TensorBoard to forget what lies beyond") {
+  TempDir dir;
+  EventWriter w(dir.path.string());
+  w.restart(40);
+  w.flush();
+  const std::string event = events(w.path())[1], log = field(event, 7);
+  CHECK(step_of(event) == 41);
+  pbf_reader status(log);
+  REQUIRE(status.next(1));
+  CHECK(status.get_enum() == 1);  // SessionLog.START
 }
 
 TEST_CASE("the graph of a model: parameters by name, ops in their module, every input a node") {
