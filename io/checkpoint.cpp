@@ -131,8 +131,7 @@ void save_model(const std::string& path, Module& m, Tied tied, const Metadata& m
 }
 
 LoadReport load_model(const std::string& path, Module& m, const LoadOptions& options) {
-  StateDict state;
-  for (const auto& [name, tensor] : load_safetensors(path).tensors) state.push_back({name, tensor});
+  const StateDict state = to_state_dict(load_safetensors(path).tensors);
   try {
     return load_state_dict(m, state, options);
   } catch (const ValueError& e) {

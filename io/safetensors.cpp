@@ -188,6 +188,12 @@ SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner,
   return file;
 }
 
+StateDict to_state_dict(const TensorMap& tensors) {
+  StateDict state;
+  for (const auto& [name, t] : tensors) state.push_back({name, t});
+  return state;
+}
+
 SafetensorsFile load_safetensors(const std::string& path) {
   const auto map = std::make_shared<MappedFile>(path);
   return load_safetensors(map->bytes(), map, path);

@@ -1,7 +1,7 @@
 #pragma once
 // safetensors (github.com/huggingface/safetensors): u64 header size, JSON header, then row-major little-endian data
 // without holes. Strict in reading; in writing, byte for byte what the reference implementation writes.
-#include <loupe/core/tensor.h>
+#include <loupe/core/named.h>
 #include <loupe/io/file.h>
 
 #include <map>
@@ -12,6 +12,9 @@ namespace loupe {
 
 using TensorMap = std::map<std::string, Tensor>;
 using Metadata = std::map<std::string, std::string>;
+
+/// The tensors as load_state_dict takes them.
+StateDict to_state_dict(const TensorMap& tensors);
 
 /// One tensor as the header describes it.
 struct SafetensorsEntry {

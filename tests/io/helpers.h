@@ -23,7 +23,7 @@ struct TempDir {
   std::string operator/(const std::string& file) const { return (path / file).string(); }
 };
 
-inline std::string fixture(const std::string& file) { return std::string(LOUPE_FIXTURES) + "/io/" + file; }
+inline std::string io_fixture(const std::string& file) { return std::string(LOUPE_FIXTURES) + "/io/" + file; }
 
 inline std::string from_bytes(std::initializer_list<int> values) {
   std::string s;

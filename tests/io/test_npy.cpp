@@ -17,7 +17,7 @@ std::vector<double> numbers(double scale = 1, double shift = 0) {
   return v;
 }
 
-Tensor npy(const std::string& file) { return load_npy(fixture("npy/" + file + ".npy")); }
+Tensor npy(const std::string& file) { return load_npy(io_fixture("npy/" + file + ".npy")); }
 
 std::string npy_error(const std::string& bytes) {
   return error_of([&] { load_npy(as_bytes(bytes), "f"); });
@@ -63,14 +63,14 @@ TEST_CASE(".npy and .npz are written as NumPy writes them") {
   TempDir dir;
   for (const char* f : {"f4", "f8", "i8", "u1", "b1", "scalar", "empty"}) {
     save_npy(dir / "x.npy", npy(f));
-    CHECK(read_file(dir / "x.npy") == read_file(fixture(std::string("npy/") + f + ".npy")));
+    CHECK(read_file(dir / "x.npy") == read_file(io_fixture(std::string("npy/") + f + ".npy")));
   }
   const Tensor t = npy("f4");
   save_npy(dir / "x.npy", raw::permute(t, {2, 0, 1}));
   CHECK(load_npy(dir / "x.npy").to_vector<float>() == raw::permute(t, {2, 0, 1}).to_vector<float>());
 
   for (const char* f : {"stored", "deflated"}) {
-    auto arrays = load_npz(fixture(std::string("npy/") + f + ".npz"));
+    auto arrays = load_npz(io_fixture(std::string("npy/") + f + ".npz"));
     CHECK(arrays.size() == 3);
     CHECK(arrays.at("a").shape() == Shape{4, 6});
     CHECK(arrays.at("a").to_vector<double>() == numbers());
@@ -88,7 +88,7 @@ TEST_CASE(".npy and .npz are written as NumPy writes them") {
 }
 
 TEST_CASE(".npy: every prefix and every lie is an IoError") {
-  const std::string whole = read_file(fixture("npy/f4.npy"));
+  const std::string whole = read_file(io_fixture("npy/f4.npy"));
   for (size_t n = 0; n < whole.size(); ++n) CHECK_FALSE(npy_error(whole.substr(0, n)).empty());
   CHECK_THAT(npy_error(whole + "x"), Contains("offset 224: 1 bytes after the array"));
   const std::string ok = "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }\n";
@@ -127,7 +127,7 @@ TEST_CASE(".npy: every prefix and every lie is an IoError") {
 
 TEST_CASE(".npz: damaged files are IoErrors") {
   for (const char* f : {"stored", "deflated"}) {
-    const std::string whole = read_file(fixture(std::string("npy/") + f + ".npz"));
+    const std::string whole = read_file(io_fixture(std::string("npy/") + f + ".npz"));
     const auto error = [](const std::string& s) { return error_of([&] { load_npz(as_bytes(s), "f"); }); };
     for (size_t n = 0; n < whole.size(); ++n) {
       if (error(whole.substr(0, n)).empty()) FAIL("the first " << n << " bytes were read");

@@ -16,7 +16,7 @@ std::vector<double> numbers(double scale = 1, double shift = 0) {
   return v;
 }
 
-std::string path(const char* file) { return fixture(std::string("safetensors/") + file + ".safetensors"); }
+std::string path(const char* file) { return io_fixture(std::string("safetensors/") + file + ".safetensors"); }
 
 /// A file of this header, padded or not, and data.
 std::string file_of(const std::string& json, const std::string& data = "") {

@@ -30,12 +30,12 @@ std::string load_error(const std::string& text) {
 }  // namespace
 
 TEST_CASE("WordPiece gives the ids of Hugging Face's tokenizer") {
-  const auto cases = nlohmann::json::parse(read_file(fixture("wordpiece/cases.json")));
+  const auto cases = nlohmann::json::parse(read_file(io_fixture("wordpiece/cases.json")));
   REQUIRE(cases["texts"].size() >= 200);
-  const std::string vocab = fixture("wordpiece/vocab.txt");
+  const std::string vocab = io_fixture("wordpiece/vocab.txt");
   CHECK(differing(WordPiece::load(vocab), cases["texts"], cases["uncased"]) == 0);
-  CHECK(differing(WordPiece::load(fixture("wordpiece/tokenizer.json")), cases["texts"], cases["uncased"]) == 0);
-  CHECK(differing(WordPiece::load(fixture("wordpiece")), cases["texts"], cases["uncased"]) == 0);
+  CHECK(differing(WordPiece::load(io_fixture("wordpiece/tokenizer.json")), cases["texts"], cases["uncased"]) == 0);
+  CHECK(differing(WordPiece::load(io_fixture("wordpiece")), cases["texts"], cases["uncased"]) == 0);
   const WordPiece cased = WordPiece::from_vocab(read_file(vocab), vocab, {.lowercase = false});
   CHECK(differing(cased, cases["texts"], cases["cased"]) == 0);
 }
