@@ -14,7 +14,7 @@ struct RunOptions {
   std::string out;  // folder that receives model, options, metrics, checkpoints; empty: nothing is written
   bool json = false;
   std::string logdir;           // TensorBoard
-  int64_t log_every = 50;        // steps between what the layers do; ten times that between histograms
+  int64_t log_every = 50;        // steps between what the layers do; four times that between histograms
   int64_t checkpoint_every = 0;  // steps; 0: at every epoch (CNN) or a tenth of the run (GPT)
   int keep = 3;                  // checkpoints kept beside the best
   bool resume = false;
@@ -31,7 +31,7 @@ struct TrainOptions : RunOptions {
   double weight_decay = -1;
   std::string schedule;   // constant, cosine, one-cycle; empty: the model's default
   double clip = 0;        // largest gradient norm; 0: no clipping
-  std::string init_from;  // model.safetensors to start from
+  std::string init_from;  // model.safetensors to start from; GPT also: a folder of Transformers' GPT-2
 };
 
 struct TrainCnnOptions : TrainOptions {
@@ -47,7 +47,7 @@ int train_cnn(const TrainCnnOptions& options);
 struct TrainGptOptions : TrainOptions {
   std::string text;  // file; empty: the word list
   std::string norm = "layer";  // layer, batch, rms, none
-  int64_t layers = 4, heads = 4, width = 128, context = 64;
+  int64_t layers = -1, heads = -1, width = -1, context = -1;  // -1: 4, 4, 128, 64, or what init_from has
   double dropout = 0;
   double validation = 0.1;  // the last part of the text
 };

@@ -34,7 +34,7 @@ void bind_output(CLI::App& c, RunOptions& o) {
   c.add_flag("--json", o.json, "one JSON object a line on stdout, text on stderr");
 }
 
-void bind_training(CLI::App& c, TrainOptions& o, const char* epochs, const char* batch, const char* lr) {
+void bind_training(CLI::App& c, TrainOptions& o, const char* epochs, const char* batch, const char* lr, const char* init) {
   bind_output(c, o);
   c.add_option("--epochs", o.epochs, std::string("passes over the data") + epochs)->check(CLI::PositiveNumber);
   c.add_option("--steps", o.steps, "optimizer steps; the first limit reached ends the run")->check(CLI::PositiveNumber);
@@ -44,12 +44,12 @@ void bind_training(CLI::App& c, TrainOptions& o, const char* epochs, const char*
   c.add_option("--weight-decay", o.weight_decay, "on weights, not on biases and norms [0.01]");
   c.add_option("--schedule", o.schedule, "of the learning rate: constant, cosine (with warm-up), one-cycle")->check(CLI::IsMember({"constant", "cosine", "one-cycle"}));
   c.add_option("--clip", o.clip, "largest norm of all gradients together; 0: no clipping")->capture_default_str();
-  c.add_option("--init-from", o.init_from, "safetensors file with the weights to start from")->check(CLI::ExistingFile);
+  c.add_option("--init-from", o.init_from, std::string("safetensors file with the weights to start from") + init)->check(CLI::ExistingPath);
   c.add_option("--checkpoint-every", o.checkpoint_every, "steps between checkpoints; 0: each epoch or tenth of the run")->capture_default_str();
   c.add_option("--keep", o.keep, "how many checkpoints stay beside the best")->capture_default_str()->check(CLI::PositiveNumber);
   c.add_flag("--resume", o.resume, "go on from the newest whole checkpoint under --out");
   c.add_option("--logdir", o.logdir, "folder for TensorBoard's event files: the run, and what every layer does");
-  c.add_option("--log-every", o.log_every, "steps between what the layers do; ten times that between histograms")->capture_default_str()->check(CLI::PositiveNumber);
+  c.add_option("--log-every", o.log_every, "steps between what the layers do; four times that between histograms")->capture_default_str()->check(CLI::PositiveNumber);
   c.add_option("--shadow", o.shadow, "compute every op of so many first steps again in f64 and compare (slow)")->capture_default_str()->check(CLI::NonNegativeNumber);
   c.add_flag("--anomaly", o.anomaly, "stop at the first NaN or Inf with op, layer and source line (slow)");
 }
@@ -61,19 +61,19 @@ void bind_train_cnn(CLI::App& c, TrainCnnOptions& o) {
   c.add_option("--norm", o.norm, "batch, layer, group, none")->capture_default_str()->check(CLI::IsMember({"batch", "layer", "group", "none"}));
   c.add_option("--label-smoothing", o.label_smoothing, "share of the target spread over all classes")->capture_default_str()->check(CLI::Range(0.0, 0.9));
   c.add_option("--validation", o.validation, "hold out so many last training images and report on them instead of the test data")->capture_default_str();
-  bind_training(c, o, " [10]", " [64]", " [0.003]");
+  bind_training(c, o, " [10]", " [64]", " [0.003]", "");
 }
 
 void bind_train_gpt(CLI::App& c, TrainGptOptions& o) {
   c.add_option("--text", o.text, "UTF-8 text to learn [Debian's word list, shuffled]");
   c.add_option("--norm", o.norm, "layer, batch, rms, none")->capture_default_str()->check(CLI::IsMember({"layer", "batch", "rms", "none"}));
-  c.add_option("--layers", o.layers, "blocks")->capture_default_str()->check(CLI::PositiveNumber);
-  c.add_option("--heads", o.heads, "attention heads of a block")->capture_default_str()->check(CLI::PositiveNumber);
-  c.add_option("--width", o.width, "features of a token")->capture_default_str()->check(CLI::PositiveNumber);
-  c.add_option("--context", o.context, "tokens the model sees")->capture_default_str()->check(CLI::PositiveNumber);
+  c.add_option("--layers", o.layers, "blocks [4]")->check(CLI::PositiveNumber);
+  c.add_option("--heads", o.heads, "attention heads of a block [4]")->check(CLI::PositiveNumber);
+  c.add_option("--width", o.width, "features of a token [128]")->check(CLI::PositiveNumber);
+  c.add_option("--context", o.context, "tokens the model sees [64]")->check(CLI::PositiveNumber);
   c.add_option("--dropout", o.dropout, "probability")->capture_default_str()->check(CLI::Range(0.0, 0.99));
   c.add_option("--validation", o.validation, "share of the text, at its end, that is not trained on")->capture_default_str()->check(CLI::Range(0.001, 0.9));
-  bind_training(c, o, "", " [12]", " [0.004]");
+  bind_training(c, o, "", " [12]", " [0.004]", ", or a folder with config.json and model.safetensors of Transformers' GPT-2");
 }
 
 std::string version() {

@@ -1,5 +1,5 @@
 #pragma once
-// The text of a GPT's training, its loss on held-out text, and a trained GPT from a run's folder.
+// The text of a GPT's training, its loss on held-out text, and GPTs from folders: a run's, or Transformers'.
 #include <loupe/cli/console.h>
 #include <loupe/io/text.h>
 #include <loupe/models/gpt.h>
@@ -11,13 +11,21 @@ struct TextData {
   CharVocab vocab;
   std::vector<int32_t> train, held_out;
 };
-/// A text (the word list for an empty path), its last part held out.
-TextData load_text(const std::string& path, double validation);
+/// A text (the word list for an empty path), its last part held out. `vocab` empty: the text's own characters.
+TextData load_text(const std::string& path, double validation, const CharVocab& vocab = {});
 struct TextScore {
   double loss = 0, accuracy = 0;  // nats a character; share of characters that were the likeliest
 };
 /// Means over all of `ids` in consecutive windows of the context.
 TextScore text_score(Gpt& model, std::span<const int32_t> ids);
+/// What a config.json of Transformers' GPT2LMHeadModel says. IoError for a member that is missing or of another kind, and for
+/// what Gpt does not compute (another activation, cross attention, other scales of the scores). `name` is the file in errors.
+GptConfig gpt2_config(const Json& config, const std::string& name);
+/// The config.json with which Transformers reads a Gpt's model.safetensors; empty for a Gpt that is no GPT-2 (another norm).
+std::string gpt2_config_json(const GptConfig& config);
+/// From a safetensors file of Loupe's, or from the model.safetensors in a folder of Transformers'.
+void load_weights(const std::string& path, Gpt& model);
+
 /// The model of a run of train gpt, in eval mode.
 Gpt load_gpt(const Json& options, const std::string& folder, CharVocab& vocab);
 

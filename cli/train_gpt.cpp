@@ -7,13 +7,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 namespace loupe::cli {
 
-TextData load_text(const std::string& path, double validation) {
+TextData load_text(const std::string& path, double validation, const CharVocab& vocab) {
   TextData d;
   d.file = path.empty() ? read_words() : read_text(path);
-  d.vocab = CharVocab::of(d.file.text, d.file.path);
+  d.vocab = vocab.size() > 0 ? vocab : CharVocab::of(d.file.text, d.file.path);
   std::vector<int32_t> ids = d.vocab.encode(d.file.text, d.file.path);
   const size_t cut = ids.size() - static_cast<size_t>(std::floor(static_cast<double>(ids.size()) * validation));
   d.train.assign(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(cut));
@@ -36,6 +37,32 @@ TextScore text_score(Gpt& model, std::span<const int32_t> ids) {
   return {score.loss / n, score.accuracy / n};
 }
 
+namespace {
+
+// The shape of the model: init_from's where that is a folder, the options' otherwise. They must not contradict each other.
+GptConfig config_of(const TrainGptOptions& o, CharVocab& vocab) {
+  GptConfig c{.context = 64, .layers = 4, .heads = 4, .width = 128, .norm = norm_kind(o.norm)};
+  const bool from_folder = std::filesystem::is_directory(o.init_from);
+  if (from_folder) {
+    const std::string name = o.init_from + "/config.json", options = o.init_from + "/options.json";
+    c = gpt2_config(Json::read_file(name), name);
+    if (norm_kind(o.norm) != c.norm) fail<ValueError>("train: --norm {}, but a GPT-2 has LayerNorm", o.norm);
+    if (std::filesystem::exists(options)) vocab = CharVocab::from_characters(Json::read_file(options).get_string("vocab"), options);
+  }
+  c.dropout = o.dropout;
+  const auto size = [&](const char* option, int64_t given, int64_t& own) {
+    if (given >= 0 && from_folder && given != own) fail<ValueError>("train: {} {}, but the model in {} has {}", option, given, o.init_from, own);
+    if (given >= 0) own = given;
+  };
+  size("--layers", o.layers, c.layers);
+  size("--heads", o.heads, c.heads);
+  size("--width", o.width, c.width);
+  size("--context", o.context, c.context);
+  return c;
+}
+
+}  // namespace
+
 int train_gpt(const TrainGptOptions& given) {
   TrainGptOptions o = given;
   if (o.epochs < 0 && o.steps < 0) o.steps = 2000;
@@ -43,24 +70,31 @@ int train_gpt(const TrainGptOptions& given) {
   if (o.lr < 0) o.lr = o.optimizer == "sgd" ? 0.1 : 0.004;
   if (o.weight_decay < 0) o.weight_decay = 0.1;
   if (o.schedule.empty()) o.schedule = "cosine";
-  const TextData data = load_text(o.text, o.validation);
+  CharVocab vocab;
+  GptConfig config = config_of(o, vocab);
+  const TextData data = load_text(o.text, o.validation, vocab);
+  if (std::filesystem::is_directory(o.init_from) && config.vocab != data.vocab.size())
+    fail<ValueError>("train: the model in {} has {} tokens, {} has {} characters; its ids must be this text's characters in the order of their code points, or "
+                     "an options.json beside it must say which they are", o.init_from, config.vocab, data.file.path, data.vocab.size());
+  config.vocab = data.vocab.size();
   Json record = record_of("train gpt", o);
   record.set("text", data.file.path).set("text_bytes", data.file.bytes).set("text_sha256", data.file.sha256).set("vocab", data.vocab.characters());
-  record.set("norm", o.norm).set("layers", o.layers).set("heads", o.heads).set("width", o.width).set("context", o.context);
+  record.set("norm", o.norm).set("layers", config.layers).set("heads", config.heads).set("width", config.width).set("context", config.context);
+  record.set("inner", config.inner).set("norm_eps", config.norm_eps).set("tied", config.tied);
   record.set("dropout", o.dropout).set("validation", o.validation).set("default_text", o.text.empty());
   Run run(o, std::move(record));
   Rng rng(o.seed);
-  Gpt model(rng, {.vocab = data.vocab.size(), .context = o.context, .layers = o.layers, .heads = o.heads, .width = o.width, .dropout = o.dropout, .norm = norm_kind(o.norm)});
-  if (!o.init_from.empty()) load_model(o.init_from, model);
+  Gpt model(rng, config);
+  if (!o.init_from.empty()) load_weights(o.init_from, model);
   // Windows anywhere in the text, drawn one by one: an "epoch" is as many as cover the text once.
-  DataLoader loader(TextDataset(data.train, {.context = o.context}), rng, {.batch_size = o.batch_size, .replacement = true});
-  const int64_t epoch = std::max<int64_t>(1, static_cast<int64_t>(data.train.size()) / (o.context * o.batch_size));
+  DataLoader loader(TextDataset(data.train, {.context = config.context}), rng, {.batch_size = o.batch_size, .replacement = true});
+  const int64_t epoch = std::max<int64_t>(1, static_cast<int64_t>(data.train.size()) / (config.context * o.batch_size));
   int64_t total = o.epochs > 0 ? o.epochs * epoch : o.steps;
   if (o.steps > 0) total = std::min(total, o.steps);
   const auto optimizer = make_optimizer(model, o);
   const auto schedule = make_schedule(*optimizer, o, total);
   run.console.say(fmt::format("Gpt on {}: {} characters of {} kinds, {} parameters, {} steps of {} x {}, seed {}, {} threads", data.file.path,
-                              data.train.size(), data.vocab.size(), parameter_count(model), total, o.batch_size, o.context, o.seed, thread_limit()));
+                              data.train.size(), data.vocab.size(), parameter_count(model), total, o.batch_size, config.context, o.seed, thread_limit()));
   Training training{.model = model,
                     .optimizer = *optimizer,
                     .schedule = *schedule,
@@ -81,7 +115,10 @@ int train_gpt(const TrainGptOptions& given) {
   e.set("val_loss", result.evaluation.value).set("parameters", parameter_count(model)).set("steps", result.steps).set("seconds", run.seconds());
   e.set("train_seconds", result.seconds).set("seed", o.seed).set("threads", thread_limit()).set("weights_hash", weights_hash(model));
   e.set("interrupted", result.interrupted);
-  if (run.keeps_files()) save_model(run.file("model.safetensors"), model);
+  if (run.keeps_files()) {
+    save_model(run.file("model.safetensors"), model);
+    if (const std::string json = gpt2_config_json(config); !json.empty()) write_file(run.file("config.json"), json);  // for Transformers
+  }
   run.metric(e);
   run.console.say(fmt::format("validation loss {:.4f} after {} steps in {} ({} in all)", result.evaluation.value, result.steps, duration(result.seconds), duration(run.seconds())));
   if (run.keeps_files()) run.console.say("written to " + o.out + "; next: loupe sample " + o.out);
@@ -92,7 +129,8 @@ Gpt load_gpt(const Json& options, const std::string& folder, CharVocab& vocab) {
   vocab = CharVocab::from_characters(options.get_string("vocab"), folder + "/options.json");
   Rng rng(0);
   Gpt model(rng, {.vocab = vocab.size(), .context = options.get_integer("context"), .layers = options.get_integer("layers"), .heads = options.get_integer("heads"),
-                  .width = options.get_integer("width"), .norm = norm_kind(options.get_string("norm"))});
+                  .width = options.get_integer("width"), .inner = options.get_integer("inner"), .norm = norm_kind(options.get_string("norm")),
+                  .tied = options.get_bool("tied"), .norm_eps = options.get_number("norm_eps")});
   load_model(folder + "/model.safetensors", model);
   loupe::eval(model);
   return model;

@@ -93,7 +93,7 @@ TrainingResult train(Run& run, Training& t) {
   CheckpointFolder folder(run.file("checkpoints"), run.options().keep);
   TrainingState state{.model = &t.model, .optimizer = &t.optimizer, .schedule = &t.schedule, .loader = &t.loader, .streams = t.streams, .options = run.record()};
   std::optional<Monitor> monitor;
-  if (run.board()) monitor.emplace(*run.board(), t.model, Monitor::Options{.every = run.options().log_every, .histograms_every = 10 * run.options().log_every});
+  if (run.board()) monitor.emplace(*run.board(), t.model, Monitor::Options{.every = run.options().log_every, .histograms_every = 4 * run.options().log_every});
   const auto checkpoint = [&](std::optional<double> metric) {
     if (!run.keeps_files()) return;
     state.numbers = {{"loss_sum", loss_sum}, {"loss_count", loss_count}};

@@ -38,7 +38,7 @@ class Monitor {
  public:
   struct Options {
     int64_t every = 50;             // steps between scalars; the first step is watched too
-    int64_t histograms_every = 500;  // steps between histograms; 0: none
+    int64_t histograms_every = 200;  // steps between histograms; 0: none
   };
   /// The model stays where it is and outlives the monitor, as does the board. ValueError for negative numbers or every = 0.
   Monitor(EventWriter& board, Module& model, Options options);

@@ -1,6 +1,13 @@
 #include <loupe/autograd/ops.h>
+#include <loupe/io/dataset.h>
+#include <loupe/io/npy.h>
+#include <loupe/io/safetensors.h>
+#include <loupe/io/wordpiece.h>
 #include <loupe/layers/state.h>
 #include <loupe/models/bert.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "fixture.h"
 
@@ -57,6 +64,28 @@ TEST_CASE("BertEncoder equals Transformers' BertModel: names, hidden states, poo
       same(group, "alone", alone, f.get("hidden").slice(0, 1, 2).slice(1, 0, config.context / 2), bound);
     }
   }
+}
+
+TEST_CASE("389 sentences through Transformers' own files equal its embeddings: alone, and in batches with padding") {
+  const std::string folder = std::string(LOUPE_FIXTURES) + "/files/sentences";
+  std::ifstream in(folder + "/texts.json");
+  const auto texts = nlohmann::json::parse(in).get<std::vector<std::string>>();
+  REQUIRE(texts.size() == 389);
+  const Tensor want = load_npy(folder + "/embeddings.npy");
+  const WordPiece tokenizer = WordPiece::load(folder);
+  Rng rng(1);
+  BertEncoder m(rng, {.vocab = 415, .width = 48, .layers = 6, .heads = 12, .inner = 192, .context = 128});
+  load_state_dict(m, to_state_dict(load_safetensors(folder + "/model.safetensors").tensors));  // float16
+  eval(m);
+  NoGrad guard;
+  for (const size_t size : {size_t{1}, size_t{50}})
+    for (size_t at = 0; at < texts.size(); at += size) {
+      std::vector<std::vector<int64_t>> ids;
+      for (size_t i = at; i < std::min(at + size, texts.size()); ++i) ids.push_back(tokenizer.encode(texts[i], 128));
+      const Batch batch = pad_sequences(ids, tokenizer.pad_id());
+      same(size == 1 ? "sentences alone f32" : "sentences in batches f32", "texts from " + std::to_string(at), sentence_embedding(m(batch.x, Tensor(), batch.mask), batch.mask),
+           want.slice(0, static_cast<int64_t>(at), static_cast<int64_t>(at + ids.size())), 1e-5);
+    }
 }
 
 TEST_CASE("BertEncoder's names and shapes at MiniLM's size") {

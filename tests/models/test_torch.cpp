@@ -1,5 +1,8 @@
-// Whole models against PyTorch and Transformers: ten steps from PyTorch's initial weights, a trained model's logits, names.
+// Whole models against PyTorch and Transformers: ten steps from PyTorch's initial weights, a trained model's logits, names,
+// and the files that they write.
 #include <loupe/autograd/ops.h>
+#include <loupe/io/checkpoint.h>
+#include <loupe/io/npy.h>
 #include <loupe/models/gpt.h>
 #include <loupe/models/resnet_cifar.h>
 #include <loupe/models/small_cnn.h>
@@ -125,6 +128,75 @@ TEST_CASE("Gpt: logits of Transformers' GPT2LMHeadModel; greedy tokens on 20 pro
       const auto text = m.generate({row, row + n}, rng, {.length = 20, .temperature = 0});
       const std::vector<int64_t> got(text.end() - 20, text.end()), expected(want.begin() + (n - 1) * 20, want.begin() + n * 20);
       CHECK(got == expected);
+    }
+  }
+}
+
+namespace {
+
+const std::string kFiles = std::string(LOUPE_FIXTURES) + "/files/";
+
+std::string bytes_of(Module& m) {
+  TensorMap tensors;
+  for (const auto& [name, t] : state_dict(m)) tensors[name] = t;
+  return encode_safetensors(tensors, {{"format", "pt"}});
+}
+
+}  // namespace
+
+TEST_CASE("a model trained in PyTorch: its file gives the logits, is written back byte for byte, and trains on") {
+  const auto io = load_npz(kFiles + "small_cnn/io.npz");
+  Rng rng(1);
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    INFO(name(dtype));
+    const bool wide = dtype == DType::f64;
+    SmallCnn m(rng, {.widths = {8, 16, 16, 32}, .hidden = 32, .dropouts = {0, 0, 0}});
+    to(m, dtype);
+    const LoadReport report = load_model(kFiles + "small_cnn/model.safetensors", m);
+    CHECK((report.missing.empty() && report.unexpected.empty()));
+    for (const auto& [name, t] : named_buffers(m))
+      if (name.ends_with("num_batches_tracked")) CHECK(t.item<int64_t>() == 10);
+    if (!wide) CHECK(bytes_of(m) == read_file(kFiles + "small_cnn/model.safetensors"));
+    eval(m);
+    same(std::string("PyTorch file, logits ") + name(dtype), "logits", no_grad([&] { return m(raw::to(io.at("x"), dtype) / 255.0); }), io.at("logits"),
+         wide ? 1e-10 : 1e-5);
+    train(m);
+    Adam optimizer(m, {.lr = 1e-3});
+    for (int64_t t = 0; t < 10; ++t) {
+      optimizer.zero_grad();
+      const Tensor loss = cross_entropy(m(raw::to(raw::select(io.at("further_x"), 0, t), dtype) / 255.0), raw::select(io.at("further_t"), 0, t));
+      loss.backward();
+      optimizer.step();
+      same(std::string("PyTorch file, further losses ") + name(dtype), "loss of step " + std::to_string(t), loss.detach(), raw::select(io.at("losses"), 0, t),
+           wide ? 1e-10 : 1e-5);
+    }
+    const auto further = load_safetensors(kFiles + "small_cnn/further.safetensors").tensors;
+    for (const auto& [name, t] : named_buffers(m)) {
+      if (name.ends_with("num_batches_tracked")) CHECK(t.item<int64_t>() == 20);
+      else same(std::string("PyTorch file, further buffers ") + loupe::name(dtype), name, t, further.at(name), 1e-5);
+    }
+  }
+}
+
+TEST_CASE("a GPT-2 that Transformers saved: its file gives the logits, fine-tunes to the same losses, and needs no map") {
+  const auto io = load_npz(kFiles + "gpt2/io.npz");
+  const StateDict file = to_state_dict(load_safetensors(kFiles + "gpt2/model.safetensors").tensors);
+  Rng rng(1);
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    Gpt m(rng, {.vocab = 27, .context = 32, .layers = 2, .heads = 4, .width = 32, .inner = 96, .norm_eps = 1e-4});
+    to(m, dtype);
+    load_gpt2(m, file);
+    load_model(kFiles + "gpt2/model.safetensors", m);  // the tied head is there once
+    same(std::string("GPT-2 file, logits ") + name(dtype), "logits", no_grad([&] { return m(io.at("ids")); }), io.at("logits"), dtype == DType::f64 ? 1e-10 : 1e-5);
+    AdamW optimizer(m, {.lr = 1e-3});
+    for (int64_t t = 0; t < 10; ++t) {
+      const Tensor window = raw::select(io.at("windows"), 0, t);
+      optimizer.zero_grad();
+      const Tensor loss = cross_entropy(m(raw::row_major(raw::slice(window, 1, 0, 32, 1))).flatten(0, 1), raw::row_major(raw::slice(window, 1, 1, 33, 1)).flatten());
+      loss.backward();
+      optimizer.step();
+      same(std::string("GPT-2 file, fine-tuning losses ") + name(dtype), "loss of step " + std::to_string(t), loss.detach(), raw::select(io.at("losses"), 0, t),
+           dtype == DType::f64 ? 1e-10 : 1e-5);
     }
   }
 }
