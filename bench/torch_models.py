@@ -18,7 +18,7 @@ class SmallCnn(nn.Module):
             self.add_module(f"conv{i + 1}", nn.Conv2d(channels[i], channels[i + 1], 3, padding=1, bias=bias))
             self.add_module(f"norm{i + 1}", make(channels[i + 1]))
         self.fc1 = nn.Linear(widths[3] * (image_size // 8) ** 2, hidden, bias=bias)
-        self.norm5 = nn.BatchNorm1d(hidden) if norm == "batch" else make(hidden)
+        self.norm5 = nn.BatchNorm1d(hidden) if norm == "batch" else nn.Identity() if norm == "none" else nn.GroupNorm(1, hidden)  # LayerNorm
         self.fc2 = nn.Linear(hidden, classes)
         self.dropouts = dropouts
 

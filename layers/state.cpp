@@ -1,6 +1,7 @@
 #include <loupe/layers/state.h>
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 #include <unordered_map>
 
@@ -49,6 +50,13 @@ std::string join(const std::vector<std::string>& names) {
   std::string s;
   for (const auto& n : names) s += (s.empty() ? "" : ", ") + n;
   return s;
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  if (a.is_same(b)) return true;
+  if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
+  const Tensor x = raw::row_major(a), y = raw::row_major(b);
+  return dispatch(a.dtype(), [&]<class T>(Type<T>) { return std::memcmp(x.ptr<T>(), y.ptr<T>(), static_cast<size_t>(x.numel()) * sizeof(T)) == 0; });
 }
 
 }  // namespace
@@ -116,7 +124,7 @@ LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& 
     given[name] = &n.tensor;
   }
   const StateDict own = state_dict(m);
-  std::vector<std::string> misshaped;
+  std::vector<std::string> misshaped, contradictory;
   std::set<std::string> used;
   for (const Named& n : own) {
     const auto g = given.find(n.name);
@@ -131,15 +139,22 @@ LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& 
     used.insert(n.name);
     if (g->second->shape() != n.tensor.shape())
       misshaped.push_back(fmt::format("{} is {}, the model has {}", n.name, g->second->shape(), n.tensor.shape()));
+    for (const Named& o : own) {
+      if (&o == &n) break;
+      const auto other = given.find(o.name);
+      if (o.tensor.is_same(n.tensor) && other != given.end() && !same_bits(*other->second, *g->second))
+        contradictory.push_back(o.name + " and " + n.name);
+    }
   }
   for (const auto& [name, t] : given)
     if (!used.count(name)) report.unexpected.push_back(name);
   const bool incomplete = options.strict && (!report.missing.empty() || !report.unexpected.empty());
-  if (incomplete || !misshaped.empty()) {
+  if (incomplete || !misshaped.empty() || !contradictory.empty()) {
     std::string text = "load_state_dict: the state does not fit the model";
     if (options.strict && !report.missing.empty()) text += "; missing: " + join(report.missing);
     if (options.strict && !report.unexpected.empty()) text += "; unexpected: " + join(report.unexpected);
     if (!misshaped.empty()) text += "; other shapes: " + join(misshaped);
+    if (!contradictory.empty()) text += "; one tensor in the model, two values in the state: " + join(contradictory);
     throw ValueError(text);
   }
   NoGrad guard;

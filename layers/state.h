@@ -28,8 +28,8 @@ struct LoadOptions {
 struct LoadReport {
   std::vector<std::string> missing, unexpected;
 };
-/// Copies values (converting f32 and f64) into the model. ValueError lists missing, unexpected and mis-shaped names
-/// together, and nothing has been changed then.
+/// Copies values (converting f32 and f64) into the model. ValueError lists missing, unexpected and mis-shaped names, and
+/// tied ones that are given different values, together, and nothing has been changed then.
 LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& options = {});
 /// Copies all values of one model into another of the same kind.
 void copy_state(Module& from, Module& to);

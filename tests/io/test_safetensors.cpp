@@ -2,6 +2,7 @@
 #include <loupe/io/safetensors.h>
 
 #include <cmath>
+#include <fstream>
 
 #include "helpers.h"
 
@@ -59,7 +60,7 @@ TEST_CASE("safetensors: the reference's file is read, and written back byte for 
   CHECK(load_safetensors(dir / "turned").tensors.at("t").to_vector<double>() == turned.to_vector<double>());
 }
 
-TEST_CASE("safetensors: a mapped tensor outlives its file and can be written to") {
+TEST_CASE("safetensors: a tensor is a view of the mapped file, outlives it and can be written to") {
   TempDir dir;
   save_safetensors(dir / "x", {{"a", tensor({1, 2, 3})}, {"b", tensor({4})}});
   Tensor a;
@@ -67,6 +68,15 @@ TEST_CASE("safetensors: a mapped tensor outlives its file and can be written to"
     SafetensorsFile file = load_safetensors(dir / "x");
     a = file.tensors.at("a");
   }
+  // Its memory lies in a mapping of this very file: "begin-end perms offset device inode path".
+  std::ifstream maps("/proc/self/maps");
+  bool mapped = false;
+  for (std::string line; std::getline(maps, line);) {
+    const auto begin = std::stoull(line, nullptr, 16), end = std::stoull(line.substr(line.find('-') + 1), nullptr, 16);
+    const auto at = reinterpret_cast<uintptr_t>(a.ptr<float>());
+    mapped = mapped || (at >= begin && at < end && line.ends_with(dir / "x"));
+  }
+  CHECK(mapped);
   std::filesystem::remove(dir / "x");
   a.fill_(7);
   CHECK(a.to_vector<float>() == std::vector<float>{7, 7, 7});

@@ -98,6 +98,14 @@ TEST_CASE("load_state_dict is strict, lists everything, and changes nothing when
   REQUIRE(report.missing == std::vector<std::string>{"first.bias"});
   REQUIRE(report.unexpected == std::vector<std::string>{"extra"});
   REQUIRE(std::get<Scale>(c.choice).weight[0].item() == 0);
+  // A tied tensor given twice must be given alike.
+  StateDict two = state_dict(a);
+  for (Named& n : two)
+    if (n.name == "head") n.tensor = zeros(n.tensor.shape());
+  REQUIRE_THROWS_WITH(load_state_dict(c, two), Contains("two values") && Contains("head and first.weight"));
+  for (Named& n : two)
+    if (n.name == "head") n.tensor = a.first.weight.detach().clone();
+  load_state_dict(c, two);
   // A prefix, a rename, and a tied tensor given once.
   StateDict p;
   for (const auto& n : state_dict(a))
