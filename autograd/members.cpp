@@ -110,6 +110,7 @@ const Tensor& Tensor::uniform_(Rng& rng, double low, double high) const {
   return in_place(*this, "uniform_", "uniform()", [&] { raw::copy(uniform(rng, shape(), low, high, dtype()), *this); });
 }
 const Tensor& Tensor::normal_(Rng& rng, double mean, double std) const {
+  if (!(std >= 0)) fail<ValueError>("normal_: the deviation {} must not be negative", std);
   return in_place(*this, "normal_", "randn()", [&] {
     const Tensor x = randn(rng, shape(), dtype());
     raw::scale(x, std);

@@ -18,6 +18,8 @@ using nlohmann::ordered_json;
 
 struct Json::Impl {
   ordered_json j = ordered_json::object();
+  std::string name = "JSON";
+  template <class Is> const ordered_json& member(const std::string& key, Is is, const char* kind) const;
 };
 
 Json::Json() : impl_(std::make_unique<Impl>()) {}
@@ -40,31 +42,40 @@ std::string Json::text(bool pretty) const {
   return impl_->j.dump(pretty ? 2 : -1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
-Json Json::read_file(const std::string& path) {
+Json Json::parse(std::string_view text, const std::string& name) {
   Json out;
-  out.impl_->j = ordered_json::parse(loupe::read_file(path), nullptr, false);
-  if (!out.impl_->j.is_object()) fail<IoError>("{}: not a JSON object", path);
+  out.impl_->j = ordered_json::parse(text, nullptr, false);
+  out.impl_->name = name;
+  if (!out.impl_->j.is_object()) fail<IoError>("{}: not a JSON object", name);
   return out;
 }
+Json Json::read_file(const std::string& path) { return parse(loupe::read_file(path), path); }
 
 bool Json::has(const std::string& key) const { return impl_->j.contains(key) && !impl_->j[key].is_null(); }
 
-namespace {
-
-template <class T> T value(const ordered_json& j, const std::string& key, const char* kind) {
-  try {
-    return j.at(key).get<T>();
-  } catch (const nlohmann::json::exception&) {
-    fail<IoError>("options: \"{}\" is missing or not {}", key, kind);
-  }
+// nlohmann's own conversions take 1.7 for 1 and true for 1.
+template <class Is> const ordered_json& Json::Impl::member(const std::string& key, Is is, const char* kind) const {
+  const auto found = j.find(key);
+  if (found == j.end()) fail<IoError>("{}: \"{}\" is missing", name, key);
+  if (!is(*found)) fail<IoError>("{}: \"{}\" is not {}", name, key, kind);
+  return *found;
 }
 
-}  // namespace
-
-std::string Json::get_string(const std::string& key) const { return value<std::string>(impl_->j, key, "a text"); }
-double Json::get_number(const std::string& key) const { return value<double>(impl_->j, key, "a number"); }
-int64_t Json::get_integer(const std::string& key) const { return value<int64_t>(impl_->j, key, "a whole number"); }
-bool Json::get_bool(const std::string& key) const { return value<bool>(impl_->j, key, "true or false"); }
+std::string Json::get_string(const std::string& key) const {
+  return impl_->member(key, [](const ordered_json& v) { return v.is_string(); }, "a text").get<std::string>();
+}
+double Json::get_number(const std::string& key) const {
+  return impl_->member(key, [](const ordered_json& v) { return v.is_number(); }, "a number").get<double>();
+}
+int64_t Json::get_integer(const std::string& key) const {
+  const auto fits = [](const ordered_json& v) {
+    return v.is_number_integer() && (!v.is_number_unsigned() || v.get<uint64_t>() <= uint64_t{INT64_MAX});
+  };
+  return impl_->member(key, fits, "a whole number of 64 bits").get<int64_t>();
+}
+bool Json::get_bool(const std::string& key) const {
+  return impl_->member(key, [](const ordered_json& v) { return v.is_boolean(); }, "true or false").get<bool>();
+}
 
 Console::Console(bool json) : json_(json), terminal_(isatty(2) != 0), start_(std::chrono::steady_clock::now()) {}
 

@@ -31,9 +31,12 @@ class Json {
   /// One line, or indented.
   std::string text(bool pretty = false) const;
 
-  /// Members of an object in a file, as text ("true", "3", "abc"); IoError if it is not one.
+  /// An object from its text; IoError if it is none. `name` is the file in errors, here and in the members' below.
+  static Json parse(std::string_view text, const std::string& name);
   static Json read_file(const std::string& path);
+  /// Whether there is such a member, not null.
   bool has(const std::string& key) const;
+  /// A member; IoError if it is missing or of another kind (a fraction is no integer).
   std::string get_string(const std::string& key) const;
   double get_number(const std::string& key) const;
   int64_t get_integer(const std::string& key) const;

@@ -1,6 +1,6 @@
 // `loupe embed` and `loupe inspect`.
 #include <loupe/cli/commands.h>
-#include <loupe/cli/console.h>
+#include <loupe/cli/sentence_model.h>
 
 #include <loupe/autograd/ops.h>
 #include <loupe/core/threads.h>
@@ -8,8 +8,6 @@
 #include <loupe/io/json.h>
 #include <loupe/io/npy.h>
 #include <loupe/io/safetensors.h>
-#include <loupe/io/wordpiece.h>
-#include <loupe/models/bert.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -18,49 +16,56 @@
 #include <numeric>
 
 namespace loupe::cli {
-namespace {
 
-// A BERT-family model from the files Transformers writes.
-struct SentenceModel {
-  BertEncoder model;
-  WordPiece tokenizer;
-  int64_t max_tokens;
-};
+BertConfig bert_config(const Json& c, const std::string& name) {
+  if (c.has("hidden_act") && c.get_string("hidden_act") != "gelu")
+    fail<IoError>("{}: hidden_act \"{}\"; only the exact \"gelu\" is known here", name, c.get_string("hidden_act"));
+  const auto size = [&](const char* key, int64_t otherwise = -1) {
+    const int64_t n = otherwise < 0 || c.has(key) ? c.get_integer(key) : otherwise;
+    if (n < 1 || n > INT32_MAX) fail<IoError>("{}: \"{}\" is {}, expected a size from 1 to 2^31 - 1", name, key, n);
+    return n;
+  };
+  const double eps = c.has("layer_norm_eps") ? c.get_number("layer_norm_eps") : 1e-12;
+  if (!(eps >= 0 && eps <= 1)) fail<IoError>("{}: \"layer_norm_eps\" is {}, expected 0 to 1", name, eps);
+  return {.vocab = size("vocab_size"),
+          .width = size("hidden_size"),
+          .layers = size("num_hidden_layers"),
+          .heads = size("num_attention_heads"),
+          .inner = size("intermediate_size"),
+          .context = size("max_position_embeddings", 512),
+          .token_types = size("type_vocab_size", 2),
+          .norm_eps = eps};
+}
 
 SentenceModel load_sentence_model(const std::string& folder) {
-  const Json c = Json::read_file(folder + "/config.json");
-  if (c.has("hidden_act") && c.get_string("hidden_act") != "gelu")
-    fail<IoError>("{}/config.json: hidden_act \"{}\"; only the exact \"gelu\" is known here", folder, c.get_string("hidden_act"));
+  const std::string name = folder + "/config.json";
+  BertConfig config = bert_config(Json::read_file(name), name);
   StateDict state;
-  bool pooler = false;
+  config.pooler = false;
+  int64_t held = 0;
   const SafetensorsFile file = load_safetensors(folder + "/model.safetensors");
-  for (const auto& [name, t] : file.tensors) {
-    const std::string plain = name.starts_with("bert.") ? name.substr(5) : name;
+  for (const auto& [key, t] : file.tensors) {
+    const std::string plain = key.starts_with("bert.") ? key.substr(5) : key;
     if (plain == "embeddings.position_ids" || plain.starts_with("cls.")) continue;  // a constant, a pre-training head
-    pooler = pooler || plain.starts_with("pooler.");
+    config.pooler = config.pooler || plain.starts_with("pooler.");
     state.push_back({plain, t});
+    held += t.numel();
   }
-  const auto number = [&](const char* key, int64_t otherwise) { return c.has(key) ? c.get_integer(key) : otherwise; };
+  if (parameter_count(config) > static_cast<double>(held))
+    fail<IoError>("{}: a model of {:.0f} parameters, but model.safetensors holds {}", name, parameter_count(config), held);
   Rng rng(0);
-  SentenceModel s{BertEncoder(rng, {.vocab = c.get_integer("vocab_size"),
-                                    .width = c.get_integer("hidden_size"),
-                                    .layers = c.get_integer("num_hidden_layers"),
-                                    .heads = c.get_integer("num_attention_heads"),
-                                    .inner = c.get_integer("intermediate_size"),
-                                    .context = number("max_position_embeddings", 512),
-                                    .token_types = number("type_vocab_size", 2),
-                                    .norm_eps = c.has("layer_norm_eps") ? c.get_number("layer_norm_eps") : 1e-12,
-                                    .pooler = pooler}),
-                  WordPiece::load(folder), number("max_position_embeddings", 512)};
+  SentenceModel s{BertEncoder(rng, config), WordPiece::load(folder), config.context};
   load_state_dict(s.model, state);
   loupe::eval(s.model);
   // Sentence models say here how much of a text they read.
   if (const std::string path = folder + "/sentence_bert_config.json"; std::filesystem::exists(path))
-    if (const Json limit = Json::read_file(path); limit.has("max_seq_length")) s.max_tokens = std::min(s.max_tokens, limit.get_integer("max_seq_length"));
+    if (const Json limit = Json::read_file(path); limit.has("max_seq_length")) {
+      const int64_t n = limit.get_integer("max_seq_length");
+      if (n < 2) fail<IoError>("{}: \"max_seq_length\" is {}, expected at least 2", path, n);
+      s.max_tokens = std::min(s.max_tokens, n);
+    }
   return s;
 }
-
-}  // namespace
 
 int embed(const EmbedOptions& o) {
   Console console(o.json);

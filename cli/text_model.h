@@ -26,7 +26,9 @@ std::string gpt2_config_json(const GptConfig& config);
 /// From a safetensors file of Loupe's, or from the model.safetensors in a folder of Transformers'.
 void load_weights(const std::string& path, Gpt& model);
 
-/// The model of a run of train gpt, in eval mode.
+/// What the options.json of a run of train gpt says, and its vocabulary; IoError as Json's. `name` is the file in errors.
+GptConfig gpt_config(const Json& options, const std::string& name, CharVocab& vocab);
+/// The model of such a run, in eval mode; nothing is allocated by a size that options.json merely claims.
 Gpt load_gpt(const Json& options, const std::string& folder, CharVocab& vocab);
 
 }  // namespace loupe::cli

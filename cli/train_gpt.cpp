@@ -88,7 +88,7 @@ int train_gpt(const TrainGptOptions& given) {
   if (!o.init_from.empty()) load_weights(o.init_from, model);
   // Windows anywhere in the text, drawn one by one: an "epoch" is as many as cover the text once.
   DataLoader loader(TextDataset(data.train, {.context = config.context}), rng, {.batch_size = o.batch_size, .replacement = true});
-  const int64_t epoch = std::max<int64_t>(1, static_cast<int64_t>(data.train.size()) / (config.context * o.batch_size));
+  const int64_t epoch = std::max<int64_t>(1, static_cast<int64_t>(data.train.size()) / config.context / o.batch_size);
   int64_t total = o.epochs > 0 ? o.epochs * epoch : o.steps;
   if (o.steps > 0) total = std::min(total, o.steps);
   const auto optimizer = make_optimizer(model, o);
@@ -125,13 +125,27 @@ int train_gpt(const TrainGptOptions& given) {
   return result.interrupted ? 130 : 0;
 }
 
+GptConfig gpt_config(const Json& options, const std::string& name, CharVocab& vocab) {
+  vocab = CharVocab::from_characters(options.get_string("vocab"), name);
+  const auto size = [&](const char* key) {
+    const int64_t n = options.get_integer(key);
+    if (n < 1 || n > INT32_MAX) fail<IoError>("{}: \"{}\" is {}, expected a size from 1 to 2^31 - 1", name, key, n);
+    return n;
+  };
+  return {.vocab = vocab.size(), .context = size("context"), .layers = size("layers"), .heads = size("heads"), .width = size("width"),
+          .inner = size("inner"), .norm = norm_kind(options.get_string("norm")), .tied = options.get_bool("tied"), .norm_eps = options.get_number("norm_eps")};
+}
+
 Gpt load_gpt(const Json& options, const std::string& folder, CharVocab& vocab) {
-  vocab = CharVocab::from_characters(options.get_string("vocab"), folder + "/options.json");
+  const std::string name = folder + "/options.json", weights = folder + "/model.safetensors";
+  const GptConfig config = gpt_config(options, name, vocab);
+  int64_t held = 0;
+  for (const SafetensorsEntry& e : read_safetensors_header(weights).entries) held += static_cast<int64_t>(e.end - e.begin) / 4;
+  if (parameter_count(config) > static_cast<double>(held))
+    fail<IoError>("{}: a model of {:.0f} parameters, but model.safetensors holds {}", name, parameter_count(config), held);
   Rng rng(0);
-  Gpt model(rng, {.vocab = vocab.size(), .context = options.get_integer("context"), .layers = options.get_integer("layers"), .heads = options.get_integer("heads"),
-                  .width = options.get_integer("width"), .inner = options.get_integer("inner"), .norm = norm_kind(options.get_string("norm")),
-                  .tied = options.get_bool("tied"), .norm_eps = options.get_number("norm_eps")});
-  load_model(folder + "/model.safetensors", model);
+  Gpt model(rng, config);
+  load_model(weights, model);
   loupe::eval(model);
   return model;
 }

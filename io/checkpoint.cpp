@@ -148,7 +148,8 @@ void load_checkpoint(const SafetensorsFile& file, TrainingState& state, const st
   check_whole(file, name);
   // Everything is taken and checked first, then set.
   Contents c(file, name);
-  const StateDict model = c.take_all("model/"), optimizer = c.take_all("optimizer/"), numbers = c.take_all("number/");
+  const StateDict model = state.model ? c.take_all("model/") : StateDict(), numbers = c.take_all("number/");
+  const StateDict optimizer = state.optimizer ? c.take_all("optimizer/") : StateDict();
   std::vector<std::pair<Rng*, Rng::State>> streams;
   if (state.model)
     for (const auto& [stream, rng] : named_streams(*state.model)) streams.emplace_back(rng, c.take_stream("model_stream/" + stream));
@@ -160,6 +161,8 @@ void load_checkpoint(const SafetensorsFile& file, TrainingState& state, const st
       fail<ValueError>("{}: the checkpoint is of optimizer '{}', this run uses {}", name,
                        kind == file.metadata.end() ? "none" : kind->second, state.optimizer->name());
     rates = c.take<double>("rates", static_cast<int64_t>(3 * state.optimizer->groups().size()));
+    for (const double rate : rates)
+      if (!(rate >= 0 && std::isfinite(rate))) fail<ValueError>("{}: the checkpoint has a learning rate or weight decay of {}", name, rate);
   }
   if (state.schedule) schedule = c.take<double>("schedule", static_cast<int64_t>(state.schedule->state().size()));
   DataLoader::State loader;
@@ -174,23 +177,25 @@ void load_checkpoint(const SafetensorsFile& file, TrainingState& state, const st
   for (const auto& [key, t] : numbers)
     if (t.dtype() != DType::f64 || t.numel() != 1) fail<ValueError>("{}: the number '{}' is {} {}", name, key, t.dtype(), t.shape());
 
+  // The parts that may refuse come first, and what they changed is undone should a later one do so.
+  StateDict model_before;
+  std::vector<double> schedule_before;
+  std::vector<Optimizer::Group> groups_before;
+  if (state.model)
+    for (const auto& [key, t] : state_dict(*state.model)) model_before.push_back({key, raw::clone(t)});
+  if (state.schedule) schedule_before = state.schedule->state();
+  if (state.optimizer) groups_before = state.optimizer->groups();
   try {
-    StateDict before;  // to undo the model, should the optimizer refuse
-    if (state.model) {
-      if (state.optimizer)
-        for (const auto& [key, t] : state_dict(*state.model)) before.push_back({key, raw::clone(t)});
-      load_state_dict(*state.model, model);
-    }
-    try {
-      if (state.optimizer) state.optimizer->load_state_dict(optimizer);
-    } catch (...) {
-      if (state.model) load_state_dict(*state.model, before);
-      throw;
-    }
-  } catch (const ValueError& e) {
-    throw ValueError(name + ": " + e.what());
+    if (state.schedule) state.schedule->set_state(schedule);
+    if (state.model) load_state_dict(*state.model, model);
+    if (state.optimizer) state.optimizer->load_state_dict(optimizer);
+  } catch (const Error& e) {
+    if (state.model) load_state_dict(*state.model, model_before);
+    if (state.schedule) state.schedule->set_state(schedule_before);
+    if (state.optimizer) state.optimizer->groups() = groups_before;
+    if (dynamic_cast<const ValueError*>(&e)) throw ValueError(name + ": " + e.what());
+    throw;
   }
-  if (state.schedule) state.schedule->set_state(schedule);
   for (size_t i = 0; i < rates.size(); i += 3) {  // after the schedule, which sets rates of its own
     Optimizer::Group& g = state.optimizer->groups()[i / 3];
     g.lr = rates[i], g.initial_lr = rates[i + 1], g.weight_decay = rates[i + 2];
@@ -235,6 +240,7 @@ std::vector<int64_t> CheckpointFolder::steps() const {
 }
 
 void CheckpointFolder::save(TrainingState& state, int64_t step, std::optional<double> metric) {
+  if (step < 0) fail<ValueError>("CheckpointFolder: step {} must not be negative", step);
   std::error_code error;
   std::filesystem::create_directories(folder_, error);
   if (error) fail<IoError>("{}: cannot create the folder: {}", folder_, error.message());

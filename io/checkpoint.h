@@ -37,7 +37,7 @@ struct TrainingState {
 /// Writes atomically, with a version and a SHA-256 of all names and values.
 void save_checkpoint(const std::string& path, const TrainingState& state);
 /// Restores everything, to the same bits. IoError if the file is damaged (any flipped byte is found) or of another version;
-/// ValueError if it is of another model, optimizer or program. Model and optimizer are unchanged then.
+/// ValueError if it is of another model, optimizer or program. Nothing has been changed then.
 void load_checkpoint(const std::string& path, TrainingState& state);
 /// The same from a file's content.
 void load_checkpoint(const SafetensorsFile& file, TrainingState& state, const std::string& name);

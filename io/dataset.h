@@ -27,7 +27,8 @@ class Dataset {
 /// x: f32 (B, C, H, W), (pixel / 255 - mean) / std, channels-last memory where C > 1; y: i64 (B) labels.
 class ImageDataset : public Dataset {
  public:
-  /// ShapeError unless images are u8 (n, c, h, w) with n labels and as many means and deviations as channels.
+  /// ShapeError unless images are u8 (n, c, h, w) with n labels and as many means and deviations as channels; IndexError for
+  /// a label that is none of the classes (where the set names them); ValueError for a deviation that is not above 0.
   explicit ImageDataset(ImageSet set);
   int64_t size() const override { return set_.size(); }
   Batch batch(std::span<const int64_t> indices) const override;

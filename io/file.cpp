@@ -98,6 +98,7 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::write(const void* data, size_t size) {
+  if (fd_ < 0) fail<IoError>("{}: written to after commit()", path_);
   const char* p = static_cast<const char*>(data);
   while (size > 0) {
     const ssize_t n = call("write", [&] { return ::write(fd_, p, size); });

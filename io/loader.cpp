@@ -22,7 +22,7 @@ DataLoader::~DataLoader() { stop_thread(); }
 
 int64_t DataLoader::batches() const {
   const int64_t n = data_->size(), b = options_.batch_size;
-  return options_.drop_last ? n / b : (n + b - 1) / b;
+  return n / b + (!options_.drop_last && n % b != 0);
 }
 
 void DataLoader::set_state(const State& state) {

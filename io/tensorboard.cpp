@@ -1,6 +1,7 @@
 #include <loupe/core/raw.h>
 #include <loupe/io/png.h>
 #include <loupe/io/tensorboard.h>
+#include <loupe/io/utf8.h>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -38,8 +39,18 @@ uint32_t masked_crc(std::string_view s) {
 // Field numbers of tensorflow/core/util/event.proto and framework/summary.proto.
 constexpr protozero::pbf_tag_type kGraphDef = 4, kSummary = 5, kSessionLog = 7;
 
+/// Protobuf's strings are UTF-8: TensorBoard passes over a file with another one, without a word.
+void check_text(const char* what, const std::string& s) {
+  if (find_invalid_utf8(s) != std::string::npos) fail<ValueError>("EventWriter: a {} is not valid UTF-8", what);
+}
+void check_name(const char* what, const std::string& s) {
+  if (s.empty()) fail<ValueError>("EventWriter: a {} is empty", what);
+  check_text(what, s);
+}
+
 /// A Summary with one value; fill(writer) adds what the value is.
 template <class F> std::string summary(const std::string& tag, F fill) {
+  check_name("tag", tag);
   std::string out;
   pbf_writer message{out};
   pbf_writer value{message, 1};
@@ -165,6 +176,7 @@ void EventWriter::histogram(const std::string& tag, const Tensor& values, int64_
 }
 
 void EventWriter::text(const std::string& tag, const std::string& markdown, int64_t step) {
+  check_name("tag", tag), check_text("text", markdown);
   event(step, kSummary, summary(tag + "/text_summary", [&](pbf_writer& v) {
           {
             pbf_writer tensor{v, 8};
@@ -199,6 +211,7 @@ void EventWriter::graph(const std::vector<GraphNode>& nodes) {
   std::string def;
   pbf_writer graph{def};
   for (const GraphNode& node : nodes) {
+    check_name("node's name", node.name), check_name("node's op", node.op);
     pbf_writer n{graph, 1};
     n.add_string(1, node.name);
     n.add_string(2, node.op);

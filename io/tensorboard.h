@@ -21,6 +21,7 @@ struct GraphNode {
 
 /// Writes one run: a new file in `folder`, which TensorBoard may watch while it grows. Events reach the system at the
 /// latest with the first one that comes a second after the last flush. For one thread at a time.
+/// ValueError for a tag or a node's name that is empty or not UTF-8.
 class EventWriter {
  public:
   /// Creates the folder (and those above). IoError if that or the file fails.

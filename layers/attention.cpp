@@ -6,12 +6,21 @@
 #include <limits>
 
 namespace loupe {
+namespace {
 
-MultiheadAttention::MultiheadAttention(Rng& rng, int64_t embed_dim, int64_t num_heads, Options o)
-    : out_proj(rng, embed_dim, embed_dim, {.bias = o.bias}), embed_dim_(embed_dim), heads_(num_heads),
-      kdim_(o.kdim.value_or(embed_dim)), vdim_(o.vdim.value_or(embed_dim)), dropout_(o.dropout), stream_(rng.split()) {
+// embed_dim, if the heads can share it.
+int64_t checked(int64_t embed_dim, int64_t num_heads) {
   if (embed_dim < 1 || num_heads < 1 || embed_dim % num_heads != 0)
     fail<ValueError>("MultiheadAttention: embed_dim {} is not a multiple of num_heads {}", embed_dim, num_heads);
+  return embed_dim;
+}
+
+}  // namespace
+
+MultiheadAttention::MultiheadAttention(Rng& rng, int64_t embed_dim, int64_t num_heads, Options o)
+    : out_proj(rng, checked(embed_dim, num_heads), embed_dim, {.bias = o.bias}), embed_dim_(embed_dim), heads_(num_heads),
+      kdim_(o.kdim.value_or(embed_dim)), vdim_(o.vdim.value_or(embed_dim)), dropout_(o.dropout), stream_(rng.split()) {
+  if (kdim_ < 1 || vdim_ < 1) fail<ValueError>("MultiheadAttention: kdim {} and vdim {} must be at least 1", kdim_, vdim_);
   if (!(dropout_ >= 0 && dropout_ <= 1)) fail<ValueError>("MultiheadAttention: dropout must lie in [0, 1], got {}", dropout_);
   const auto draw = [&](int64_t rows, int64_t columns) {
     const Tensor w = empty({rows, columns});

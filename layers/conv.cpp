@@ -4,6 +4,12 @@
 namespace loupe {
 namespace {
 
+void check(const char* layer, Size2 stride, Size2 padding, Size2 dilation) {
+  if (stride.h < 1 || stride.w < 1 || dilation.h < 1 || dilation.w < 1 || padding.h < 0 || padding.w < 0)
+    fail<ValueError>("{}: stride ({}, {}) and dilation ({}, {}) must be at least 1, padding ({}, {}) at least 0", layer, stride.h, stride.w,
+                     dilation.h, dilation.w, padding.h, padding.w);
+}
+
 // Weight and bias of either layer. `shape`: (out, in, kernel...), of which each group sees in / groups channels.
 void start(const char* layer, Rng& rng, Shape shape, int64_t groups, bool with_bias, Tensor& weight, Tensor& bias) {
   for (int64_t size : shape)
@@ -38,6 +44,7 @@ int64_t operations(const Tensor& weight, const Shape& output) { return 2 * outpu
 }  // namespace
 
 Conv1d::Conv1d(Rng& rng, int64_t in_channels, int64_t out_channels, Options o) : options(o) {
+  check("Conv1d", o.stride, o.padding, o.dilation);
   start("Conv1d", rng, {out_channels, in_channels, o.kernel_size}, o.groups, o.bias, weight, bias);
 }
 
@@ -52,6 +59,7 @@ std::string Conv1d::describe() const {
 int64_t Conv1d::flops(const Shape& /*input*/, const Shape& output) const { return operations(weight, output); }
 
 Conv2d::Conv2d(Rng& rng, int64_t in_channels, int64_t out_channels, Options o) : options(o) {
+  check("Conv2d", o.stride, o.padding, o.dilation);
   start("Conv2d", rng, {out_channels, in_channels, o.kernel_size.h, o.kernel_size.w}, o.groups, o.bias, weight, bias);
 }
 

@@ -12,6 +12,10 @@ void check_rank(const char* layer, const Tensor& x, std::initializer_list<int> r
   fail<ShapeError>("{}: expected {}, got {}", layer, expected, x.shape());
 }
 
+void check_eps(const char* layer, double eps) {
+  if (!(eps >= 0)) fail<ValueError>("{}: eps must not be negative, got {}", layer, eps);
+}
+
 void check_sizes(const char* layer, const Shape& shape) {
   for (int64_t n : shape)
     if (n < 1) fail<ValueError>("{}: sizes must be at least 1, got {}", layer, shape);
@@ -25,8 +29,8 @@ BatchNormState::BatchNormState(const char* layer, int64_t num_features, BatchNor
   if (num_features < 1) fail<ValueError>("{}: num_features must be at least 1, got {}", layer, num_features);
   if (o.eps == kConventional) options.eps = keras ? 1e-3 : 1e-5;
   if (o.momentum == kConventional) options.momentum = keras ? 0.99 : 0.1;
-  if (options.eps < 0) fail<ValueError>("{}: eps must not be negative, got {}", layer, o.eps);
-  if (options.momentum && (*options.momentum < 0 || *options.momentum > 1))
+  check_eps(layer, options.eps);
+  if (options.momentum && !(*options.momentum >= 0 && *options.momentum <= 1))
     fail<ValueError>("{}: momentum must lie in [0, 1], got {}", layer, *options.momentum);
   if (keras && !options.momentum) fail<ValueError>("{}: the cumulative average (momentum = nullopt) is torch's, not keras3's", layer);
   if (o.affine) weight = parameter({num_features}, 1), bias = parameter({num_features}, 0);
@@ -92,6 +96,7 @@ Tensor InstanceNorm2d::forward(In x) {
 GroupNorm::GroupNorm(int64_t groups, int64_t channels, Options o) : options(o), num_groups(groups), num_channels(channels) {
   if (groups < 1 || channels < 1 || channels % groups != 0)
     fail<ValueError>("GroupNorm: {} channels cannot be split into {} groups", channels, groups);
+  check_eps("GroupNorm", o.eps);
   if (o.affine) weight = parameter({channels}, 1), bias = parameter({channels}, 0);
 }
 
@@ -104,6 +109,7 @@ std::string GroupNorm::describe() const { return fmt::format("{} channels, {} gr
 
 LayerNorm::LayerNorm(const Shape& shape, Options o) : options(o), normalized_shape(shape) {
   check_sizes("LayerNorm", shape);
+  check_eps("LayerNorm", o.eps);
   if (!o.axes.empty() && o.axes.rank() != shape.rank())
     fail<ValueError>("LayerNorm: {} axes for a normalized_shape of {}", o.axes.rank(), shape);
   if (o.elementwise_affine) weight = parameter(shape, 1);
@@ -131,6 +137,7 @@ std::string LayerNorm::describe() const {
 
 RMSNorm::RMSNorm(const Shape& shape, Options o) : options(o), normalized_shape(shape) {
   check_sizes("RMSNorm", shape);
+  check_eps("RMSNorm", o.eps.value_or(0));
   if (o.elementwise_affine) weight = parameter(shape, 1);
 }
 

@@ -42,7 +42,11 @@ template <class M> class ModuleList : public Layer<ModuleList<M>> {
  public:
   void push_back(M module) { modules_.push_back(std::move(module)); }
   size_t size() const { return modules_.size(); }
-  M& operator[](size_t i) { return modules_.at(i); }
+  /// IndexError outside.
+  M& operator[](size_t i) {
+    if (i >= modules_.size()) fail<IndexError>("ModuleList: module {} of {}", i, modules_.size());
+    return modules_[i];
+  }
   auto begin() { return modules_.begin(); }
   auto end() { return modules_.end(); }
   void visit(Visitor& v) override {

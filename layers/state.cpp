@@ -121,10 +121,10 @@ LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& 
     }
     std::string name = n.name.substr(options.prefix.size());
     if (const auto r = options.rename.find(name); r != options.rename.end()) name = r->second;
-    given[name] = &n.tensor;
+    if (!given.emplace(name, &n.tensor).second) fail<ValueError>("load_state_dict: the state has {} twice", name);
   }
   const StateDict own = state_dict(m);
-  std::vector<std::string> misshaped, contradictory;
+  std::vector<std::string> misfits, contradictory;
   std::set<std::string> used;
   for (const Named& n : own) {
     const auto g = given.find(n.name);
@@ -137,23 +137,26 @@ LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& 
       continue;
     }
     used.insert(n.name);
-    if (g->second->shape() != n.tensor.shape())
-      misshaped.push_back(fmt::format("{} is {}, the model has {}", n.name, g->second->shape(), n.tensor.shape()));
+    const Tensor& t = *g->second;
+    if (!t.defined()) misfits.push_back(n.name + " is undefined");
+    else if (t.shape() != n.tensor.shape()) misfits.push_back(fmt::format("{} is {}, the model has {}", n.name, t.shape(), n.tensor.shape()));
+    else if (t.dtype() != n.tensor.dtype() && !(is_floating(t.dtype()) && is_floating(n.tensor.dtype())))
+      misfits.push_back(fmt::format("{} is {}, the model has {}", n.name, t.dtype(), n.tensor.dtype()));
     for (const Named& o : own) {
       if (&o == &n) break;
       const auto other = given.find(o.name);
-      if (o.tensor.is_same(n.tensor) && other != given.end() && !same_bits(*other->second, *g->second))
+      if (o.tensor.is_same(n.tensor) && other != given.end() && other->second->defined() && t.defined() && !same_bits(*other->second, t))
         contradictory.push_back(o.name + " and " + n.name);
     }
   }
   for (const auto& [name, t] : given)
     if (!used.count(name)) report.unexpected.push_back(name);
   const bool incomplete = options.strict && (!report.missing.empty() || !report.unexpected.empty());
-  if (incomplete || !misshaped.empty() || !contradictory.empty()) {
+  if (incomplete || !misfits.empty() || !contradictory.empty()) {
     std::string text = "load_state_dict: the state does not fit the model";
     if (options.strict && !report.missing.empty()) text += "; missing: " + join(report.missing);
     if (options.strict && !report.unexpected.empty()) text += "; unexpected: " + join(report.unexpected);
-    if (!misshaped.empty()) text += "; other shapes: " + join(misshaped);
+    if (!misfits.empty()) text += "; other tensors: " + join(misfits);
     if (!contradictory.empty()) text += "; one tensor in the model, two values in the state: " + join(contradictory);
     throw ValueError(text);
   }
@@ -178,6 +181,7 @@ void requires_grad_(Module& m, bool on) {
 }
 
 void to(Module& m, DType dtype) {
+  if (!is_floating(dtype)) fail<DtypeError>("to: a model's parameters are f32 or f64, not {}", dtype);
   std::vector<std::pair<Tensor, Tensor>> done;  // tied tensors stay tied
   for (const auto& item : Walker(m).tensors) {
     Tensor& t = *item.tensor;
@@ -222,6 +226,25 @@ std::string in_units(double flops) {
   return fmt::format("{:.2f}T", flops);
 }
 
+// Modules in eval mode; what was there before comes back at the end, however that comes.
+class EvalScope {
+ public:
+  explicit EvalScope(const std::vector<std::pair<std::string, Module*>>& modules) {
+    for (const auto& [name, module] : modules) {
+      before_.emplace_back(module, module->is_training());
+      module->set_training(false);
+    }
+  }
+  ~EvalScope() {
+    for (auto b = before_.rbegin(); b != before_.rend(); ++b) b->first->set_training(b->second);  // a module may be there twice
+  }
+  EvalScope(const EvalScope&) = delete;
+  EvalScope& operator=(const EvalScope&) = delete;
+
+ private:
+  std::vector<std::pair<Module*, bool>> before_;
+};
+
 }  // namespace
 
 std::string summary(Module& m, const Tensor& input) {
@@ -231,12 +254,8 @@ std::string summary(Module& m, const Tensor& input) {
   };
   std::map<Module*, Row> rows;
   const auto modules = named_modules(m);
-  std::vector<bool> were_training;
-  for (const auto& [name, module] : modules) {
-    were_training.push_back(module->is_training());
-    module->set_training(false);
-  }
   {
+    const EvalScope evaluating(modules);
     const HookScope hooks(m, [&rows](Module& mod, const Tensor& x, const Tensor& y) {
       Row& r = rows[&mod];
       r.shape = to_string(y.shape());
@@ -248,7 +267,6 @@ std::string summary(Module& m, const Tensor& input) {
   int64_t total_flops = 0;
   for (size_t i = 0; i < modules.size(); ++i) {
     const auto& [name, module] = modules[i];
-    module->set_training(were_training[i]);
     Row r = rows[module];
     r.name = name.empty() ? "(model)" : name;
     r.type = module->type_name();

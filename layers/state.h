@@ -28,8 +28,8 @@ struct LoadOptions {
 struct LoadReport {
   std::vector<std::string> missing, unexpected;
 };
-/// Copies values (converting f32 and f64) into the model. ValueError lists missing, unexpected and mis-shaped names, and
-/// tied ones that are given different values, together, and nothing has been changed then.
+/// Copies values (converting f32 and f64) into the model. ValueError lists missing and unexpected names, tensors of another
+/// shape or type, and tied ones that are given different values, together, and nothing has been changed then.
 LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& options = {});
 /// Copies all values of one model into another of the same kind.
 void copy_state(Module& from, Module& to);
@@ -41,7 +41,7 @@ inline void eval(Module& m) { train(m, false); }
 void zero_grad(Module& m);
 /// Freezes (false) or unfreezes all parameters.
 void requires_grad_(Module& m, bool on);
-/// Converts all floating parameters and buffers; tied tensors stay tied.
+/// Converts all floating parameters and buffers; tied tensors stay tied. DtypeError unless f32 or f64.
 void to(Module& m, DType dtype);
 
 /// A forward hook on every module of a tree while it lives; hooks that were there stay. Scopes end in reverse order, before

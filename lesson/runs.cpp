@@ -36,6 +36,11 @@ template <class Map, class F> std::string object_text(const Map& map, F text) {
   return "{" + out + "}";
 }
 
+uint64_t seed_of(int64_t n, const std::string& name) {
+  if (n < 0) fail<IoError>("{}: not a run of the lesson: its seed is {}", name, n);
+  return static_cast<uint64_t>(n);
+}
+
 std::string csv_field(const std::string& s) {
   if (s.find_first_of(",\"\n") == std::string::npos) return s;
   std::string quoted = "\"";
@@ -96,7 +101,7 @@ Record from_json(const std::string& line, const std::string& name) {
     if (key == "claim") r.claim = json.string();
     else if (key == "arm") r.arm = json.string();
     else if (key == "role") r.tuning = json.string() == "tuning";
-    else if (key == "seed") r.seed = static_cast<uint64_t>(json.integer());
+    else if (key == "seed") r.seed = seed_of(json.integer(), name);
     else if (key == "dead") r.dead = json.boolean();
     else if (key == "seconds") r.seconds = json.number();
     else if (key == "config") json.object([&](const std::string& k) { r.config[k] = json.string(); });

@@ -29,6 +29,13 @@ void check_like(const char* what, const Tensor& t, const Tensor& ids) {
 
 }  // namespace
 
+double parameter_count(const BertConfig& c) {
+  const double w = static_cast<double>(c.width), f = static_cast<double>(c.inner);
+  const double tables = static_cast<double>(c.vocab) + static_cast<double>(c.context) + static_cast<double>(c.token_types);
+  const double attention = 4 * w * (w + 1), mlp = w * f + f + f * w + w, norm = 2 * w;
+  return tables * w + norm + static_cast<double>(c.layers) * (attention + mlp + 2 * norm) + (c.pooler ? w * (w + 1) : 0);
+}
+
 BertLayer::BertLayer(Rng& rng, const BertConfig& c)
     : query(linear_layer(rng, c.width, c.width, c.init_std)),
       key(linear_layer(rng, c.width, c.width, c.init_std)),
@@ -46,6 +53,8 @@ BertLayer::BertLayer(Rng& rng, const BertConfig& c)
 
 Tensor BertLayer::forward(In x, const Tensor& mask) {
   SiteScope site(x.here);
+  if (x->dim() != 3 || x->size(2) != query.weight.size(1))
+    fail<ShapeError>("BertLayer: expected (B, T, {}), got {}", query.weight.size(1), x->shape());
   const int64_t b = x->size(0), t = x->size(1), width = x->size(2);
   const auto heads = [&](Linear& project) { return project(x).reshape({b, t, heads_, width / heads_}).transpose(1, 2); };
   const bool drops = is_training() && dropout_ > 0;
@@ -63,14 +72,28 @@ void BertLayer::visit(Visitor& v) {
   v.stream("attention.self.dropout", stream_);
 }
 
+namespace {
+
+const BertConfig& checked(const BertConfig& c) {
+  for (const int64_t n : {c.vocab, c.width, c.layers, c.heads, c.inner, c.context, c.token_types})
+    if (n < 1)
+      fail<ValueError>("BertEncoder: vocab {}, width {}, layers {}, heads {}, inner {}, context {} and token_types {} must be at least 1",
+                       c.vocab, c.width, c.layers, c.heads, c.inner, c.context, c.token_types);
+  if (c.width % c.heads != 0) fail<ValueError>("BertEncoder: width {} is not a multiple of {} heads", c.width, c.heads);
+  if (!(c.dropout >= 0 && c.dropout <= 1)) fail<ValueError>("BertEncoder: dropout {} must lie in [0, 1]", c.dropout);
+  if (!(c.norm_eps >= 0 && c.init_std >= 0)) fail<ValueError>("BertEncoder: norm_eps {} and init_std {} must not be negative", c.norm_eps, c.init_std);
+  return c;
+}
+
+}  // namespace
+
 BertEncoder::BertEncoder(Rng& rng, BertConfig c)
-    : config(c),
+    : config(checked(c)),
       word_embeddings(table(rng, c.vocab, c, {.padding_idx = 0})),
       position_embeddings(table(rng, c.context, c)),
       token_type_embeddings(table(rng, c.token_types, c)),
       embedding_norm(c.width, {.eps = c.norm_eps}),
       embedding_dropout(rng, c.dropout) {
-  if (c.heads < 1 || c.width % c.heads != 0) fail<ValueError>("BertEncoder: width {} is not a multiple of {} heads", c.width, c.heads);
   for (int64_t i = 0; i < c.layers; ++i) layer.push_back(BertLayer(rng, c));
   if (c.pooler) pooler = linear_layer(rng, c.width, c.width, c.init_std);
 }
@@ -92,6 +115,7 @@ Tensor BertEncoder::forward(In ids, const Tensor& token_types, const Tensor& mas
 
 Tensor BertEncoder::pooled(In hidden) {
   if (!pooler) fail<ValueError>("BertEncoder: this model has no pooler");
+  if (hidden->dim() != 3) fail<ShapeError>("BertEncoder: pooled expects hidden states (B, T, {}), got {}", config.width, hidden->shape());
   return tanh((*pooler)(hidden->select(1, 0, hidden.here)));
 }
 
@@ -107,6 +131,8 @@ std::string BertEncoder::describe() const {
 
 Tensor sentence_embedding(In hidden, In mask) {
   SiteScope site(hidden.here);
+  if (hidden->dim() != 3 || mask->shape() != Shape{hidden->size(0), hidden->size(1)})
+    fail<ShapeError>("sentence_embedding: expected hidden states (B, T, width) and a mask (B, T), got {} and {}", hidden->shape(), mask->shape());
   const Tensor m = ne(mask->to(DType::i64), 0).to(hidden->dtype()).unsqueeze(-1);
   const Tensor mean = sum(hidden * m, {1}) / clamp(sum(m, {1}), 1e-9, dmath::kInf);
   return mean / sqrt(clamp(sum(square(mean), {1}, true), 1e-24, dmath::kInf));

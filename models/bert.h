@@ -18,6 +18,9 @@ struct BertConfig {
   bool pooler = true;
 };
 
+/// The number of parameters, exact below 2^53: what a configuration asks for can be known before anything is allocated.
+double parameter_count(const BertConfig& config);
+
 /// h = LN(x + attention(x)); LN(h + W2 gelu(W1 h)), gelu by erf: (B, T, width) -> the same.
 class BertLayer : public Layer<BertLayer> {
  public:
@@ -44,7 +47,7 @@ class BertLayer : public Layer<BertLayer> {
 /// Token ids (B, T) i64 -> hidden states (B, T, width).
 class BertEncoder : public Layer<BertEncoder> {
  public:
-  /// ValueError if width is not a multiple of heads.
+  /// ValueError for sizes below 1, a width that heads do not divide, and rates that make no sense.
   explicit BertEncoder(Rng& rng, BertConfig config = {});
   /// token_types (B, T) i64: 0 where undefined. mask (B, T): 0 = padding, which no token attends to; all else 1.
   /// The states at padded positions mean nothing. ShapeError beyond `context` tokens or where shapes differ.

@@ -16,6 +16,13 @@ double residual_std(const GptConfig& c) { return c.init_std / std::sqrt(2 * stat
 
 }  // namespace
 
+double parameter_count(const GptConfig& c) {
+  const double w = static_cast<double>(c.width), f = static_cast<double>(inner(c)), norm = c.norm == NormKind::none ? 0 : c.norm == NormKind::rms ? w : 2 * w;
+  const double attention = 4 * w * (w + 1), mlp = w * f + f + f * w + w, tables = c.tied ? 1 : 2;
+  return (tables * static_cast<double>(c.vocab) + static_cast<double>(c.context)) * w +
+         static_cast<double>(c.layers) * (attention + mlp + 2 * norm) + norm;
+}
+
 Conv1D::Conv1D(Rng& rng, int64_t in, int64_t out, double std) : weight(zeros({in, out})), bias(zeros({out})) {
   init::normal(weight, rng, 0, std);
   weight.requires_grad_();
@@ -75,6 +82,8 @@ Tensor GptBody::forward(In ids, KvCache* cache) {
   if (ids->dim() != 2) fail<ShapeError>("Gpt: expected token ids (B, T), got {}", ids->shape());
   const int64_t at = cache ? cache->length : 0, t = ids->size(1), context = wpe.weight.size(0);
   if (at + t > context) fail<ShapeError>("Gpt: {} tokens are more than the context of {}", at + t, context);
+  if (cache && (cache->keys.size() != h.size() || cache->values.size() != h.size() || cache->keys[0].size(0) != ids->size(0)))
+    fail<ShapeError>("Gpt: the cache is not of this model's new_cache({})", ids->size(0));
   Tensor x = drop(wte(ids) + wpe.weight.slice(0, at, at + t));
   for (size_t i = 0; i < h.size(); ++i) x = h[i](x, cache, i);
   if (cache) cache->length += t;
@@ -83,8 +92,21 @@ Tensor GptBody::forward(In ids, KvCache* cache) {
 
 Tensor GptHead::forward(In x) { return linear(x, weight); }
 
-Gpt::Gpt(Rng& rng, GptConfig c) : config(c), transformer(rng, c) {
-  if (c.heads < 1 || c.width % c.heads != 0) fail<ValueError>("Gpt: width {} is not a multiple of {} heads", c.width, c.heads);
+namespace {
+
+const GptConfig& checked(const GptConfig& c) {
+  for (const int64_t n : {c.vocab, c.context, c.layers, c.heads, c.width})
+    if (n < 1) fail<ValueError>("Gpt: vocab {}, context {}, layers {}, heads {} and width {} must be at least 1", c.vocab, c.context, c.layers, c.heads, c.width);
+  if (c.inner < 0) fail<ValueError>("Gpt: inner {} must not be negative", c.inner);
+  if (c.width % c.heads != 0) fail<ValueError>("Gpt: width {} is not a multiple of {} heads", c.width, c.heads);
+  if (!(c.dropout >= 0 && c.dropout <= 1)) fail<ValueError>("Gpt: dropout {} must lie in [0, 1]", c.dropout);
+  if (!(c.norm_eps >= 0 && c.init_std >= 0)) fail<ValueError>("Gpt: norm_eps {} and init_std {} must not be negative", c.norm_eps, c.init_std);
+  return c;
+}
+
+}  // namespace
+
+Gpt::Gpt(Rng& rng, GptConfig c) : config(checked(c)), transformer(rng, c) {
   lm_head.weight = transformer.wte.weight;
   if (!c.tied) {
     lm_head.weight = zeros({c.vocab, c.width});
@@ -108,6 +130,8 @@ KvCache Gpt::new_cache(int64_t batch) {
 namespace {
 
 int64_t draw(const std::vector<double>& logits, Rng& rng, const GenerateOptions& o) {
+  for (const double l : logits)
+    if (std::isnan(l)) fail<NumericError>("generate: the model gives NaN; its weights are broken");
   std::vector<size_t> order(logits.size());
   std::iota(order.begin(), order.end(), size_t{0});
   const auto larger = [&](size_t i, size_t j) { return logits[i] != logits[j] ? logits[i] > logits[j] : i < j; };
@@ -127,10 +151,15 @@ int64_t draw(const std::vector<double>& logits, Rng& rng, const GenerateOptions&
 
 std::vector<int64_t> Gpt::generate(const std::vector<int64_t>& prompt, Rng& rng, const GenerateOptions& o) {
   if (prompt.empty()) fail<ValueError>("generate: the prompt is empty");
-  if (o.temperature < 0) fail<ValueError>("generate: temperature {} must not be negative", o.temperature);
+  if (!(o.temperature >= 0)) fail<ValueError>("generate: temperature {} must not be negative", o.temperature);
+  if (o.length < 0 || o.top_k < 0) fail<ValueError>("generate: length {} and top_k {} must not be negative", o.length, o.top_k);
   NoGrad guard;
-  const bool was_training = is_training();
-  train(*this, false);
+  struct Eval {
+    Gpt& m;
+    bool was_training = m.is_training();
+    explicit Eval(Gpt& model) : m(model) { train(m, false); }
+    ~Eval() { train(m, was_training); }
+  } const eval(*this);
   std::vector<int64_t> text = prompt;
   KvCache cache = new_cache(1);
   size_t fed = text.size() - std::min(text.size(), static_cast<size_t>(config.context));  // what the model has seen
@@ -145,7 +174,6 @@ std::vector<int64_t> Gpt::generate(const std::vector<int64_t>& prompt, Rng& rng,
     fed = text.size();
     text.push_back(draw((*this)(ids, &cache)[0].select(0, -1).to_vector<double>(), rng, o));
   }
-  train(*this, was_training);
   return text;
 }
 

@@ -19,6 +19,9 @@ struct GptConfig {
   double init_std = 0.02, norm_eps = 1e-5;
 };
 
+/// The number of parameters, exact below 2^53: what a configuration asks for can be known before anything is allocated.
+double parameter_count(const GptConfig& config);
+
 /// y = x W + b with W (in, out): what Transformers calls Conv1D. Starts from N(0, std^2), bias 0.
 class Conv1D : public Layer<Conv1D> {
  public:
@@ -116,12 +119,13 @@ struct GenerateOptions {
 /// ids (B, T) i64 -> logits (B, T, vocab); T at most context.
 class Gpt : public Layer<Gpt> {
  public:
+  /// ValueError for sizes below 1, a width that heads do not divide, and rates that make no sense.
   explicit Gpt(Rng& rng, GptConfig config = {});
   /// With a cache, ids are the tokens after those it holds; made by new_cache().
   Tensor forward(In ids, KvCache* cache = nullptr);
   KvCache new_cache(int64_t batch);
   /// Goes on from `prompt`, a token at a time, with the KV cache; beyond the context the older half is forgotten.
-  /// Runs in eval mode without recording. ValueError for an empty prompt.
+  /// Runs in eval mode without recording. ValueError for an empty prompt or options below 0; NumericError where logits are NaN.
   std::vector<int64_t> generate(const std::vector<int64_t>& prompt, Rng& rng, const GenerateOptions& options = {});
   void visit(Visitor& v) override { v("transformer", transformer, "lm_head", lm_head); }
   std::string type_name() const override { return "Gpt"; }

@@ -16,6 +16,11 @@ Sequential stage(Rng& rng, int64_t in, int64_t out, int64_t blocks, int64_t stri
   return s;
 }
 
+const ResNetCifarConfig& checked(const ResNetCifarConfig& c) {
+  if (c.classes < 1) fail<ValueError>("ResNetCifar: classes {} must be at least 1", c.classes);
+  return c;
+}
+
 int64_t blocks(const ResNetCifarConfig& c) {
   if (c.depth < 8 || (c.depth - 2) % 6 != 0) fail<ValueError>("ResNetCifar: depth {} is not 6 n + 2 with n of at least 1", c.depth);
   return (c.depth - 2) / 6;
@@ -34,7 +39,7 @@ Tensor BasicBlock::forward(In x) {
 }
 
 ResNetCifar::ResNetCifar(Rng& rng, ResNetCifarConfig c)
-    : config(c),
+    : config(checked(c)),
       conv1(conv(rng, c.in_channels, c.width, 3, 1)),
       bn1(c.width),
       layer1(stage(rng, c.width, c.width, blocks(c), 1)),

@@ -8,6 +8,12 @@ Conv2d conv(Rng& rng, int64_t in, int64_t out, NormKind norm) {
   return Conv2d(rng, in, out, {.kernel_size = 3, .padding = 1, .bias = norm == NormKind::none});
 }
 
+const SmallCnnConfig& checked(const SmallCnnConfig& c) {
+  if (c.image_size < 8) fail<ValueError>("SmallCnn: image_size {} is below 8, which three poolings need", c.image_size);
+  if (c.classes < 1 || c.hidden < 1) fail<ValueError>("SmallCnn: classes {} and hidden {} must be at least 1", c.classes, c.hidden);
+  return c;
+}
+
 FeatureNorm hidden_norm(const SmallCnnConfig& c) {
   // Features of a vector have no neighbours to form groups with: one group is LayerNorm.
   return feature_norm(c.norm, c.hidden);
@@ -16,7 +22,7 @@ FeatureNorm hidden_norm(const SmallCnnConfig& c) {
 }  // namespace
 
 SmallCnn::SmallCnn(Rng& rng, SmallCnnConfig c)
-    : config(c),
+    : config(checked(c)),
       conv1(conv(rng, c.in_channels, c.widths[0], c.norm)),
       conv2(conv(rng, c.widths[0], c.widths[1], c.norm)),
       conv3(conv(rng, c.widths[1], c.widths[2], c.norm)),
@@ -31,7 +37,6 @@ SmallCnn::SmallCnn(Rng& rng, SmallCnnConfig c)
       dropout1(rng, c.dropouts[0]),
       dropout2(rng, c.dropouts[1]),
       dropout3(rng, c.dropouts[2]) {
-  if (c.image_size < 8) fail<ValueError>("SmallCnn: image_size {} is below 8, which three poolings need", c.image_size);
 }
 
 Tensor SmallCnn::forward(In x) {

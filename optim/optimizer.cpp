@@ -9,6 +9,33 @@
 
 namespace loupe {
 
+namespace {
+
+double checked_rate(double lr) {
+  if (!(lr >= 0 && std::isfinite(lr))) fail<ValueError>("optimizer: the learning rate {} is not a number of at least 0", lr);
+  return lr;
+}
+double checked_momentum(const char* optimizer, double value) {
+  if (!(value >= 0 && std::isfinite(value))) fail<ValueError>("{}: the momentum {} is not a number of at least 0", optimizer, value);
+  return value;
+}
+double checked_beta(double value) {
+  if (!(value >= 0 && value < 1)) fail<ValueError>("Adam: beta {} must lie in [0, 1)", value);
+  return value;
+}
+void check_eps(const char* optimizer, double eps) {
+  if (!(eps >= 0)) fail<ValueError>("{}: eps {} must not be negative", optimizer, eps);
+}
+
+// A count of steps from a state.
+int64_t count(const Named& n) {
+  if (!n.tensor.defined() || n.tensor.dtype() != DType::i64 || n.tensor.numel() != 1 || n.tensor.item<int64_t>() < 0)
+    fail<ValueError>("optimizer: the state's \"{}\" is no count of steps", n.name);
+  return n.tensor.item<int64_t>();
+}
+
+}  // namespace
+
 std::vector<ParamGroup> no_decay_on_norms_and_biases(const StateDict& params) {
   std::vector<ParamGroup> groups(2);
   groups[1].weight_decay = 0;
@@ -21,9 +48,10 @@ Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr, double weight_de
   std::set<std::string> names;
   for (ParamGroup& g : groups) {
     const Group group{std::move(g.params), g.lr.value_or(lr), g.weight_decay.value_or(weight_decay), g.lr.value_or(lr)};
-    if (!(group.lr >= 0)) fail<ValueError>("optimizer: learning rate {} is not a number of at least 0", group.lr);
-    if (!(group.weight_decay >= 0)) fail<ValueError>("optimizer: weight decay {} is not a number of at least 0", group.weight_decay);
+    checked_rate(group.lr);
+    if (!(group.weight_decay >= 0)) fail<ValueError>("optimizer: the weight decay {} is not a number of at least 0", group.weight_decay);
     for (const Named& n : group.params) {
+      if (!n.tensor.defined()) fail<ValueError>("optimizer: parameter {} is undefined", n.name);
       if (!names.insert(n.name).second) fail<ValueError>("optimizer: parameter {} stands twice", n.name);
       if (!is_floating(n.tensor.dtype())) fail<DtypeError>("optimizer: parameter {} is {}", n.name, n.tensor.dtype());
       if (!n.tensor.is_leaf()) fail<ValueError>("optimizer: parameter {} was computed; only leaves can be trained", n.name);
@@ -36,6 +64,8 @@ Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr, double weight_de
 void Optimizer::step() {
   NoGrad guard;
   const auto names = state_names();
+  for (const Tensor& p : parameters())
+    if (p.grad().defined() && !raw::is_dense(p)) fail<ValueError>("optimizer: a parameter of shape {} has gaps in memory; clone() it", p.shape());
   ++steps_;
   for (Group& group : groups_) {
     // Parameters of one element type that have made equally many steps go together.
@@ -53,7 +83,6 @@ void Optimizer::step() {
         fitted = empty_like(n.tensor);
         raw::copy(g, fitted);
       }
-      if (!raw::is_dense(n.tensor)) fail<ValueError>("optimizer: parameter {} has gaps in memory; clone() it", n.name);
       n.tensor.storage()->bump_version();
       lists[{n.tensor.dtype(), state.step}].push_back({n.tensor, fitted, &state});
     }
@@ -66,7 +95,7 @@ void Optimizer::zero_grad() {
 }
 
 void Optimizer::set_lr(double lr) {
-  for (Group& g : groups_) g.lr = lr;
+  for (Group& g : groups_) g.lr = checked_rate(lr);
 }
 
 std::vector<Tensor> Optimizer::parameters() const {
@@ -93,21 +122,23 @@ void Optimizer::load_state_dict(const StateDict& from) {
   for (const Group& g : groups_)
     for (const Named& n : g.params) params[n.name] = &n.tensor;
   const auto names = state_names();
+  std::map<std::string, int64_t> counts;
   int64_t steps = -1;
   for (const Named& n : from) {
     if (n.name == "steps") {
-      steps = n.tensor.item<int64_t>();
+      steps = count(n);
       continue;
     }
     const std::string kind = n.name.substr(0, n.name.find('.')), name = n.name.substr(std::min(kind.size() + 1, n.name.size()));
     const auto p = params.find(name);
     if (p == params.end()) fail<ValueError>("optimizer: the state has \"{}\", the optimizer has no such parameter", n.name);
     if (kind == "step") {
-      state[name].step = n.tensor.item<int64_t>();
+      counts[name] = state[name].step = count(n);
       continue;
     }
     const auto which = std::find_if(names.begin(), names.end(), [&](const char* s) { return s && kind == s; });
     if (which == names.end()) fail<ValueError>("optimizer: \"{}\" is no state of {}", n.name, this->name());
+    if (!n.tensor.defined()) fail<ValueError>("optimizer: state {} is undefined", n.name);
     if (n.tensor.shape() != p->second->shape() || n.tensor.dtype() != p->second->dtype())
       fail<ValueError>("optimizer: state {} is {} {}, the parameter {} {}", n.name, n.tensor.dtype(), n.tensor.shape(), p->second->dtype(), p->second->shape());
     Tensor& s = state[name].s[static_cast<size_t>(which - names.begin())];
@@ -115,9 +146,11 @@ void Optimizer::load_state_dict(const StateDict& from) {
     raw::copy(n.tensor, s);
   }
   if (steps < 0) fail<ValueError>("optimizer: the state has no \"steps\"");
-  for (const auto& [name, s] : state)
+  for (const auto& [name, s] : state) {
+    if (!counts.count(name)) fail<ValueError>("optimizer: the state lacks \"step.{}\"", name);
     for (size_t i = 0; i < names.size(); ++i)
       if (names[i] && !s.s[i].defined()) fail<ValueError>("optimizer: the state lacks \"{}.{}\"", names[i], name);
+  }
   state_ = std::move(state);
   steps_ = steps;
 }
@@ -136,8 +169,11 @@ template <class T, class Slots> std::vector<kernels::ParamSlot<T>> arrays(const 
 }  // namespace
 
 SGD::SGD(std::vector<ParamGroup> groups, Options o) : Optimizer(std::move(groups), o.lr, o.weight_decay), options(o) {
+  checked_momentum("SGD", o.momentum);
+  if (!std::isfinite(o.dampening)) fail<ValueError>("SGD: dampening {} is not a number", o.dampening);
   if (o.nesterov && (o.momentum <= 0 || o.dampening != 0)) fail<ValueError>("SGD: nesterov needs a momentum and no dampening");
 }
+void SGD::set_momentum(double value) { options.momentum = checked_momentum("SGD", value); }
 std::array<const char*, 3> SGD::state_names() const { return {options.momentum != 0 ? "momentum_buffer" : nullptr, nullptr, nullptr}; }
 void SGD::apply(std::span<Slot> slots, const Group& group) {
   const kernels::SgdStep o{group.lr, options.momentum, options.dampening, group.weight_decay, options.nesterov, options.maximize, slots[0].state->step == 1};
@@ -146,16 +182,22 @@ void SGD::apply(std::span<Slot> slots, const Group& group) {
 
 Adam::Adam(std::vector<ParamGroup> groups, Options o, bool decoupled)
     : Optimizer(std::move(groups), o.lr, o.weight_decay), options(o), decoupled_(decoupled) {
-  if (!(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1)) fail<ValueError>("Adam: betas {} and {} must lie in [0, 1)", o.beta1, o.beta2);
-  if (!(o.eps >= 0)) fail<ValueError>("Adam: eps {} must not be negative", o.eps);
+  checked_beta(o.beta1), checked_beta(o.beta2);
+  check_eps("Adam", o.eps);
 }
+void Adam::set_momentum(double value) { options.beta1 = checked_beta(value); }
 std::array<const char*, 3> Adam::state_names() const { return {"exp_avg", "exp_avg_sq", options.amsgrad ? "max_exp_avg_sq" : nullptr}; }
 void Adam::apply(std::span<Slot> slots, const Group& group) {
   const kernels::AdamStep o{group.lr, options.beta1, options.beta2, options.eps, group.weight_decay, decoupled_, options.maximize, slots[0].state->step};
   dispatch_floating(slots[0].p.dtype(), "Adam", [&]<class T>(Type<T>) { kernels::adam_step<T>(arrays<T>(slots), o); });
 }
 
-RMSprop::RMSprop(std::vector<ParamGroup> groups, Options o) : Optimizer(std::move(groups), o.lr, o.weight_decay), options(o) {}
+RMSprop::RMSprop(std::vector<ParamGroup> groups, Options o) : Optimizer(std::move(groups), o.lr, o.weight_decay), options(o) {
+  checked_momentum("RMSprop", o.momentum);
+  if (!(o.alpha >= 0 && o.alpha <= 1)) fail<ValueError>("RMSprop: alpha {} must lie in [0, 1]", o.alpha);
+  check_eps("RMSprop", o.eps);
+}
+void RMSprop::set_momentum(double value) { options.momentum = checked_momentum("RMSprop", value); }
 std::array<const char*, 3> RMSprop::state_names() const {
   return {"square_avg", options.momentum > 0 ? "momentum_buffer" : nullptr, options.centered ? "grad_avg" : nullptr};
 }
@@ -208,6 +250,7 @@ double grad_norm(const std::vector<Tensor>& parameters, double norm_type) {
 }
 
 double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, ClipOptions options) {
+  if (!(max_norm >= 0)) fail<ValueError>("clip_grad_norm_: max_norm {} must not be negative", max_norm);
   const double norm = grad_norm(parameters, options.norm_type);
   if (options.error_if_nonfinite && !std::isfinite(norm)) fail<NumericError>("clip_grad_norm_: the norm of the gradients is {}", norm);
   const double factor = max_norm / (norm + 1e-6);

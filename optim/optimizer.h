@@ -40,16 +40,17 @@ class Optimizer {
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
-  /// One step from the gradients; parameters without one are left alone. ValueError if a gradient's memory does not fit.
+  /// One step from the gradients; parameters without one are left alone. ValueError, before anything has changed, if a
+  /// parameter's memory has gaps.
   void step();
   /// Drops the gradients.
   void zero_grad();
   std::vector<Group>& groups() { return groups_; }
   /// Learning rate of the first group.
   double lr() const { return groups_[0].lr; }
-  /// Sets it for all groups.
+  /// Sets it for all groups. ValueError unless it is finite and at least 0.
   void set_lr(double lr);
-  /// SGD's and RMSprop's momentum, Adam's beta1: what OneCycleLR moves.
+  /// SGD's and RMSprop's momentum, Adam's beta1: what OneCycleLR moves. ValueError below 0; for beta1 from 1 on, too.
   virtual void set_momentum(double value) = 0;
   int64_t steps() const { return steps_; }
   /// All parameters of all groups.
@@ -57,7 +58,8 @@ class Optimizer {
 
   /// Its state by parameter name: "exp_avg.conv1.weight", ... and "step" (i64 per parameter), copies.
   StateDict state_dict() const;
-  /// Restores what state_dict() gave; ValueError if names or shapes differ. Learning rates are not part of it.
+  /// Restores what state_dict() gave; ValueError if names, types, shapes or counts do not fit, and nothing has been changed
+  /// then. Learning rates are not part of it.
   void load_state_dict(const StateDict& state);
   virtual const char* name() const = 0;
 
@@ -94,7 +96,7 @@ class SGD : public Optimizer {
   SGD(std::vector<ParamGroup> groups, Options o);
   template <HasParameters M> SGD(M& m, Options o) : SGD({{named_parameters(m)}}, o) {}
   const char* name() const override { return "sgd"; }
-  void set_momentum(double value) override { options.momentum = value; }
+  void set_momentum(double value) override;
   Options options;
 
  protected:
@@ -113,7 +115,7 @@ class Adam : public Optimizer {
   Adam(std::vector<ParamGroup> groups, Options o) : Adam(std::move(groups), o, false) {}
   template <HasParameters M> Adam(M& m, Options o) : Adam({{named_parameters(m)}}, o) {}
   const char* name() const override { return decoupled_ ? "adamw" : "adam"; }
-  void set_momentum(double value) override { options.beta1 = value; }
+  void set_momentum(double value) override;
   Options options;
 
  protected:
@@ -148,7 +150,7 @@ class RMSprop : public Optimizer {
   RMSprop(std::vector<ParamGroup> groups, Options o);
   template <HasParameters M> RMSprop(M& m, Options o) : RMSprop({{named_parameters(m)}}, o) {}
   const char* name() const override { return "rmsprop"; }
-  void set_momentum(double value) override { options.momentum = value; }
+  void set_momentum(double value) override;
   Options options;
 
  protected:
@@ -161,7 +163,7 @@ struct ClipOptions {
   bool error_if_nonfinite = false;
 };
 /// Scales all gradients so that their norm together is at most max_norm; returns the norm before. As PyTorch: the factor
-/// is max_norm / (norm + 1e-6), at most 1. NumericError if the norm is not finite and error_if_nonfinite is set.
+/// is max_norm / (norm + 1e-6), at most 1. ValueError unless max_norm >= 0; NumericError if the norm is not finite and error_if_nonfinite is set.
 double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, ClipOptions options = {});
 /// Limits every element of every gradient to [-limit, limit].
 void clip_grad_value_(const std::vector<Tensor>& parameters, double limit);

@@ -13,6 +13,16 @@ void positive(int64_t n, const char* schedule, const char* what) {
   if (n < 1) fail<ValueError>("{}: {} must be at least 1, got {}", schedule, what, n);
 }
 
+void not_negative(double x, const char* schedule, const char* what) {
+  if (!(x >= 0 && std::isfinite(x))) fail<ValueError>("{}: {} {} is not a number of at least 0", schedule, what, x);
+}
+
+// A count out of a state.
+int64_t count(const char* schedule, double x) {
+  if (!(x >= 0 && x < 0x1p53 && x == std::floor(x))) fail<ValueError>("{}: the state holds {}, expected a whole number", schedule, x);
+  return static_cast<int64_t>(x);
+}
+
 }  // namespace
 
 void Schedule::apply_at(int64_t epoch) {
@@ -25,27 +35,40 @@ void Schedule::step() {
 }
 
 void Schedule::set_state(const std::vector<double>& state) {
-  if (state.empty()) fail<ValueError>("schedule: the state is empty");
-  epoch_ = static_cast<int64_t>(state[0]);
+  if (state.size() != 1) fail<ValueError>("schedule: a state of {} numbers, expected one", state.size());
+  const int64_t epoch = count("schedule", state[0]);
+  apply_at(epoch);
+  epoch_ = epoch;
+}
+
+ConstantLR::ConstantLR(Optimizer& o, double factor, int64_t total_iters) : Schedule(o), factor_(factor), total_(total_iters) {
+  not_negative(factor, "ConstantLR", "factor");
   apply();
 }
 
 StepLR::StepLR(Optimizer& o, int64_t step_size, double gamma) : Schedule(o), step_size_(step_size), gamma_(gamma) {
   positive(step_size, "StepLR", "step_size");
+  not_negative(gamma, "StepLR", "gamma");
   apply();
 }
 double StepLR::factor(int64_t t) const { return power(gamma_, t / step_size_); }
 
 MultiStepLR::MultiStepLR(Optimizer& o, std::vector<int64_t> milestones, double gamma) : Schedule(o), milestones_(std::move(milestones)), gamma_(gamma) {
+  not_negative(gamma, "MultiStepLR", "gamma");
   std::sort(milestones_.begin(), milestones_.end());
   apply();
 }
 double MultiStepLR::factor(int64_t t) const { return power(gamma_, std::upper_bound(milestones_.begin(), milestones_.end(), t) - milestones_.begin()); }
 
+ExponentialLR::ExponentialLR(Optimizer& o, double gamma) : Schedule(o), gamma_(gamma) {
+  not_negative(gamma, "ExponentialLR", "gamma");
+  apply();
+}
 double ExponentialLR::factor(int64_t t) const { return power(gamma_, t); }
 
 CosineAnnealingLR::CosineAnnealingLR(Optimizer& o, int64_t t_max, double eta_min) : Schedule(o), t_max_(t_max), eta_min_(eta_min) {
   positive(t_max, "CosineAnnealingLR", "T_max");
+  not_negative(eta_min, "CosineAnnealingLR", "eta_min");
   apply();
 }
 double CosineAnnealingLR::rate(double initial, int64_t t) const {
@@ -55,6 +78,7 @@ double CosineAnnealingLR::rate(double initial, int64_t t) const {
 LinearLR::LinearLR(Optimizer& o, double start, double end, int64_t total) : Schedule(o), start_(start), end_(end), total_(total) {
   positive(total, "LinearLR", "total_iters");
   if (!(start > 0 && start <= 1)) fail<ValueError>("LinearLR: start_factor {} must lie in (0, 1]", start);
+  not_negative(end, "LinearLR", "end_factor");
   apply();
 }
 double LinearLR::factor(int64_t t) const {
@@ -64,6 +88,10 @@ double LinearLR::factor(int64_t t) const {
 OneCycleLR::OneCycleLR(Optimizer& o, Options options) : Schedule(o), options_(options) {
   positive(options.total_steps, "OneCycleLR", "total_steps");
   if (!(options.pct_start >= 0 && options.pct_start <= 1)) fail<ValueError>("OneCycleLR: pct_start {} must lie in [0, 1]", options.pct_start);
+  not_negative(options.max_lr, "OneCycleLR", "max_lr");
+  for (const double x : {options.div_factor, options.final_div_factor})
+    if (!(x > 0)) fail<ValueError>("OneCycleLR: div_factor {} and final_div_factor {} must be above 0", options.div_factor, options.final_div_factor);
+  for (const double x : {options.base_momentum, options.max_momentum}) not_negative(x, "OneCycleLR", "momentum");
   apply();
 }
 OneCycleLR::Place OneCycleLR::place(int64_t epoch) const {
@@ -94,7 +122,10 @@ void OneCycleLR::apply_at(int64_t epoch) {
 
 ReduceLROnPlateau::ReduceLROnPlateau(Optimizer& o, Options options)
     : Schedule(o), options_(options), best_(options.maximize ? -dmath::kInf : dmath::kInf) {
-  if (!(options.factor < 1)) fail<ValueError>("ReduceLROnPlateau: factor {} must be below 1", options.factor);
+  if (!(options.factor >= 0 && options.factor < 1)) fail<ValueError>("ReduceLROnPlateau: factor {} must lie in [0, 1)", options.factor);
+  if (options.patience < 0 || options.cooldown < 0)
+    fail<ValueError>("ReduceLROnPlateau: patience {} and cooldown {} must not be negative", options.patience, options.cooldown);
+  for (const double x : {options.threshold, options.min_lr, options.eps}) not_negative(x, "ReduceLROnPlateau", "threshold, min_lr or eps");
 }
 void ReduceLROnPlateau::step() { fail<ValueError>("ReduceLROnPlateau: step needs the metric: step(metric)"); }
 double ReduceLROnPlateau::rate(double, int64_t) const {
@@ -130,17 +161,28 @@ std::vector<double> ReduceLROnPlateau::state() const {
 void ReduceLROnPlateau::set_state(const std::vector<double>& s) {
   auto& groups = optimizer_.groups();
   if (s.size() != 4 + groups.size()) fail<ValueError>("ReduceLROnPlateau: a state of {} numbers, expected {}", s.size(), 4 + groups.size());
-  epoch_ = static_cast<int64_t>(s[0]);
-  best_ = s[1];
-  bad_ = static_cast<int64_t>(s[2]);
-  cooldown_left_ = static_cast<int64_t>(s[3]);
+  const int64_t epoch = count("ReduceLROnPlateau", s[0]), bad = count("ReduceLROnPlateau", s[2]), left = count("ReduceLROnPlateau", s[3]);
+  for (size_t i = 0; i < groups.size(); ++i) not_negative(s[4 + i], "ReduceLROnPlateau", "a learning rate");
+  epoch_ = epoch, best_ = s[1], bad_ = bad, cooldown_left_ = left;
   for (size_t i = 0; i < groups.size(); ++i) groups[i].lr = s[4 + i];
 }
 
+namespace {
+
+void check_parts(const std::vector<std::unique_ptr<Schedule>>& parts, const char* schedule) {
+  if (parts.empty()) fail<ValueError>("{}: it got no schedule", schedule);
+  for (const auto& part : parts)
+    if (!part) fail<ValueError>("{}: a schedule is null", schedule);
+}
+
+}  // namespace
+
 SequentialLR::SequentialLR(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules, std::vector<int64_t> milestones)
     : Schedule(o), schedules_(std::move(schedules)), milestones_(std::move(milestones)) {
+  check_parts(schedules_, "SequentialLR");
   if (schedules_.size() != milestones_.size() + 1)
     fail<ValueError>("SequentialLR: {} schedules need {} milestones, got {}", schedules_.size(), schedules_.size() - 1, milestones_.size());
+  if (!std::is_sorted(milestones_.begin(), milestones_.end())) fail<ValueError>("SequentialLR: the milestones must ascend");
   apply();
 }
 std::pair<Schedule*, int64_t> SequentialLR::at(int64_t epoch) const {
@@ -158,6 +200,7 @@ void SequentialLR::apply_at(int64_t epoch) {
 
 ChainedScheduler::ChainedScheduler(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules)
     : Schedule(o), schedules_(std::move(schedules)) {
+  check_parts(schedules_, "ChainedScheduler");
   apply();
 }
 double ChainedScheduler::rate(double initial, int64_t epoch) const {
@@ -167,6 +210,8 @@ double ChainedScheduler::rate(double initial, int64_t epoch) const {
 
 WarmupCosine::WarmupCosine(Optimizer& o, int64_t warmup, int64_t total, double min_factor) : Schedule(o), warmup_(warmup), total_(total), min_(min_factor) {
   positive(total, "WarmupCosine", "total");
+  if (warmup < 0) fail<ValueError>("WarmupCosine: warmup {} must not be negative", warmup);
+  not_negative(min_factor, "WarmupCosine", "min_factor");
   apply();
 }
 double WarmupCosine::factor(int64_t t) const {

@@ -20,7 +20,7 @@ class Schedule {
   double lr() const { return optimizer_.lr(); }
   /// The learning rate at an epoch of a group that began with `initial`.
   virtual double rate(double initial, int64_t epoch) const { return initial * factor(epoch); }
-  /// Numbers that, set again, continue the schedule exactly.
+  /// Numbers that, set again, continue the schedule exactly. ValueError for others, and nothing has been changed then.
   virtual std::vector<double> state() const { return {static_cast<double>(epoch_)}; }
   virtual void set_state(const std::vector<double>& state);
   /// Sets the rates for the present epoch.
@@ -38,7 +38,7 @@ class Schedule {
 /// initial * factor until epoch total_iters, initial after it (1/3 and 5 in PyTorch); factor = 1 is a constant rate.
 class ConstantLR : public Schedule {
  public:
-  explicit ConstantLR(Optimizer& o, double factor = 1, int64_t total_iters = 5) : Schedule(o), factor_(factor), total_(total_iters) { apply(); }
+  explicit ConstantLR(Optimizer& o, double factor = 1, int64_t total_iters = 5);
  protected:
   double factor(int64_t t) const override { return t < total_ ? factor_ : 1; }
  private:
@@ -71,7 +71,7 @@ class MultiStepLR : public Schedule {
 /// initial * gamma^t.
 class ExponentialLR : public Schedule {
  public:
-  ExponentialLR(Optimizer& o, double gamma) : Schedule(o), gamma_(gamma) { apply(); }
+  ExponentialLR(Optimizer& o, double gamma);
  protected:
   double factor(int64_t t) const override;
  private:

@@ -1,5 +1,5 @@
 // Every public function of core and autograd called wrongly: the typed error, with a sentence that starts with the op.
-#include "catch.h"
+#include "misuse.h"
 
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/gradcheck.h>
@@ -9,28 +9,9 @@
 #include <limits>
 
 using namespace loupe;
+using misuse::refuses;
 
 namespace {
-
-int g_checked = 0;
-
-// f throws exactly E, and its text is "<op>: ..." with something said.
-template <class E, class F> void refuses(const std::string& op, F f) {
-  INFO("misuse of " << op << ", case " << g_checked);
-  ++g_checked;
-  try {
-    f();
-  } catch (const E& e) {
-    const std::string text = e.what();
-    CAPTURE(text);
-    CHECK(text.rfind(op + ":", 0) == 0);
-    CHECK(text.size() > op.size() + 12);
-    return;
-  } catch (const std::exception& e) {
-    FAIL("another exception: " << e.what());
-  }
-  FAIL("nothing was thrown");
-}
 
 const double kInf = std::numeric_limits<double>::infinity();
 const double kNan = std::numeric_limits<double>::quiet_NaN();
@@ -137,6 +118,9 @@ TEST_CASE("misuse: reading and writing a tensor") {
   refuses<ValueError>("add_", [] { zeros({1, 3}).expand({2, 3}).add_(f23); });
   refuses<DtypeError>("uniform", [&] { zeros({2}, DType::i64).uniform_(rng); });
   refuses<DtypeError>("randn", [&] { zeros({2}, DType::u8).normal_(rng); });
+  refuses<ValueError>("normal_", [&] { zeros({2}).normal_(rng, 0, -1); });
+  refuses<ValueError>("normal_", [&] { zeros({2}).normal_(rng, 0, kNan); });
+  refuses<ValueError>("uniform", [&] { zeros({2}).uniform_(rng, 1, 0); });
 }
 
 TEST_CASE("misuse: a refused in-place call leaves the version where it was; overlapping memory is read first") {

@@ -10,7 +10,9 @@ void target(Bytes bytes) {
   static Rng rng(1);
   static Linear model(rng, 2, 3);
   static AdamW optimizer(model, {});
-  TrainingState state{.model = &model, .optimizer = &optimizer, .streams = {{"data", &rng}}, .numbers = {{"step", 1}}};
+  static OneCycleLR schedule(optimizer, {.total_steps = 100});
+  static DataLoader loader(TensorDataset(zeros({5, 2}), zeros({5, 3})), rng, {.batch_size = 2, .prefetch = 0});
+  TrainingState state{.model = &model, .optimizer = &optimizer, .schedule = &schedule, .loader = &loader, .streams = {{"data", &rng}}, .numbers = {{"step", 1}}};
   const std::string copy(as_text(bytes));
   SafetensorsFile file = load_safetensors(as_bytes(copy), nullptr, "f");
   file.metadata["checksum"] = checkpoint_checksum(file);

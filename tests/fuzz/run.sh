@@ -19,7 +19,8 @@ for name; do
     vocab) cp "$fixtures/wordpiece/vocab.txt" "$corpus" ;;
   esac
   echo "== $name"
-  "$build/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 \
+  quiet=0 && [ $name = command_line ] && quiet=3  # it prints help
+  "$build/tests/fuzz/fuzz_$name" -close_fd_mask=$quiet -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 \
     -max_len=20000 -use_value_profile=1 -print_final_stats=1 -artifact_prefix="$build/corpus/$name-" "$corpus" 2>&1 |
     tee "$build/corpus/$name.log" | grep -E 'ERROR|SUMMARY|stat::number_of_executed_units|stat::peak_rss_mb|Test unit written' || true
   if grep -qE '^==[0-9]+==.*ERROR|SUMMARY: ' "$build/corpus/$name.log"; then
