@@ -44,6 +44,8 @@ class Check {
  public:
   Check(const GradFunction& f, const Tensors& inputs, const GradcheckOptions& options, const char* name)
       : f_(f), options_(options), rng_(options.seed), name_(name), label_(options.label) {
+    if (!(options.tolerance > 0 && options.step > 0))
+      fail<ValueError>("{}: tolerance {} and step {} must be above 0", name_, options.tolerance, options.step);
     for (const Tensor& x : inputs) {
       if (x.dtype() == DType::f32)
         fail<DtypeError>("{}: input {} is f32, whose rounding hides wrong gradients; convert with to(DType::f64)", name_, x_.size());
@@ -56,6 +58,7 @@ class Check {
   GradcheckResult run() {
     GradMode recording(true);
     y_ = f_(x_);
+    if (y_.empty()) fail<ValueError>("{}: the function gives no tensor", name_);
     Tensors differentiable;
     for (const Tensor& y : y_) {
       if (y.dtype() == DType::f32) fail<DtypeError>("{}: {} gave f32 for f64 inputs", name_, label_);

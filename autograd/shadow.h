@@ -9,7 +9,8 @@
 
 namespace loupe {
 
-/// What was seen of one op. Errors are the largest |f32 - f64| over a tensor divided by the largest |f64| of it.
+/// What was seen of one op. Errors are the largest |f32 - f64| over a tensor divided by the largest |f64| of it; where the
+/// f64 result is what larger terms left (a gradient that is 0 in theory), divided by the size of those terms.
 struct ShadowRow {
   std::string op;
   int64_t checks = 0;  // forward calls
@@ -20,15 +21,17 @@ struct ShadowRow {
 
 class ShadowGuard {
  public:
-  /// An error above `bound` throws NumericError with op, path, source line, kernel, position and both numbers.
-  explicit ShadowGuard(double bound = 0x1p-11);
+  /// An error above `bound` throws NumericError with op, path, source line, kernel, position and both numbers. ValueError
+  /// unless bound > 0.
+  explicit ShadowGuard(double bound = 0x1p-14);
   ~ShadowGuard();
   ShadowGuard(const ShadowGuard&) = delete;
   ShadowGuard& operator=(const ShadowGuard&) = delete;
 
   /// Checks what is still pending and gives the rows, the largest error first. An op without a twin has checks = 0.
   std::vector<ShadowRow> rows();
-  /// The rows as a table, errors also in units of 2^-23 (ulps of the tensor's largest element).
+  /// The rows as a table in 80 columns (but for long paths): errors also in units of 2^-23, the ulps of the tensor's largest
+  /// element; under each op where its largest error was and which kernel ran there.
   std::string table();
 
   struct State;  // in shadow.cpp

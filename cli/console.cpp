@@ -77,6 +77,19 @@ bool Json::get_bool(const std::string& key) const {
   return impl_->member(key, [](const ordered_json& v) { return v.is_boolean(); }, "true or false").get<bool>();
 }
 
+std::string Json::member_text(const std::string& key) const {
+  const auto found = impl_->j.find(key);
+  return found == impl_->j.end() ? "nothing" : found->dump();
+}
+std::vector<std::string> Json::differing(const Json& other) const {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : impl_->j.items())
+    if (other.member_text(key) != value.dump()) keys.push_back(key);
+  for (const auto& [key, value] : other.impl_->j.items())
+    if (!impl_->j.contains(key)) keys.push_back(key);
+  return keys;
+}
+
 Console::Console(bool json) : json_(json), terminal_(isatty(2) != 0), start_(std::chrono::steady_clock::now()) {}
 
 void Console::clear_bar() {
@@ -141,6 +154,7 @@ void catch_interrupts() {
   action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second Ctrl-C has the usual effect
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit (ulimit -f) is then an error of write, with a sentence
 }
 bool interrupted() { return g_interrupted.load(std::memory_order_relaxed); }
 

@@ -41,6 +41,10 @@ class Json {
   double get_number(const std::string& key) const;
   int64_t get_integer(const std::string& key) const;
   bool get_bool(const std::string& key) const;
+  /// Names of the members that differ, or that only one of the two has.
+  std::vector<std::string> differing(const Json& other) const;
+  /// A member as JSON text; "nothing" if it is missing.
+  std::string member_text(const std::string& key) const;
 
  private:
   struct Impl;

@@ -117,7 +117,7 @@ int train_cnn(const TrainCnnOptions& given) {
   Json e("result");
   e.set(metric, result.evaluation.value).set("parameters", parameter_count(*model)).set("steps", result.steps).set("seconds", run.seconds());
   e.set("train_seconds", result.seconds).set("seed", o.seed).set("threads", thread_limit()).set("weights_hash", weights_hash(*model));
-  e.set("interrupted", result.interrupted);
+  e.set("state_hash", result.state_hash).set("interrupted", result.interrupted);
   if (run.keeps_files()) save_model(run.file("model.safetensors"), *model);
   run.metric(e);
   run.console.say(fmt::format("{} {:.2f} % after {} steps in {} ({} in all)", o.validation > 0 ? "validation accuracy" : "test accuracy",

@@ -114,7 +114,7 @@ int train_gpt(const TrainGptOptions& given) {
   Json e("result");
   e.set("val_loss", result.evaluation.value).set("parameters", parameter_count(model)).set("steps", result.steps).set("seconds", run.seconds());
   e.set("train_seconds", result.seconds).set("seed", o.seed).set("threads", thread_limit()).set("weights_hash", weights_hash(model));
-  e.set("interrupted", result.interrupted);
+  e.set("state_hash", result.state_hash).set("interrupted", result.interrupted);
   if (run.keeps_files()) {
     save_model(run.file("model.safetensors"), model);
     if (const std::string json = gpt2_config_json(config); !json.empty()) write_file(run.file("config.json"), json);  // for Transformers

@@ -6,9 +6,12 @@
 #include <loupe/core/threads.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <optional>
+#include <sstream>
 
 namespace loupe::cli {
 
@@ -28,14 +31,31 @@ Run::Run(const RunOptions& options, Json record)
   std::error_code error;
   std::filesystem::create_directories(options.out + "/checkpoints", error);
   if (error) fail<IoError>("{}: cannot create the folder: {}", options.out, error.message());
+}
+
+void Run::begin(int64_t step) {
+  if (!keeps_files()) return;
+  const std::string path = file("metrics.jsonl");
+  std::string kept;
+  if (step > 0 && std::filesystem::exists(path)) {
+    std::istringstream lines(read_file(path));
+    for (std::string line; std::getline(lines, line);) {
+      try {
+        if (Json::parse(line, path).get_integer("step") <= step) kept += line + "\n";
+      } catch (const IoError&) {  // half a line, or a result: they belong to no step
+      }
+    }
+  }
+  write_file(path, kept);
+  metrics_.open(path, std::ios::app);
   write_file(file("options.json"), record_);
-  metrics_.open(file("metrics.jsonl"), options.resume ? std::ios::app : std::ios::trunc);
-  if (!metrics_) fail<IoError>("{}: cannot be written", file("metrics.jsonl"));
 }
 
 void Run::metric(const Json& e) {
   console.event(e);
-  if (metrics_.is_open()) metrics_ << e.text() << std::endl;
+  if (!metrics_.is_open()) return;
+  metrics_ << e.text() << std::endl;
+  if (!metrics_) fail<IoError>("{}: cannot be written: {}", file("metrics.jsonl"), std::strerror(errno));
 }
 
 double Run::seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
@@ -76,6 +96,47 @@ Evaluation evaluate(Training& t, int64_t step) {
   return e;
 }
 
+using Streams = std::vector<std::pair<Rng*, Rng::State>>;
+
+Streams streams_of(Module& m) {
+  Streams s;
+  for (const auto& [name, rng] : named_streams(m)) s.emplace_back(rng, rng->state());
+  return s;
+}
+
+// Where in the step the first NaN or Inf appears: the step once more, on the same random numbers, in anomaly mode.
+std::string cause(Training& t, const Batch& batch, const Streams& streams) {
+  for (const auto& [rng, state] : streams) rng->set_state(state);
+  t.optimizer.zero_grad();
+  try {
+    const AnomalyMode anomaly;
+    t.loss(t.forward(batch), batch).backward();
+  } catch (const NumericError& e) {
+    return e.what();
+  }
+  return "run again it was finite: a fault of this machine?";
+}
+
+// A run goes on as what it was. What does not decide its numbers may change, and so may its end.
+void check_options(const CheckpointFolder& folder, const std::string& record) {
+  const std::vector<int64_t> steps = folder.steps();
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    std::string options;
+    try {
+      options = checkpoint_options(folder.path_of(*step));
+    } catch (const IoError&) {  // damaged: resume says so and passes over it
+      continue;
+    }
+    const Json then = Json::parse(options, folder.path_of(*step)), now = Json::parse(record, "options");
+    for (const std::string& key : now.differing(then)) {
+      if (key == "threads" || key == "epochs" || key == "steps" || key == "data" || key == "text" || key == "default_text" || key == "init_from") continue;
+      fail<ValueError>("train: {} was made with {} {}, this run has {}; resume with the options of the run, or start another one from its weights with --init-from",
+                       folder.path_of(*step), key, then.member_text(key), now.member_text(key));
+    }
+    return;
+  }
+}
+
 }  // namespace
 
 TrainingResult train(Run& run, Training& t) {
@@ -94,12 +155,22 @@ TrainingResult train(Run& run, Training& t) {
   TrainingState state{.model = &t.model, .optimizer = &t.optimizer, .schedule = &t.schedule, .loader = &t.loader, .streams = t.streams, .options = run.record()};
   std::optional<Monitor> monitor;
   if (run.board()) monitor.emplace(*run.board(), t.model, Monitor::Options{.every = run.options().log_every, .histograms_every = 4 * run.options().log_every});
+  const auto stop = [&](const std::string& why) {
+    run.console.finish();
+    const std::vector<int64_t> kept = folder.steps();
+    fail<NumericError>("train: {}{}", why, kept.empty() ? "" : fmt::format("; the last checkpoint is of step {}", kept.back()));
+  };
   const auto checkpoint = [&](std::optional<double> metric) {
+    for (const Named& n : named_parameters(t.model))
+      if (raw::has_nonfinite(n.tensor)) stop(fmt::format("{} holds a NaN or an infinity after step {}", n.name, result.steps));
     if (!run.keeps_files()) return;
     state.numbers = {{"loss_sum", loss_sum}, {"loss_count", loss_count}};
     folder.save(state, result.steps, metric);
   };
+  if (run.keeps_files() && !run.options().resume && !folder.steps().empty())
+    fail<ValueError>("train: {} holds checkpoints of an earlier run; go on with --resume, or choose another --out", run.options().out);
   if (run.options().resume) {
+    check_options(folder, run.record());
     state.numbers = {{"loss_sum", 0}, {"loss_count", 0}};
     std::vector<std::string> skipped;
     const auto step = folder.resume(state, &skipped);
@@ -107,34 +178,42 @@ TrainingResult train(Run& run, Training& t) {
     if (step) {
       loss_sum = state.numbers.at("loss_sum");
       loss_count = state.numbers.at("loss_count");
+      state.options = run.record();
     }
     run.console.say(step ? fmt::format("resumed at step {}", *step) : "no checkpoint yet: starting at step 0");
     if (run.board()) run.board()->restart(step.value_or(0));
   }
+  run.begin(t.optimizer.steps());
   for (result.steps = t.optimizer.steps(); result.steps < t.steps;) {
     std::optional<Batch> batch = t.loader.next();
     if (!batch) continue;  // an epoch ended; the next call starts another
     const int64_t step = result.steps + 1;
     if (monitor) monitor->forward(step, [&] { return t.forward(*batch); });
     t.optimizer.zero_grad();
-    const Tensor logits = t.forward(*batch), loss = t.loss(logits, *batch);
-    const double value = loss.item();
-    if (!std::isfinite(value)) {
-      run.console.finish();
-      fail<NumericError>("train: the loss is {} at step {}; a smaller --lr or --clip may help, --anomaly names the layer{}", value, step,
-                         run.keeps_files() ? "; checkpoints under " + run.file("checkpoints") + " are whole" : "");
+    const Streams streams = streams_of(t.model);
+    Tensor logits;
+    double value = NAN, norm = NAN;
+    try {
+      logits = t.forward(*batch);
+      const Tensor loss = t.loss(logits, *batch);
+      value = loss.item();
+      if (std::isfinite(value)) {
+        loss.backward();
+        if (monitor) monitor->gradients(step);
+        norm = t.clip > 0 ? clip_grad_norm_(parameters, t.clip) : grad_norm(parameters);
+      }
+    } catch (const NumericError& e) {  // shadow or anomaly mode
+      stop(fmt::format("step {}: {}", step, e.what()));
     }
-    loss.backward();
+    if (!std::isfinite(norm))
+      stop(fmt::format("the {} is {} at step {}: {}. A smaller --lr or --clip may help", std::isfinite(value) ? "gradient" : "loss",
+                       std::isfinite(value) ? norm : value, step, cause(t, *batch, streams)));
     if (run.options().shadow > 0 && step == run.options().shadow) {
       run.console.finish();
       run.console.say(shadow->table());
       shadow.reset();
     }
-    if (monitor) monitor->gradients(step);
     const bool logs = run.board() && (step == 1 || step % 10 == 0 || step == t.steps);
-    double norm = 0;
-    if (t.clip > 0) norm = clip_grad_norm_(parameters, t.clip);
-    else if (logs) norm = grad_norm(parameters);
     const double lr = t.optimizer.lr();
     t.optimizer.step();
     t.schedule.step();
@@ -186,6 +265,8 @@ TrainingResult train(Run& run, Training& t) {
   }
   if (shown_steps == 0) result.evaluation = evaluate(t, result.steps);  // resumed at the end
   run.console.finish();
+  state.numbers.clear();
+  result.state_hash = loupe::state_hash(state);
   result.seconds = std::chrono::duration<double>(Clock::now() - begin).count() - evaluating;
   return result;
 }

@@ -13,18 +13,21 @@
 
 namespace loupe::cli {
 
-/// A run's console and folder. The folder receives options.json at once and metrics.jsonl line by line.
+/// A run's console and folder. The folder receives options.json when training begins and metrics.jsonl line by line.
 class Run {
  public:
   Run(const RunOptions& options, Json record);
   Console console;
-  /// An event to the console and to metrics.jsonl.
+  /// An event to the console and to metrics.jsonl. IoError if that cannot be written.
   void metric(const Json& e);
   const RunOptions& options() const { return options_; }
   /// What options.json holds.
   const std::string& record() const { return record_; }
   /// TensorBoard's writer; null without --logdir. The options are its first text.
   EventWriter* board() { return board_.get(); }
+  /// Training begins, or goes on after `step` steps: writes options.json, and what metrics.jsonl holds of later steps (or
+  /// half a line, of a run that was killed) goes.
+  void begin(int64_t step);
   std::string file(const std::string& name) const { return options_.out + "/" + name; }
   bool keeps_files() const { return !options_.out.empty(); }
   double seconds() const;
@@ -71,10 +74,13 @@ struct TrainingResult {
   double seconds = 0;      // in the loop, without evaluation
   Evaluation evaluation;   // at the end
   bool interrupted = false;
+  std::string state_hash;  // of model, optimizer, schedule, loader and streams
 };
 
-/// Trains until training.steps, Ctrl-C, or a loss that is not finite (NumericError with the step; checkpoints stay).
-/// With an output folder, checkpoints are written as training goes; with resume it starts from the newest whole one.
+/// Trains until training.steps or Ctrl-C. A loss or gradient that is not finite ends it before the weights are touched:
+/// NumericError with the step, and the op, layer and source line where the NaN or Inf first appeared.
+/// With an output folder, checkpoints are written as training goes; with resume it starts from the newest whole one, and
+/// ValueError without resume if there are any: they are not overwritten.
 TrainingResult train(Run& run, Training& training);
 
 /// SHA-256 of names, shapes and values of a model's state: equal hashes mean equal bits.

@@ -58,14 +58,27 @@ template <class T> void copy_same(const Tensor& src, const Tensor& dst) {
   });
 }
 
+// Into an integer type that cannot hold every value.
+template <class D, class S> void copy_checked(const Tensor& src, const Tensor& dst, const char* op) {
+  const Plan plan = make_plan({&dst, &src});
+  D* const p = dst.ptr<D>();
+  const S* const q = src.ptr<S>();
+  const int64_t sp = plan.stride[0][0], sq = plan.stride[1][0];
+  for_rows(plan, [=](const int64_t* at, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) p[at[0] + i * sp] = checked_number<D>(static_cast<double>(q[at[1] + i * sq]), op);
+  });
+}
+
 }  // namespace
 
-void copy(const Tensor& src, const Tensor& dst) {
-  if (broadcast_shapes(dst.shape(), src.shape(), "copy") != dst.shape())
-    fail<ShapeError>("copy: shape {} does not broadcast to {}", src.shape(), dst.shape());
+void copy(const Tensor& src, const Tensor& dst, const char* op) {
+  if (broadcast_shapes(dst.shape(), src.shape(), op) != dst.shape())
+    fail<ShapeError>("{}: shape {} does not broadcast to {}", op, src.shape(), dst.shape());
   dispatch(dst.dtype(), [&]<class D>(Type<D>) {
     dispatch(src.dtype(), [&]<class S>(Type<S>) {
+      constexpr bool narrower = std::is_integral_v<D> && !std::is_same_v<D, bool> && (std::is_floating_point_v<S> || sizeof(D) < sizeof(S));
       if constexpr (std::is_same_v<D, S>) copy_same<D>(src, dst);
+      else if constexpr (narrower) copy_checked<D, S>(src, dst, op);
       else map1<D, S>(dst, src, [](S x) { return static_cast<D>(x); });
     });
   });

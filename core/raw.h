@@ -24,8 +24,8 @@ Tensor channels_last(const Tensor& t);
 inline Tensor rows(const Tensor& t) { return row_major(t); }
 
 // --- Copies and fills; no version is bumped ---
-/// dst[...] = src[...], broadcast and converted.
-void copy(const Tensor& src, const Tensor& dst);
+/// dst[...] = src[...], broadcast and converted; ValueError where an integer type cannot hold a value (NaN, 300 in u8).
+void copy(const Tensor& src, const Tensor& dst, const char* op = "copy");
 void fill(const Tensor& t, double value);
 Tensor clone(const Tensor& t);
 Tensor to(const Tensor& t, DType dtype);

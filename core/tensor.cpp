@@ -145,7 +145,7 @@ Tensor clone(const Tensor& t) {
 Tensor to(const Tensor& t, DType dtype) {
   if (t.dtype() == dtype) return t;
   Tensor out = empty_like(t, dtype);
-  copy(t, out);
+  copy(t, out, "to");
   return out;
 }
 

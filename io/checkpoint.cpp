@@ -144,6 +144,12 @@ void save_checkpoint(const std::string& path, const TrainingState& state) {
   save_safetensors(path, file.tensors, file.metadata);
 }
 
+std::string state_hash(const TrainingState& state) {
+  TrainingState s = state;
+  s.options.clear();
+  return capture(s).metadata.at("checksum");
+}
+
 void load_checkpoint(const SafetensorsFile& file, TrainingState& state, const std::string& name) {
   check_whole(file, name);
   // Everything is taken and checked first, then set.
@@ -245,12 +251,14 @@ void CheckpointFolder::save(TrainingState& state, int64_t step, std::optional<do
   std::filesystem::create_directories(folder_, error);
   if (error) fail<IoError>("{}: cannot create the folder: {}", folder_, error.message());
   const bool better = metric && *metric < best_;
-  if (better) best_ = *metric;
-  state.numbers[kBest] = best_;
+  state.numbers[kBest] = better ? *metric : best_;
   const SafetensorsFile file = capture(state);
   state.numbers.erase(kBest);
   // The best one first: whoever resumes from this step must find it.
-  if (better) save_safetensors(best_path(), file.tensors, file.metadata);
+  if (better) {
+    save_safetensors(best_path(), file.tensors, file.metadata);
+    best_ = *metric;
+  }
   save_safetensors(path_of(step), file.tensors, file.metadata);
 
   std::vector<int64_t> old = steps();

@@ -41,6 +41,8 @@ void save_checkpoint(const std::string& path, const TrainingState& state);
 void load_checkpoint(const std::string& path, TrainingState& state);
 /// The same from a file's content.
 void load_checkpoint(const SafetensorsFile& file, TrainingState& state, const std::string& name);
+/// SHA-256 of everything a checkpoint would hold but the options: equal hashes mean runs that go on with the same bits.
+std::string state_hash(const TrainingState& state);
 /// The checksum that belongs into the file's metadata under "checksum".
 std::string checkpoint_checksum(const SafetensorsFile& file);
 /// The options a checkpoint was made with, after the same checks of the file.

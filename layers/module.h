@@ -102,8 +102,6 @@ class Module {
   const std::string& path() const { return path_; }
   void add_forward_hook(ForwardHook hook) { hooks_.push_back(std::move(hook)); }  // HookScope (state.h): for a while
   void clear_forward_hooks() { hooks_.clear(); }
-  /// Puts other hooks in place of those there are, which are returned.
-  std::vector<ForwardHook> exchange_forward_hooks(std::vector<ForwardHook> hooks) { return std::exchange(hooks_, std::move(hooks)); }
   bool has_forward_hooks() const { return !hooks_.empty(); }
 
  protected:

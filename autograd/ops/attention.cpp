@@ -166,14 +166,14 @@ Shape with_batch(Shape s, int64_t rows, int64_t columns) {
 }
 
 // Checks shapes and options and draws the dropout; `batch` is the broadcast shape before the last two dimensions.
-Problem prepare(const Qkv& x, const Shape& batch, const AttentionOptions& o) {
-  const char* op = "scaled_dot_product_attention";
+Problem prepare(const char* op, const Qkv& x, const Shape& batch, const AttentionOptions& o) {
   if (x.q.size(-1) != x.k.size(-1))
     fail<ShapeError>("{}: q {} and k {} differ in their last dimension", op, x.q.shape(), x.k.shape());
   if (x.k.size(-2) != x.v.size(-2))
     fail<ShapeError>("{}: k {} and v {} differ in the number of keys", op, x.k.shape(), x.v.shape());
   if (x.k.dtype() != x.q.dtype() || x.v.dtype() != x.q.dtype())
     fail<DtypeError>("{}: element types differ: q {}, k {}, v {}; convert with to(...)", op, x.q.dtype(), x.k.dtype(), x.v.dtype());
+  if (!is_floating(x.q.dtype())) fail<DtypeError>("{}: needs f32 or f64, got {}; convert with to(DType::f32)", op, x.q.dtype());
   if (!(o.dropout_p >= 0 && o.dropout_p <= 1)) fail<ValueError>("{}: dropout_p must lie in [0, 1], got {}", op, o.dropout_p);
   if (o.dropout_p > 0 && !o.rng) fail<ValueError>("{}: dropout_p is {}: give an Rng in .rng", op, o.dropout_p);
   const int64_t dim = x.q.size(-1);
@@ -226,8 +226,7 @@ void run(const Qkv& x, const Problem& p, const Tensor& out, Tensor& y, const In 
 }
 
 // The three tensors with their leading dimensions broadcast.
-Qkv broadcast(const Tensor& q, const Tensor& k, const Tensor& v) {
-  const char* op = "scaled_dot_product_attention";
+Qkv broadcast(const char* op, const Tensor& q, const Tensor& k, const Tensor& v) {
   for (const Tensor* t : {&q, &k, &v})
     if (t->dim() < 2) fail<ShapeError>("{}: q, k and v need at least two dimensions (rows, columns), got {}", op, t->shape());
   if (batch_shape(q) == batch_shape(k) && batch_shape(q) == batch_shape(v)) return {q, k, v};
@@ -240,9 +239,10 @@ Qkv broadcast(const Tensor& q, const Tensor& k, const Tensor& v) {
 
 Tensor scaled_dot_product_attention(In q, In k, In v, const AttentionOptions& options) {
   SiteScope site(q.here);
-  const Qkv x = broadcast(q, k, v);
+  const char* op = "scaled_dot_product_attention";
+  const Qkv x = broadcast(op, q, k, v);
   const Shape batch = batch_shape(x.q);
-  const Problem p = prepare(x, batch, options);
+  const Problem p = prepare(op, x, batch, options);
   if (p.mask.defined() && p.mask.requires_grad() && grad_enabled()) return composed(x, p).output;
   Tensor y = heads_together(with_batch(batch, p.shape.queries, p.shape.value_dim), x.q.dtype());
   run(x, p, y, y, {In(x.q), In(x.k), In(x.v)}, 0);
@@ -256,7 +256,7 @@ Tensor self_attention(In qkv, int64_t heads, const AttentionOptions& options) {
   const int64_t batch = qkv->size(0), time = qkv->size(1), width = qkv->size(2) / 3;
   const auto parts = [&] { return unpack(qkv, heads); };
   const Qkv x = no_grad(parts);
-  const Problem p = prepare(x, {batch, heads}, options);
+  const Problem p = prepare("self_attention", x, {batch, heads}, options);
   if (p.mask.defined() && p.mask.requires_grad() && grad_enabled())
     return composed(parts(), p).output.transpose(1, 2).reshape({batch, time, width});
   Tensor y = raw::empty({batch, time, width}, qkv->dtype());
@@ -267,8 +267,9 @@ Tensor self_attention(In qkv, int64_t heads, const AttentionOptions& options) {
 
 AttentionResult attention_with_weights(In q, In k, In v, const AttentionOptions& options) {
   SiteScope site(q.here);
-  const Qkv x = broadcast(q, k, v);
-  return composed(x, prepare(x, batch_shape(x.q), options));
+  const char* op = "attention_with_weights";
+  const Qkv x = broadcast(op, q, k, v);
+  return composed(x, prepare(op, x, batch_shape(x.q), options));
 }
 
 }  // namespace loupe

@@ -179,7 +179,7 @@ Tensor l1_loss(In x, In target, LossOptions options) {
 
 Tensor smooth_l1_loss(In x, In target, SmoothL1Options o) {
   check_pair("smooth_l1_loss", x, target);
-  if (o.beta < 0) fail<ValueError>("smooth_l1_loss: beta must not be negative, got {}", o.beta);
+  if (!(o.beta >= 0)) fail<ValueError>("smooth_l1_loss: beta must not be negative, got {}", o.beta);
   SiteScope site(x.here);
   const Tensor d = abs(x - target);
   if (o.beta == 0) return reduce(d, o.reduction);
@@ -188,7 +188,7 @@ Tensor smooth_l1_loss(In x, In target, SmoothL1Options o) {
 
 Tensor huber_loss(In x, In target, HuberOptions o) {
   check_pair("huber_loss", x, target);
-  if (o.delta <= 0) fail<ValueError>("huber_loss: delta must be positive, got {}", o.delta);
+  if (!(o.delta > 0)) fail<ValueError>("huber_loss: delta must be positive, got {}", o.delta);
   SiteScope site(x.here);
   const Tensor d = abs(x - target);
   return reduce(where(lt(d, o.delta), square(d) * 0.5, (d - 0.5 * o.delta) * o.delta), o.reduction);

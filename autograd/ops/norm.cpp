@@ -188,6 +188,10 @@ struct ChannelNormNode final : Node {
   }
 };
 
+void check_eps(const char* op, double eps) {
+  if (!(eps >= 0)) fail<ValueError>("{}: eps must not be negative, got {}", op, eps);
+}
+
 // Weight, bias or running statistics against what x asks for.
 void check_vector(const char* op, const char* what, const Tensor& t, const Shape& shape, const Tensor& x, bool same_type = true) {
   if (!t.defined()) return;
@@ -198,6 +202,7 @@ void check_vector(const char* op, const char* what, const Tensor& t, const Shape
 
 void check_channels(const char* op, const Tensor& x, int axis, const Tensor& weight, const Tensor& bias, const BatchNormArgs& a) {
   const Shape c{x.shape()[axis]};
+  check_eps(op, a.eps);
   check_vector(op, "weight", weight, c, x);
   check_vector(op, "bias", bias, c, x);
   check_vector(op, "running_mean", a.running_mean, c, x, false);
@@ -322,6 +327,7 @@ Tensor row_norm(const char* op, bool centre, In x, const Shape& shape, In weight
   bool fits = !shape.empty() && shape.rank() <= x->dim();
   for (int i = 0; fits && i < shape.rank(); ++i) fits = shape[i] == x->shape()[x->dim() - shape.rank() + i];
   if (!fits) fail<ShapeError>("{}: the input's last dimensions must be {}, got an input of shape {}", op, shape, x->shape());
+  check_eps(op, eps);
   check_vector(op, "weight", weight, shape, x);
   check_vector(op, "bias", bias, shape, x);
   int64_t count = 1;
@@ -358,7 +364,7 @@ Tensor group_norm(In x, int64_t groups, In weight, In bias, double eps) {
   check_image("group_norm", x);
   if (groups < 1 || x->size(1) % groups != 0)
     fail<ValueError>("group_norm: {} channels cannot be split into {} groups", x->size(1), groups);
-  check_channels("group_norm", x, 1, weight, bias, {});
+  check_channels("group_norm", x, 1, weight, bias, {.eps = eps});
   if (x->numel() == groups)
     fail<ValueError>("group_norm: expected more than 1 value per group, got an input of shape {} and {} groups", x->shape(), groups);
   ChannelNorm norm{.label = "group_norm", .axis = 1, .groups = groups, .eps = eps, .mask = {}, .stats = {}};

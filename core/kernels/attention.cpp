@@ -1,4 +1,5 @@
 #include <loupe/core/cpu.h>
+#include <loupe/core/kernel_log.h>
 #include <loupe/core/kernels/attention.h>
 #include <loupe/core/kernels/micro.h>
 #include <loupe/core/kernels/vmath.h>
@@ -393,6 +394,7 @@ void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Head
                T* weights) {
   if constexpr (std::is_same_v<T, float>) {
     if (!plain_kernels() && (!weights || s.keys <= kKeyBlock)) {
+      log_kernel("flash");
       const int64_t blocks = (s.queries + kQueryBlock - 1) / kQueryBlock, groups = groups_of(s, blocks);
       for_heads(s, groups, [&](int64_t b, int64_t h, int64_t g) {
         const auto bound = [&](int64_t x) { return std::min(blocks * x / groups * kQueryBlock, s.queries); };
@@ -401,6 +403,7 @@ void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Head
       return;
     }
   }
+  log_kernel("plain");
   attention_plain(s, q, k, v, out, lse, weights);
 }
 
@@ -408,6 +411,7 @@ template <class T>
 void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v,
                         Heads<const T> out, Heads<const T> dout, const T* lse, const T* weights, Heads<T> dq,
                         Heads<T> dk, Heads<T> dv) {
+  log_kernel(std::is_same_v<T, float> && !plain_kernels() ? "flash" : "plain");
   if constexpr (std::is_same_v<T, float>) {
     if (plain_kernels()) return attention_backward_plain(s, q, k, v, out, dout, lse, weights, dq, dk, dv);
     // With few heads the key blocks are shared out too; each group but the first has a dq of its own, added in order.

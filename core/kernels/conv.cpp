@@ -1,5 +1,6 @@
 #include <loupe/core/cpu.h>
 #include <loupe/core/error.h>
+#include <loupe/core/kernel_log.h>
 #include <loupe/core/kernels/conv.h>
 #include <loupe/core/kernels/matmul.h>
 #include <loupe/core/kernels/micro.h>
@@ -18,6 +19,10 @@ namespace loupe::kernels {
 namespace {
 
 thread_local const char* t_last = "";
+void chose(const char* kernel) {
+  t_last = kernel;
+  log_kernel(kernel);
+}
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -348,15 +353,15 @@ void conv_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* 
   if constexpr (std::is_same_v<T, float>) {
     if (s.c > 0 && !plain_kernels()) {
       if (const int64_t tile = winograd_tile(s)) {
-        t_last = tile == 4 ? "winograd4" : "winograd2";
+        chose(tile == 4 ? "winograd4" : "winograd2");
         return winograd_forward(tile, s, x, w, bias, y);
       }
-      t_last = direct_name(s);
+      chose(direct_name(s));
       if (is_matmul(s)) return linear(s.n * s.h * s.w, s.c, s.o, x, w, bias, y);
       return correlate(forward_plan(s), x, w, bias, y);
     }
   }
-  t_last = "plain";
+  chose("plain");
   conv_forward_plain(s, x, w, bias, y);
 }
 
@@ -366,15 +371,15 @@ void conv_input_gradient(const ConvShape& s, const T* dy, const T* w, T* dx) {
   if constexpr (std::is_same_v<T, float>) {
     if (s.o > 0 && !plain_kernels()) {
       if (const int64_t tile = winograd_tile(s)) {
-        t_last = tile == 4 ? "winograd4" : "winograd2";
+        chose(tile == 4 ? "winograd4" : "winograd2");
         return winograd_input_gradient(tile, s, dy, w, dx);
       }
-      t_last = direct_name(s);
+      chose(direct_name(s));
       if (is_matmul(s)) return linear_dx(s.n * s.h * s.w, s.c, s.o, dy, w, dx);
       return correlate(gradient_plan(s), dy, w, nullptr, dx);
     }
   }
-  t_last = "plain";
+  chose("plain");
   conv_input_gradient_plain(s, dy, w, dx);
 }
 
@@ -384,15 +389,15 @@ void conv_weight_gradient(const ConvShape& s, const T* x, const T* dy, T* dw) {
   if constexpr (std::is_same_v<T, float>) {
     if (s.n > 0 && !plain_kernels()) {
       if (const int64_t tile = winograd_tile(s)) {
-        t_last = tile == 4 ? "winograd4" : "winograd2";
+        chose(tile == 4 ? "winograd4" : "winograd2");
         return winograd_weight_gradient(tile, s, x, dy, dw);
       }
-      t_last = direct_name(s);
+      chose(direct_name(s));
       if (is_matmul(s)) return linear_dw<T>(s.n * s.h * s.w, s.c, s.o, dy, x, dw, nullptr);
       return direct_weight_gradient(s, x, dy, dw);
     }
   }
-  t_last = "plain";
+  chose("plain");
   conv_weight_gradient_plain(s, x, dy, dw);
 }
 

@@ -1,5 +1,6 @@
 #include <loupe/core/blas.h>
 #include <loupe/core/cpu.h>
+#include <loupe/core/kernel_log.h>
 #include <loupe/core/kernels/matmul.h>
 #include <loupe/core/kernels/micro.h>
 #include <loupe/core/memory.h>
@@ -133,11 +134,14 @@ void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const
   }
   if (plain_kernels()) return multiply_plain(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate);
   if constexpr (std::is_same_v<T, float>)
-    if (!trans_a && trans_b && m <= kFewRows)
+    if (!trans_a && trans_b && m <= kFewRows) {
+      log_kernel("dots");
       return parallel_ranges(n, std::max<int64_t>(16, 65536 / k / 4 * 4), [&](int64_t begin, int64_t end) {
         micro().dots(m, end - begin, k, a, lda, b + begin * ldb, ldb, bias ? bias + begin : nullptr,
                      accumulate, c + begin, ldc);
       });
+    }
+  log_kernel(std::is_same_v<T, float> ? "tiles" : "dgemm");
   const Right<T> right{trans_b, k, n, b, ldb};
   if (trans_a && k >= 256 && m * n <= 1 << 20)
     return product_of_columns(right, m, a, lda, c, ldc, accumulate);

@@ -63,6 +63,10 @@ TEST_CASE("misuse: an undefined tensor is named as such, wherever it is used") {
   refuses<ValueError>("tensor", [&] { conv2d(none, f23); });
   refuses<ValueError>("tensor", [&] { max_pool2d(none, 2); });
   refuses<ValueError>("tensor", [&] { equal(none, f23); });
+  refuses<ValueError>("tensor", [&] { none.to(DType::f64); });
+  refuses<ValueError>("tensor", [&] { zeros_like(none); });
+  refuses<ValueError>("tensor", [&] { ones_like(none); });
+  refuses<ValueError>("tensor", [&] { empty_like(none); });
   refuses<ValueError>("tensor", [&] { allclose(f23, none); });
   refuses<GradError>("backward", [&] { none.backward(); });
   CHECK(!to_string(none).empty());
@@ -71,6 +75,7 @@ TEST_CASE("misuse: an undefined tensor is named as such, wherever it is used") {
 TEST_CASE("misuse: factories") {
   Rng rng(1);
   refuses<ShapeError>("empty", [] { empty({2, -1}); });
+  refuses<ShapeError>("empty", [] { ones({-3}); });
   refuses<ShapeError>("empty", [] { zeros({int64_t{1} << 40, int64_t{1} << 40}); });
   refuses<ShapeError>("shape", [] { zeros({1, 1, 1, 1, 1, 1, 1, 1, 1}); });
   refuses<OutOfMemory>("allocate", [] { empty({int64_t{1} << 50}); });
@@ -95,6 +100,19 @@ TEST_CASE("misuse: factories") {
   refuses<ValueError>("Rng::integer", [&] { rng.integer(5, 2); });
   refuses<ValueError>("arange", [&] { permutation(rng, -1); });
   refuses<ValueError>("set_thread_limit", [] { set_thread_limit(0); });
+}
+
+TEST_CASE("misuse: numbers that another type cannot hold") {
+  const Tensor large = tensor({1e300}, {}, DType::f64), odd = tensor({kNan, kInf, -1, 1e30});
+  refuses<ValueError>("to", [&] { large.to(DType::i64); });
+  for (const DType dtype : {DType::i64, DType::u8}) refuses<ValueError>("to", [&] { odd.to(dtype); });
+  refuses<ValueError>("to", [] { tensor({256}).to(DType::u8); });
+  refuses<ValueError>("to", [] { tensor({-1}).to(DType::u8); });
+  refuses<ValueError>("to", [] { tensor({300}, {}, DType::i64).to(DType::u8); });
+  refuses<ValueError>("copy", [&] { zeros({4}, DType::i64).copy_(odd); });
+  CHECK(tensor({-2.9, 2.9}).to(DType::i64).to_vector<int64_t>() == std::vector<int64_t>{-2, 2});
+  CHECK(tensor({255.5}).to(DType::u8).to_vector<int64_t>() == std::vector<int64_t>{255});
+  CHECK(tensor({0, kNan, 0.5}).to(DType::boolean).to_vector<int64_t>() == std::vector<int64_t>{0, 1, 1});
 }
 
 TEST_CASE("misuse: reading and writing a tensor") {

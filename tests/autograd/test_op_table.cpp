@@ -4,6 +4,7 @@
 #include "op_cases.h"
 
 #include <loupe/autograd/autograd.h>
+#include <loupe/autograd/shadow.h>
 
 #include <algorithm>
 #include <cmath>
@@ -188,6 +189,28 @@ TEST_CASE("op table: f32 gives what f64 gives, results and gradients, small and 
         REQUIRE(g32[i].dtype() == DType::f32);
         INFO("gradient " << i);
         require_close(g32[i], g64[i].to_vector<double>(), c.f32_tolerance);
+      }
+    }
+  }
+}
+
+TEST_CASE("op table: in shadow mode every op has its f64 twin and stays close to it, small and large") {
+  for (const OpCase& c : op_cases()) {
+    if (!c.differentiable) continue;
+    std::vector<std::vector<Shape>> sizes = c.shapes;
+    if (!c.large.empty()) sizes.push_back(c.large);
+    for (const auto& shapes : sizes) {
+      std::string text = c.name;
+      for (const Shape& s : shapes) text += " " + to_string(s);
+      INFO(text);
+      const Tensors x = converted(draw_inputs(c, shapes, 5), DType::f32);
+      ShadowGuard shadow(1e-5);
+      REQUIRE_NOTHROW(gradients(c, x));
+      const std::vector<ShadowRow> rows = shadow.rows();
+      REQUIRE(!rows.empty());
+      for (const ShadowRow& r : rows) {
+        INFO(r.op);
+        REQUIRE(r.checks > 0);
       }
     }
   }

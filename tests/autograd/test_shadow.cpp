@@ -3,6 +3,7 @@
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/ops.h>
 #include <loupe/autograd/shadow.h>
+#include <loupe/core/kernel_log.h>
 
 #include <algorithm>
 
@@ -27,6 +28,7 @@ struct PlantedNode final : Node {
 
 Tensor planted(In a) {
   Tensor y = raw::binary(raw::Binary::mul, a, a, "planted");
+  log_kernel("fast_square");
   if (g_wrong_forward && y.shape() == Shape{3, 5}) raw::scale(raw::slice(raw::slice(y, 0, 1, 2, 1), 1, 3, 4, 1), 1.01);
   if (auto n = record<PlantedNode>({a}, y)) n->a.input(a);
   return y;
@@ -58,13 +60,21 @@ TEST_CASE("shadow mode sees every op forward and backward, in bounds") {
   REQUIRE_THAT(shadow.table(), Contains("planted") && Contains("test_shadow.cpp"));
 }
 
+TEST_CASE("shadow mode says which kernel ran, and none for an op that has no choice") {
+  Rng rng(1);
+  const Tensor x = randn(rng, {2, 16, 8, 8}).requires_grad_(), w = randn(rng, {16, 16, 5, 5}).requires_grad_();
+  ShadowGuard shadow;
+  exp(conv2d(x, w, Tensor(), {.padding = 2}) * 0.01).sum().backward();
+  for (const ShadowRow& r : shadow.rows()) CHECK(r.kernel == (r.op == "conv2d" ? "direct" : ""));
+}
+
 TEST_CASE("shadow mode names a kernel that is wrong in one element of one shape") {
   Rng rng(1);
   const Tensor x = randn(rng, {3, 5}).requires_grad_(), other = randn(rng, {5, 3}).requires_grad_();
   ShadowGuard shadow;
   g_wrong_forward = true;
   (planted(other) * 1.0).sum().backward();  // another shape: fine
-  REQUIRE_THROWS_WITH((planted(x) * 1.0), Contains("planted") && Contains("(3, 5)") && Contains("element 8") && Contains("test_shadow.cpp"));
+  REQUIRE_THROWS_WITH((planted(x) * 1.0), Contains("planted") && Contains("(3, 5)") && Contains("element 8") && Contains("test_shadow.cpp") && Contains("kernel fast_square"));
   g_wrong_forward = false;
   g_wrong_backward = true;
   const Tensor y = planted(x).sum();

@@ -125,6 +125,85 @@ TEST_CASE("core, autograd, layers, optim and models stay small: 9,000 lines of c
   CHECK(kernels < 4000);
 }
 
+namespace {
+
+bool is_name(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+
+bool has_word(const std::string& text, const std::string& word) {
+  for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1))
+    if ((at == 0 || !is_name(text[at - 1])) && (at + word.size() == text.size() || !is_name(text[at + word.size()]))) return true;
+  return false;
+}
+
+// Names of the functions and classes that a header declares in namespace loupe (and the members of Tensor): lines that begin
+// in the first column, as this house writes them. Structs are options and results.
+std::vector<std::string> public_names(const fs::path& header) {
+  static const std::regex function("^(template <.*> )?((inline|constexpr|extern) )*[A-Za-z_][A-Za-z0-9_:<>,&* ]*[ &*>]([A-Za-z0-9_]+)\\(.*");
+  static const std::regex type("^(template <.*> )?class ([A-Za-z0-9_]+)( final)?( :.*| \\{)?$");
+  const bool tensor = header.filename() == "tensor.h";
+  std::vector<std::string> names;
+  std::ifstream in(header);
+  std::string line;
+  for (bool inner = false; std::getline(in, line);) {
+    if (line.rfind("namespace ", 0) == 0) inner = line != "namespace loupe {" && line != "namespace loupe::init {";
+    if (line.rfind("}  // namespace ", 0) == 0) inner = false;
+    if (inner) continue;
+    if (tensor && line.rfind("  ", 0) == 0 && line.rfind("   ", 0) != 0) line = line.substr(2);
+    std::smatch m;
+    if (std::regex_match(line, m, function)) names.push_back(m[4]);
+    else if (std::regex_match(line, m, type)) names.push_back(m[2]);
+  }
+  return names;
+}
+
+}  // namespace
+
+// A public function without a case of misuse is found here. What stands below takes nothing that could be wrong, or is the
+// machinery under the functions that are called wrongly.
+TEST_CASE("every public function and class has a case in its folder's tests of misuse") {
+  const std::set<std::string> exempt{
+      // questions with an answer for everything, and switches
+      "cpu_level", "size_of", "is_floating", "dtype_of", "decltype", "last_kernel", "clear_kernel_log", "log_kernel", "thread_limit",
+      "reset_peak_memory", "release_cached_memory", "defined", "requires_grad", "is_leaf", "is_same", "use_count", "zero_grad", "zero_",
+      "anomaly_mode", "AnomalyMode", "grad_enabled", "GradMode", "fusion", "set_fusion", "as_text", "Sha256", "set_write_fault",
+      "decode_utf8", "append_utf8", "find_invalid_utf8", "checkpoint_checksum", "current_path", "current_site", "path_id",
+      // of a tensor, as `shape`, which stands for them
+      "strides", "dtype", "dim", "numel", "offset", "impl", "grad_meta", "set_grad_meta", "check_dtype", "check_row_major", "item_as_double",
+      // what ops are made of; their misuse is a bug of the library, or comes back as the op's own error
+      "Here", "simd", "philox", "philox_fill", "Storage", "Scratch", "row_major_strides", "broadcast_shapes", "normalize_axis",
+      "GradFunction", "SavedTensor", "Node", "should_record", "link", "record", "SiteScope", "PathScope",
+      // bases and parts of what is tested
+      "ActivationLayer", "PoolLayer", "Visitor", "Module", "Layer", "BatchNormState", "BatchNorm", "Optimizer", "GptAttention", "GptMlp",
+      "GptBlock", "GptBody", "GptHead"};
+  // Folder, and the folder of its tests of misuse.
+  const std::map<std::string, std::string> tested{{"core", "autograd"}, {"autograd", "autograd"}, {"layers", "layers"},
+                                                  {"optim", "optim"},   {"models", "models"},     {"io", "io"}};
+  const std::set<std::string> internal{"core/raw.h", "core/blas.h", "core/dmath.h", "core/elementwise.h", "core/number.h", "io/unicode.h"};
+  std::set<std::string> seen;
+  for (const auto& [folder, tests] : tested) {
+    std::string cases;
+    for (const auto& entry : fs::directory_iterator(kRoot / "tests" / tests))
+      if (entry.path().filename().string().rfind("test_misuse", 0) == 0) {
+        std::ifstream in(entry.path());
+        cases.append(std::istreambuf_iterator<char>(in), {});
+      }
+    for_sources(folder, [&](const fs::path& path, const std::string& name) {
+      if (path.extension() != ".h" || internal.count(name) || name.rfind("core/kernels/", 0) == 0) return;
+      for (const std::string& word : public_names(path)) {
+        seen.insert(word);
+        if (exempt.count(word)) continue;
+        INFO(name << " declares " << word << ": add a case to tests/" << tests << "/test_misuse*.cpp");
+        CHECK(has_word(cases, word));
+      }
+    });
+  }
+  CHECK(seen.size() > 300);
+  for (const std::string& word : exempt) {
+    INFO(word << " is exempt, but no header declares it");
+    CHECK(seen.count(word) == 1);
+  }
+}
+
 TEST_CASE("no folder called utils, no paths of one machine, nothing left to do") {
   const std::regex left("\\b(TODO|FIXME|XXX)\\b");
   const std::string own = "test_structure.cpp";

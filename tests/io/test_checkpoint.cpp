@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 
 #include "helpers.h"
 
@@ -229,6 +230,96 @@ TEST_CASE("a run that dies at any system call of its writing resumes to the bits
     ++deaths;
   }
   CHECK(deaths > 40);
+}
+
+TEST_CASE("a run that is killed at 100 random moments resumes to the bits of the undisturbed run") {
+  constexpr int64_t kSteps = 40;
+  Run undisturbed;
+  while (undisturbed.step < kSteps) undisturbed.advance();
+  const std::string want = undisturbed.bits();
+  Rng moments(4);
+  int killed = 0, resumed = 0;
+  int64_t longest = 20000;  // microseconds; follows how long a run takes on this machine
+  for (int i = 0; i < 100; ++i) {
+    TempDir dir;
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      set_thread_limit(1);
+      Run run;
+      CheckpointFolder folder(dir / "c", 3);
+      while (run.step < kSteps) {
+        run.advance();
+        TrainingState s = run.state();
+        folder.save(s, run.step, static_cast<double>(run.step % 7));
+      }
+      _exit(0);
+    }
+    usleep(static_cast<useconds_t>(moments.integer(0, longest)));
+    kill(child, SIGKILL);
+    int status = 0;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    killed += WIFSIGNALED(status);
+    longest = WIFSIGNALED(status) ? longest + longest / 8 : longest / 2;
+    CheckpointFolder folder(dir / "c", 3);
+    Run run(folder.steps().empty() ? 1 : 42);
+    TrainingState s = run.state();
+    std::vector<std::string> skipped;
+    if (folder.resume(s, &skipped)) run.restored(s), ++resumed;
+    CHECK(skipped.empty());
+    while (run.step < kSteps) run.advance();
+    REQUIRE(run.bits() == want);
+  }
+  CHECK(killed >= 50);
+  CHECK(resumed >= 30);
+}
+
+TEST_CASE("whichever system call of a save fails, the earlier checkpoints stay whole and the run goes on") {
+  for (const int code : {ENOSPC, EIO, EROFS}) {
+    for (int fail_at = 1, failures = 0;; ++fail_at) {
+      TempDir dir;
+      CheckpointFolder folder(dir / "c", 2);
+      Run run;
+      std::map<int64_t, std::string> bits;
+      const auto advance_and_save = [&](double metric) {
+        run.advance();
+        bits[run.step] = run.bits();
+        TrainingState s = run.state();
+        folder.save(s, run.step, metric);
+      };
+      advance_and_save(3);
+      advance_and_save(4);
+      run.advance();
+      bits[3] = run.bits();
+      int calls = 0;
+      set_write_fault([&](const char*) { return ++calls == fail_at ? code : 0; });
+      TrainingState s = run.state();
+      const std::string error = error_of([&] { folder.save(s, 3, 2); });
+      set_write_fault({});
+      if (!error.empty()) ++failures;
+      else if (calls < fail_at) {
+        CHECK(failures > 10);  // both files, every call of each
+        break;
+      }
+      // Every checkpoint that is there is whole, the best too, and there are at least the two from before.
+      CHECK(folder.steps().size() >= 2);
+      for (const int64_t step : folder.steps()) {
+        Run other(42);
+        TrainingState t = other.state();
+        load_checkpoint(folder.path_of(step), t);
+        other.restored(t);
+        REQUIRE(other.bits() == bits.at(step));
+      }
+      Run best(42);
+      TrainingState b = best.state();
+      load_checkpoint(folder.best_path(), b);
+      CHECK((b.numbers.at("step") == 1 || b.numbers.at("step") == 3));
+      // The disk is well again: the same run saves, and nothing half written is left.
+      advance_and_save(1);
+      CHECK(folder.steps().back() == 4);
+      for (const auto& entry : std::filesystem::directory_iterator(dir.path / "c")) CHECK(entry.path().extension() == ".safetensors");
+    }
+  }
 }
 
 TEST_CASE("a full disk ends in an IoError and leaves the earlier checkpoint") {

@@ -274,6 +274,7 @@ TEST_CASE("misuse: checkpoints") {
   TrainingState empty;
   refuses<ValueError>("CheckpointFolder", [&] { folder.save(empty, -1); });
   CHECK(folder.steps().empty());
+  CHECK(state_hash(empty).size() == 64);
   CHECK_FALSE(folder.resume(empty).has_value());
   Rng rng(1);
   Linear a(rng, 2, 2), b(rng, 2, 2);

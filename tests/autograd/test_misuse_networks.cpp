@@ -1,0 +1,208 @@
+// The ops of networks, losses and the machinery around gradients, called wrongly.
+#include "misuse.h"
+
+#include <loupe/autograd/autograd.h>
+#include <loupe/autograd/gradcheck.h>
+#include <loupe/autograd/ops.h>
+#include <loupe/autograd/shadow.h>
+#include <loupe/core/cpu.h>
+#include <loupe/core/threads.h>
+
+#include <cmath>
+
+using namespace loupe;
+using misuse::refuses;
+
+namespace {
+
+const double kNan = std::nan("");
+const Tensor f23 = zeros({2, 3}), i23 = zeros({2, 3}, DType::i64), d23 = zeros({2, 3}, DType::f64), b23 = zeros({2, 3}, DType::boolean),
+             scalar0 = scalar(1), none;
+using One = Tensor (*)(In);
+
+}  // namespace
+
+TEST_CASE("misuse: activations, softmax, dropout") {
+  const std::vector<std::pair<const char*, One>> floating{
+      {"relu", relu},
+      {"silu", silu},
+      {"sigmoid", sigmoid},
+      {"tanh", loupe::tanh},
+      {"erf", loupe::erf},
+      {"leaky_relu", [](In x) { return leaky_relu(x); }},
+      {"gelu", [](In x) { return gelu(x); }},
+      {"softplus", [](In x) { return softplus(x); }},
+      {"elu", [](In x) { return elu(x); }},
+      {"softmax", [](In x) { return softmax(x); }},
+      {"log_softmax", [](In x) { return log_softmax(x); }}};
+  for (const auto& [name, f] : floating) {
+    refuses<ValueError>("tensor", [&] { f(none); });
+    refuses<DtypeError>(name, [&] { f(i23); });
+    refuses<DtypeError>(name, [&] { f(b23); });
+  }
+  refuses<ValueError>("softplus", [] { softplus(f23, {.beta = 0}); });
+  for (const int64_t axis : {2, -3}) {
+    refuses<IndexError>("softmax", [&] { softmax(f23, axis); });
+    refuses<IndexError>("log_softmax", [&] { log_softmax(f23, axis); });
+  }
+  Rng rng(1);
+  for (const double p : {-0.1, 1.1, kNan}) refuses<ValueError>("dropout", [&] { dropout(f23, rng, p); });
+  refuses<ValueError>("tensor", [&] { dropout(none, rng); });
+  refuses<DtypeError>("dropout", [&] { dropout(i23, rng); });
+}
+
+TEST_CASE("misuse: products with a bias, embedding, attention") {
+  refuses<ValueError>("tensor", [] { addmm(zeros({2}), none, zeros({3, 2})); });
+  refuses<ShapeError>("addmm", [] { addmm(zeros({2}), f23, zeros({2, 3})); });
+  refuses<ShapeError>("addmm", [] { addmm(zeros({3}), f23, zeros({3, 2})); });
+  refuses<ShapeError>("addmm", [] { addmm(zeros({2}), f23, zeros({3})); });
+  refuses<DtypeError>("addmm", [] { addmm(zeros({2}), d23, zeros({3, 2})); });
+  refuses<DtypeError>("addmm", [] { addmm(zeros({2}, DType::f64), f23, zeros({3, 2})); });
+  refuses<DtypeError>("addmm", [] { addmm(zeros({2}, DType::i64), i23, zeros({3, 2}, DType::i64)); });
+
+  const Tensor index = zeros({2}, DType::i64);
+  refuses<ValueError>("tensor", [] { embedding(none, f23); });
+  refuses<ValueError>("tensor", [&] { embedding(index, none); });
+  refuses<DtypeError>("embedding", [] { embedding(f23, f23); });
+  refuses<DtypeError>("embedding", [&] { embedding(index, i23); });
+  refuses<ShapeError>("embedding", [&] { embedding(index, zeros({3})); });
+  refuses<IndexError>("embedding", [] { embedding(from_data<int64_t>({0, 2}), f23); });
+  refuses<IndexError>("embedding", [] { embedding(from_data<int64_t>({-1}), f23); });
+  refuses<IndexError>("embedding", [&] { embedding(index, zeros({0, 3})); });
+  for (const int64_t row : {2, -3}) refuses<IndexError>("embedding", [&] { embedding(index, f23, {.padding_idx = row}); });
+
+  const char* sdpa = "scaled_dot_product_attention";
+  const Tensor q = zeros({2, 3, 4}), k = zeros({2, 5, 4}), v = zeros({2, 5, 6});
+  Rng rng(1);
+  const auto both = [&]<class E>(const E&, auto call) {
+    refuses<E>(sdpa, [&] { call([](auto&&... a) { scaled_dot_product_attention(a...); }); });
+    refuses<E>("attention_with_weights", [&] { call([](auto&&... a) { attention_with_weights(a...); }); });
+  };
+  both(ShapeError(""), [&](auto f) { f(q, zeros({2, 5, 3}), v); });
+  both(ShapeError(""), [&](auto f) { f(q, k, zeros({2, 4, 6})); });
+  both(ShapeError(""), [&](auto f) { f(q, zeros({3, 5, 4}), zeros({3, 5, 6})); });
+  both(ShapeError(""), [&](auto f) { f(zeros({4}), k, v); });
+  both(DtypeError(""), [&](auto f) { f(q, k, zeros({2, 5, 6}, DType::f64)); });
+  both(DtypeError(""), [&](auto f) { f(zeros({2, 3, 4}, DType::i64), zeros({2, 5, 4}, DType::i64), zeros({2, 5, 6}, DType::i64)); });
+  both(DtypeError(""), [&](auto f) { f(q, k, v, AttentionOptions{.attn_mask = zeros({3, 5}, DType::i64)}); });
+  both(ShapeError(""), [&](auto f) { f(q, k, v, AttentionOptions{.attn_mask = zeros({3, 4})}); });
+  both(ValueError(""), [&](auto f) { f(q, k, v, AttentionOptions{.dropout_p = 0.1}); });
+  both(ValueError(""), [&](auto f) { f(q, k, v, AttentionOptions{.dropout_p = 1.5, .rng = &rng}); });
+  refuses<ValueError>("tensor", [&] { scaled_dot_product_attention(none, k, v); });
+  refuses<ValueError>("tensor", [&] { attention_with_weights(q, none, v); });
+  refuses<ValueError>("tensor", [] { self_attention(none, 1); });
+  refuses<ShapeError>("self_attention", [] { self_attention(zeros({2, 3, 12}), 3); });
+  refuses<ShapeError>("self_attention", [] { self_attention(zeros({2, 3, 12}), 0); });
+  refuses<ShapeError>("self_attention", [] { self_attention(zeros({2, 3, 12}), -4); });
+  refuses<ShapeError>("self_attention", [] { self_attention(f23, 1); });
+  refuses<DtypeError>("self_attention", [] { self_attention(zeros({2, 3, 12}, DType::i64), 2); });
+}
+
+TEST_CASE("misuse: norms") {
+  const Tensor c3 = zeros({3}), image = zeros({2, 3, 4, 4});
+  const BatchNormArgs args;
+  using Norm = Tensor (*)(In, In, In, const BatchNormArgs&);
+  const std::vector<std::pair<const char*, Norm>> norms{
+      {"batch_norm", batch_norm}, {"batch_norm_relu", batch_norm_relu}, {"batch_norm_relu_max_pool", batch_norm_relu_max_pool}, {"instance_norm", instance_norm}};
+  for (const auto& [name, f] : norms) {
+    refuses<ValueError>("tensor", [&] { f(none, none, none, args); });
+    refuses<ShapeError>(name, [&] { f(c3, none, none, args); });
+    refuses<ShapeError>(name, [&] { f(image, zeros({4}), none, args); });
+    refuses<ShapeError>(name, [&] { f(image, c3, zeros({4}), args); });
+    refuses<ShapeError>(name, [&] { f(image, c3, c3, {.running_mean = zeros({4}), .running_var = zeros({4})}); });
+    refuses<DtypeError>(name, [&] { f(image, zeros({3}, DType::f64), none, args); });
+    refuses<DtypeError>(name, [&] { f(zeros({2, 3, 4, 4}, DType::i64), none, none, args); });
+    refuses<ValueError>(name, [&] { f(image, c3, c3, {.training = false}); });
+    refuses<ValueError>(name, [&] { f(image, c3, c3, {.running_mean = zeros({3})}); });
+    refuses<ValueError>(name, [&] { f(image, c3, c3, {.eps = -1}); });
+  }
+  refuses<ValueError>("batch_norm", [&] { batch_norm(zeros({1, 3}), none, none, args); });
+  refuses<IndexError>("batch_norm", [&] { batch_norm(f23, none, none, {.axis = 2}); });
+  refuses<DtypeError>("batch_norm", [&] { batch_norm(f23, none, none, {.mask = zeros({2})}); });
+  refuses<ShapeError>("batch_norm", [&] { batch_norm(f23, none, none, {.mask = zeros({3}, DType::boolean)}); });
+  refuses<ValueError>("instance_norm", [&] { instance_norm(zeros({2, 3, 1, 1}), none, none, args); });
+  refuses<ShapeError>("batch_norm_relu_max_pool", [&] { batch_norm_relu_max_pool(zeros({2, 3, 1, 4}), c3, c3, args); });
+
+  refuses<ValueError>("tensor", [] { group_norm(none, 1, none, none); });
+  for (const int64_t groups : {0, -1, 2}) refuses<ValueError>("group_norm", [&] { group_norm(image, groups, none, none); });
+  refuses<ShapeError>("group_norm", [&] { group_norm(c3, 1, none, none); });
+  refuses<ShapeError>("group_norm", [&] { group_norm(image, 3, zeros({4}), none); });
+  refuses<DtypeError>("group_norm", [&] { group_norm(image, 3, zeros({3}, DType::f64), none); });
+  refuses<DtypeError>("group_norm", [&] { group_norm(i23, 1, none, none); });
+  refuses<ValueError>("group_norm", [&] { group_norm(image, 3, none, none, -1); });
+  refuses<ValueError>("tensor", [] { layer_norm(none, {3}, none, none); });
+  refuses<ShapeError>("layer_norm", [] { layer_norm(f23, {2}, none, none); });
+  refuses<ShapeError>("layer_norm", [] { layer_norm(f23, {1, 2, 3}, none, none); });
+  refuses<ShapeError>("layer_norm", [] { layer_norm(f23, {3}, zeros({2}), none); });
+  refuses<DtypeError>("layer_norm", [] { layer_norm(f23, {3}, zeros({3}, DType::f64), none); });
+  refuses<DtypeError>("layer_norm", [] { layer_norm(i23, {3}, none, none); });
+  refuses<ValueError>("layer_norm", [] { layer_norm(f23, {3}, none, none, kNan); });
+  refuses<ValueError>("tensor", [] { rms_norm(none, {3}, none); });
+  refuses<ShapeError>("rms_norm", [] { rms_norm(f23, {2}, none); });
+  refuses<DtypeError>("rms_norm", [] { rms_norm(f23, {3}, zeros({3}, DType::f64)); });
+  refuses<DtypeError>("rms_norm", [] { rms_norm(i23, {3}, none); });
+  refuses<ValueError>("rms_norm", [] { rms_norm(f23, {3}, none, -1); });
+}
+
+TEST_CASE("misuse: losses") {
+  const Tensor labels = zeros({2}, DType::i64);
+  const auto classes = [&](const char* name, auto f) {
+    refuses<ValueError>("tensor", [&] { f(none, labels, Tensor()); });
+    refuses<ValueError>("tensor", [&] { f(f23, none, Tensor()); });
+    refuses<IndexError>(name, [&] { f(f23, from_data<int64_t>({0, 3}), Tensor()); });
+    refuses<IndexError>(name, [&] { f(f23, from_data<int64_t>({0, -1}), Tensor()); });
+    refuses<DtypeError>(name, [&] { f(f23, zeros({2}), Tensor()); });
+    refuses<DtypeError>(name, [&] { f(i23, labels, Tensor()); });
+    refuses<ShapeError>(name, [&] { f(f23, zeros({3}, DType::i64), Tensor()); });
+    refuses<ShapeError>(name, [&] { f(scalar0, labels, Tensor()); });
+    refuses<ShapeError>(name, [&] { f(f23, labels, zeros({2})); });
+    refuses<DtypeError>(name, [&] { f(f23, labels, zeros({3}, DType::f64)); });
+    refuses<GradError>(name, [&] { f(f23, labels, zeros({3}).requires_grad_()); });
+    refuses<IndexError>(name, [&] { f(zeros({2, 0}), labels, Tensor()); });
+  };
+  classes("cross_entropy", [](In x, In y, const Tensor& w) { cross_entropy(x, y, {.weight = w}); });
+  classes("nll_loss", [](In x, In y, const Tensor& w) { nll_loss(x, y, {.weight = w}); });
+  for (const double s : {-0.1, 1.5, kNan}) refuses<ValueError>("cross_entropy", [&] { cross_entropy(f23, labels, {.label_smoothing = s}); });
+  const auto pairs = [&](const char* name, auto f) {
+    refuses<ValueError>("tensor", [&] { f(none, f23); });
+    refuses<ValueError>("tensor", [&] { f(f23, none); });
+    refuses<ShapeError>(name, [&] { f(f23, zeros({3})); });  // no broadcasting
+    refuses<DtypeError>(name, [&] { f(f23, d23); });
+    refuses<DtypeError>(name, [&] { f(i23, i23); });
+  };
+  pairs("mse_loss", [](In x, In y) { mse_loss(x, y); });
+  pairs("l1_loss", [](In x, In y) { l1_loss(x, y); });
+  pairs("smooth_l1_loss", [](In x, In y) { smooth_l1_loss(x, y); });
+  pairs("huber_loss", [](In x, In y) { huber_loss(x, y); });
+  pairs("binary_cross_entropy_with_logits", [](In x, In y) { binary_cross_entropy_with_logits(x, y); });
+  for (const double bad : {-1.0, kNan}) {
+    refuses<ValueError>("smooth_l1_loss", [&] { smooth_l1_loss(f23, f23, {.beta = bad}); });
+    refuses<ValueError>("huber_loss", [&] { huber_loss(f23, f23, {.delta = bad}); });
+  }
+  refuses<ValueError>("huber_loss", [&] { huber_loss(f23, f23, {.delta = 0}); });
+  refuses<ShapeError>("binary_cross_entropy_with_logits", [] { binary_cross_entropy_with_logits(f23, f23, {.weight = zeros({5, 2, 3})}); });
+  refuses<ShapeError>("binary_cross_entropy_with_logits", [] { binary_cross_entropy_with_logits(f23, f23, {.pos_weight = zeros({5, 2, 3})}); });
+}
+
+TEST_CASE("misuse: adaptive pooling of lines, gradient checks, shadow mode, threads, instruction sets") {
+  refuses<ValueError>("tensor", [] { adaptive_avg_pool1d(none, 1); });
+  refuses<ShapeError>("adaptive_avg_pool1d", [] { adaptive_avg_pool1d(f23, 1); });
+  refuses<ValueError>("adaptive_avg_pool1d", [] { adaptive_avg_pool1d(zeros({1, 2, 3}), 0); });
+  refuses<DtypeError>("adaptive_avg_pool1d", [] { adaptive_avg_pool1d(zeros({1, 2, 3}, DType::i64), 1); });
+
+  const auto same = [](const Tensors& x) { return x[0] * x[0]; };
+  refuses<DtypeError>("gradgradcheck", [&] { gradgradcheck(same, {f23}); });
+  refuses<ValueError>("gradcheck", [&] { gradcheck(same, {}); });
+  refuses<ValueError>("gradcheck", [&] { gradcheck(same, {i23}); });
+  refuses<ValueError>("tensor", [&] { gradcheck(same, {none}); });
+  refuses<GradError>("gradcheck", [] { gradcheck([](const Tensors& x) { return x[0].detach(); }, {d23}); });
+  refuses<ValueError>("gradcheck", [] { gradcheck([](const Tensors&) { return Tensors(); }, {d23}); });
+  for (const double bad : {0.0, -1.0, kNan}) {
+    refuses<ValueError>("gradcheck", [&] { gradcheck(same, {d23}, {.tolerance = bad}); });
+    refuses<ValueError>("gradcheck", [&] { gradcheck(same, {d23}, {.step = bad}); });
+    refuses<ValueError>("ShadowGuard", [&] { ShadowGuard guard(bad); });
+  }
+  refuses<ValueError>("set_thread_limit", [] { ThreadLimit limit(0); });
+  refuses<ValueError>("set_thread_limit", [] { set_thread_limit(-1); });
+  if (best_cpu_level() < CpuLevel::v4) refuses<ValueError>("set_cpu_level", [] { set_cpu_level(CpuLevel::v4); });
+}
