@@ -6,7 +6,7 @@
 using namespace loupe::lesson;
 
 int main() {
-  const auto data = Data::load("", "", 16384, 2000);  // Fashion-MNIST and the word list, from their Debian packages
+  const auto data = Data::load("", {""}, 16384, 2000);  // Fashion-MNIST and the word list, from their Debian packages
   Scheduler::Options options;
   options.progress = [](const Progress& p) {
     fmt::print(stderr, "\r{}/{} runs, about {:.0f} s left ", p.done, p.total, p.seconds_left);
