@@ -80,7 +80,7 @@ int train_gpt(const TrainGptOptions& given) {
   Json record = record_of("train gpt", o);
   record.set("text", data.file.path).set("text_bytes", data.file.bytes).set("text_sha256", data.file.sha256).set("vocab", data.vocab.characters());
   record.set("norm", o.norm).set("layers", config.layers).set("heads", config.heads).set("width", config.width).set("context", config.context);
-  record.set("inner", config.inner).set("norm_eps", config.norm_eps).set("tied", config.tied);
+  record.set("inner", config.inner > 0 ? config.inner : 4 * config.width).set("norm_eps", config.norm_eps).set("tied", config.tied);
   record.set("dropout", o.dropout).set("validation", o.validation).set("default_text", o.text.empty());
   Run run(o, std::move(record));
   Rng rng(o.seed);

@@ -248,18 +248,30 @@ std::vector<int64_t> CheckpointFolder::steps() const {
 void CheckpointFolder::save(TrainingState& state, int64_t step, std::optional<double> metric) {
   if (step < 0) fail<ValueError>("CheckpointFolder: step {} must not be negative", step);
   std::error_code error;
-  std::filesystem::create_directories(folder_, error);
-  if (error) fail<IoError>("{}: cannot create the folder: {}", folder_, error.message());
+  const auto make_folder = [&] {
+    std::filesystem::create_directories(folder_, error);
+    if (error) fail<IoError>("{}: cannot create the folder: {}", folder_, error.message());
+  };
+  make_folder();
   const bool better = metric && *metric < best_;
   state.numbers[kBest] = better ? *metric : best_;
   const SafetensorsFile file = capture(state);
   state.numbers.erase(kBest);
+  const auto write = [&](const std::string& path) {
+    try {
+      save_safetensors(path, file.tensors, file.metadata);
+    } catch (const IoError&) {  // a folder that was moved away under the write is made again
+      if (std::filesystem::exists(folder_, error)) throw;
+      make_folder();
+      save_safetensors(path, file.tensors, file.metadata);
+    }
+  };
   // The best one first: whoever resumes from this step must find it.
   if (better) {
-    save_safetensors(best_path(), file.tensors, file.metadata);
+    write(best_path());
     best_ = *metric;
   }
-  save_safetensors(path_of(step), file.tensors, file.metadata);
+  write(path_of(step));
 
   std::vector<int64_t> old = steps();
   old.resize(old.size() - std::min<size_t>(old.size(), static_cast<size_t>(keep_)));

@@ -100,7 +100,11 @@ class Module {
   void set_training(bool on) { training_ = on; }
   /// The module's name within the model that was called last, e.g. "layer1.0.conv1"; empty for the model itself.
   const std::string& path() const { return path_; }
-  void add_forward_hook(ForwardHook hook) { hooks_.push_back(std::move(hook)); }  // HookScope (state.h): for a while
+  /// To stay; HookScope (state.h) is for a while. ValueError for an empty function.
+  void add_forward_hook(ForwardHook hook) {
+    if (!hook) fail<ValueError>("add_forward_hook: the function is empty");
+    hooks_.push_back(std::move(hook));
+  }
   void clear_forward_hooks() { hooks_.clear(); }
   bool has_forward_hooks() const { return !hooks_.empty(); }
 

@@ -200,7 +200,7 @@ void to(Module& m, DType dtype) {
 
 HookScope::HookScope(Module& m, const Module::ForwardHook& hook) {
   for (const auto& [name, module] : named_modules(m)) {
-    module->add_forward_hook(hook);
+    module->add_forward_hook(hook);  // an empty one throws at the first, before anything is kept
     modules_.push_back(module);
   }
 }

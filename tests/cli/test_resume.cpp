@@ -122,7 +122,7 @@ TEST_CASE("resuming starts afresh where there is nothing, and a new run does not
   bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 4);
   std::ofstream(newest, std::ios::binary) << bytes;
   const Output passed = loupe_program(run + " --resume");
-  REQUIRE_THAT(passed.err, Contains("passed over") && Contains("damaged") && Contains("resumed at step 4"));
+  REQUIRE_THAT(passed.err, Contains("passed over") && Contains("damaged") && Contains("resumed at step 5"));
   REQUIRE(last_event(passed)["state_hash"] == last_event(fresh)["state_hash"]);
   // More threads change nothing.
   REQUIRE(last_event(loupe_program(run + " --resume --threads 3"))["state_hash"] == last_event(fresh)["state_hash"]);

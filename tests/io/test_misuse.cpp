@@ -9,7 +9,9 @@
 #include <loupe/io/idx.h>
 #include <loupe/io/inflate.h>
 #include <loupe/io/json.h>
+#include <loupe/io/keras.h>
 #include <loupe/io/model_graph.h>
+#include <loupe/io/monitor.h>
 #include <loupe/io/npy.h>
 #include <loupe/io/png.h>
 #include <loupe/io/tensorboard.h>
@@ -264,6 +266,31 @@ TEST_CASE("misuse: TensorBoard") {
   w.scalar("s", kNan, 0);  // NaN is a value that TensorBoard shows
   w.flush();
   refuses<ValueError>("tensor", [] { model_graph(none); });
+
+  Rng rng(1);
+  Linear linear(rng, 3, 2);
+  for (const Monitor::Options& bad : {Monitor::Options{.every = 0}, {.every = -1}, {.histograms_every = -1}})
+    refuses<ValueError>("Monitor", [&] { Monitor monitor(w, linear, bad); });
+  Monitor monitor(w, linear);
+  refuses<ValueError>("tensor", [&] { monitor.forward(1, [] { return none; }); });
+  refuses<ShapeError>("linear", [&] { monitor.forward(1, [&] { return linear(zeros({2, 4})); }); });
+  CHECK_FALSE(linear.has_forward_hooks());
+}
+
+TEST_CASE("misuse: weights of Keras") {
+  const auto keras = [](const std::string& name, const Tensor& t, const std::map<std::string, Shape>& flattened = {}) {
+    refuses<ValueError>("from_keras", [&] { from_keras({{name, t}}, flattened); });
+  };
+  keras("kernel", f23);
+  keras("fc/strange", f23);
+  keras("fc/kernel", scalar0);
+  keras("fc/kernel", zeros({1, 1, 1, 1, 1}));
+  keras("fc/kernel", f23, {{"fc", {2, 3}}});
+  keras("fc/kernel", f23, {{"fc", {1, 1, 3}}});
+  keras("fc/kernel", f23, {{"other", {1, 1, 2}}});
+  keras("conv/kernel", zeros({3, 3, 1, 2}), {{"conv", {1, 3, 3}}});
+  refuses<ValueError>("tensor", [] { from_keras({{"fc/kernel", none}}); });
+  refuses<ValueError>("from_keras", [] { from_keras({{"a/b/bias", f23}, {"a.b/bias", f23}}); });
 }
 
 TEST_CASE("misuse: checkpoints") {

@@ -311,6 +311,9 @@ TEST_CASE("misuse: containers, states and whole models") {
   CHECK(parameter_count(nothing) == 0);
   train(nothing), eval(nothing), zero_grad(nothing), requires_grad_(nothing, false);
   CHECK(nothing(f23).is_same(f23));
+  refuses<ValueError>("add_forward_hook", [&] { nothing.add_forward_hook({}); });
+  refuses<ValueError>("add_forward_hook", [&] { HookScope scope(nothing, {}); });
+  CHECK_FALSE(nothing.has_forward_hooks());
 }
 
 TEST_CASE("misuse: initialisation") {
