@@ -58,8 +58,8 @@ class Engine {
  private:
   struct Pending {
     std::shared_ptr<Node> node;
-    Tensors dy;                // by output
-    std::vector<Edge> edges;   // whose hooks run once the gradient of that output is complete
+    Tensors dy;               // by output
+    std::vector<Edge> edges;  // whose hooks run once the gradient of that output is complete
   };
   using Key = std::pair<const void*, int>;
   struct Hash {
@@ -92,8 +92,8 @@ class Engine {
     for (size_t i = 0; i < dx.size(); ++i) {
       if (!node.needs(i) || !dx[i].defined()) continue;
       if (anomaly_mode() && raw::has_nonfinite(dx[i]))
-        fail<NumericError>("{}: the backward pass produced a NaN or Inf in the gradient of input {}, shape {}",
-                           node.describe(), i, dx[i].shape());
+        fail<NumericError>("{}: the backward pass produced a NaN or Inf in the gradient of input {}, shape {}", node.describe(),
+                           i, dx[i].shape());
       deliver(node.edge(i), fit(node, *node.edge(i), std::move(dx[i])));
     }
     if (!retain_graph_) node.release();
@@ -104,7 +104,8 @@ class Engine {
       Tensor changed = hook(g);
       if (!changed.defined()) continue;
       if (changed.shape() != g.shape() || changed.dtype() != g.dtype())
-        fail<ShapeError>("register_hook: the hook returned {} {} for a gradient {} {}", changed.dtype(), changed.shape(), g.dtype(), g.shape());
+        fail<ShapeError>("register_hook: the hook returned {} {} for a gradient {} {}", changed.dtype(), changed.shape(),
+                         g.dtype(), g.shape());
       g = std::move(changed);
     }
   }
@@ -151,14 +152,17 @@ class Engine {
 Tensor checked_upstream(const Tensor& output, const Tensor& upstream, const char* op) {
   if (!output.defined()) fail<GradError>("{}: the output is undefined", op);
   if (!output.requires_grad())
-    fail<GradError>("{}: the tensor needs no gradient: no input of its computation has requires_grad_(), or grad mode was off", op);
+    fail<GradError>("{}: the tensor needs no gradient: no input of its computation has requires_grad_(), or grad mode was off",
+                    op);
   if (!upstream.defined()) {
     if (output.numel() != 1)
-      fail<GradError>("{}: only a single number has an implied upstream gradient, got shape {}; sum() it or pass one", op, output.shape());
+      fail<GradError>("{}: only a single number has an implied upstream gradient, got shape {}; sum() it or pass one", op,
+                      output.shape());
     return ones_like(output);
   }
   if (upstream.shape() != output.shape() || upstream.dtype() != output.dtype())
-    fail<ShapeError>("{}: the upstream gradient is {} {}, the tensor is {} {}", op, upstream.dtype(), upstream.shape(), output.dtype(), output.shape());
+    fail<ShapeError>("{}: the upstream gradient is {} {}, the tensor is {} {}", op, upstream.dtype(), upstream.shape(),
+                     output.dtype(), output.shape());
   return upstream;
 }
 
@@ -175,7 +179,8 @@ Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions options,
     fail<ValueError>("grad: {} upstream gradients for {} outputs", upstream.size(), outputs.size());
   Engine engine(options, false);
   for (const Tensor& x : inputs) {
-    if (!x.requires_grad()) fail<GradError>("grad: an input of shape {} needs no gradient; call requires_grad_() before using it", x.shape());
+    if (!x.requires_grad())
+      fail<GradError>("grad: an input of shape {} needs no gradient; call requires_grad_() before using it", x.shape());
     engine.want(x.grad_meta());
   }
   for (size_t i = 0; i < outputs.size(); ++i)

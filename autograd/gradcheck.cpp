@@ -48,7 +48,8 @@ class Check {
       fail<ValueError>("{}: tolerance {} and step {} must be above 0", name_, options.tolerance, options.step);
     for (const Tensor& x : inputs) {
       if (x.dtype() == DType::f32)
-        fail<DtypeError>("{}: input {} is f32, whose rounding hides wrong gradients; convert with to(DType::f64)", name_, x_.size());
+        fail<DtypeError>("{}: input {} is f32, whose rounding hides wrong gradients; convert with to(DType::f64)", name_,
+                         x_.size());
       x_.push_back(x.dtype() == DType::f64 ? leaf_like(x) : x);
       if (x.dtype() == DType::f64) checked_.push_back(x_.size() - 1);
     }
@@ -136,7 +137,8 @@ class Check {
   void same_unrecorded() {
     value_ = flat(y_);
     const Values again = values();
-    if (again.size() != value_.size()) fail<GradError>("{}: {} gives {} numbers when recorded and {} when not", name_, label_, value_.size(), again.size());
+    if (again.size() != value_.size())
+      fail<GradError>("{}: {} gives {} numbers when recorded and {} when not", name_, label_, value_.size(), again.size());
     typical_ = mean_size(value_);
     for (size_t i = 0; i < again.size(); ++i)
       if (!(std::abs(again[i] - value_[i]) <= 1e-10 * std::max(typical_, std::abs(value_[i]))))
@@ -153,7 +155,8 @@ class Check {
       const size_t n = static_cast<size_t>(y.numel());
       if (y.requires_grad()) {
         outputs.push_back(y);
-        upstreams.push_back(from_data(Values(upstream.begin() + static_cast<int64_t>(at), upstream.begin() + static_cast<int64_t>(at + n)), y.shape()));
+        upstreams.push_back(from_data(
+            Values(upstream.begin() + static_cast<int64_t>(at), upstream.begin() + static_cast<int64_t>(at + n)), y.shape()));
       }
       at += n;
     }
@@ -191,7 +194,8 @@ class Check {
     const auto move = [&](double side) {
       for (size_t i = 0; i < g.size(); ++i) element(x, static_cast<int64_t>(i)) = before[i] + side * options_.step * direction[i];
     };
-    const Values column = difference(move, [&] { move(0); }, options_.step);
+    const Values column = difference(
+        move, [&] { move(0); }, options_.step);
     const double size = std::sqrt(dot(g, g));
     compare(c, "along a random direction", "a random upstream gradient", dot(g, direction), dot(column, projection), size,
             rounding(projection, column, options_.step));
@@ -232,7 +236,8 @@ class Check {
     return "an output";
   }
 
-  void compare(size_t c, const std::string& where, const std::string& of, double analytic, double numeric, double mean, double noise) {
+  void compare(size_t c, const std::string& where, const std::string& of, double analytic, double numeric, double mean,
+               double noise) {
     const double scale = std::max({std::abs(analytic), std::abs(numeric), mean});
     const double excess = std::max(0.0, std::abs(analytic - numeric) - noise);
     if (!(excess <= options_.tolerance * scale))

@@ -41,8 +41,7 @@ struct GradcheckResult {
 class GradFunction {
  public:
   template <class F>
-    requires std::is_invocable_v<const F&, const Tensors&>
-  GradFunction(F f)
+  requires std::is_invocable_v<const F&, const Tensors&> GradFunction(F f)
       : f_([f = std::move(f)](const Tensors& x) -> Tensors {
           if constexpr (std::is_same_v<std::decay_t<std::invoke_result_t<const F&, const Tensors&>>, Tensor>) return {f(x)};
           else return f(x);

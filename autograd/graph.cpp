@@ -113,9 +113,10 @@ Tensor SavedTensor::get() const {
                     owner_->describe());
   if (!data_.defined()) return data_;
   if (data_.storage()->version() != version_)
-    fail<GradError>("{}: a tensor of shape {} that backward needs was changed in place: it is at version {}, saved at "
-                    "version {}; use an out-of-place op, or clone() before the change",
-                    owner_->describe(), data_.shape(), data_.storage()->version(), version_);
+    fail<GradError>(
+        "{}: a tensor of shape {} that backward needs was changed in place: it is at version {}, saved at "
+        "version {}; use an out-of-place op, or clone() before the change",
+        owner_->describe(), data_.shape(), data_.storage()->version(), version_);
   if (output_ < 0 || !grad_enabled()) return data_;
   // An output goes back to this very Node under a fresh record: gradients are routed by (fn, output).
   Tensor t = data_.detach();
@@ -152,8 +153,7 @@ void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* 
   node->site_ = current_site(site);
   node->path_ = t_path;
   node->inputs_.reserve(inputs.size());
-  for (const Tensor* t : inputs)
-    node->inputs_.push_back(t->defined() && t->requires_grad() ? t->grad_meta() : nullptr);
+  for (const Tensor* t : inputs) node->inputs_.push_back(t->defined() && t->requires_grad() ? t->grad_meta() : nullptr);
   node->outputs_.reserve(outputs.size());
   int index = 0;
   for (Tensor& t : outputs) {

@@ -123,8 +123,7 @@ void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* 
 
 /// Records an op: links outputs to a new N over `inputs` and returns it, so that the caller fills in what it saves;
 /// nullptr if nothing needs recording. The site is the first input's. Undefined inputs are allowed.
-template <class N>
-std::shared_ptr<N> record(Here site, std::span<const Tensor* const> inputs, std::span<Tensor> outputs) {
+template <class N> std::shared_ptr<N> record(Here site, std::span<const Tensor* const> inputs, std::span<Tensor> outputs) {
   if (!should_record(inputs)) return nullptr;
   auto node = std::make_shared<N>();
   link(node, site, inputs, outputs);

@@ -59,13 +59,21 @@ Tensor Tensor::permute(const Dims& axes, Here here) const { return loupe::permut
 Tensor Tensor::slice(int64_t axis, int64_t start, int64_t stop, int64_t step, Here here) const {
   return loupe::slice({*this, here.file, here.line}, axis, start, stop, step);
 }
-Tensor Tensor::select(int64_t axis, int64_t index, Here here) const { return loupe::select({*this, here.file, here.line}, axis, index); }
+Tensor Tensor::select(int64_t axis, int64_t index, Here here) const {
+  return loupe::select({*this, here.file, here.line}, axis, index);
+}
 Tensor Tensor::expand(const Shape& s, Here here) const { return loupe::expand({*this, here.file, here.line}, s); }
-Tensor Tensor::squeeze(std::optional<int64_t> axis, Here here) const { return loupe::squeeze({*this, here.file, here.line}, axis); }
+Tensor Tensor::squeeze(std::optional<int64_t> axis, Here here) const {
+  return loupe::squeeze({*this, here.file, here.line}, axis);
+}
 Tensor Tensor::unsqueeze(int64_t axis, Here here) const { return loupe::unsqueeze({*this, here.file, here.line}, axis); }
 Tensor Tensor::contiguous(Here here) const { return loupe::contiguous({*this, here.file, here.line}); }
-Tensor Tensor::sum(const Dims& axes, bool keepdim, Here here) const { return loupe::sum({*this, here.file, here.line}, axes, keepdim); }
-Tensor Tensor::mean(const Dims& axes, bool keepdim, Here here) const { return loupe::mean({*this, here.file, here.line}, axes, keepdim); }
+Tensor Tensor::sum(const Dims& axes, bool keepdim, Here here) const {
+  return loupe::sum({*this, here.file, here.line}, axes, keepdim);
+}
+Tensor Tensor::mean(const Dims& axes, bool keepdim, Here here) const {
+  return loupe::mean({*this, here.file, here.line}, axes, keepdim);
+}
 Tensor Tensor::to(DType type, Here here) const { return loupe::to({*this, here.file, here.line}, type); }
 Tensor Tensor::clone(Here here) const { return loupe::clone({*this, here.file, here.line}); }
 
@@ -75,10 +83,12 @@ namespace {
 // `write` does the work; the version moves once it has succeeded.
 template <class F> const Tensor& in_place(const Tensor& t, const char* op, const char* instead, F write) {
   if (grad_enabled() && t.requires_grad())
-    fail<GradError>("{}: an in-place change of a tensor that needs a gradient, shape {}; use {}, or a NoGrad scope", op, t.shape(), instead);
+    fail<GradError>("{}: an in-place change of a tensor that needs a gradient, shape {}; use {}, or a NoGrad scope", op,
+                    t.shape(), instead);
   for (int i = 0; i < t.dim(); ++i)
     if (t.shape()[i] > 1 && t.strides()[i] == 0)
-      fail<ValueError>("{}: an expanded tensor, shape {}, keeps several elements in one place of memory; clone() it first", op, t.shape());
+      fail<ValueError>("{}: an expanded tensor, shape {}, keeps several elements in one place of memory; clone() it first", op,
+                       t.shape());
   write();
   t.storage()->bump_version();
   return t;

@@ -91,8 +91,8 @@ Tensors ShadowGuard::State::Twin::gradients(const Node& node, const Tensors& dy,
 }
 
 template <class Again>
-void ShadowGuard::State::compare(const Node& node, const std::string& what, const Tensor& got, const Tensor& want, double ShadowRow::*worst,
-                                 const std::string& kernel, const Again& again) {
+void ShadowGuard::State::compare(const Node& node, const std::string& what, const Tensor& got, const Tensor& want,
+                                 double ShadowRow::*worst, const std::string& kernel, const Again& again) {
   if (got.shape() != want.shape())
     fail<NumericError>("shadow: {}: {} has shape {}, its f64 twin {}", node.describe(), what, got.shape(), want.shape());
   const std::vector<double> a = got.to_vector<double>(), b = want.to_vector<double>();
@@ -100,7 +100,8 @@ void ShadowGuard::State::compare(const Node& node, const std::string& what, cons
   size_t at = 0;
   for (size_t i = 0; i < a.size(); ++i) {
     if (std::isfinite(b[i])) scale = std::max(scale, std::abs(b[i]));
-    const bool same = a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i])) || static_cast<float>(b[i]) == static_cast<float>(a[i]);
+    const bool same =
+        a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i])) || static_cast<float>(b[i]) == static_cast<float>(a[i]);
     const double e = same ? 0 : std::abs(a[i] - b[i]);
     if (e > error || e != e) {
       error = e == e ? e : INFINITY;
@@ -122,13 +123,16 @@ void ShadowGuard::State::compare(const Node& node, const std::string& what, cons
     const bool largest = relative > std::max(row.forward, row.backward);
     row.*worst = relative;
     if (largest) {
-      row.where = fmt::format("{}{}{}, {}", node.module_path(), node.module_path().empty() ? "" : ", ", to_string(node.site()), got.shape());
+      row.where = fmt::format("{}{}{}, {}", node.module_path(), node.module_path().empty() ? "" : ", ", to_string(node.site()),
+                              got.shape());
       row.kernel = kernel;
     }
   }
   if (relative > bound)
-    fail<NumericError>("shadow: {}{}: {} of shape {} differs from its f64 twin by {:.3g} of its largest element (bound {:.3g}): element {} is {}, should be {}",
-                       node.describe(), kernel.empty() ? "" : ", kernel " + kernel, what, got.shape(), relative, bound, at, a[at], b[at]);
+    fail<NumericError>(
+        "shadow: {}{}: {} of shape {} differs from its f64 twin by {:.3g} of its largest element (bound {:.3g}): element {} is "
+        "{}, should be {}",
+        node.describe(), kernel.empty() ? "" : ", kernel " + kernel, what, got.shape(), relative, bound, at, a[at], b[at]);
 }
 
 void ShadowGuard::State::flush() {
@@ -145,8 +149,8 @@ void ShadowGuard::State::flush() {
   ++row.checks;
   for (size_t i = 0; i < twin.y.size(); ++i)
     if (twin.y[i].defined())
-      compare(node, twin.y.size() == 1 ? "the output" : fmt::format("output {}", i), now.outputs[i], twin.y[i], &ShadowRow::forward, now.kernel,
-              [&](uint64_t salt) { return Twin(node, now.inputs, salt).y[i]; });
+      compare(node, twin.y.size() == 1 ? "the output" : fmt::format("output {}", i), now.outputs[i], twin.y[i],
+              &ShadowRow::forward, now.kernel, [&](uint64_t salt) { return Twin(node, now.inputs, salt).y[i]; });
   twins[node.birth()] = std::move(twin);
 }
 
@@ -161,7 +165,9 @@ std::vector<ShadowRow> ShadowGuard::rows() {
   state_->flush();
   std::vector<ShadowRow> out;
   for (const auto& [name, row] : state_->rows) out.push_back(row);
-  std::stable_sort(out.begin(), out.end(), [](const ShadowRow& a, const ShadowRow& b) { return std::max(a.forward, a.backward) > std::max(b.forward, b.backward); });
+  std::stable_sort(out.begin(), out.end(), [](const ShadowRow& a, const ShadowRow& b) {
+    return std::max(a.forward, a.backward) > std::max(b.forward, b.backward);
+  });
   return out;
 }
 
@@ -172,10 +178,12 @@ std::string ShadowGuard::table() {
       out += fmt::format("{:<28} {:>6} no f64 twin\n", r.op, 0);
       continue;
     }
-    out += fmt::format("{:<28} {:>6} {:>9.2e} {:>7.1f} {:>9.2e} {:>7.1f}\n", r.op, r.checks, r.forward, r.forward * 0x1p23, r.backward, r.backward * 0x1p23);
+    out += fmt::format("{:<28} {:>6} {:>9.2e} {:>7.1f} {:>9.2e} {:>7.1f}\n", r.op, r.checks, r.forward, r.forward * 0x1p23,
+                       r.backward, r.backward * 0x1p23);
     if (!r.where.empty()) out += fmt::format("    {}{}{}\n", r.where, r.kernel.empty() ? "" : ", ", r.kernel);
   }
-  return out + fmt::format("relative to the largest element; bound {:.1e}; instruction set {}\n", state_->bound, name(cpu_level()));
+  return out +
+         fmt::format("relative to the largest element; bound {:.1e}; instruction set {}\n", state_->bound, name(cpu_level()));
 }
 
 namespace detail {
@@ -209,8 +217,10 @@ void shadow_backward(Node& node, const Tensors& dy, const Tensors& dx) {
     if (!node.needs(i) || !dx[i].defined()) continue;
     const size_t which = k++;
     if (!want[which].defined()) continue;
-    paused.state->compare(node, fmt::format("the gradient of input {}", i), raw::sum_to(dx[i], twin.x[i].shape()), want[which], &ShadowRow::backward, kernel,
-                          [&](uint64_t salt) { return ShadowGuard::State::Twin(node, twin.x, salt).gradients(node, dy, dx, salt)[which]; });
+    paused.state->compare(node, fmt::format("the gradient of input {}", i), raw::sum_to(dx[i], twin.x[i].shape()), want[which],
+                          &ShadowRow::backward, kernel, [&](uint64_t salt) {
+                            return ShadowGuard::State::Twin(node, twin.x, salt).gradients(node, dy, dx, salt)[which];
+                          });
   }
 }
 

@@ -30,7 +30,8 @@ void time_peak(int threads, std::vector<double>& seconds) {
     const double start = now();
     parallel_pieces(threads, [&](int64_t piece) {
       const int64_t first = n * piece / threads, rows = n * (piece + 1) / threads - first;
-      blas::gemm(false, false, rows, n, n, 1.0f, a.ptr<float>() + first * n, n, b.ptr<float>(), n, 0.0f, c.ptr<float>() + first * n, n);
+      blas::gemm(false, false, rows, n, n, 1.0f, a.ptr<float>() + first * n, n, b.ptr<float>(), n, 0.0f,
+                 c.ptr<float>() + first * n, n);
     });
     if (run > 1) seconds.push_back(now() - start);
   }
@@ -67,8 +68,8 @@ int bench(const BenchOptions& options) {
   const ThreadLimit limit(threads);
   Console console(options.json);
   const auto& names = options.work.empty() ? work_names() : options.work;
-  console.say(fmt::format("{} thread{}; ms a step, GFLOP/s of the plain algorithm, share of OpenBLAS' sgemm 1024 x 1024 x 1024", threads,
-                          threads == 1 ? "" : "s"));
+  console.say(fmt::format("{} thread{}; ms a step, GFLOP/s of the plain algorithm, share of OpenBLAS' sgemm 1024 x 1024 x 1024",
+                          threads, threads == 1 ? "" : "s"));
   for (const std::string& name : names) {
     const auto work = make_work(name, options.data);
     Json result("bench");

@@ -69,17 +69,18 @@ std::unique_ptr<Work> conv(int64_t in, int64_t out, int64_t size, int64_t kernel
   const Conv2dArgs args{.stride = stride, .padding = kernel / 2, .groups = groups};
   const int64_t outputs = 64 * out * (size / stride) * (size / stride), terms = in / groups * kernel * kernel;
   // Forward, input gradient and weight gradient are a multiplication and an addition for each term of each output.
-  return std::make_unique<OpWork>(std::vector<std::string>{"x", "weight"}, std::vector<Shape>{{64, in, size, size}, {out, in / groups, kernel, kernel}}, true,
-                                  6.0 * static_cast<double>(outputs * terms),
-                                  [args](const Tensors& t) { return conv2d(t[0], t[1], Tensor(), args); });
+  return std::make_unique<OpWork>(
+      std::vector<std::string>{"x", "weight"}, std::vector<Shape>{{64, in, size, size}, {out, in / groups, kernel, kernel}}, true,
+      6.0 * static_cast<double>(outputs * terms), [args](const Tensors& t) { return conv2d(t[0], t[1], Tensor(), args); });
 }
 
 // Causal: half of the pairs count. Two products forward, four backward.
 std::unique_ptr<Work> attention(int64_t batch, int64_t heads, int64_t length, int64_t depth) {
   const Shape s{batch, heads, length, depth};
   return std::make_unique<OpWork>(std::vector<std::string>{"q", "k", "v"}, std::vector<Shape>{s, s, s}, false,
-                                  6.0 * static_cast<double>(batch * heads * length * (length + 1) * depth),
-                                  [](const Tensors& t) { return scaled_dot_product_attention(t[0], t[1], t[2], {.is_causal = true}); });
+                                  6.0 * static_cast<double>(batch * heads * length * (length + 1) * depth), [](const Tensors& t) {
+                                    return scaled_dot_product_attention(t[0], t[1], t[2], {.is_causal = true});
+                                  });
 }
 
 enum class Kind { batch, group, instance, layer, rms };
@@ -116,7 +117,8 @@ template <class M> void load_model(M& model, const TensorMap& from) {
 // --- Training steps of a model over a few fixed batches in turn ---
 template <class M> class Training : public Work {
  public:
-  template <class Optimize> Training(M model, const Optimize& optimize, Tensor x, Tensor t, double flops)
+  template <class Optimize>
+  Training(M model, const Optimize& optimize, Tensor x, Tensor t, double flops)
       : model_(std::move(model)), optimizer_(optimize(model_)), x_(std::move(x)), t_(std::move(t)) {
     flop = flops;
   }
@@ -158,26 +160,32 @@ double conv_flops(int64_t in, int64_t out, int64_t size, int64_t kernel = 3) {
   return 2.0 * 64 * static_cast<double>(in * out * size * size * kernel * kernel);
 }
 
-template <class M, class Optimize> std::unique_ptr<Work> images(M model, const Optimize& optimize, int64_t channels, int64_t size, double flops) {
+template <class M, class Optimize>
+std::unique_ptr<Work> images(M model, const Optimize& optimize, int64_t channels, int64_t size, double flops) {
   Rng rng(2);
-  return std::make_unique<Training<M>>(std::move(model), optimize, randn(rng, {5, 64, channels, size, size}), randint(rng, 0, 10, {5, 64}), flops);
+  return std::make_unique<Training<M>>(std::move(model), optimize, randn(rng, {5, 64, channels, size, size}),
+                                       randint(rng, 0, 10, {5, 64}), flops);
 }
 
 std::unique_ptr<Work> cnn() {
   Rng rng(1);
-  Sequential model(Conv2d(rng, 1, 32, {.kernel_size = 3, .padding = 1, .bias = false}), BatchNorm2d(32), ReLU(), MaxPool2d({.kernel_size = 2}),
-                   Conv2d(rng, 32, 64, {.kernel_size = 3, .padding = 1, .bias = false}), BatchNorm2d(64), ReLU(), MaxPool2d({.kernel_size = 2}),
-                   Flatten(), Linear(rng, 3136, 128), ReLU(), Linear(rng, 128, 10));
+  Sequential model(Conv2d(rng, 1, 32, {.kernel_size = 3, .padding = 1, .bias = false}), BatchNorm2d(32), ReLU(),
+                   MaxPool2d({.kernel_size = 2}), Conv2d(rng, 32, 64, {.kernel_size = 3, .padding = 1, .bias = false}),
+                   BatchNorm2d(64), ReLU(), MaxPool2d({.kernel_size = 2}), Flatten(), Linear(rng, 3136, 128), ReLU(),
+                   Linear(rng, 128, 10));
   const double first = conv_flops(1, 32, 28);
-  return images(std::move(model), with<Adam>({.lr = 1e-3}), 1, 28, step_flops(first + conv_flops(32, 64, 14) + 128.0 * (3136 * 128 + 1280), first));
+  return images(std::move(model), with<Adam>({.lr = 1e-3}), 1, 28,
+                step_flops(first + conv_flops(32, 64, 14) + 128.0 * (3136 * 128 + 1280), first));
 }
 
 std::unique_ptr<Work> resnet20() {
   Rng rng(1);
   const double first = conv_flops(3, 16, 32);
-  const double forward = first + 6 * conv_flops(16, 16, 32) + conv_flops(16, 32, 16) + 5 * conv_flops(32, 32, 16) + conv_flops(16, 32, 16, 1) +
-                         conv_flops(32, 64, 8) + 5 * conv_flops(64, 64, 8) + conv_flops(32, 64, 8, 1) + 128.0 * 640;
-  return images(ResNetCifar(rng), with<SGD>({.lr = 0.005, .momentum = 0.9, .weight_decay = 5e-4}), 3, 32, step_flops(forward, first));
+  const double forward = first + 6 * conv_flops(16, 16, 32) + conv_flops(16, 32, 16) + 5 * conv_flops(32, 32, 16) +
+                         conv_flops(16, 32, 16, 1) + conv_flops(32, 64, 8) + 5 * conv_flops(64, 64, 8) +
+                         conv_flops(32, 64, 8, 1) + 128.0 * 640;
+  return images(ResNetCifar(rng), with<SGD>({.lr = 0.005, .momentum = 0.9, .weight_decay = 5e-4}), 3, 32,
+                step_flops(forward, first));
 }
 
 // Per token: 12 width^2 weights a block, causal attention over half the context on average, the head.
@@ -191,7 +199,8 @@ std::unique_ptr<Work> gpt(GptConfig config, int64_t batch) {
   Gpt model(rng, config);
   const double context = static_cast<double>(config.context);
   const double forward = gpt_flops(config, static_cast<double>(batch) * context, (context + 1) / 2);
-  return std::make_unique<Training<Gpt>>(std::move(model), with<AdamW>({.lr = 1e-3}), randint(rng, 0, 65, {5, batch, config.context}),
+  return std::make_unique<Training<Gpt>>(std::move(model), with<AdamW>({.lr = 1e-3}),
+                                         randint(rng, 0, 65, {5, batch, config.context}),
                                          randint(rng, 0, 65, {5, batch, config.context}), 3 * forward);
 }
 
@@ -211,7 +220,10 @@ std::unique_ptr<Work> mlp(int64_t batch, const std::vector<int64_t>& sizes) {
 
 class Encoder : public Work {
  public:
-  explicit Encoder(int64_t batch) : rng_(1), model_(rng_, {.width = 384, .layers = 6, .inner = 1536, .pooler = false}), ids_(randint(rng_, 1000, 30000, {batch, 128})) {
+  explicit Encoder(int64_t batch)
+      : rng_(1),
+        model_(rng_, {.width = 384, .layers = 6, .inner = 1536, .pooler = false}),
+        ids_(randint(rng_, 1000, 30000, {batch, 128})) {
     eval(model_);
     flop = static_cast<double>(batch) * 128 * 6 * (8.0 * 384 * 384 + 4.0 * 384 * 1536 + 4.0 * 128 * 384);
   }
@@ -268,11 +280,14 @@ class Generation : public Work {
 class Epoch : public Work {
  public:
   explicit Epoch(const std::string& data)
-      : rng_(1), loader_(ImageDataset(load_images("fashion-mnist", data).train), rng_, {.batch_size = 128, .drop_last = true}), model_(rng_),
+      : rng_(1),
+        loader_(ImageDataset(load_images("fashion-mnist", data).train), rng_, {.batch_size = 128, .drop_last = true}),
+        model_(rng_),
         optimizer_(model_, {.lr = 1e-3}) {
     whole = true;
     const double first = conv_flops(1, 32, 28) / 64;
-    const double forward = first + (conv_flops(32, 64, 14) + conv_flops(64, 64, 14) + conv_flops(64, 128, 7)) / 64 + 2.0 * (1152 * 128 + 1280);
+    const double forward =
+        first + (conv_flops(32, 64, 14) + conv_flops(64, 64, 14) + conv_flops(64, 128, 7)) / 64 + 2.0 * (1152 * 128 + 1280);
     flop = static_cast<double>(loader_.batches() * 128) * step_flops(forward, first);
   }
   void step() override {
@@ -303,17 +318,50 @@ const std::vector<Row>& rows() {
       {"gpt", [](auto&) { return gpt({}, 12); }},
       {"resnet20", [](auto&) { return resnet20(); }},
       {"gpt-6x384", [](auto&) { return gpt({.context = 256, .layers = 6, .heads = 6, .width = 384}, 4); }},
-      {"mlp", [](auto&) { return mlp(64, {784, 256, 128, 10}); }},
-      {"tiny-mlp", [](auto&) { return mlp(16, {16, 32, 32, 2}); }},
-      {"norm-batch2d-32x28", [](auto&) { return norm(Kind::batch, {64, 32, 28, 28}); }},
-      {"norm-batch2d-64x14", [](auto&) { return norm(Kind::batch, {64, 64, 14, 14}); }},
-      {"norm-batch1d-128", [](auto&) { return norm(Kind::batch, {64, 128}); }},
-      {"norm-group-64x14", [](auto&) { return norm(Kind::group, {64, 64, 14, 14}); }},
-      {"norm-instance-64x14", [](auto&) { return norm(Kind::instance, {64, 64, 14, 14}); }},
-      {"norm-layer-768x128", [](auto&) { return norm(Kind::layer, {12, 64, 128}); }},
-      {"norm-layer-1024x384", [](auto&) { return norm(Kind::layer, {4, 256, 384}); }},
-      {"norm-rms-768x128", [](auto&) { return norm(Kind::rms, {12, 64, 128}); }},
-      {"norm-rms-1024x384", [](auto&) { return norm(Kind::rms, {4, 256, 384}); }},
+      {"mlp",
+       [](auto&) {
+         return mlp(64, {784, 256, 128, 10});
+       }},
+      {"tiny-mlp",
+       [](auto&) {
+         return mlp(16, {16, 32, 32, 2});
+       }},
+      {"norm-batch2d-32x28",
+       [](auto&) {
+         return norm(Kind::batch, {64, 32, 28, 28});
+       }},
+      {"norm-batch2d-64x14",
+       [](auto&) {
+         return norm(Kind::batch, {64, 64, 14, 14});
+       }},
+      {"norm-batch1d-128",
+       [](auto&) {
+         return norm(Kind::batch, {64, 128});
+       }},
+      {"norm-group-64x14",
+       [](auto&) {
+         return norm(Kind::group, {64, 64, 14, 14});
+       }},
+      {"norm-instance-64x14",
+       [](auto&) {
+         return norm(Kind::instance, {64, 64, 14, 14});
+       }},
+      {"norm-layer-768x128",
+       [](auto&) {
+         return norm(Kind::layer, {12, 64, 128});
+       }},
+      {"norm-layer-1024x384",
+       [](auto&) {
+         return norm(Kind::layer, {4, 256, 384});
+       }},
+      {"norm-rms-768x128",
+       [](auto&) {
+         return norm(Kind::rms, {12, 64, 128});
+       }},
+      {"norm-rms-1024x384",
+       [](auto&) {
+         return norm(Kind::rms, {4, 256, 384});
+       }},
       {"conv-32-64-14", [](auto&) { return conv(32, 64, 14); }},
       {"conv-16-16-32", [](auto&) { return conv(16, 16, 32); }},
       {"conv-32-32-16", [](auto&) { return conv(32, 32, 16); }},

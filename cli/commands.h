@@ -13,12 +13,12 @@ struct RunOptions {
   int threads = 0;  // 0: all cores
   std::string out;  // folder that receives model, options, metrics, checkpoints; empty: nothing is written
   bool json = false;
-  std::string logdir;           // TensorBoard
+  std::string logdir;            // TensorBoard
   int64_t log_every = 50;        // steps between what the layers do; four times that between histograms
   int64_t checkpoint_every = 0;  // steps; 0: at every epoch (CNN) or a tenth of the run (GPT)
   int keep = 3;                  // checkpoints kept beside the best
   bool resume = false;
-  int64_t shadow = 0;            // steps recomputed by the f64 twins
+  int64_t shadow = 0;  // steps recomputed by the f64 twins
   bool anomaly = false;
 };
 
@@ -45,8 +45,8 @@ struct TrainCnnOptions : TrainOptions {
 int train_cnn(const TrainCnnOptions& options);
 
 struct TrainGptOptions : TrainOptions {
-  std::string text;  // file; empty: the word list
-  std::string norm = "layer";  // layer, batch, rms, none
+  std::string text;                                           // file; empty: the word list
+  std::string norm = "layer";                                 // layer, batch, rms, none
   int64_t layers = -1, heads = -1, width = -1, context = -1;  // -1: 4, 4, 128, 64, or what init_from has
   double dropout = 0;
   double validation = 0.1;  // the last part of the text

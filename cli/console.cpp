@@ -62,10 +62,16 @@ template <class Is> const ordered_json& Json::Impl::member(const std::string& ke
 }
 
 std::string Json::get_string(const std::string& key) const {
-  return impl_->member(key, [](const ordered_json& v) { return v.is_string(); }, "a text").get<std::string>();
+  return impl_
+      ->member(
+          key, [](const ordered_json& v) { return v.is_string(); }, "a text")
+      .get<std::string>();
 }
 double Json::get_number(const std::string& key) const {
-  return impl_->member(key, [](const ordered_json& v) { return v.is_number(); }, "a number").get<double>();
+  return impl_
+      ->member(
+          key, [](const ordered_json& v) { return v.is_number(); }, "a number")
+      .get<double>();
 }
 int64_t Json::get_integer(const std::string& key) const {
   const auto fits = [](const ordered_json& v) {
@@ -74,7 +80,10 @@ int64_t Json::get_integer(const std::string& key) const {
   return impl_->member(key, fits, "a whole number of 64 bits").get<int64_t>();
 }
 bool Json::get_bool(const std::string& key) const {
-  return impl_->member(key, [](const ordered_json& v) { return v.is_boolean(); }, "true or false").get<bool>();
+  return impl_
+      ->member(
+          key, [](const ordered_json& v) { return v.is_boolean(); }, "true or false")
+      .get<bool>();
 }
 
 std::string Json::member_text(const std::string& key) const {
@@ -121,14 +130,16 @@ void Console::progress(int64_t done, int64_t total, double samples_per_second, s
   last_ = now;
   const double elapsed = std::chrono::duration<double>(now - start_).count();
   const double left = done > 1 ? elapsed / static_cast<double>(done - 1) * static_cast<double>(total - done) : 0;
-  const std::string tail = fmt::format(" {}/{} {}  {:.0f} samples/s  {} left", done, total, what, samples_per_second, duration(left));
+  const std::string tail =
+      fmt::format(" {}/{} {}  {:.0f} samples/s  {} left", done, total, what, samples_per_second, duration(left));
   if (!terminal_) return say(tail.substr(1));
   winsize size{};
   const size_t columns = ioctl(2, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col - 1u : 79u;
   std::string line = tail.substr(1);
   if (columns > tail.size() + 12) {
     const size_t width = std::min<size_t>(columns - tail.size() - 2, 30);
-    const size_t filled = static_cast<size_t>(static_cast<double>(width) * static_cast<double>(done) / static_cast<double>(std::max<int64_t>(total, 1)));
+    const size_t filled = static_cast<size_t>(static_cast<double>(width) * static_cast<double>(done) /
+                                              static_cast<double>(std::max<int64_t>(total, 1)));
     line = "[" + std::string(filled, '#') + std::string(width - filled, '.') + "]" + tail;
   }
   std::fprintf(stderr, "\r%.*s\033[K", static_cast<int>(columns), line.c_str());

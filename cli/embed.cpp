@@ -78,7 +78,8 @@ int embed(const EmbedOptions& o) {
   }
   if (texts.empty()) fail<ValueError>("embed: no text; give some, or --file with one a line (- for standard input)");
   std::vector<std::vector<int64_t>> ids;
-  for (size_t i = 0; i < texts.size(); ++i) ids.push_back(s.tokenizer.encode(texts[i], s.max_tokens, fmt::format("text {}", i + 1)));
+  for (size_t i = 0; i < texts.size(); ++i)
+    ids.push_back(s.tokenizer.encode(texts[i], s.max_tokens, fmt::format("text {}", i + 1)));
   // Texts of similar length go together: padding is work.
   std::vector<size_t> order(texts.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -94,7 +95,8 @@ int embed(const EmbedOptions& o) {
     for (size_t i = at; i < end; ++i) vectors[order[i]] = e[static_cast<int64_t>(i - at)].to_vector<double>();
   }
   for (size_t i = 0; i < texts.size(); ++i) {
-    console.event(Json("embedding").set("text", texts[i]).set("tokens", static_cast<int64_t>(ids[i].size())).set("vector", vectors[i]));
+    console.event(
+        Json("embedding").set("text", texts[i]).set("tokens", static_cast<int64_t>(ids[i].size())).set("vector", vectors[i]));
     if (o.json) continue;
     std::string line;
     for (double v : vectors[i]) line += fmt::format("{}{:.6f}", line.empty() ? "" : " ", v);

@@ -17,7 +17,8 @@ void show(const lesson::Progress& p) {
   const auto now = std::chrono::steady_clock::now();
   if (!terminal && now - last < std::chrono::seconds(10)) return;
   last = now;
-  const std::string line = fmt::format("{}/{} runs, about {} left  {} {} seed {}", p.done, p.total, duration(p.seconds_left), p.claim, p.arm, p.seed);
+  const std::string line =
+      fmt::format("{}/{} runs, about {} left  {} {} seed {}", p.done, p.total, duration(p.seconds_left), p.claim, p.arm, p.seed);
   if (terminal) fmt::print(stderr, "\r\033[K{:.78}", line);
   else fmt::print(stderr, "{}\n", line);
   std::fflush(stderr);
@@ -38,9 +39,17 @@ std::string command_text(const LessonOptions& o, const std::string& profile) {
 
 int lesson(const LessonOptions& options) {
   const std::string profile = options.full ? "full" : options.tiny ? "tiny" : "quick";
-  lesson::LessonOptions o{.profile = profile, .claims = options.claims, .seeds = options.seeds, .text = options.text,
-                          .data = options.data, .out = options.out, .logdir = options.logdir, .resume = options.resume,
-                          .workers = options.threads, .command = command_text(options, profile), .progress = show};
+  lesson::LessonOptions o{.profile = profile,
+                          .claims = options.claims,
+                          .seeds = options.seeds,
+                          .text = options.text,
+                          .data = options.data,
+                          .out = options.out,
+                          .logdir = options.logdir,
+                          .resume = options.resume,
+                          .workers = options.threads,
+                          .command = command_text(options, profile),
+                          .progress = show};
   o.stop = [] { return interrupted(); };
   if (options.json)
     o.on_claim = [](const lesson::ClaimResult& c) {

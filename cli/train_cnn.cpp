@@ -11,8 +11,10 @@ namespace loupe::cli {
 
 ImageModel make_image_model(Rng& rng, const std::string& model, const std::string& norm, const ImageSet& set) {
   const int64_t channels = set.images.size(1), size = set.images.size(2), classes = static_cast<int64_t>(set.classes.size());
-  if (model == "resnet20") return std::make_unique<ResNetCifar>(rng, ResNetCifarConfig{.classes = classes, .in_channels = channels});
-  return std::make_unique<SmallCnn>(rng, SmallCnnConfig{.in_channels = channels, .classes = classes, .image_size = size, .norm = norm_kind(norm)});
+  if (model == "resnet20")
+    return std::make_unique<ResNetCifar>(rng, ResNetCifarConfig{.classes = classes, .in_channels = channels});
+  return std::make_unique<SmallCnn>(
+      rng, SmallCnnConfig{.in_channels = channels, .classes = classes, .image_size = size, .norm = norm_kind(norm)});
 }
 
 Predictions predict(Module& model, const ImageSet& set) {
@@ -37,7 +39,8 @@ Predictions predict(Module& model, const ImageSet& set) {
 
 Picture contact_sheet(const ImageSet& set, const std::vector<int64_t>& which, int64_t columns, int64_t most) {
   const int64_t c = set.images.size(1), h = set.images.size(2), w = set.images.size(3);
-  const int64_t count = std::min(most, static_cast<int64_t>(which.size())), rows = std::max<int64_t>(1, (count + columns - 1) / columns);
+  const int64_t count = std::min(most, static_cast<int64_t>(which.size())),
+                rows = std::max<int64_t>(1, (count + columns - 1) / columns);
   Picture p{{}, rows * (h + 2), columns * (w + 2), c == 3 ? 3 : 1};
   p.pixels.assign(static_cast<size_t>(p.height * p.width * p.channels), 128);
   const auto pixels = set.images.data<uint8_t>();
@@ -46,7 +49,8 @@ Picture contact_sheet(const ImageSet& set, const std::vector<int64_t>& which, in
     for (int64_t ch = 0; ch < p.channels; ++ch)
       for (int64_t y = 0; y < h; ++y)
         for (int64_t x = 0; x < w; ++x)
-          p.pixels[static_cast<size_t>(((top + y) * p.width + left + x) * p.channels + ch)] = pixels[static_cast<size_t>(((image * c + ch) * h + y) * w + x)];
+          p.pixels[static_cast<size_t>(((top + y) * p.width + left + x) * p.channels + ch)] =
+              pixels[static_cast<size_t>(((image * c + ch) * h + y) * w + x)];
   }
   return p;
 }
@@ -85,7 +89,13 @@ int train_cnn(const TrainCnnOptions& given) {
   const std::string metric = o.validation > 0 ? "val_accuracy" : "test_accuracy";
 
   Json record = record_of("train cnn", o);
-  record.set("dataset", o.dataset).set("data", data.path).set("data_sha256", data.sha256).set("model", o.model).set("norm", o.norm).set("label_smoothing", o.label_smoothing).set("validation", o.validation);
+  record.set("dataset", o.dataset)
+      .set("data", data.path)
+      .set("data_sha256", data.sha256)
+      .set("model", o.model)
+      .set("norm", o.norm)
+      .set("label_smoothing", o.label_smoothing)
+      .set("validation", o.validation);
   Run run(o, std::move(record));
   Rng rng(o.seed);
   const ImageModel model = make_image_model(rng, o.model, o.norm, train_set);
@@ -95,14 +105,15 @@ int train_cnn(const TrainCnnOptions& given) {
   if (o.steps > 0) total = std::min(total, o.steps);
   const auto optimizer = make_optimizer(*model, o);
   const auto schedule = make_schedule(*optimizer, o, total);
-  run.console.say(fmt::format("{} on {}: {} images, {} parameters, {} steps of {}, seed {}, {} threads", model->type_name(), o.dataset, train_set.size(),
-                              parameter_count(*model), total, o.batch_size, o.seed, thread_limit()));
+  run.console.say(fmt::format("{} on {}: {} images, {} parameters, {} steps of {}, seed {}, {} threads", model->type_name(),
+                              o.dataset, train_set.size(), parameter_count(*model), total, o.batch_size, o.seed, thread_limit()));
   Training training{.model = *model,
                     .optimizer = *optimizer,
                     .schedule = *schedule,
                     .loader = loader,
                     .forward = [&](const Batch& b) { return model->call(b.x); },
-                    .loss = [&](const Tensor& logits, const Batch& b) { return cross_entropy(logits, b.y, {.label_smoothing = o.label_smoothing}); },
+                    .loss = [&](const Tensor& logits,
+                                const Batch& b) { return cross_entropy(logits, b.y, {.label_smoothing = o.label_smoothing}); },
                     .evaluate =
                         [&](int64_t step) {
                           const Predictions p = predict(*model, held_out);
@@ -115,13 +126,20 @@ int train_cnn(const TrainCnnOptions& given) {
                     .clip = o.clip};
   const TrainingResult result = train(run, training);
   Json e("result");
-  e.set(metric, result.evaluation.value).set("parameters", parameter_count(*model)).set("steps", result.steps).set("seconds", run.seconds());
-  e.set("train_seconds", result.seconds).set("seed", o.seed).set("threads", thread_limit()).set("weights_hash", weights_hash(*model));
+  e.set(metric, result.evaluation.value)
+      .set("parameters", parameter_count(*model))
+      .set("steps", result.steps)
+      .set("seconds", run.seconds());
+  e.set("train_seconds", result.seconds)
+      .set("seed", o.seed)
+      .set("threads", thread_limit())
+      .set("weights_hash", weights_hash(*model));
   e.set("state_hash", result.state_hash).set("interrupted", result.interrupted);
   if (run.keeps_files()) save_model(run.file("model.safetensors"), *model);
   run.metric(e);
-  run.console.say(fmt::format("{} {:.2f} % after {} steps in {} ({} in all)", o.validation > 0 ? "validation accuracy" : "test accuracy",
-                              100 * result.evaluation.value, result.steps, duration(result.seconds), duration(run.seconds())));
+  run.console.say(fmt::format("{} {:.2f} % after {} steps in {} ({} in all)",
+                              o.validation > 0 ? "validation accuracy" : "test accuracy", 100 * result.evaluation.value,
+                              result.steps, duration(result.seconds), duration(run.seconds())));
   if (run.keeps_files()) run.console.say("written to " + o.out + "; next: loupe eval " + o.out);
   return result.interrupted ? 130 : 0;
 }

@@ -30,7 +30,8 @@ TextScore text_score(Gpt& model, std::span<const int32_t> ids) {
   TextScore score;
   for (const Batch& batch : loader) {
     const Tensor logits = model(batch.x);
-    score.loss += cross_entropy(logits.reshape({-1, logits.size(-1)}), batch.y.reshape({-1}), {.reduction = Reduction::sum}).item();
+    score.loss +=
+        cross_entropy(logits.reshape({-1, logits.size(-1)}), batch.y.reshape({-1}), {.reduction = Reduction::sum}).item();
     score.accuracy += sum(eq(argmax(logits), batch.y).to(DType::f64)).item();
   }
   const double n = static_cast<double>(ids.size() - 1);
@@ -47,11 +48,13 @@ GptConfig config_of(const TrainGptOptions& o, CharVocab& vocab) {
     const std::string name = o.init_from + "/config.json", options = o.init_from + "/options.json";
     c = gpt2_config(Json::read_file(name), name);
     if (norm_kind(o.norm) != c.norm) fail<ValueError>("train: --norm {}, but a GPT-2 has LayerNorm", o.norm);
-    if (std::filesystem::exists(options)) vocab = CharVocab::from_characters(Json::read_file(options).get_string("vocab"), options);
+    if (std::filesystem::exists(options))
+      vocab = CharVocab::from_characters(Json::read_file(options).get_string("vocab"), options);
   }
   c.dropout = o.dropout;
   const auto size = [&](const char* option, int64_t given, int64_t& own) {
-    if (given >= 0 && from_folder && given != own) fail<ValueError>("train: {} {}, but the model in {} has {}", option, given, o.init_from, own);
+    if (given >= 0 && from_folder && given != own)
+      fail<ValueError>("train: {} {}, but the model in {} has {}", option, given, o.init_from, own);
     if (given >= 0) own = given;
   };
   size("--layers", o.layers, c.layers);
@@ -74,13 +77,25 @@ int train_gpt(const TrainGptOptions& given) {
   GptConfig config = config_of(o, vocab);
   const TextData data = load_text(o.text, o.validation, vocab);
   if (std::filesystem::is_directory(o.init_from) && config.vocab != data.vocab.size())
-    fail<ValueError>("train: the model in {} has {} tokens, {} has {} characters; its ids must be this text's characters in the order of their code points, or "
-                     "an options.json beside it must say which they are", o.init_from, config.vocab, data.file.path, data.vocab.size());
+    fail<ValueError>(
+        "train: the model in {} has {} tokens, {} has {} characters; its ids must be this text's characters in the order of "
+        "their code points, or "
+        "an options.json beside it must say which they are",
+        o.init_from, config.vocab, data.file.path, data.vocab.size());
   config.vocab = data.vocab.size();
   Json record = record_of("train gpt", o);
-  record.set("text", data.file.path).set("text_bytes", data.file.bytes).set("text_sha256", data.file.sha256).set("vocab", data.vocab.characters());
-  record.set("norm", o.norm).set("layers", config.layers).set("heads", config.heads).set("width", config.width).set("context", config.context);
-  record.set("inner", config.inner > 0 ? config.inner : 4 * config.width).set("norm_eps", config.norm_eps).set("tied", config.tied);
+  record.set("text", data.file.path)
+      .set("text_bytes", data.file.bytes)
+      .set("text_sha256", data.file.sha256)
+      .set("vocab", data.vocab.characters());
+  record.set("norm", o.norm)
+      .set("layers", config.layers)
+      .set("heads", config.heads)
+      .set("width", config.width)
+      .set("context", config.context);
+  record.set("inner", config.inner > 0 ? config.inner : 4 * config.width)
+      .set("norm_eps", config.norm_eps)
+      .set("tied", config.tied);
   record.set("dropout", o.dropout).set("validation", o.validation).set("default_text", o.text.empty());
   Run run(o, std::move(record));
   Rng rng(o.seed);
@@ -93,14 +108,18 @@ int train_gpt(const TrainGptOptions& given) {
   if (o.steps > 0) total = std::min(total, o.steps);
   const auto optimizer = make_optimizer(model, o);
   const auto schedule = make_schedule(*optimizer, o, total);
-  run.console.say(fmt::format("Gpt on {}: {} characters of {} kinds, {} parameters, {} steps of {} x {}, seed {}, {} threads", data.file.path,
-                              data.train.size(), data.vocab.size(), parameter_count(model), total, o.batch_size, config.context, o.seed, thread_limit()));
+  run.console.say(fmt::format("Gpt on {}: {} characters of {} kinds, {} parameters, {} steps of {} x {}, seed {}, {} threads",
+                              data.file.path, data.train.size(), data.vocab.size(), parameter_count(model), total, o.batch_size,
+                              config.context, o.seed, thread_limit()));
   Training training{.model = model,
                     .optimizer = *optimizer,
                     .schedule = *schedule,
                     .loader = loader,
                     .forward = [&](const Batch& b) { return model(b.x); },
-                    .loss = [](const Tensor& logits, const Batch& b) { return cross_entropy(logits.reshape({-1, logits.size(-1)}), b.y.reshape({-1})); },
+                    .loss =
+                        [](const Tensor& logits, const Batch& b) {
+                          return cross_entropy(logits.reshape({-1, logits.size(-1)}), b.y.reshape({-1}));
+                        },
                     .evaluate =
                         [&](int64_t) {
                           const TextScore s = text_score(model, data.held_out);
@@ -112,15 +131,23 @@ int train_gpt(const TrainGptOptions& given) {
                     .clip = o.clip};
   const TrainingResult result = train(run, training);
   Json e("result");
-  e.set("val_loss", result.evaluation.value).set("parameters", parameter_count(model)).set("steps", result.steps).set("seconds", run.seconds());
-  e.set("train_seconds", result.seconds).set("seed", o.seed).set("threads", thread_limit()).set("weights_hash", weights_hash(model));
+  e.set("val_loss", result.evaluation.value)
+      .set("parameters", parameter_count(model))
+      .set("steps", result.steps)
+      .set("seconds", run.seconds());
+  e.set("train_seconds", result.seconds)
+      .set("seed", o.seed)
+      .set("threads", thread_limit())
+      .set("weights_hash", weights_hash(model));
   e.set("state_hash", result.state_hash).set("interrupted", result.interrupted);
   if (run.keeps_files()) {
     save_model(run.file("model.safetensors"), model);
-    if (const std::string json = gpt2_config_json(config); !json.empty()) write_file(run.file("config.json"), json);  // for Transformers
+    if (const std::string json = gpt2_config_json(config); !json.empty())
+      write_file(run.file("config.json"), json);  // for Transformers
   }
   run.metric(e);
-  run.console.say(fmt::format("validation loss {:.4f} after {} steps in {} ({} in all)", result.evaluation.value, result.steps, duration(result.seconds), duration(run.seconds())));
+  run.console.say(fmt::format("validation loss {:.4f} after {} steps in {} ({} in all)", result.evaluation.value, result.steps,
+                              duration(result.seconds), duration(run.seconds())));
   if (run.keeps_files()) run.console.say("written to " + o.out + "; next: loupe sample " + o.out);
   return result.interrupted ? 130 : 0;
 }
@@ -132,8 +159,15 @@ GptConfig gpt_config(const Json& options, const std::string& name, CharVocab& vo
     if (n < 1 || n > INT32_MAX) fail<IoError>("{}: \"{}\" is {}, expected a size from 1 to 2^31 - 1", name, key, n);
     return n;
   };
-  return {.vocab = vocab.size(), .context = size("context"), .layers = size("layers"), .heads = size("heads"), .width = size("width"),
-          .inner = size("inner"), .norm = norm_kind(options.get_string("norm")), .tied = options.get_bool("tied"), .norm_eps = options.get_number("norm_eps")};
+  return {.vocab = vocab.size(),
+          .context = size("context"),
+          .layers = size("layers"),
+          .heads = size("heads"),
+          .width = size("width"),
+          .inner = size("inner"),
+          .norm = norm_kind(options.get_string("norm")),
+          .tied = options.get_bool("tied"),
+          .norm_eps = options.get_number("norm_eps")};
 }
 
 Gpt load_gpt(const Json& options, const std::string& folder, CharVocab& vocab) {
@@ -160,11 +194,16 @@ int sample(const SampleOptions& o) {
   const std::vector<int32_t> ids = vocab.encode(o.prompt, "--prompt");
   Rng rng(o.seed);
   const auto begin = std::chrono::steady_clock::now();
-  const std::vector<int64_t> text = model.generate({ids.begin(), ids.end()}, rng, {.length = o.length, .temperature = o.temperature, .top_k = o.top_k});
+  const std::vector<int64_t> text =
+      model.generate({ids.begin(), ids.end()}, rng, {.length = o.length, .temperature = o.temperature, .top_k = o.top_k});
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const std::string written = vocab.decode(std::vector<int32_t>(text.begin(), text.end()));
   console.say(written);
-  console.event(Json("result").set("text", written).set("seconds", seconds).set("tokens_per_second", static_cast<double>(o.length) / seconds).set("seed", o.seed));
+  console.event(Json("result")
+                    .set("text", written)
+                    .set("seconds", seconds)
+                    .set("tokens_per_second", static_cast<double>(o.length) / seconds)
+                    .set("seed", o.seed));
   return 0;
 }
 

@@ -72,8 +72,10 @@ std::unique_ptr<Optimizer> make_optimizer(Module& model, const TrainOptions& o) 
   auto groups = no_decay_on_norms_and_biases(model);
   if (o.optimizer == "sgd")
     return std::make_unique<SGD>(std::move(groups), SGD::Options{.lr = o.lr, .momentum = 0.9, .weight_decay = o.weight_decay});
-  if (o.optimizer == "adam") return std::make_unique<Adam>(std::move(groups), Adam::Options{.lr = o.lr, .weight_decay = o.weight_decay});
-  if (o.optimizer == "adamw") return std::make_unique<AdamW>(std::move(groups), AdamW::Options{.lr = o.lr, .weight_decay = o.weight_decay});
+  if (o.optimizer == "adam")
+    return std::make_unique<Adam>(std::move(groups), Adam::Options{.lr = o.lr, .weight_decay = o.weight_decay});
+  if (o.optimizer == "adamw")
+    return std::make_unique<AdamW>(std::move(groups), AdamW::Options{.lr = o.lr, .weight_decay = o.weight_decay});
   if (o.optimizer == "rmsprop")
     return std::make_unique<RMSprop>(std::move(groups), RMSprop::Options{.lr = o.lr, .weight_decay = o.weight_decay});
   fail<ValueError>("optimizer: \"{}\" is none of sgd, adam, adamw, rmsprop", o.optimizer);
@@ -82,7 +84,8 @@ std::unique_ptr<Optimizer> make_optimizer(Module& model, const TrainOptions& o) 
 std::unique_ptr<Schedule> make_schedule(Optimizer& optimizer, const TrainOptions& o, int64_t total) {
   if (o.schedule == "constant") return std::make_unique<ConstantLR>(optimizer);
   if (o.schedule == "cosine") return std::make_unique<WarmupCosine>(optimizer, std::min<int64_t>(100, total / 10), total, 0.0);
-  if (o.schedule == "one-cycle") return std::make_unique<OneCycleLR>(optimizer, OneCycleLR::Options{.max_lr = o.lr, .total_steps = total});
+  if (o.schedule == "one-cycle")
+    return std::make_unique<OneCycleLR>(optimizer, OneCycleLR::Options{.max_lr = o.lr, .total_steps = total});
   fail<ValueError>("schedule: \"{}\" is none of constant, cosine, one-cycle", o.schedule);
 }
 
@@ -111,9 +114,7 @@ std::string cause(Training& t, const Batch& batch, const Streams& streams) {
   try {
     const AnomalyMode anomaly;
     t.loss(t.forward(batch), batch).backward();
-  } catch (const NumericError& e) {
-    return e.what();
-  }
+  } catch (const NumericError& e) { return e.what(); }
   return "run again it was finite: a fault of this machine?";
 }
 
@@ -129,9 +130,13 @@ void check_options(const CheckpointFolder& folder, const std::string& record) {
     }
     const Json then = Json::parse(options, folder.path_of(*step)), now = Json::parse(record, "options");
     for (const std::string& key : now.differing(then)) {
-      if (key == "threads" || key == "epochs" || key == "steps" || key == "data" || key == "text" || key == "default_text" || key == "init_from") continue;
-      fail<ValueError>("train: {} was made with {} {}, this run has {}; resume with the options of the run, or start another one from its weights with --init-from",
-                       folder.path_of(*step), key, then.member_text(key), now.member_text(key));
+      if (key == "threads" || key == "epochs" || key == "steps" || key == "data" || key == "text" || key == "default_text" ||
+          key == "init_from")
+        continue;
+      fail<ValueError>(
+          "train: {} was made with {} {}, this run has {}; resume with the options of the run, or start another one from its "
+          "weights with --init-from",
+          folder.path_of(*step), key, then.member_text(key), now.member_text(key));
     }
     return;
   }
@@ -152,9 +157,16 @@ TrainingResult train(Run& run, Training& t) {
   std::optional<ShadowGuard> shadow;
   if (run.options().shadow > 0) shadow.emplace();
   CheckpointFolder folder(run.file("checkpoints"), run.options().keep);
-  TrainingState state{.model = &t.model, .optimizer = &t.optimizer, .schedule = &t.schedule, .loader = &t.loader, .streams = t.streams, .options = run.record()};
+  TrainingState state{.model = &t.model,
+                      .optimizer = &t.optimizer,
+                      .schedule = &t.schedule,
+                      .loader = &t.loader,
+                      .streams = t.streams,
+                      .options = run.record()};
   std::optional<Monitor> monitor;
-  if (run.board()) monitor.emplace(*run.board(), t.model, Monitor::Options{.every = run.options().log_every, .histograms_every = 4 * run.options().log_every});
+  if (run.board())
+    monitor.emplace(*run.board(), t.model,
+                    Monitor::Options{.every = run.options().log_every, .histograms_every = 4 * run.options().log_every});
   const auto stop = [&](const std::string& why) {
     run.console.finish();
     const std::vector<int64_t> kept = folder.steps();
@@ -168,7 +180,8 @@ TrainingResult train(Run& run, Training& t) {
     folder.save(state, result.steps, metric);
   };
   if (run.keeps_files() && !run.options().resume && !folder.steps().empty())
-    fail<ValueError>("train: {} holds checkpoints of an earlier run; go on with --resume, or choose another --out", run.options().out);
+    fail<ValueError>("train: {} holds checkpoints of an earlier run; go on with --resume, or choose another --out",
+                     run.options().out);
   if (run.options().resume) {
     check_options(folder, run.record());
     state.numbers = {{"loss_sum", 0}, {"loss_count", 0}};
@@ -206,8 +219,9 @@ TrainingResult train(Run& run, Training& t) {
       stop(fmt::format("step {}: {}", step, e.what()));
     }
     if (!std::isfinite(norm))
-      stop(fmt::format("the {} is {} at step {}: {}. A smaller --lr or --clip may help", std::isfinite(value) ? "gradient" : "loss",
-                       std::isfinite(value) ? norm : value, step, cause(t, *batch, streams)));
+      stop(fmt::format("the {} is {} at step {}: {}. A smaller --lr or --clip may help",
+                       std::isfinite(value) ? "gradient" : "loss", std::isfinite(value) ? norm : value, step,
+                       cause(t, *batch, streams)));
     if (run.options().shadow > 0 && step == run.options().shadow) {
       run.console.finish();
       run.console.say(shadow->table());
@@ -223,9 +237,11 @@ TrainingResult train(Run& run, Training& t) {
     ++loss_count;
     samples += batch->size();
     const Clock::time_point now = Clock::now();
-    const double speed = static_cast<double>(samples) / std::max(std::chrono::duration<double>(now - begin).count() - evaluating, 1e-9);
+    const double speed =
+        static_cast<double>(samples) / std::max(std::chrono::duration<double>(now - begin).count() - evaluating, 1e-9);
     ++shown_steps;
-    run.console.progress(shown_steps, shown_steps + t.steps - result.steps, speed, fmt::format("loss {:.4f}{}", loss_sum / loss_count, shown));
+    run.console.progress(shown_steps, shown_steps + t.steps - result.steps, speed,
+                         fmt::format("loss {:.4f}{}", loss_sum / loss_count, shown));
     if (logs) {
       NoGrad guard;
       run.board()->scalar("train/loss", value, step);
@@ -246,8 +262,8 @@ TrainingResult train(Run& run, Training& t) {
       e.set("step", result.steps).set("loss", result.loss).set("lr", lr).set("samples_per_second", speed);
       e.set(result.evaluation.name, result.evaluation.value);
       run.metric(e);
-      run.console.say(fmt::format("step {:>6}  loss {:.4f}  {} {:.4f}  lr {:.2e}  {:.0f} samples/s", result.steps, result.loss, result.evaluation.name,
-                                  result.evaluation.value, lr, speed));
+      run.console.say(fmt::format("step {:>6}  loss {:.4f}  {} {:.4f}  lr {:.2e}  {:.0f} samples/s", result.steps, result.loss,
+                                  result.evaluation.name, result.evaluation.value, lr, speed));
       if (run.board()) {
         run.board()->scalar("eval/" + result.evaluation.name, result.evaluation.value, step);
         for (const auto& [name, number] : result.evaluation.more) run.board()->scalar("eval/" + name, number, step);
@@ -276,7 +292,8 @@ std::string weights_hash(Module& model) {
   for (const Named& n : state_dict(model)) {
     hash.update(n.name + to_string(n.tensor.shape()));
     const Tensor dense = raw::row_major(n.tensor);
-    dispatch(dense.dtype(), [&]<class T>(Type<T>) { hash.update(dense.ptr<T>(), static_cast<size_t>(dense.numel()) * sizeof(T)); });
+    dispatch(dense.dtype(),
+             [&]<class T>(Type<T>) { hash.update(dense.ptr<T>(), static_cast<size_t>(dense.numel()) * sizeof(T)); });
   }
   return hash.hex();
 }

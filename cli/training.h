@@ -58,11 +58,11 @@ struct Training {
   Optimizer& optimizer;
   Schedule& schedule;
   DataLoader& loader;
-  std::function<Tensor(const Batch&)> forward;                        // logits (..., classes) of a batch, recorded
-  std::function<Tensor(const Tensor& logits, const Batch&)> loss;     // recorded
-  std::function<Evaluation(int64_t step)> evaluate;                   // without recording; the loop sets eval mode and back
-  int64_t steps = 0;            // in all
-  int64_t evaluate_every = 0;   // steps; 0: never before the end
+  std::function<Tensor(const Batch&)> forward;                     // logits (..., classes) of a batch, recorded
+  std::function<Tensor(const Tensor& logits, const Batch&)> loss;  // recorded
+  std::function<Evaluation(int64_t step)> evaluate;                // without recording; the loop sets eval mode and back
+  int64_t steps = 0;                                               // in all
+  int64_t evaluate_every = 0;                                      // steps; 0: never before the end
   int64_t checkpoint_every = 0;
   double clip = 0;
   std::map<std::string, Rng*> streams = {};  // the command's own: part of a checkpoint
@@ -70,9 +70,9 @@ struct Training {
 
 struct TrainingResult {
   int64_t steps = 0;
-  double loss = 0;         // mean over the last steps
-  double seconds = 0;      // in the loop, without evaluation
-  Evaluation evaluation;   // at the end
+  double loss = 0;        // mean over the last steps
+  double seconds = 0;     // in the loop, without evaluation
+  Evaluation evaluation;  // at the end
   bool interrupted = false;
   std::string state_hash;  // of model, optimizer, schedule, loader and streams
 };

@@ -99,9 +99,8 @@ Tensor where(const Tensor& cond, const Tensor& a, const Tensor& b) {
   check_same_dtype(a, b, "where");
   const Shape shape = broadcast_shapes(broadcast_shapes(a.shape(), b.shape(), "where"), cond.shape(), "where");
   Tensor out = elementwise_result(shape, a.dtype(), {&a, &b, &cond});
-  dispatch(a.dtype(), [&]<class T>(Type<T>) {
-    map3<T, bool, T, T>(out, cond, a, b, [](bool c, T x, T y) { return c ? x : y; });
-  });
+  dispatch(a.dtype(),
+           [&]<class T>(Type<T>) { map3<T, bool, T, T>(out, cond, a, b, [](bool c, T x, T y) { return c ? x : y; }); });
   return out;
 }
 

@@ -27,26 +27,28 @@ CBLAS_TRANSPOSE transposed(bool yes) { return yes ? CblasTrans : CblasNoTrans; }
 
 }  // namespace
 
-void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
-          const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda, const float* b,
+          int64_t ldb, float beta, float* c, int64_t ldc) {
   if (m <= 0 || n <= 0) return;
   serial();
-  cblas_sgemm(CblasRowMajor, transposed(trans_a), transposed(trans_b), to_blas(m), to_blas(n), to_blas(k), alpha, a,
-              to_blas(lda), b, to_blas(ldb), beta, c, to_blas(ldc));
+  cblas_sgemm(CblasRowMajor, transposed(trans_a), transposed(trans_b), to_blas(m), to_blas(n), to_blas(k), alpha, a, to_blas(lda),
+              b, to_blas(ldb), beta, c, to_blas(ldc));
 }
 
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double alpha, const double* a, int64_t lda,
           const double* b, int64_t ldb, double beta, double* c, int64_t ldc) {
   if (m <= 0 || n <= 0) return;
   serial();
-  cblas_dgemm(CblasRowMajor, transposed(trans_a), transposed(trans_b), to_blas(m), to_blas(n), to_blas(k), alpha, a,
-              to_blas(lda), b, to_blas(ldb), beta, c, to_blas(ldc));
+  cblas_dgemm(CblasRowMajor, transposed(trans_a), transposed(trans_b), to_blas(m), to_blas(n), to_blas(k), alpha, a, to_blas(lda),
+              b, to_blas(ldb), beta, c, to_blas(ldc));
 }
 
 std::string description() {
   const int parallel = openblas_get_parallel();
   return fmt::format("{} {} {}", openblas_get_config(), openblas_get_corename(),
-                     parallel == 0 ? "serial" : parallel == 1 ? "pthread" : "openmp");
+                     parallel == 0   ? "serial"
+                     : parallel == 1 ? "pthread"
+                                     : "openmp");
 }
 
 }  // namespace loupe::blas

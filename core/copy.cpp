@@ -49,7 +49,8 @@ template <class T> void copy_same(const Tensor& src, const Tensor& dst) {
   T* const p = dst.ptr<T>();
   const T* const q = src.ptr<T>();
   for (int d = 1; d < plan.rank; ++d)
-    if (plan.stride[1][d] == 1 && plan.stride[1][0] > 1 && plan.size[0] >= 4 && plan.size[d] >= 4) return copy_tiled(plan, d, p, q);
+    if (plan.stride[1][d] == 1 && plan.stride[1][0] > 1 && plan.size[0] >= 4 && plan.size[d] >= 4)
+      return copy_tiled(plan, d, p, q);
   const int64_t sp = plan.stride[0][0], sq = plan.stride[1][0];
   for_rows(plan, [=](const int64_t* at, int64_t n) {
     if (sp == 1 && sq == 1) std::memmove(p + at[0], q + at[1], static_cast<size_t>(n) * sizeof(T));
@@ -76,7 +77,8 @@ void copy(const Tensor& src, const Tensor& dst, const char* op) {
     fail<ShapeError>("{}: shape {} does not broadcast to {}", op, src.shape(), dst.shape());
   dispatch(dst.dtype(), [&]<class D>(Type<D>) {
     dispatch(src.dtype(), [&]<class S>(Type<S>) {
-      constexpr bool narrower = std::is_integral_v<D> && !std::is_same_v<D, bool> && (std::is_floating_point_v<S> || sizeof(D) < sizeof(S));
+      constexpr bool narrower =
+          std::is_integral_v<D> && !std::is_same_v<D, bool> && (std::is_floating_point_v<S> || sizeof(D) < sizeof(S));
       if constexpr (std::is_same_v<D, S>) copy_same<D>(src, dst);
       else if constexpr (narrower) copy_checked<D, S>(src, dst, op);
       else map1<D, S>(dst, src, [](S x) { return static_cast<D>(x); });

@@ -84,7 +84,7 @@ struct SinCos {
 inline SinCos sincos_turns(double turns) {
   const double quarter = std::nearbyint(4 * turns);
   const double a = (turns - quarter / 4) * (2 * kPi), z = a * a;  // |a| <= pi / 4
-  double s = 0, c = 0;  // the Taylor series, from the highest power down
+  double s = 0, c = 0;                                            // the Taylor series, from the highest power down
   for (int i = 10; i >= 1; --i) {
     s = (s + kSinTerms[i]) * z;
     c = (c + kCosTerms[i]) * z;

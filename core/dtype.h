@@ -58,8 +58,7 @@ template <class F> decltype(auto) dispatch_floating(DType t, const char* op, F&&
 
 }  // namespace loupe
 
-template <>
-struct fmt::formatter<loupe::DType> {
+template <> struct fmt::formatter<loupe::DType> {
   constexpr auto parse(format_parse_context& ctx) { return ctx.begin(); }
   template <class Context> auto format(loupe::DType d, Context& ctx) const {
     auto out = ctx.out();

@@ -12,7 +12,8 @@ Plan make_plan(std::initializer_list<const Tensor*> list) {
   Plan plan;
   plan.operands = operands;
   bool same = is_row_major(*operand[0]);
-  for (int n = 1; same && n < operands; ++n) same = operand[n]->shape() == shape && operand[n]->strides() == operand[0]->strides();
+  for (int n = 1; same && n < operands; ++n)
+    same = operand[n]->shape() == shape && operand[n]->strides() == operand[0]->strides();
   if (same) {  // the common case: one run
     plan.rank = 1;
     plan.size[0] = shape.numel();

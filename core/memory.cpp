@@ -17,8 +17,8 @@ namespace {
 std::atomic<int64_t> g_storages{0}, g_live{0}, g_peak{0}, g_cached{0};
 
 constexpr size_t kAlign = 64;
-constexpr size_t kHuge = size_t{4} << 20;      // from here on blocks ask for huge pages
-constexpr size_t kLargest = size_t{1} << 46;   // beyond any machine; keeps size arithmetic from overflowing
+constexpr size_t kHuge = size_t{4} << 20;     // from here on blocks ask for huge pages
+constexpr size_t kLargest = size_t{1} << 46;  // beyond any machine; keeps size arithmetic from overflowing
 
 [[maybe_unused]] void* system_alloc(size_t bytes) {
   const bool huge = bytes >= kHuge;

@@ -51,7 +51,8 @@ void print(std::string& out, const Tensor& t, int axis, int64_t offset, bool sho
   for (int64_t i : shown(t.shape()[axis], shorten)) {
     if (!first) {
       out += last ? ", " : ",";
-      if (!last) out += std::string(static_cast<size_t>(t.dim() - axis - 1), '\n') + std::string(static_cast<size_t>(axis) + 8, ' ');
+      if (!last)
+        out += std::string(static_cast<size_t>(t.dim() - axis - 1), '\n') + std::string(static_cast<size_t>(axis) + 8, ' ');
     }
     first = false;
     if (i < 0) out += "...";
@@ -81,8 +82,10 @@ std::string to_string(const Tensor& t) {
         });
       format.scientific = largest >= 1e8 || (!format.integers && (largest / smallest > 1e5 || smallest < 1e-4));
       if (t.numel() > 0)
-        visit_shown(t, 0, 0, shorten, [&](int64_t at) { format.width = std::max(format.width, format(static_cast<double>(p[at])).size()); });
-      print(out, t, 0, 0, shorten, [&](int64_t at) { return fmt::format("{:>{}}", format(static_cast<double>(p[at])), format.width); });
+        visit_shown(t, 0, 0, shorten,
+                    [&](int64_t at) { format.width = std::max(format.width, format(static_cast<double>(p[at])).size()); });
+      print(out, t, 0, 0, shorten,
+            [&](int64_t at) { return fmt::format("{:>{}}", format(static_cast<double>(p[at])), format.width); });
     } else {
       size_t width = 0;
       const auto text = [&](int64_t at) -> std::string {

@@ -20,7 +20,8 @@ template <class T> struct Sum {
 template <class T, bool kLargest> struct Extremum {
   using Acc = T;
   static constexpr Acc start() {
-    if constexpr (std::is_floating_point_v<T>) return kLargest ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity();
+    if constexpr (std::is_floating_point_v<T>)
+      return kLargest ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity();
     else return kLargest ? std::numeric_limits<T>::lowest() : std::numeric_limits<T>::max();
   }
   static Acc join(Acc a, Acc b) { return (kLargest ? b > a : b < a) || b != b ? b : a; }
@@ -165,7 +166,8 @@ Tensor sum(const Tensor& t, const Dims& wanted, bool keepdim) {
   dispatch(t.dtype(), [&]<class T>(Type<T>) {
     reduce<T, Sum<T>, std::conditional_t<std::is_floating_point_v<T>, T, int64_t>>(t, axes, out);
   });
-  return keepdim ? view(out, reduced_shape(t.shape(), axes, true), row_major_strides(reduced_shape(t.shape(), axes, true)), 0) : out;
+  return keepdim ? view(out, reduced_shape(t.shape(), axes, true), row_major_strides(reduced_shape(t.shape(), axes, true)), 0)
+                 : out;
 }
 
 Tensor sum_to(const Tensor& t, const Shape& shape) {
@@ -189,7 +191,8 @@ Tensor extremum(const Tensor& t, const Dims& wanted, bool keepdim, bool largest)
     if (largest) reduce<T, Extremum<T, true>, T>(t, axes, out);
     else reduce<T, Extremum<T, false>, T>(t, axes, out);
   });
-  return keepdim ? view(out, reduced_shape(t.shape(), axes, true), row_major_strides(reduced_shape(t.shape(), axes, true)), 0) : out;
+  return keepdim ? view(out, reduced_shape(t.shape(), axes, true), row_major_strides(reduced_shape(t.shape(), axes, true)), 0)
+                 : out;
 }
 
 Tensor argmax(const Tensor& t, int64_t axis, bool keepdim) {

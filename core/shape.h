@@ -73,8 +73,7 @@ int normalize_axis(int64_t axis, int rank, const char* op);
 
 }  // namespace loupe
 
-template <>
-struct fmt::formatter<loupe::Dims> {
+template <> struct fmt::formatter<loupe::Dims> {
   constexpr auto parse(format_parse_context& ctx) { return ctx.begin(); }
   template <class Context> auto format(const loupe::Dims& d, Context& ctx) const {
     auto out = ctx.out();

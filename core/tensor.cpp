@@ -96,9 +96,7 @@ Tensor empty_like(const Tensor& t) { return empty_like(t, t.dtype()); }
 Tensor empty_like(const Tensor& t, DType dtype) {
   return with_strides(t.shape(), is_dense(t) ? t.strides() : row_major_strides(t.shape()), dtype);
 }
-Tensor empty_channels_last(const Shape& shape, DType dtype) {
-  return with_strides(shape, channels_last_strides(shape), dtype);
-}
+Tensor empty_channels_last(const Shape& shape, DType dtype) { return with_strides(shape, channels_last_strides(shape), dtype); }
 Tensor zeros(const Shape& shape, DType dtype) {
   Tensor t = empty(shape, dtype);
   fill(t, 0);
@@ -196,7 +194,8 @@ Tensor linspace(double first, double last, int64_t steps, DType dtype) {
   const double d = steps > 1 ? (last - first) / static_cast<double>(steps - 1) : 0;
   // From both ends, so that the last number is exact.
   return generate(steps, dtype, [=](int64_t i) {
-    return i < steps / 2 ? first + d * static_cast<double>(i) : (steps == 1 ? first : last - d * static_cast<double>(steps - 1 - i));
+    return i < steps / 2 ? first + d * static_cast<double>(i)
+                         : (steps == 1 ? first : last - d * static_cast<double>(steps - 1 - i));
   });
 }
 
@@ -239,7 +238,8 @@ template <class T> void draw_uniform(Rng& rng, T* out, int64_t n, double low, do
       for (int64_t j = 0; j < m; ++j) {
         const double u = static_cast<double>((uint64_t{words[2 * j]} << 32 | words[2 * j + 1]) >> 11) * 0x1p-53;
         const T value = static_cast<T>(low + (high - low) * u);
-        out[i + j] = value < static_cast<T>(high) || low == high ? value : std::nextafter(static_cast<T>(high), static_cast<T>(low));
+        out[i + j] =
+            value < static_cast<T>(high) || low == high ? value : std::nextafter(static_cast<T>(high), static_cast<T>(low));
       }
     }
   });

@@ -41,14 +41,19 @@ template <class T> Tensor unary_any(Unary op, const Tensor& a) {
 }  // namespace
 
 Tensor unary(Unary op, const Tensor& a) {
-  constexpr const char* names[] = {"neg", "sqrt", "rsqrt", "exp", "log", "abs", "relu", "sigmoid", "tanh", "square", "reciprocal", "sign", "logical_not"};
+  constexpr const char* names[] = {"neg",     "sqrt", "rsqrt",  "exp",        "log",  "abs",        "relu",
+                                   "sigmoid", "tanh", "square", "reciprocal", "sign", "logical_not"};
   const char* name = names[static_cast<size_t>(op)];
   if (op == Unary::logical_not) {
     if (a.dtype() != DType::boolean) fail<DtypeError>("logical_not: needs bool, got {}", a.dtype());
     return apply<bool>(a, [](bool x) { return !x; });
   }
   switch (op) {
-    case Unary::neg: case Unary::abs: case Unary::relu: case Unary::square: case Unary::sign:
+    case Unary::neg:
+    case Unary::abs:
+    case Unary::relu:
+    case Unary::square:
+    case Unary::sign:
       if (a.dtype() == DType::i64) return unary_any<int64_t>(op, a);
       return dispatch_floating(a.dtype(), name, [&]<class T>(Type<T>) { return unary_any<T>(op, a); });
     default: return dispatch_floating(a.dtype(), name, [&]<class T>(Type<T>) { return unary_floating<T>(op, a); });
@@ -68,9 +73,8 @@ Tensor clamp(const Tensor& a, double low, double high) {
 bool has_nonfinite(const Tensor& t) {
   if (!is_floating(t.dtype())) return false;
   // x - x is 0 for a finite x and NaN for the others; a sum of those is 0 or NaN.
-  const Tensor zeros_or_nan = dispatch_floating(t.dtype(), "has_nonfinite", [&]<class T>(Type<T>) {
-    return apply<T>(t, [](T x) { return x - x; });
-  });
+  const Tensor zeros_or_nan =
+      dispatch_floating(t.dtype(), "has_nonfinite", [&]<class T>(Type<T>) { return apply<T>(t, [](T x) { return x - x; }); });
   return sum(zeros_or_nan, {}, false).item<double>() != 0;
 }
 

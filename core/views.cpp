@@ -16,7 +16,8 @@ Shape resolve_shape(const Tensor& t, const Shape& shape, const char* op) {
   for (int i = 0; i < out.rank(); ++i) {
     if (out[i] == -1 && unknown < 0) unknown = i;
     else if (out[i] < 0) fail<ShapeError>("{}: shape {} has {} negative size", op, shape, out[i] == -1 ? "a second" : "a");
-    else if (__builtin_mul_overflow(known, out[i], &known)) fail<ShapeError>("{}: shape {} has more elements than memory can address", op, shape);
+    else if (__builtin_mul_overflow(known, out[i], &known))
+      fail<ShapeError>("{}: shape {} has more elements than memory can address", op, shape);
   }
   if (unknown >= 0) {
     if (known == 0 || t.numel() % known != 0)
@@ -132,8 +133,10 @@ Tensor expand(const Tensor& t, const Shape& wanted) {
   for (int i = 0; i < wanted.rank(); ++i) {
     const int64_t have = i < shift ? 1 : t.shape()[i - shift];
     if (shape[i] == -1 && i >= shift) shape[i] = have;
-    if (shape[i] < 0 || (have != 1 && have != shape[i])) fail<ShapeError>("expand: shape {} does not expand to {}", t.shape(), wanted);
-    if (__builtin_mul_overflow(total, shape[i], &total)) fail<ShapeError>("expand: shape {} has more elements than memory can address", wanted);
+    if (shape[i] < 0 || (have != 1 && have != shape[i]))
+      fail<ShapeError>("expand: shape {} does not expand to {}", t.shape(), wanted);
+    if (__builtin_mul_overflow(total, shape[i], &total))
+      fail<ShapeError>("expand: shape {} has more elements than memory can address", wanted);
     strides[i] = have == 1 && shape[i] != 1 ? 0 : (i < shift ? 0 : t.strides()[i - shift]);
   }
   return view(t, shape, strides, 0);

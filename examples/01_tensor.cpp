@@ -40,9 +40,7 @@ int main() {
   // Misuse throws a typed error with a sentence.
   try {
     matmul(a, a);
-  } catch (const ShapeError& e) {
-    fmt::print("ShapeError: {}\n", e.what());
-  }
+  } catch (const ShapeError& e) { fmt::print("ShapeError: {}\n", e.what()); }
 
   const bool right = a[0][0].item() == 7 && copy[0][0].item() == 1 && copy[1][2].item() == 0;
   return right ? 0 : 1;

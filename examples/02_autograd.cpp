@@ -56,8 +56,6 @@ int main() {
   try {
     z.backward();
     found = false;
-  } catch (const GradError& e) {
-    fmt::print("GradError: {}\n", e.what());
-  }
+  } catch (const GradError& e) { fmt::print("GradError: {}\n", e.what()); }
   return found && std::abs(second[2].item() - std::exp(3.0)) < 1e-12 ? 0 : 1;
 }

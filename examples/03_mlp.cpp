@@ -54,7 +54,8 @@ int main() {
       sum += loss.item() * static_cast<double>(index.numel());
     }
     if (epoch % 5 == 0)
-      fmt::print("epoch {:2}  loss {:.4f}  test accuracy {:.3f}\n", epoch, sum / static_cast<double>(order.numel()), accuracy(net, test));
+      fmt::print("epoch {:2}  loss {:.4f}  test accuracy {:.3f}\n", epoch, sum / static_cast<double>(order.numel()),
+                 accuracy(net, test));
   }
   return accuracy(net, test) > 0.9 ? 0 : 1;
 }

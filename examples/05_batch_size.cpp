@@ -28,7 +28,8 @@ int main() {
     fmt::print("\n");
   }
   for (const char* other : {"BatchNorm 8", "BatchNorm 2", "LayerNorm"}) {
-    const Comparison c = compare(outcomes(runs.at("BatchNorm 64"), "test_accuracy"), outcomes(runs.at(other), "test_accuracy"), kChance, Better::more);
+    const Comparison c = compare(outcomes(runs.at("BatchNorm 64"), "test_accuracy"), outcomes(runs.at(other), "test_accuracy"),
+                                 kChance, Better::more);
     const Line line = statistical("C5", "", c, kAccuracyMargin, Expect::positive, "points", 100);
     fmt::print("BatchNorm 64 minus {:<12} {:<32} {}\n", other, effect_text(line), name(line.verdict));
   }

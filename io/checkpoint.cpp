@@ -78,7 +78,8 @@ class Contents {
     const Tensor t = found->second;
     left_.erase(found);
     if (t.dtype() != dtype_of<T>() || t.dim() > 1 || (count >= 0 && t.numel() != count))
-      fail<ValueError>("{}: '{}' of the checkpoint is {} {}, expected {} {} numbers", name_, key, t.dtype(), t.shape(), count, dtype_of<T>());
+      fail<ValueError>("{}: '{}' of the checkpoint is {} {}, expected {} {} numbers", name_, key, t.dtype(), t.shape(), count,
+                       dtype_of<T>());
     return t.to_vector<T>();
   }
   Rng::State take_stream(const std::string& key) {
@@ -111,9 +112,7 @@ std::string checkpoint_checksum(const SafetensorsFile& file) {
   for (const auto& [name, t] : file.tensors) {
     text(name), text(fmt::format("{}{}", t.dtype(), t.shape()));
     const Tensor dense = raw::row_major(t);
-    dispatch(t.dtype(), [&]<class T>(Type<T>) {
-      hash.update(dense.ptr<T>(), static_cast<size_t>(dense.numel()) * sizeof(T));
-    });
+    dispatch(t.dtype(), [&]<class T>(Type<T>) { hash.update(dense.ptr<T>(), static_cast<size_t>(dense.numel()) * sizeof(T)); });
   }
   return hash.hex();
 }
@@ -134,9 +133,7 @@ LoadReport load_model(const std::string& path, Module& m, const LoadOptions& opt
   const StateDict state = to_state_dict(load_safetensors(path).tensors);
   try {
     return load_state_dict(m, state, options);
-  } catch (const ValueError& e) {
-    throw ValueError(path + ": " + e.what());
-  }
+  } catch (const ValueError& e) { throw ValueError(path + ": " + e.what()); }
 }
 
 void save_checkpoint(const std::string& path, const TrainingState& state) {
@@ -158,7 +155,8 @@ void load_checkpoint(const SafetensorsFile& file, TrainingState& state, const st
   const StateDict optimizer = state.optimizer ? c.take_all("optimizer/") : StateDict();
   std::vector<std::pair<Rng*, Rng::State>> streams;
   if (state.model)
-    for (const auto& [stream, rng] : named_streams(*state.model)) streams.emplace_back(rng, c.take_stream("model_stream/" + stream));
+    for (const auto& [stream, rng] : named_streams(*state.model))
+      streams.emplace_back(rng, c.take_stream("model_stream/" + stream));
   for (const auto& [stream, rng] : state.streams) streams.emplace_back(rng, c.take_stream("stream/" + stream));
   std::vector<double> rates, schedule;
   if (state.optimizer) {
@@ -168,7 +166,8 @@ void load_checkpoint(const SafetensorsFile& file, TrainingState& state, const st
                        kind == file.metadata.end() ? "none" : kind->second, state.optimizer->name());
     rates = c.take<double>("rates", static_cast<int64_t>(3 * state.optimizer->groups().size()));
     for (const double rate : rates)
-      if (!(rate >= 0 && std::isfinite(rate))) fail<ValueError>("{}: the checkpoint has a learning rate or weight decay of {}", name, rate);
+      if (!(rate >= 0 && std::isfinite(rate)))
+        fail<ValueError>("{}: the checkpoint has a learning rate or weight decay of {}", name, rate);
   }
   if (state.schedule) schedule = c.take<double>("schedule", static_cast<int64_t>(state.schedule->state().size()));
   DataLoader::State loader;
@@ -181,7 +180,8 @@ void load_checkpoint(const SafetensorsFile& file, TrainingState& state, const st
   }
   c.expect_empty();
   for (const auto& [key, t] : numbers)
-    if (t.dtype() != DType::f64 || t.numel() != 1) fail<ValueError>("{}: the number '{}' is {} {}", name, key, t.dtype(), t.shape());
+    if (t.dtype() != DType::f64 || t.numel() != 1)
+      fail<ValueError>("{}: the number '{}' is {} {}", name, key, t.dtype(), t.shape());
 
   // The parts that may refuse come first, and what they changed is undone should a later one do so.
   StateDict model_before;

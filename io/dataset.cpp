@@ -47,15 +47,16 @@ ImageDataset::ImageDataset(ImageSet set) : set_(std::move(set)) {
     fail<ShapeError>("ImageDataset: {} means and {} deviations for {} channels", set_.mean.size(), set_.std.size(), c);
   for (size_t i = 0; i < c; ++i)
     if (!std::isfinite(set_.mean[i]) || !(set_.std[i] > 0))
-      fail<ValueError>("ImageDataset: channel {} has mean {} and deviation {}; expected a number and one above 0", i, set_.mean[i], set_.std[i]);
+      fail<ValueError>("ImageDataset: channel {} has mean {} and deviation {}; expected a number and one above 0", i,
+                       set_.mean[i], set_.std[i]);
   set_.images = raw::row_major(x);
   set_.labels = raw::row_major(set_.labels);
   const int64_t classes = static_cast<int64_t>(set_.classes.size());
   for (const int64_t label : set_.labels.data<int64_t>())
-    if (label < 0 || (classes > 0 && label >= classes)) fail<IndexError>("ImageDataset: label {} among {} classes", label, classes);
+    if (label < 0 || (classes > 0 && label >= classes))
+      fail<IndexError>("ImageDataset: label {} among {} classes", label, classes);
   for (size_t channel = 0; channel < c; ++channel)
-    for (int v = 0; v < 256; ++v)
-      value_.push_back(static_cast<float>((v / 255.0 - set_.mean[channel]) / set_.std[channel]));
+    for (int v = 0; v < 256; ++v) value_.push_back(static_cast<float>((v / 255.0 - set_.mean[channel]) / set_.std[channel]));
 }
 
 Batch ImageDataset::batch(std::span<const int64_t> indices) const {
@@ -92,11 +93,13 @@ Batch TensorDataset::batch(std::span<const int64_t> indices) const {
 }
 
 TextDataset::TextDataset(std::span<const int32_t> ids, const Options& o) : ids_(ids.begin(), ids.end()), options_(o) {
-  if (o.context < 1 || o.stride < 1) fail<ValueError>("TextDataset: context {} and stride {} must be at least 1", o.context, o.stride);
+  if (o.context < 1 || o.stride < 1)
+    fail<ValueError>("TextDataset: context {} and stride {} must be at least 1", o.context, o.stride);
   const int64_t n = static_cast<int64_t>(ids_.size());
   const int64_t least = o.pad_last ? 2 : o.context < INT64_MAX ? o.context + 1 : o.context;
   if (n < least)
-    fail<ValueError>("TextDataset: a text of {} characters is too short for a context of {}: it takes at least {}", n, o.context, least);
+    fail<ValueError>("TextDataset: a text of {} characters is too short for a context of {}: it takes at least {}", n, o.context,
+                     least);
   size_ = n > o.context ? (n - 1 - o.context) / o.stride + 1 : 0;
   // What a further window would start with, if there is anything left for it to predict.
   if (o.pad_last && (size_ == 0 || (size_ - 1) * o.stride + o.context < n - 1)) ++size_;

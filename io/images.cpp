@@ -16,9 +16,7 @@ Tensor adopt(std::vector<uint8_t>&& bytes, const Shape& shape) {
   return Tensor(std::move(storage), shape, row_major_strides(shape), 0, DType::u8);
 }
 
-Tensor as_labels(const std::vector<uint8_t>& bytes) {
-  return from_data(std::vector<int64_t>(bytes.begin(), bytes.end()));
-}
+Tensor as_labels(const std::vector<uint8_t>& bytes) { return from_data(std::vector<int64_t>(bytes.begin(), bytes.end())); }
 
 /// The first of `names` that exists in `folder`; IoError with the way to get it.
 std::string find(const std::string& folder, std::initializer_list<std::string> names, const std::string& remedy) {
@@ -34,17 +32,17 @@ IdxArray read_hashed(const std::string& path, Sha256& hash) {
 }
 
 ImageSet read_mnist_part(const std::string& folder, const std::string& part, const std::string& remedy, Sha256& hash) {
-  const auto path = [&](const std::string& what) {
-    return find(folder, {part + what + ".gz", part + what}, remedy);
-  };
+  const auto path = [&](const std::string& what) { return find(folder, {part + what + ".gz", part + what}, remedy); };
   const std::string image_path = path("-images-idx3-ubyte"), label_path = path("-labels-idx1-ubyte");
   IdxArray images = read_hashed(image_path, hash), labels = read_hashed(label_path, hash);
   if (images.type != IdxArray::u8 || images.shape.size() != 3)
-    fail<IoError>("{}: expected bytes of rank 3, found type 0x{:02x} of rank {}", image_path, static_cast<int>(images.type), images.shape.size());
+    fail<IoError>("{}: expected bytes of rank 3, found type 0x{:02x} of rank {}", image_path, static_cast<int>(images.type),
+                  images.shape.size());
   if (images.shape[1] != 28 || images.shape[2] != 28)
     fail<IoError>("{}: images of {} x {}, expected 28 x 28", image_path, images.shape[1], images.shape[2]);
   if (labels.type != IdxArray::u8 || labels.shape.size() != 1)
-    fail<IoError>("{}: expected bytes of rank 1, found type 0x{:02x} of rank {}", label_path, static_cast<int>(labels.type), labels.shape.size());
+    fail<IoError>("{}: expected bytes of rank 1, found type 0x{:02x} of rank {}", label_path, static_cast<int>(labels.type),
+                  labels.shape.size());
   if (images.shape[0] != labels.shape[0] || labels.data.empty())
     fail<IoError>("{}: {} labels for {} images", label_path, labels.shape[0], images.shape[0]);
   for (size_t i = 0; i < labels.data.size(); ++i)
@@ -73,8 +71,7 @@ ImageSet read_cifar_part(const std::string& folder, int first, int last, const s
 }  // namespace
 
 ImageSet ImageSet::part(int64_t first, int64_t last) const {
-  if (first < 0 || last < first || last > size())
-    fail<IndexError>("ImageSet::part: [{}, {}) of {} images", first, last, size());
+  if (first < 0 || last < first || last > size()) fail<IndexError>("ImageSet::part: [{}, {}) of {} images", first, last, size());
   ImageSet p = *this;
   p.images = images.slice(0, first, last);
   p.labels = labels.slice(0, first, last);
@@ -85,10 +82,11 @@ ImageData load_images(const std::string& name, const std::string& folder) {
   const bool fashion = name == "fashion-mnist", cifar = name == "cifar10";
   if (!fashion && !cifar && name != "mnist")
     fail<ValueError>("load_images: no data set '{}'; there are fashion-mnist, mnist and cifar10", name);
-  const char* remedy =
-      fashion ? "Install it with: apt-get install dataset-fashion-mnist"
-      : cifar ? "Get it with: curl -O https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz && tar xf cifar-10-binary.tar.gz, and name the folder with --data"
-              : "Get the four MNIST files (train-images-idx3-ubyte.gz, ...) into a folder and name it with --data";
+  const char* remedy = fashion ? "Install it with: apt-get install dataset-fashion-mnist"
+                       : cifar
+                           ? "Get it with: curl -O https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz && tar xf "
+                             "cifar-10-binary.tar.gz, and name the folder with --data"
+                           : "Get the four MNIST files (train-images-idx3-ubyte.gz, ...) into a folder and name it with --data";
   ImageData data;
   data.name = name;
   data.path = folder.empty() && fashion ? kFashionMnistPath : folder;

@@ -65,8 +65,7 @@ std::vector<uint8_t> Inflater::read_exactly(uint64_t n, const char* what) {
   for (size_t done = 0; done < n;) {
     out.resize(room);
     done += read(out.data() + done, room - done);
-    if (done < room)
-      fail<IoError>("{}: {} should be {} bytes, but the file ends after {}", name_, what, n, done);
+    if (done < room) fail<IoError>("{}: {} should be {} bytes, but the file ends after {}", name_, what, n, done);
     room = static_cast<size_t>(std::min<uint64_t>(n, 2 * uint64_t{room}));
   }
   return out;

@@ -146,7 +146,8 @@ std::string_view JsonReader::number_text() {
 double JsonReader::number() {
   const std::string_view s = number_text();
   double v = 0;
-  if (std::from_chars(s.data(), s.data() + s.size(), v).ec != std::errc()) fail(fmt::format("the number {} is out of range", s.substr(0, 40)));
+  if (std::from_chars(s.data(), s.data() + s.size(), v).ec != std::errc())
+    fail(fmt::format("the number {} is out of range", s.substr(0, 40)));
   return v;
 }
 

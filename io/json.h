@@ -13,8 +13,7 @@ namespace loupe {
 class JsonReader {
  public:
   /// `name` is the file in error messages, `base` the offset of text[0] in it.
-  JsonReader(std::string_view text, std::string name, size_t base = 0)
-      : text_(text), name_(std::move(name)), base_(base) {}
+  JsonReader(std::string_view text, std::string name, size_t base = 0) : text_(text), name_(std::move(name)), base_(base) {}
 
   enum class Kind { object, array, string, number, boolean, null };
   /// What comes next.

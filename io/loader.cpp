@@ -10,7 +10,8 @@ DataLoader::DataLoader(std::shared_ptr<const Dataset> data, Rng& rng, const Load
     : data_(std::move(data)), options_(options) {
   if (!data_) fail<ValueError>("DataLoader: no data set");
   if (options.batch_size < 1 || options.prefetch < 0)
-    fail<ValueError>("DataLoader: batch_size {} must be at least 1 and prefetch {} at least 0", options.batch_size, options.prefetch);
+    fail<ValueError>("DataLoader: batch_size {} must be at least 1 and prefetch {} at least 0", options.batch_size,
+                     options.prefetch);
   if (options.replacement && !options.shuffle) fail<ValueError>("DataLoader: replacement needs shuffle");
   if (batches() == 0)
     fail<ValueError>("DataLoader: no batch of {} in {} samples{}", options.batch_size, data_->size(),
@@ -63,9 +64,7 @@ void DataLoader::run_thread(int64_t position) {
     Made made;
     try {
       made.batch = make(position);
-    } catch (...) {
-      made.error = std::current_exception();
-    }
+    } catch (...) { made.error = std::current_exception(); }
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return stop_ || made_.size() < static_cast<size_t>(options_.prefetch); });
     if (stop_) return;

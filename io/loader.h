@@ -90,8 +90,8 @@ class DataLoader {
   std::shared_ptr<const Dataset> data_;
   LoaderOptions options_;
   State state_;
-  Rng::State next_rng_;          // at the start of the next epoch
-  std::vector<int64_t> order_;   // of this epoch
+  Rng::State next_rng_;         // at the start of the next epoch
+  std::vector<int64_t> order_;  // of this epoch
   bool started_ = false;
 
   std::thread thread_;

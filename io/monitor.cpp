@@ -51,7 +51,8 @@ const BatchNormState* batch_norm_of(const Module& m) {
 int unit_axis(const Module* m, const Tensor& y) {
   if (y.dim() < 3) return std::max(0, y.dim() - 1);
   if (m)
-    if (const BatchNormState* bn = batch_norm_of(*m)) return static_cast<int>(raw::normalize_axes({bn->options.axis}, y.dim(), "Monitor")[0]);
+    if (const BatchNormState* bn = batch_norm_of(*m))
+      return static_cast<int>(raw::normalize_axes({bn->options.axis}, y.dim(), "Monitor")[0]);
   return y.dim() > 3 || dynamic_cast<const Conv1d*>(m) || dynamic_cast<const GroupNorm*>(m) ? 1 : y.dim() - 1;
 }
 
@@ -68,7 +69,8 @@ double root_mean_square(const Tensor& t) { return std::sqrt(mean(square(t)).item
 
 Monitor::Monitor(EventWriter& board, Module& model, Options options) : board_(board), model_(model), options_(options) {
   if (options.every < 1 || options.histograms_every < 0)
-    fail<ValueError>("Monitor: every {} and histograms_every {}; expected at least 1 and 0", options.every, options.histograms_every);
+    fail<ValueError>("Monitor: every {} and histograms_every {}; expected at least 1 and 0", options.every,
+                     options.histograms_every);
 }
 
 void Monitor::forward(int64_t step, const std::function<Tensor()>& run) {
@@ -77,7 +79,8 @@ void Monitor::forward(int64_t step, const std::function<Tensor()>& run) {
   std::map<const Module*, std::string> layers;
   for (const auto& [name, m] : modules) {
     const std::string inside = name.empty() ? "" : name + ".";
-    const bool has_children = std::any_of(modules.begin(), modules.end(), [&](const auto& o) { return o.second != m && o.first.starts_with(inside); });
+    const bool has_children =
+        std::any_of(modules.begin(), modules.end(), [&](const auto& o) { return o.second != m && o.first.starts_with(inside); });
     if (!has_children) layers[m] = label(name);
   }
   std::map<const Module*, StateDict> running;  // a BatchNorm's statistics before the pass updates them
@@ -94,7 +97,8 @@ void Monitor::forward(int64_t step, const std::function<Tensor()>& run) {
       if (layer == layers.end() || !is_floating(y.dtype()) || y.numel() == 0) return;
       NoGrad guard;
       layer_output(step, m, layer->second, y);
-      if (const auto r = running.find(&m); r != running.end()) running_gap(step, m, layer->second, x, r->second[0].tensor, r->second[1].tensor);
+      if (const auto r = running.find(&m); r != running.end())
+        running_gap(step, m, layer->second, x, r->second[0].tensor, r->second[1].tensor);
       layers.erase(layer);  // a layer that runs twice is seen once
     });
     output = run();
@@ -118,7 +122,8 @@ void Monitor::layer_output(int64_t step, Module& m, const std::string& layer, co
   }
 }
 
-void Monitor::running_gap(int64_t step, const Module& bn, const std::string& layer, const Tensor& x, const Tensor& running_mean, const Tensor& running_var) {
+void Monitor::running_gap(int64_t step, const Module& bn, const std::string& layer, const Tensor& x, const Tensor& running_mean,
+                          const Tensor& running_var) {
   if (x.numel() == running_mean.numel()) return;  // one value a channel has no variance
   const Tensor in = x.to(DType::f64);
   const Dims axes = all_but(unit_axis(&bn, x), x.dim());
@@ -153,7 +158,8 @@ void Monitor::dead_units(int64_t step, const Tensor& output, const std::map<cons
     const std::string layer = label(before ? before->path() : node->module_path());
     const int n = taken[layer]++;
     const Tensor largest = max(abs(active), all_but(unit_axis(before, active), active.dim()));
-    board_.scalar("dead_units/" + layer + (n ? fmt::format("_{}", n + 1) : ""), mean(le(largest, kDead).to(DType::f64)).item(), step);
+    board_.scalar("dead_units/" + layer + (n ? fmt::format("_{}", n + 1) : ""), mean(le(largest, kDead).to(DType::f64)).item(),
+                  step);
   }
 }
 

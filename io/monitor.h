@@ -37,7 +37,7 @@ namespace loupe {
 class Monitor {
  public:
   struct Options {
-    int64_t every = 50;             // steps between scalars; the first step is watched too
+    int64_t every = 50;              // steps between scalars; the first step is watched too
     int64_t histograms_every = 200;  // steps between histograms; 0: none
   };
   /// The model stays where it is and outlives the monitor, as does the board. ValueError for negative numbers or every = 0.
@@ -61,7 +61,8 @@ class Monitor {
 
  private:
   void layer_output(int64_t step, Module& m, const std::string& layer, const Tensor& y);
-  void running_gap(int64_t step, const Module& bn, const std::string& layer, const Tensor& x, const Tensor& running_mean, const Tensor& running_var);
+  void running_gap(int64_t step, const Module& bn, const std::string& layer, const Tensor& x, const Tensor& running_mean,
+                   const Tensor& running_var);
   void dead_units(int64_t step, const Tensor& output, const std::map<const GradMeta*, Module*>& made_by);
 
   EventWriter& board_;

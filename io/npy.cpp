@@ -114,9 +114,9 @@ struct NumpyType {
   size_t size;
   DType dtype;
 };
-constexpr NumpyType kTypes[] = {{"f4", 4, DType::f32}, {"f8", 8, DType::f64}, {"f2", 2, DType::f32}, {"i8", 8, DType::i64},
-                                {"i4", 4, DType::i64}, {"i2", 2, DType::i64}, {"i1", 1, DType::i64}, {"u4", 4, DType::i64},
-                                {"u2", 2, DType::i64}, {"u1", 1, DType::u8}, {"b1", 1, DType::boolean}};
+constexpr NumpyType kTypes[] = {{"f4", 4, DType::f32}, {"f8", 8, DType::f64}, {"f2", 2, DType::f32},    {"i8", 8, DType::i64},
+                                {"i4", 4, DType::i64}, {"i2", 2, DType::i64}, {"i1", 1, DType::i64},    {"u4", 4, DType::i64},
+                                {"u2", 2, DType::i64}, {"u1", 1, DType::u8},  {"b1", 1, DType::boolean}};
 
 void fill_from(const Tensor& t, std::string_view code, const uint8_t* data, bool swap, const std::string& name, size_t offset) {
   const int64_t n = t.numel();
@@ -159,7 +159,8 @@ Tensor load_npy(Bytes bytes, const std::string& name) {
     if (descr.size() == 3 && descr.substr(1) == known.code) type = &known;
   const char order = descr.empty() ? '?' : descr[0];
   if (!type || (order != '<' && order != '>' && !(order == '|' && type->size == 1)))
-    fail<IoError>("{}: offset {}: arrays of type '{}' cannot be read; f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 b1 can", name, header_at, descr);
+    fail<IoError>("{}: offset {}: arrays of type '{}' cannot be read; f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 b1 can", name, header_at,
+                  descr);
   uint64_t size = type->size;
   bool empty = false;
   for (const int64_t n : header.shape) {
@@ -242,7 +243,8 @@ ZipDirectory find_directory(Bytes bytes, const std::string& name) {
   ByteReader r(bytes, name, at + 4);
   const auto disk = r.little<uint16_t>("the disk number"), first_disk = r.little<uint16_t>("the disk number");
   r.take(2, "the entry count");
-  ZipDirectory d{r.little<uint16_t>("the entry count"), r.little<uint32_t>("the directory size"), r.little<uint32_t>("the directory offset")};
+  ZipDirectory d{r.little<uint16_t>("the entry count"), r.little<uint32_t>("the directory size"),
+                 r.little<uint32_t>("the directory offset")};
   if (disk != 0 || first_disk != 0) fail<IoError>("{}: offset {}: a zip file in several parts", name, at);
   if ((d.entries == 0xFFFF || d.size == 0xFFFFFFFF || d.offset == 0xFFFFFFFF) && at >= 20) {
     ByteReader locator(bytes, name, at - 20);
@@ -347,9 +349,9 @@ void save_npz(const std::string& path, const std::map<std::string, Tensor>& arra
       fail<ValueError>("save_npz: the name '{}' cannot stand in a .npz file", key);
     // Sizes and offset always in the zip64 field, so that large arrays need no other path.
     const auto head = [&](std::string& s) {
-      put(s, uint16_t{45});     // version needed
-      put(s, uint16_t{0x800});  // the name is UTF-8
-      put(s, uint16_t{0});      // stored
+      put(s, uint16_t{45});                         // version needed
+      put(s, uint16_t{0x800});                      // the name is UTF-8
+      put(s, uint16_t{0});                          // stored
       put(s, uint16_t{0}), put(s, uint16_t{0x21});  // 1980-01-01
       put(s, crc_of(as_bytes(content)));
       put(s, ~uint32_t{0}), put(s, ~uint32_t{0});

@@ -41,8 +41,8 @@ std::string encode_png(Bytes pixels, int64_t height, int64_t width, int channels
   }
   uLongf size = compressBound(lines.size());
   std::string packed(size, '\0');
-  if (compress2(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(lines.data()),
-                lines.size(), 6) != Z_OK)
+  if (compress2(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(lines.data()), lines.size(), 6) !=
+      Z_OK)
     throw std::bad_alloc();
   packed.resize(size);
 

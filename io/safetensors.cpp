@@ -21,10 +21,11 @@ unsigned bits_of(std::string_view dtype) {
     std::string_view word;
     unsigned bits;
   };
-  static constexpr Word kWords[] = {{"F32", 32}, {"F64", 64}, {"F16", 16}, {"BF16", 16}, {"I64", 64}, {"I32", 32},
-                                    {"U8", 8}, {"BOOL", 8}, {"I8", 8}, {"I16", 16}, {"U16", 16}, {"U32", 32},
-                                    {"U64", 64}, {"C64", 64}, {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},
-                                    {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}};
+  static constexpr Word kWords[] = {{"F32", 32},    {"F64", 64},    {"F16", 16},        {"BF16", 16},       {"I64", 64},
+                                    {"I32", 32},    {"U8", 8},      {"BOOL", 8},        {"I8", 8},          {"I16", 16},
+                                    {"U16", 16},    {"U32", 32},    {"U64", 64},        {"C64", 64},        {"F8_E5M2", 8},
+                                    {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6},
+                                    {"F6_E3M2", 6}, {"F4", 4}};
   for (const auto& [word, bits] : kWords)
     if (word == dtype) return bits;
   return 0;
@@ -73,8 +74,8 @@ SafetensorsEntry read_entry(JsonReader& r, const std::string& name) {
   if (empty) size = 0;
   if (size % 8 != 0) r.fail(fmt::format("tensor '{}' does not fill whole bytes", name));
   if (e.end - e.begin != size / 8)
-    r.fail(fmt::format("tensor '{}' takes {} bytes by its shape and dtype {}, but its data_offsets span {}", name,
-                       size / 8, e.dtype, e.end - e.begin));
+    r.fail(fmt::format("tensor '{}' takes {} bytes by its shape and dtype {}, but its data_offsets span {}", name, size / 8,
+                       e.dtype, e.end - e.begin));
   return e;
 }
 
@@ -84,7 +85,8 @@ SafetensorsHeader read_safetensors_header(Bytes bytes, const std::string& name) 
   if (bytes.size() < 8) fail<IoError>("{}: offset 0: {} bytes, too short for a safetensors file", name, bytes.size());
   ByteReader start(bytes, name);
   const auto size = start.little<uint64_t>("the header size");
-  if (size > kMaxHeader) fail<IoError>("{}: offset 0: a safetensors header of {} bytes, at most {} are allowed", name, size, kMaxHeader);
+  if (size > kMaxHeader)
+    fail<IoError>("{}: offset 0: a safetensors header of {} bytes, at most {} are allowed", name, size, kMaxHeader);
   if (size > bytes.size() - 8)
     fail<IoError>("{}: offset 0: the header should have {} bytes, but only {} follow", name, size, bytes.size() - 8);
   const std::string_view json = as_text(start.take(size, "the header"));
@@ -99,14 +101,14 @@ SafetensorsHeader read_safetensors_header(Bytes bytes, const std::string& name) 
   });
   r.end();
 
-  std::sort(header.entries.begin(), header.entries.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
-  });
+  std::sort(header.entries.begin(), header.entries.end(),
+            [](const auto& a, const auto& b) { return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name); });
   uint64_t reached = 0;
   const std::string* before = nullptr;
   for (const SafetensorsEntry& e : header.entries) {
     if (e.begin > reached)
-      fail<IoError>("{}: offset {}: a hole of {} bytes before tensor '{}'", name, header.data_offset + reached, e.begin - reached, e.name);
+      fail<IoError>("{}: offset {}: a hole of {} bytes before tensor '{}'", name, header.data_offset + reached, e.begin - reached,
+                    e.name);
     if (e.begin < reached)
       fail<IoError>("{}: offset {}: tensor '{}' overlaps tensor '{}'", name, header.data_offset + e.begin, e.name, *before);
     reached = e.end;
@@ -151,7 +153,9 @@ template <class To, class From, class F> Tensor converted(const uint8_t* from, c
 
 SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner, const std::string& name) {
   SafetensorsHeader header = read_safetensors_header(bytes, name);
-  if (!owner) owner = std::shared_ptr<const void>(std::shared_ptr<const void>(), bytes.data());  // a Storage without owner is the allocator's
+  if (!owner)
+    owner =
+        std::shared_ptr<const void>(std::shared_ptr<const void>(), bytes.data());  // a Storage without owner is the allocator's
   SafetensorsFile file;
   file.metadata = std::move(header.metadata);
   for (const SafetensorsEntry& e : header.entries) {
@@ -182,7 +186,9 @@ SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner,
     } else if (e.dtype == "F16") t = converted<float, uint16_t>(data, shape, half_to_float);
     else if (e.dtype == "BF16") t = converted<float, uint16_t>(data, shape, bfloat16_to_float);
     else if (e.dtype == "I32") t = converted<int64_t, int32_t>(data, shape, [](int32_t v) { return int64_t{v}; });
-    else fail<IoError>("{}: tensor '{}' has dtype {}; Loupe reads F32, F64, F16, BF16, I64, I32, U8 and BOOL", name, e.name, e.dtype);
+    else
+      fail<IoError>("{}: tensor '{}' has dtype {}; Loupe reads F32, F64, F16, BF16, I64, I32, U8 and BOOL", name, e.name,
+                    e.dtype);
     file.tensors.emplace(e.name, std::move(t));
   }
   return file;
@@ -232,7 +238,8 @@ template <class Write> void emit(const TensorMap& tensors, const Metadata& metad
   if (json.ends_with(',')) json.pop_back();
   json += '}';
   json.resize((json.size() + 7) / 8 * 8, ' ');
-  if (json.size() > kMaxHeader) fail<ValueError>("save_safetensors: a header of {} bytes, at most {} are allowed", json.size(), kMaxHeader);
+  if (json.size() > kMaxHeader)
+    fail<ValueError>("save_safetensors: a header of {} bytes, at most {} are allowed", json.size(), kMaxHeader);
   const uint64_t size = json.size();
   write(&size, sizeof size);
   write(json.data(), json.size());

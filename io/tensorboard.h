@@ -14,7 +14,7 @@ namespace loupe {
 /// A node of the picture that TensorBoard's graph page draws; slashes in a name nest it.
 struct GraphNode {
   std::string name, op;
-  std::vector<std::string> inputs;   // names of nodes
+  std::vector<std::string> inputs;  // names of nodes
   std::vector<Shape> output_shapes;
   std::map<std::string, std::string> attributes;
 };

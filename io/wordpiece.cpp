@@ -167,7 +167,8 @@ void WordPiece::check_special(const std::string& token, int64_t& id, const std::
 }
 
 std::vector<int64_t> WordPiece::encode(std::string_view text, int64_t max_length, const std::string& name) const {
-  if (max_length < 2) fail<ValueError>("WordPiece::encode: max_length is {}, expected at least 2 for [CLS] and [SEP]", max_length);
+  if (max_length < 2)
+    fail<ValueError>("WordPiece::encode: max_length is {}, expected at least 2 for [CLS] and [SEP]", max_length);
   std::vector<int64_t> ids = pieces(text, name);
   if (static_cast<int64_t>(ids.size()) > max_length - 2) ids.resize(static_cast<size_t>(max_length - 2));
   ids.insert(ids.begin(), cls_);
@@ -201,8 +202,8 @@ std::vector<int64_t> WordPiece::pieces(std::string_view utf8, const std::string&
   std::vector<int64_t> ids;
   size_t from = 0;
   for (size_t at = text.find_first_of(starts); at != text.npos; at = text.find_first_of(starts, at)) {
-    const auto hit = std::find_if(special_.begin(), special_.end(),
-                                  [&](const auto& s) { return text.substr(at, s.first.size()) == s.first; });
+    const auto hit =
+        std::find_if(special_.begin(), special_.end(), [&](const auto& s) { return text.substr(at, s.first.size()) == s.first; });
     if (hit == special_.end()) {
       ++at;
       continue;

@@ -16,13 +16,13 @@ namespace loupe {
 
 /// The defaults are those of bert-base-uncased. A tokenizer.json brings its own.
 struct WordPieceOptions {
-  bool clean_text = true;             // drop control characters, white space becomes blanks
-  bool handle_chinese_chars = true;   // each CJK ideograph is a word
+  bool clean_text = true;            // drop control characters, white space becomes blanks
+  bool handle_chinese_chars = true;  // each CJK ideograph is a word
   bool lowercase = true;
   std::optional<bool> strip_accents = {};  // empty: as lowercase
   std::string unk_token = "[UNK]", cls_token = "[CLS]", sep_token = "[SEP]", pad_token = "[PAD]", mask_token = "[MASK]";
   std::string continuing_prefix = "##";
-  int64_t max_chars_per_word = 100;   // a longer word becomes unk_token
+  int64_t max_chars_per_word = 100;  // a longer word becomes unk_token
 };
 
 class WordPiece {

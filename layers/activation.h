@@ -30,10 +30,10 @@ struct AxisOptions {
   int64_t dim = -1;
 };
 
-#define LOUPE_ACTIVATION(Name, OptionsType, call)                    \
-  struct Name {                                                      \
-    using Options = OptionsType;                                     \
-    static constexpr const char* kName = #Name;                      \
+#define LOUPE_ACTIVATION(Name, OptionsType, call)                               \
+  struct Name {                                                                 \
+    using Options = OptionsType;                                                \
+    static constexpr const char* kName = #Name;                                 \
     static Tensor run(In x, [[maybe_unused]] const Options& o) { return call; } \
   };
 LOUPE_ACTIVATION(ReLU, None, relu(x))

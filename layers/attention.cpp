@@ -18,8 +18,13 @@ int64_t checked(int64_t embed_dim, int64_t num_heads) {
 }  // namespace
 
 MultiheadAttention::MultiheadAttention(Rng& rng, int64_t embed_dim, int64_t num_heads, Options o)
-    : out_proj(rng, checked(embed_dim, num_heads), embed_dim, {.bias = o.bias}), embed_dim_(embed_dim), heads_(num_heads),
-      kdim_(o.kdim.value_or(embed_dim)), vdim_(o.vdim.value_or(embed_dim)), dropout_(o.dropout), stream_(rng.split()) {
+    : out_proj(rng, checked(embed_dim, num_heads), embed_dim, {.bias = o.bias}),
+      embed_dim_(embed_dim),
+      heads_(num_heads),
+      kdim_(o.kdim.value_or(embed_dim)),
+      vdim_(o.vdim.value_or(embed_dim)),
+      dropout_(o.dropout),
+      stream_(rng.split()) {
   if (kdim_ < 1 || vdim_ < 1) fail<ValueError>("MultiheadAttention: kdim {} and vdim {} must be at least 1", kdim_, vdim_);
   if (!(dropout_ >= 0 && dropout_ <= 1)) fail<ValueError>("MultiheadAttention: dropout must lie in [0, 1], got {}", dropout_);
   const auto draw = [&](int64_t rows, int64_t columns) {
@@ -73,7 +78,8 @@ AttentionOptions MultiheadAttention::options_for(const Masks& masks, const Shape
   if (padding.defined()) {
     if (padding.dim() == 1) padding = padding.unsqueeze(0);
     if (padding.shape() != Shape{scores[0], scores[3]})
-      fail<ShapeError>("MultiheadAttention: key_padding_mask must be (batch, keys) = {}, got {}", Shape{scores[0], scores[3]}, masks.key_padding_mask.shape());
+      fail<ShapeError>("MultiheadAttention: key_padding_mask must be (batch, keys) = {}, got {}", Shape{scores[0], scores[3]},
+                       masks.key_padding_mask.shape());
     padding = padding.reshape({scores[0], 1, 1, scores[3]});
   }
   const auto is_bool = [](const Tensor& m) { return !m.defined() || m.dtype() == DType::boolean; };
@@ -115,15 +121,16 @@ AttentionResult MultiheadAttention::attend(const Tensor& query, const Tensor& ke
   }
   if (query.dim() != 3 || key.dim() != 3 || value.dim() != 3 || key.size(0) != query.size(0) || value.size(0) != query.size(0) ||
       key.size(1) != value.size(1))
-    fail<ShapeError>("MultiheadAttention: query {}, key {} and value {} differ in batch or length", query.shape(), key.shape(), value.shape());
+    fail<ShapeError>("MultiheadAttention: query {}, key {} and value {} differ in batch or length", query.shape(), key.shape(),
+                     value.shape());
   const Shape scores{query.size(0), heads_, query.size(1), key.size(1)};
   const auto heads = [this](const Tensor& t) {
     return t.reshape({t.size(0), t.size(1), heads_, embed_dim_ / heads_}).transpose(1, 2);
   };
   const Tensor q = heads(project(query, 0)), k = heads(project(key, 1)), v = heads(project(value, 2));
   const AttentionOptions o = options_for(masks, scores, query.dtype());
-  const AttentionResult y = with_weights ? attention_with_weights(q, k, v, o)
-                                         : AttentionResult{scaled_dot_product_attention(q, k, v, o), Tensor()};
+  const AttentionResult y =
+      with_weights ? attention_with_weights(q, k, v, o) : AttentionResult{scaled_dot_product_attention(q, k, v, o), Tensor()};
   return {out_proj(y.output.transpose(1, 2).reshape(query.shape())), y.weights};
 }
 

@@ -24,7 +24,8 @@ class MultiheadAttention : public Layer<MultiheadAttention> {
     Tensor attn_mask{};         // (L, S) or (B * num_heads, L, S)
     bool is_causal = false;     // query i attends to keys 0 to i; needs no attn_mask
   };
-  MultiheadAttention(Rng& rng, int64_t embed_dim, int64_t num_heads, Options options = {.dropout = 0, .bias = true, .kdim = {}, .vdim = {}});
+  MultiheadAttention(Rng& rng, int64_t embed_dim, int64_t num_heads,
+                     Options options = {.dropout = 0, .bias = true, .kdim = {}, .vdim = {}});
 
   /// Self-attention: one product projects all three.
   Tensor forward(In x) { return forward(x, Masks{}); }
@@ -40,9 +41,9 @@ class MultiheadAttention : public Layer<MultiheadAttention> {
   std::string describe() const override { return fmt::format("{}, {} heads", embed_dim_, heads_); }
   int64_t flops(const Shape& input, const Shape& output) const override;
 
-  Tensor in_proj_weight;                                // (3 embed_dim, embed_dim), q | k | v
-  Tensor q_proj_weight, k_proj_weight, v_proj_weight;   // (embed_dim, embed_dim | kdim | vdim), instead of it
-  Tensor in_proj_bias;                                  // (3 embed_dim)
+  Tensor in_proj_weight;                               // (3 embed_dim, embed_dim), q | k | v
+  Tensor q_proj_weight, k_proj_weight, v_proj_weight;  // (embed_dim, embed_dim | kdim | vdim), instead of it
+  Tensor in_proj_bias;                                 // (3 embed_dim)
   Linear out_proj;
 
  private:

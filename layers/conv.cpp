@@ -6,8 +6,8 @@ namespace {
 
 void check(const char* layer, Size2 stride, Size2 padding, Size2 dilation) {
   if (stride.h < 1 || stride.w < 1 || dilation.h < 1 || dilation.w < 1 || padding.h < 0 || padding.w < 0)
-    fail<ValueError>("{}: stride ({}, {}) and dilation ({}, {}) must be at least 1, padding ({}, {}) at least 0", layer, stride.h, stride.w,
-                     dilation.h, dilation.w, padding.h, padding.w);
+    fail<ValueError>("{}: stride ({}, {}) and dilation ({}, {}) must be at least 1, padding ({}, {}) at least 0", layer, stride.h,
+                     stride.w, dilation.h, dilation.w, padding.h, padding.w);
 }
 
 // Weight and bias of either layer. `shape`: (out, in, kernel...), of which each group sees in / groups channels.
@@ -29,7 +29,8 @@ void start(const char* layer, Rng& rng, Shape shape, int64_t groups, bool with_b
 std::string text(Size2 v) { return v.h == v.w ? fmt::format("{}", v.h) : fmt::format("({}, {})", v.h, v.w); }
 
 // "3 -> 64, kernel 3", and every option that is not the default.
-std::string described(const Tensor& weight, Size2 kernel, Size2 stride, Size2 padding, Size2 dilation, int64_t groups, bool bias) {
+std::string described(const Tensor& weight, Size2 kernel, Size2 stride, Size2 padding, Size2 dilation, int64_t groups,
+                      bool bias) {
   std::string s = fmt::format("{} -> {}, kernel {}", weight.size(1) * groups, weight.size(0), text(kernel));
   if (stride != Size2(1)) s += ", stride " + text(stride);
   if (padding != Size2(0)) s += ", padding " + text(padding);

@@ -18,7 +18,9 @@ Linear::Linear(Rng& rng, int64_t in_features, int64_t out_features, Options opti
 
 Tensor Linear::forward(In x) const { return linear(x, weight, bias); }
 
-std::string Linear::describe() const { return fmt::format("{} -> {}{}", weight.size(1), weight.size(0), bias.defined() ? "" : ", no bias"); }
+std::string Linear::describe() const {
+  return fmt::format("{} -> {}{}", weight.size(1), weight.size(0), bias.defined() ? "" : ", no bias");
+}
 
 int64_t Linear::flops(const Shape& /*input*/, const Shape& output) const { return 2 * output.numel() * weight.size(1); }
 

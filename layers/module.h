@@ -138,7 +138,10 @@ template <class Derived> class Layer : public Module {
     return y;
   }
   Tensor call(In x) override {
-    if constexpr (requires(Derived& d) { { d.forward(x) } -> std::same_as<Tensor>; }) return (*this)(x);
+    if constexpr (requires(Derived & d) {
+                    { d.forward(x) } -> std::same_as<Tensor>;
+                  })
+      return (*this)(x);
     else fail<ValueError>("{}: forward takes more than one tensor", type_name());
   }
 };

@@ -24,7 +24,8 @@ void check_sizes(const char* layer, const Shape& shape) {
 
 }  // namespace
 
-BatchNormState::BatchNormState(const char* layer, int64_t num_features, BatchNormOptions o) : options(o), num_features_(num_features) {
+BatchNormState::BatchNormState(const char* layer, int64_t num_features, BatchNormOptions o)
+    : options(o), num_features_(num_features) {
   const bool keras = o.convention == NormConvention::keras3;
   if (num_features < 1) fail<ValueError>("{}: num_features must be at least 1, got {}", layer, num_features);
   if (o.eps == kConventional) options.eps = keras ? 1e-3 : 1e-5;
@@ -32,7 +33,8 @@ BatchNormState::BatchNormState(const char* layer, int64_t num_features, BatchNor
   check_eps(layer, options.eps);
   if (options.momentum && !(*options.momentum >= 0 && *options.momentum <= 1))
     fail<ValueError>("{}: momentum must lie in [0, 1], got {}", layer, *options.momentum);
-  if (keras && !options.momentum) fail<ValueError>("{}: the cumulative average (momentum = nullopt) is torch's, not keras3's", layer);
+  if (keras && !options.momentum)
+    fail<ValueError>("{}: the cumulative average (momentum = nullopt) is torch's, not keras3's", layer);
   if (o.affine) weight = parameter({num_features}, 1), bias = parameter({num_features}, 0);
   if (!o.track_running_stats) return;
   running_mean = zeros({num_features});
@@ -41,8 +43,13 @@ BatchNormState::BatchNormState(const char* layer, int64_t num_features, BatchNor
 }
 
 BatchNormArgs BatchNormState::args(bool training, const Tensor& mask) const {
-  BatchNormArgs a{.running_mean = running_mean, .running_var = running_var, .training = training || !running_mean.defined(),
-                  .eps = options.eps, .axis = options.axis, .mask = mask, .convention = options.convention};
+  BatchNormArgs a{.running_mean = running_mean,
+                  .running_var = running_var,
+                  .training = training || !running_mean.defined(),
+                  .eps = options.eps,
+                  .axis = options.axis,
+                  .mask = mask,
+                  .convention = options.convention};
   if (options.momentum) a.momentum = options.convention == NormConvention::keras3 ? 1 - *options.momentum : *options.momentum;
   if (!options.momentum && num_batches_tracked.defined())
     a.momentum = 1 / static_cast<double>(*num_batches_tracked.ptr<int64_t>() + 1);
@@ -87,8 +94,11 @@ Tensor InstanceNorm2d::forward(In x) {
   check_rank("InstanceNorm2d", x, {3, 4}, "(N, C, H, W) or (C, H, W)");
   SiteScope site(x.here);
   // As in PyTorch, the count of batches stays 0 here.
-  BatchNormArgs a{.running_mean = running_mean, .running_var = running_var, .training = is_training() || !running_mean.defined(),
-                  .momentum = *options.momentum, .eps = options.eps};
+  BatchNormArgs a{.running_mean = running_mean,
+                  .running_var = running_var,
+                  .training = is_training() || !running_mean.defined(),
+                  .momentum = *options.momentum,
+                  .eps = options.eps};
   if (x->dim() == 4) return instance_norm(x, weight, bias, a);
   return instance_norm(x->unsqueeze(0), weight, bias, a).squeeze(0);
 }
@@ -101,7 +111,8 @@ GroupNorm::GroupNorm(int64_t groups, int64_t channels, Options o) : options(o), 
 }
 
 Tensor GroupNorm::forward(In x) const {
-  if (x->dim() < 2 || x->size(1) != num_channels) fail<ShapeError>("GroupNorm: expected (N, {}, ...), got {}", num_channels, x->shape());
+  if (x->dim() < 2 || x->size(1) != num_channels)
+    fail<ShapeError>("GroupNorm: expected (N, {}, ...), got {}", num_channels, x->shape());
   return group_norm(x, num_groups, weight, bias, options.eps);
 }
 

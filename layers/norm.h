@@ -53,7 +53,8 @@ enum class NormThen { relu, relu_max_pool };
 template <int kRank> class BatchNorm : public Layer<BatchNorm<kRank>>, public BatchNormState {
  public:
   using Options = BatchNormOptions;
-  explicit BatchNorm(int64_t num_features, Options o = {}) : BatchNormState(kRank == 1 ? "BatchNorm1d" : "BatchNorm2d", num_features, o) {}
+  explicit BatchNorm(int64_t num_features, Options o = {})
+      : BatchNormState(kRank == 1 ? "BatchNorm1d" : "BatchNorm2d", num_features, o) {}
   Tensor forward(In x, const Tensor& mask = Tensor());
   Tensor forward(In x, NormThen then) requires(kRank == 2);
   void visit(Visitor& v) override { list(v); }

@@ -50,15 +50,11 @@ struct Max2d : Windows<Pool2dOptions> {
 };
 struct Avg1d : Windows<Pool1dOptions> {
   static constexpr const char* kName = "AvgPool1d";
-  static Tensor run(In x, const Options& o) {
-    return avg_pool1d(x, o.kernel_size, {o.stride, o.padding, o.count_include_pad});
-  }
+  static Tensor run(In x, const Options& o) { return avg_pool1d(x, o.kernel_size, {o.stride, o.padding, o.count_include_pad}); }
 };
 struct Avg2d : Windows<Pool2dOptions> {
   static constexpr const char* kName = "AvgPool2d";
-  static Tensor run(In x, const Options& o) {
-    return avg_pool2d(x, o.kernel_size, {o.stride, o.padding, o.count_include_pad});
-  }
+  static Tensor run(In x, const Options& o) { return avg_pool2d(x, o.kernel_size, {o.stride, o.padding, o.count_include_pad}); }
 };
 struct Adaptive1d {
   using Options = int64_t;

@@ -12,8 +12,7 @@ class Sequential : public Layer<Sequential> {
  public:
   Sequential() = default;
   template <class... Modules>
-    requires(std::is_base_of_v<Module, Modules> && ...)
-  explicit Sequential(Modules... modules) {
+  requires(std::is_base_of_v<Module, Modules>&&...) explicit Sequential(Modules... modules) {
     (push_back(std::move(modules)), ...);
   }
   template <class M> void push_back(M module) { modules_.push_back(std::make_unique<M>(std::move(module))); }

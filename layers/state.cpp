@@ -56,7 +56,9 @@ bool same_bits(const Tensor& a, const Tensor& b) {
   if (a.is_same(b)) return true;
   if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
   const Tensor x = raw::row_major(a), y = raw::row_major(b);
-  return dispatch(a.dtype(), [&]<class T>(Type<T>) { return std::memcmp(x.ptr<T>(), y.ptr<T>(), static_cast<size_t>(x.numel()) * sizeof(T)) == 0; });
+  return dispatch(a.dtype(), [&]<class T>(Type<T>) {
+    return std::memcmp(x.ptr<T>(), y.ptr<T>(), static_cast<size_t>(x.numel()) * sizeof(T)) == 0;
+  });
 }
 
 }  // namespace
@@ -139,13 +141,15 @@ LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& 
     used.insert(n.name);
     const Tensor& t = *g->second;
     if (!t.defined()) misfits.push_back(n.name + " is undefined");
-    else if (t.shape() != n.tensor.shape()) misfits.push_back(fmt::format("{} is {}, the model has {}", n.name, t.shape(), n.tensor.shape()));
+    else if (t.shape() != n.tensor.shape())
+      misfits.push_back(fmt::format("{} is {}, the model has {}", n.name, t.shape(), n.tensor.shape()));
     else if (t.dtype() != n.tensor.dtype() && !(is_floating(t.dtype()) && is_floating(n.tensor.dtype())))
       misfits.push_back(fmt::format("{} is {}, the model has {}", n.name, t.dtype(), n.tensor.dtype()));
     for (const Named& o : own) {
       if (&o == &n) break;
       const auto other = given.find(o.name);
-      if (o.tensor.is_same(n.tensor) && other != given.end() && other->second->defined() && t.defined() && !same_bits(*other->second, t))
+      if (o.tensor.is_same(n.tensor) && other != given.end() && other->second->defined() && t.defined() &&
+          !same_bits(*other->second, t))
         contradictory.push_back(o.name + " and " + n.name);
     }
   }
@@ -284,16 +288,22 @@ std::string summary(Module& m, const Tensor& input) {
     table.push_back(r);
   }
   size_t w[5] = {};
-  const auto cells = [](const Row& r) { return std::array<const std::string*, 5>{&r.name, &r.type, &r.options, &r.shape, &r.params}; };
+  const auto cells = [](const Row& r) {
+    return std::array<const std::string*, 5>{&r.name, &r.type, &r.options, &r.shape, &r.params};
+  };
   for (const Row& r : table)
     for (size_t c = 0; c < 5; ++c) w[c] = std::max(w[c], cells(r)[c]->size());
   std::string out;
   for (size_t i = 0; i < table.size(); ++i) {
     const Row& r = table[i];
-    out += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:<{}}  {:>{}}  {:>7}\n", r.name, w[0], r.type, w[1], r.options, w[2], r.shape, w[3],
-                       r.params, w[4], i == 0 ? "FLOPs" : r.flops ? in_units(static_cast<double>(r.flops)) : "");
+    out += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:<{}}  {:>{}}  {:>7}\n", r.name, w[0], r.type, w[1], r.options, w[2], r.shape,
+                       w[3], r.params, w[4],
+                       i == 0    ? "FLOPs"
+                       : r.flops ? in_units(static_cast<double>(r.flops))
+                                 : "");
   }
-  out += fmt::format("{} parameters, {} FLOPs forward for input {}\n", grouped(parameter_count(m)), in_units(static_cast<double>(total_flops)), input.shape());
+  out += fmt::format("{} parameters, {} FLOPs forward for input {}\n", grouped(parameter_count(m)),
+                     in_units(static_cast<double>(total_flops)), input.shape());
   return out;
 }
 

@@ -24,9 +24,15 @@ template <class F> Tensor step(const Tensor& x, bool norm_first, LayerNorm& norm
 }  // namespace
 
 TransformerEncoderLayer::TransformerEncoderLayer(Rng& rng, int64_t d_model, int64_t nhead, Options o)
-    : options(o), self_attn(attention(rng, d_model, nhead, o)), linear1(rng, d_model, o.dim_feedforward, {.bias = o.bias}),
-      dropout(rng, o.dropout), linear2(rng, o.dim_feedforward, d_model, {.bias = o.bias}), norm1(norm(d_model, o)),
-      norm2(norm(d_model, o)), dropout1(rng, o.dropout), dropout2(rng, o.dropout) {}
+    : options(o),
+      self_attn(attention(rng, d_model, nhead, o)),
+      linear1(rng, d_model, o.dim_feedforward, {.bias = o.bias}),
+      dropout(rng, o.dropout),
+      linear2(rng, o.dim_feedforward, d_model, {.bias = o.bias}),
+      norm1(norm(d_model, o)),
+      norm2(norm(d_model, o)),
+      dropout1(rng, o.dropout),
+      dropout2(rng, o.dropout) {}
 
 void TransformerEncoderLayer::visit(Visitor& v) {
   v("self_attn", self_attn, "linear1", linear1, "dropout", dropout, "linear2", linear2, "norm1", norm1, "norm2", norm2,
@@ -40,10 +46,18 @@ Tensor TransformerEncoderLayer::forward(In x, const Masks& masks) {
 }
 
 TransformerDecoderLayer::TransformerDecoderLayer(Rng& rng, int64_t d_model, int64_t nhead, Options o)
-    : options(o), self_attn(attention(rng, d_model, nhead, o)), multihead_attn(attention(rng, d_model, nhead, o)),
-      linear1(rng, d_model, o.dim_feedforward, {.bias = o.bias}), dropout(rng, o.dropout),
-      linear2(rng, o.dim_feedforward, d_model, {.bias = o.bias}), norm1(norm(d_model, o)), norm2(norm(d_model, o)),
-      norm3(norm(d_model, o)), dropout1(rng, o.dropout), dropout2(rng, o.dropout), dropout3(rng, o.dropout) {}
+    : options(o),
+      self_attn(attention(rng, d_model, nhead, o)),
+      multihead_attn(attention(rng, d_model, nhead, o)),
+      linear1(rng, d_model, o.dim_feedforward, {.bias = o.bias}),
+      dropout(rng, o.dropout),
+      linear2(rng, o.dim_feedforward, d_model, {.bias = o.bias}),
+      norm1(norm(d_model, o)),
+      norm2(norm(d_model, o)),
+      norm3(norm(d_model, o)),
+      dropout1(rng, o.dropout),
+      dropout2(rng, o.dropout),
+      dropout3(rng, o.dropout) {}
 
 void TransformerDecoderLayer::visit(Visitor& v) {
   v("self_attn", self_attn, "multihead_attn", multihead_attn, "linear1", linear1, "dropout", dropout, "linear2", linear2, "norm1",

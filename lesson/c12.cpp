@@ -44,10 +44,11 @@ ClaimResult claim12(Lab& lab) {
     const TransformerOptions o{.layers = 2, .width = kWidth, .context = kTokens};
     Transformer with_ln(rng, o, ln), with_bn(rng, o, bn);
     const Tensor x = randn(rng, {1, kTokens, kWidth});
-    const std::function<Tensor(const Tensor&)> maps[] = {
-        [&](const Tensor& t) { return with_ln.blocks[0].norm1(t); }, [&](const Tensor& t) { return with_ln.blocks[0].feed_forward(t); },
-        [&](const Tensor& t) { return with_ln.blocks[0].attend(t, Tensor()); },
-        [&](const Tensor& t) { return with_ln.from_embeddings(t, Tensor()); }, [&](const Tensor& t) { return with_bn.blocks[0].norm1(t); }};
+    const std::function<Tensor(const Tensor&)> maps[] = {[&](const Tensor& t) { return with_ln.blocks[0].norm1(t); },
+                                                         [&](const Tensor& t) { return with_ln.blocks[0].feed_forward(t); },
+                                                         [&](const Tensor& t) { return with_ln.blocks[0].attend(t, Tensor()); },
+                                                         [&](const Tensor& t) { return with_ln.from_embeddings(t, Tensor()); },
+                                                         [&](const Tensor& t) { return with_bn.blocks[0].norm1(t); }};
     for (size_t p = 0; p < std::size(parts); ++p) {
       const auto cells = influence(maps[p], x, rng);
       r.metrics[parts[p]] = largest_off_diagonal(cells);
@@ -56,9 +57,11 @@ ClaimResult claim12(Lab& lab) {
   });
   ClaimResult r{.id = "C12", .title = "Tokens processed independently"};
   r.says = "Transformers process each token independently; that is why LayerNorm suits them.";
-  r.experiment = {fmt::format("One sequence of {} tokens through the parts of a Transformer block and through a causal model of two blocks.", kTokens),
-                  "The gradient of each output token with respect to each input token: 0 means that it does not depend on it at all.",
-                  "At initialisation; the zeros hold for any weights."};
+  r.experiment = {
+      fmt::format("One sequence of {} tokens through the parts of a Transformer block and through a causal model of two blocks.",
+                  kTokens),
+      "The gradient of each output token with respect to each input token: 0 means that it does not depend on it at all.",
+      "At initialisation; the zeros hold for any weights."};
   const auto independent = [&](const char* id, const std::string& text, const char* part) {
     r.lines.push_back(exact(id, text, record[part], Holds::at_most, 0));
   };
@@ -66,13 +69,21 @@ ClaimResult claim12(Lab& lab) {
   independent("C12b", "feed-forward: gradient by any other token, largest", "feed");
   independent("C12c", "attention: gradient by any other token, largest", "attention");
   independent("C12d", "the whole model: gradient by any other token, largest", "model");
-  r.lines.push_back(exact("C12e", "BatchNorm in training mixes tokens: gradient by any other token, largest", record["batch"], Holds::above, 0));
+  r.lines.push_back(exact("C12e", "BatchNorm in training mixes tokens: gradient by any other token, largest", record["batch"],
+                          Holds::above, 0));
   r.lines.back().beside = true;
-  const auto alone = [&](size_t i) { return r.lines[i].verdict == Verdict::reproduced ? "treats each token alone, exactly" : "mixes tokens"; };
-  r.meaning = fmt::format("LayerNorm {}; the feed-forward layer {}; attention {}, and the model as a whole {}.", alone(0), alone(1), alone(2), alone(3));
+  const auto alone = [&](size_t i) {
+    return r.lines[i].verdict == Verdict::reproduced ? "treats each token alone, exactly" : "mixes tokens";
+  };
+  r.meaning = fmt::format("LayerNorm {}; the feed-forward layer {}; attention {}, and the model as a whole {}.", alone(0),
+                          alone(1), alone(2), alone(3));
   if (r.lines[0].verdict == Verdict::reproduced && r.lines[2].verdict == Verdict::contradicted && record["batch"] > 0)
-    r.meaning += " So independence is no property of Transformers. The better reason for LayerNorm: the norm must not be a second, uncontrolled way of mixing tokens, as BatchNorm is.";
-  r.trap = "sum(LayerNorm(x)) has gradient zero for every token, which looks like independence of everything: project on random numbers instead.";
+    r.meaning +=
+        " So independence is no property of Transformers. The better reason for LayerNorm: the norm must not be a second, "
+        "uncontrolled way of mixing tokens, as BatchNorm is.";
+  r.trap =
+      "sum(LayerNorm(x)) has gradient zero for every token, which looks like independence of everything: project on random "
+      "numbers instead.";
   const char* titles[] = {"LayerNorm", "Feed-forward", "Attention (causal)", "Whole model", "BatchNorm in training"};
   for (size_t p = 0; p < std::size(parts); ++p) {
     if (p == 3) continue;  // four maps; the whole model looks like attention

@@ -74,46 +74,62 @@ ClaimResult claim2(Lab& lab) {
   r.says = "Normalisation speeds up convergence.";
   std::string rates = "D8 " + chosen_rates(d8.arms);
   if (full) rates += "; D14 " + chosen_rates(races[1].arms);
-  r.experiment = {fmt::format("A plain CNN of 8 convolutions, D8{}, on 8,192 images of Fashion-MNIST, batches of 64, cosine schedule.",
-                              full ? ", and one of 14, D14" : ""),
-                  fmt::format("Steps until the training loss (mean of 10 steps) is below {}; a run that never gets there counts with the "
-                              "whole budget of {} steps.", kThreshold, d8.budget),
-                  "Each arm at its own rate, chosen on validation data and other seeds: " + rates + "."};
+  r.experiment = {
+      fmt::format("A plain CNN of 8 convolutions, D8{}, on 8,192 images of Fashion-MNIST, batches of 64, cosine schedule.",
+                  full ? ", and one of 14, D14" : ""),
+      fmt::format("Steps until the training loss (mean of 10 steps) is below {}; a run that never gets there counts with the "
+                  "whole budget of {} steps.",
+                  kThreshold, d8.budget),
+      "Each arm at its own rate, chosen on validation data and other seeds: " + rates + "."};
   const auto faster = [&](const char* id, const Race& race, const char* slow, const char* fast, const std::string& text) {
-    r.lines.push_back(statistical(id, race.net + ": " + text, compare_log2(race.steps(slow), race.steps(fast), race.budget, Better::less), kRatioMargin, Expect::positive, "doublings"));
+    r.lines.push_back(statistical(id, race.net + ": " + text,
+                                  compare_log2(race.steps(slow), race.steps(fast), race.budget, Better::less), kRatioMargin,
+                                  Expect::positive, "doublings"));
     r.lines.back().meaning = "1 doubling: half the steps.";
   };
   faster("C2a", d8, "none", "BN", "steps without a norm over steps with BatchNorm");
   faster("C2b", d8, "none", "LN", "steps without a norm over steps with LayerNorm");
   faster("C2c", d8, "none best", "BN", "the same as C2a, no norm at the best rate of each seed");
-  r.lines.back().meaning = "Generous to the network without a norm: its rate is chosen again for every seed, so that no seed dies of it.";
+  r.lines.back().meaning =
+      "Generous to the network without a norm: its rate is chosen again for every seed, so that no seed dies of it.";
   if (full) {
     faster("C2d", races[1], "none", "BN", "steps without a norm over steps with BatchNorm");
     faster("C2e", races[1], "none", "LN", "steps without a norm over steps with LayerNorm");
   }
   const auto factor = [](const Line& l) {
-    return l.survival ? fmt::format("(survival compared: {})", name(l.verdict)) : fmt::format("{:.1f} times ({})", std::exp2(l.effect.mean), name(l.verdict));
+    return l.survival ? fmt::format("(survival compared: {})", name(l.verdict))
+                      : fmt::format("{:.1f} times ({})", std::exp2(l.effect.mean), name(l.verdict));
   };
-  r.meaning = fmt::format("Steps to the threshold in the plain CNN: without a norm {} BatchNorm's, even at each seed's own best rate {}; and {} LayerNorm's.",
-                          factor(r.lines[0]), factor(r.lines[2]), factor(r.lines[1]));
-  r.trap = "One shared learning rate: at BatchNorm's best rate the network without a norm tends to die; at the other's best rate BatchNorm need not be faster. "
-           "The early fall of the loss is not the end of training either; see C3.";
+  r.meaning = fmt::format(
+      "Steps to the threshold in the plain CNN: without a norm {} BatchNorm's, even at each seed's own best rate {}; and {} "
+      "LayerNorm's.",
+      factor(r.lines[0]), factor(r.lines[2]), factor(r.lines[1]));
+  r.trap =
+      "One shared learning rate: at BatchNorm's best rate the network without a norm tends to die; at the other's best rate "
+      "BatchNorm need not be faster. "
+      "The early fall of the loss is not the end of training either; see C3.";
   const char* arm_names[] = {"none", "LN", "BN"};
   const std::vector<std::string> titles{"no norm", "LayerNorm", "BatchNorm"};
   const Look looks[] = {Look::none, Look::ln, Look::bn};
   for (const Race& race : races) {
-    Chart chart{.title = race.net + ": training loss, each arm at its own learning rate", .x = {.label = "step"},
-                .y = {.label = "training loss, nats"}, .marks = {{kThreshold, "threshold"}}};
+    Chart chart{.title = race.net + ": training loss, each arm at its own learning rate",
+                .x = {.label = "step"},
+                .y = {.label = "training loss, nats"},
+                .marks = {{kThreshold, "threshold"}}};
     for (size_t a = 0; a < 3; ++a) chart.series.push_back(curve(titles[a], looks[a], race.runs.at(arm_names[a])));
     chart.note = "Thin lines: the seeds, means of 10 steps; thick: their median.";
     r.charts.push_back(std::move(chart));
   }
-  Chart dots{.title = "D8: steps to the threshold, each seed", .x = {.label = "", .categories = titles}, .y = {.label = "steps"},
-             .marks = {{d8.budget, "budget"}}, .paired = true};
+  Chart dots{.title = "D8: steps to the threshold, each seed",
+             .x = {.label = "", .categories = titles},
+             .y = {.label = "steps"},
+             .marks = {{d8.budget, "budget"}},
+             .paired = true};
   for (size_t a = 0; a < 3; ++a) {
     Records steps = d8.runs.at(arm_names[a]);
     const auto speed = d8.steps(arm_names[a]);
-    for (size_t i = 0; i < steps.size(); ++i) steps[i].metrics["steps"] = speed[i].dead ? d8.budget : speed[i].value, steps[i].dead = false;
+    for (size_t i = 0; i < steps.size(); ++i)
+      steps[i].metrics["steps"] = speed[i].dead ? d8.budget : speed[i].value, steps[i].dead = false;
     dots.series.push_back(column(titles[a], looks[a], a, steps, "steps"));
   }
   dots.note = "A run that died or never gets there stands at the budget.";

@@ -22,11 +22,12 @@ ClaimResult claim3(Lab& lab) {
   ClaimResult r{.id = "C3", .title = "Final performance"};
   r.says = "Normalisation improves final performance.";
   r.experiment = {"Two CNNs on Fashion-MNIST: D8, eight plain convolutions, and F1, three convolutions with a hidden layer.",
-                  fmt::format("Test accuracy after {} and {} steps of 64 images: a short budget.{}", d8[0].spec.steps, f1[0].spec.steps,
-                              full ? " F1 also with 1,250 steps on 20,000 images, at the same rates." : ""),
+                  fmt::format("Test accuracy after {} and {} steps of 64 images: a short budget.{}", d8[0].spec.steps,
+                              f1[0].spec.steps, full ? " F1 also with 1,250 steps on 20,000 images, at the same rates." : ""),
                   fmt::format("Learning rates: D8 {}; F1 {}.", chosen_rates(d8), chosen_rates(f1))};
   const auto points = [&](const char* id, const std::string& text, const Records& a, const Records& b) {
-    r.lines.push_back(statistical(id, text, compare(outcomes(a, "test_accuracy"), outcomes(b, "test_accuracy"), kChance, Better::more),
+    r.lines.push_back(statistical(id, text,
+                                  compare(outcomes(a, "test_accuracy"), outcomes(b, "test_accuracy"), kChance, Better::more),
                                   kAccuracyMargin, Expect::positive, "points", 100));
   };
   points("C3a", "D8: BatchNorm minus no norm", deep.at("BN"), deep.at("none"));
@@ -39,19 +40,29 @@ ClaimResult claim3(Lab& lab) {
     points("C3f", "F1, five times the steps: BatchNorm minus no norm", longer.at("BN 64"), longer.at("none"));
     points("C3g", "F1, five times the steps: LayerNorm minus no norm", longer.at("LN"), longer.at("none"));
   }
-  r.meaning = fmt::format("With a short budget BatchNorm {} in the deep plain CNN (each seed's best rate for the rival) and {} in the shallow one. LayerNorm {} "
-                          "in the deep one and {} in the shallow one.",
-                          by_verdict(r.lines[4], "wins", "makes no difference", "loses", "is not decided"),
-                          by_verdict(r.lines[2], "wins", "makes no difference", "loses", "is not decided"),
-                          by_verdict(r.lines[1], "wins", "makes no difference", "loses", "is not decided"),
-                          by_verdict(r.lines[3], "wins", "makes no difference", "loses", "is not decided"));
-  if (full) r.meaning += fmt::format(" With five times the steps BatchNorm's gain in the shallow one is {:+.1f} points instead of {:+.1f}.", r.lines[5].effect.mean, r.lines[2].effect.mean);
-  r.trap = "A dead seed of the network without a norm can make any mean look good: runs that died enter as chance and are counted, and the "
-           "single seeds are drawn.";
+  r.meaning = fmt::format(
+      "With a short budget BatchNorm {} in the deep plain CNN (each seed's best rate for the rival) and {} in the shallow one. "
+      "LayerNorm {} "
+      "in the deep one and {} in the shallow one.",
+      by_verdict(r.lines[4], "wins", "makes no difference", "loses", "is not decided"),
+      by_verdict(r.lines[2], "wins", "makes no difference", "loses", "is not decided"),
+      by_verdict(r.lines[1], "wins", "makes no difference", "loses", "is not decided"),
+      by_verdict(r.lines[3], "wins", "makes no difference", "loses", "is not decided"));
+  if (full)
+    r.meaning +=
+        fmt::format(" With five times the steps BatchNorm's gain in the shallow one is {:+.1f} points instead of {:+.1f}.",
+                    r.lines[5].effect.mean, r.lines[2].effect.mean);
+  r.trap =
+      "A dead seed of the network without a norm can make any mean look good: runs that died enter as chance and are counted, "
+      "and the "
+      "single seeds are drawn.";
   const auto chart = [](const std::string& title, const Records& none, const Records& ln, const Records& bn) {
-    Chart c{.title = title, .x = {.label = "", .categories = {"no norm", "LayerNorm", "BatchNorm"}},
-            .y = {.label = "test accuracy, %"}, .paired = true};
-    c.series = {column("no norm", Look::none, 0, none, "test_accuracy", 100), column("LayerNorm", Look::ln, 1, ln, "test_accuracy", 100),
+    Chart c{.title = title,
+            .x = {.label = "", .categories = {"no norm", "LayerNorm", "BatchNorm"}},
+            .y = {.label = "test accuracy, %"},
+            .paired = true};
+    c.series = {column("no norm", Look::none, 0, none, "test_accuracy", 100),
+                column("LayerNorm", Look::ln, 1, ln, "test_accuracy", 100),
                 column("BatchNorm", Look::bn, 2, bn, "test_accuracy", 100)};
     c.note = "Bars: means of the seeds that live. Thin lines join the runs of one seed.";
     return c;

@@ -84,8 +84,8 @@ std::string marker(Look look, double x, double y, double r, const std::string& h
       return fmt::format(R"(<circle class="ring" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>)", x, y, r, title);
     case Look::extra: break;
   }
-  return fmt::format(R"(<path class="dot" d="M{:.1f} {:.1f}l{:.1f} {:.1f}h{:.1f}z">{}</path>)", x, y + 1.2 * r, 1.2 * r,
-                     -2.1 * r, -2.4 * r, title);
+  return fmt::format(R"(<path class="dot" d="M{:.1f} {:.1f}l{:.1f} {:.1f}h{:.1f}z">{}</path>)", x, y + 1.2 * r, 1.2 * r, -2.1 * r,
+                     -2.4 * r, title);
 }
 
 std::string cross(double x, double y, const std::string& hover) {
@@ -196,8 +196,8 @@ std::string to_svg(const Chart& c, int width) {
       R"(<svg class="{}" viewBox="0 0 {} {:.0f}" width="{}" height="{:.0f}" role="img" aria-label="{}" font-size="{}">)",
       wide ? "wide" : "narrow", width, height, width, height, escape(c.title), font);
   const auto text = [&](double at_x, double at_y, const char* anchor, const std::string& s, const char* cls = "tick") {
-    svg += fmt::format(R"(<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>)", cls, at_x, at_y, anchor,
-                       escape(s));
+    svg +=
+        fmt::format(R"(<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>)", cls, at_x, at_y, anchor, escape(s));
   };
   text(0, font, "start", c.y.label + (c.y.log ? " (log scale)" : ""), "axis");
   for (double t : y_ticks) {
@@ -207,8 +207,8 @@ std::string to_svg(const Chart& c, int width) {
   svg += fmt::format(R"(<path class="frame" d="M{:.1f} {:.1f}H{:.1f}"/>)", left, bottom, right);
   if (any_dead) {
     const double line = top - strip / 2;
-    svg += fmt::format(R"(<rect class="strip" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>)", left,
-                       top - strip + 2, right - left, strip - 6);
+    svg += fmt::format(R"(<rect class="strip" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>)", left, top - strip + 2,
+                       right - left, strip - 6);
     text(left - 6, line + font * 0.35 - 1, "end", c.dead);
   }
   // x axis
@@ -270,8 +270,8 @@ std::string to_svg(const Chart& c, int width) {
     }
     for (const Band& b : s.bars) {
       const double at = x(b.x), lo = y(std::max(b.lo, y.lo)), hi = y(std::min(b.hi, y.hi));
-      svg += fmt::format(R"(<path class="bar" d="M{:.1f} {:.1f}V{:.1f}m-5 0h10M{:.1f} {:.1f}h10"><title>{}</title></path>)",
-                         at, lo, hi, at - 5, lo,
+      svg += fmt::format(R"(<path class="bar" d="M{:.1f} {:.1f}V{:.1f}m-5 0h10M{:.1f} {:.1f}h10"><title>{}</title></path>)", at,
+                         lo, hi, at - 5, lo,
                          escape(fmt::format("{}: 95 % interval {} to {}", s.name, short_number(b.lo), short_number(b.hi))));
     }
     const auto path = [&](const std::vector<Point>& points) {  // with a gap where a run is dead
@@ -284,7 +284,8 @@ std::string to_svg(const Chart& c, int width) {
       return d;
     };
     for (const Trace& t : s.seeds)
-      svg += fmt::format(R"(<path class="trace" d="{}"><title>{}, {}</title></path>)", path(t.line), escape(s.name), escape(t.hover));
+      svg += fmt::format(R"(<path class="trace" d="{}"><title>{}, {}</title></path>)", path(t.line), escape(s.name),
+                         escape(t.hover));
     const std::string d = path(s.line);
     if (!d.empty()) svg += fmt::format(R"(<path class="line{}" d="{}"/>)", stroke(s), d);
     for (const Point& p : s.dots)
@@ -306,8 +307,7 @@ std::string to_svg(const Chart& c, int width) {
   std::ranges::sort(labels, {}, &std::pair<double, const Series*>::first);
   for (size_t i = 1; i < labels.size(); ++i) labels[i].first = std::max(labels[i].first, labels[i - 1].first + font + 3);
   double limit = bottom;
-  for (size_t i = labels.size(); i-- > 0; limit = labels[i].first - font - 3)
-    labels[i].first = std::min(labels[i].first, limit);
+  for (size_t i = labels.size(); i-- > 0; limit = labels[i].first - font - 3) labels[i].first = std::min(labels[i].first, limit);
   for (const auto& [at, s] : labels)
     svg += fmt::format(R"(<text class="label {}" x="{:.1f}" y="{:.1f}">{}</text>)", css(s->look), right + 8, at + font * 0.35,
                        escape(s->name));
@@ -337,7 +337,8 @@ std::string to_svg(const Heatmap& m) {
       const double depth = v > 0 ? std::clamp(1 + std::log10(v / largest) / 6, 0.08, 1.0) : 0;
       svg += fmt::format(
           R"(<rect class="cell" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}" fill-opacity="{:.2f}"><title>{}</title></rect>)",
-          x, at, cell - 1, cell - 1, depth, fmt::format("output {}, input {}: {}", i + 1, j + 1, v == 0 ? "exactly 0" : short_number(v)));
+          x, at, cell - 1, cell - 1, depth,
+          fmt::format("output {}, input {}: {}", i + 1, j + 1, v == 0 ? "exactly 0" : short_number(v)));
       if (v == 0) svg += fmt::format(R"(<circle class="zero" cx="{:.1f}" cy="{:.1f}" r="1"/>)", x + cell / 2, at + cell / 2);
     }
   }
@@ -357,8 +358,7 @@ std::string to_figure(const Chart& c) {
   std::string legend;
   if (needed) {
     for (const Series& s : c.series)
-      legend += fmt::format(R"(<span class="{}"><svg width="22" height="12" aria-hidden="true">{}{}</svg>{}</span>)",
-                            css(s.look),
+      legend += fmt::format(R"(<span class="{}"><svg width="22" height="12" aria-hidden="true">{}{}</svg>{}</span>)", css(s.look),
                             s.line.empty() ? "" : fmt::format(R"(<path class="line{}" d="M0 6H22"/>)", stroke(s)),
                             marker(s.look, 11, 6, 3.6, ""), escape(s.name));
     legend = fmt::format(R"(<div class="legend{}">{}</div>)", labelled ? " labelled" : "", legend);

@@ -15,7 +15,9 @@ struct Point {
   std::string hover{};  // shown on hover; made from x and y if empty
   bool dead = false;    // drawn as a cross in the strip above the plot
 };
-struct Band { double x = 0, lo = 0, hi = 0; };
+struct Band {
+  double x = 0, lo = 0, hi = 0;
+};
 /// A seed's whole curve.
 struct Trace {
   std::string hover{};
@@ -29,16 +31,16 @@ struct Series {
   std::vector<Point> line{};
   std::vector<Point> dots{};
   std::vector<Trace> seeds{};
-  std::vector<Band> band{};   // shaded region around the line
-  std::vector<Band> bars{};   // error bars
+  std::vector<Band> band{};  // shaded region around the line
+  std::vector<Band> bars{};  // error bars
   bool dashed = false, dotted = false;
 };
 
 struct Axis {
   std::string label;
   bool log = false;
-  std::vector<std::string> categories{};  // position i is x = i
-  std::vector<double> ticks{};            // chosen automatically if empty
+  std::vector<std::string> categories{};                 // position i is x = i
+  std::vector<double> ticks{};                           // chosen automatically if empty
   double lo = std::numeric_limits<double>::quiet_NaN();  // from the data if NaN
   double hi = std::numeric_limits<double>::quiet_NaN();
 };

@@ -89,7 +89,8 @@ std::string chip(const Line& l) { return fmt::format("<span class=\"v {}\">{}</s
 
 std::string typographic(std::string s) {  // a true minus sign in front of numbers
   for (size_t i = 0; (i = s.find('-', i)) != std::string::npos; i += 3)
-    if ((i == 0 || s[i - 1] == ' ' || s[i - 1] == '[' || s[i - 1] == '(') && i + 1 < s.size() && std::isdigit(static_cast<unsigned char>(s[i + 1])))
+    if ((i == 0 || s[i - 1] == ' ' || s[i - 1] == '[' || s[i - 1] == '(') && i + 1 < s.size() &&
+        std::isdigit(static_cast<unsigned char>(s[i + 1])))
       s.replace(i, 1, "−");
   return s;
 }
@@ -104,23 +105,29 @@ std::string interval(const Line& l) {
       R"(<svg class="ci {}" viewBox="0 0 120 20" role="img" aria-label="interval and margin"><rect class="zone" x="{:.1f}" y="2" width="{:.1f}" height="16"/>)"
       R"(<path class="zero" d="M60 1V19"/><path class="span" d="M{:.1f} 10H{:.1f}"/><circle class="at" cx="{:.1f}" cy="10" r="3.6"/>)"
       "<title>{}; shaded: the margin, {}; both sides on a log scale</title></svg>",
-      css(l.verdict), x(-l.margin), x(l.margin) - x(-l.margin), x(l.effect.lo), x(l.effect.hi), x(l.effect.mean), typographic(effect_text(l)), margin_text(l));
+      css(l.verdict), x(-l.margin), x(l.margin) - x(-l.margin), x(l.effect.lo), x(l.effect.hi), x(l.effect.mean),
+      typographic(effect_text(l)), margin_text(l));
 }
 
 std::string numbers(const ClaimResult& c) {
-  std::string out = "<table class=\"stack lines\"><thead><tr><th></th><th>what is compared</th><th>effect [95 % interval]</th>"
-                    "<th>margin</th><th>seeds</th><th>verdict</th></tr></thead><tbody>";
+  std::string out =
+      "<table class=\"stack lines\"><thead><tr><th></th><th>what is compared</th><th>effect [95 % interval]</th>"
+      "<th>margin</th><th>seeds</th><th>verdict</th></tr></thead><tbody>";
   bool beside = false;
   for (const Line& l : c.lines) {
     beside |= l.beside;
     out += fmt::format(
-        "<tr><td><b>{}</b></td><td>{}{}</td><td data-k=\"effect\">{}{}</td><td data-k=\"margin\" class=\"num\">{}</td><td data-k=\"seeds\">{}</td>"
+        "<tr><td><b>{}</b></td><td>{}{}</td><td data-k=\"effect\">{}{}</td><td data-k=\"margin\" class=\"num\">{}</td><td "
+        "data-k=\"seeds\">{}</td>"
         "<td>{}</td></tr>",
-        l.id, prose(l.text), l.meaning.empty() ? "" : "<span class=\"says\">" + prose(l.meaning) + "</span>", typographic(effect_text(l)), interval(l),
-        margin_text(l), l.kind == Kind::exact ? "–" : fmt::format("{}{}", l.seeds, l.dead ? fmt::format(", {} dead", l.dead) : ""), chip(l));
+        l.id, prose(l.text), l.meaning.empty() ? "" : "<span class=\"says\">" + prose(l.meaning) + "</span>",
+        typographic(effect_text(l)), interval(l), margin_text(l),
+        l.kind == Kind::exact ? "–" : fmt::format("{}{}", l.seeds, l.dead ? fmt::format(", {} dead", l.dead) : ""), chip(l));
   }
   out += "</tbody></table>";
-  return out + (beside ? "<p class=\"note\">In brackets: a check of the experiment or a rival explanation, which does not count in the claim's word.</p>" : "");
+  return out + (beside ? "<p class=\"note\">In brackets: a check of the experiment or a rival explanation, which does not count "
+                         "in the claim's word.</p>"
+                       : "");
 }
 
 std::string table(const Table& t) {
@@ -156,7 +163,8 @@ std::string section(const ClaimResult& c) {
   }
   const std::string_view source = source_of(c.code);
   if (!source.empty())
-    out += fmt::format("<details><summary>The code of this claim</summary><pre id=\"code-{}\">{}</pre></details>\n", c.id, escape(std::string(source)));
+    out += fmt::format("<details><summary>The code of this claim</summary><pre id=\"code-{}\">{}</pre></details>\n", c.id,
+                       escape(std::string(source)));
   out += source.empty() ? fmt::format("<p class=\"soft\">Code: <code>{}</code>", c.code)
                         : fmt::format("<p class=\"soft\">Code: <a href=\"#code-{}\"><code>{}</code></a>", c.id, c.code);
   for (const Link& l : c.papers) out += fmt::format(" · <a href=\"{}\">{}</a>", l.url, escape(l.text));
@@ -165,11 +173,15 @@ std::string section(const ClaimResult& c) {
 
 // What a norm averages over, as a grid of samples and features: one column, or one row.
 std::string grid(const std::string& title, bool column, const char* look) {
-  std::string svg = fmt::format(R"(<svg class="heat {}" viewBox="0 0 250 178" width="250" height="178" role="img" aria-label="{}" font-size="12">)", look, escape(title));
-  svg += R"(<text class="axis" x="0" y="12">samples</text><text class="axis" x="141" y="172" text-anchor="middle">features</text>)";
+  std::string svg = fmt::format(
+      R"(<svg class="heat {}" viewBox="0 0 250 178" width="250" height="178" role="img" aria-label="{}" font-size="12">)", look,
+      escape(title));
+  svg +=
+      R"(<text class="axis" x="0" y="12">samples</text><text class="axis" x="141" y="172" text-anchor="middle">features</text>)";
   for (int i = 0; i < 5; ++i)
     for (int j = 0; j < 8; ++j)
-      svg += fmt::format(R"(<rect class="cell {}" x="{}" y="{}" width="24" height="24"/>)", (column ? j == 3 : i == 2) ? "over" : "plain", 36 + 26 * j, 20 + 26 * i);
+      svg += fmt::format(R"(<rect class="cell {}" x="{}" y="{}" width="24" height="24"/>)",
+                         (column ? j == 3 : i == 2) ? "over" : "plain", 36 + 26 * j, 20 + 26 * i);
   return fmt::format("<figure class=\"chart map\"><figcaption>{}</figcaption>{}</svg></figure>", escape(title), svg);
 }
 
@@ -180,12 +192,15 @@ std::string lesson(const Report& r) {
   out += "<p class=\"formula\"><code>x_norm = (x - mean_batch) / std_batch</code></p><pre>BatchNorm1d(128)</pre></div><div>";
   out += grid("LayerNorm: each sample over its features", false, "s-ln");
   out += "<p class=\"formula\"><code>x_norm = (x - mean_features) / std_features</code></p><pre>LayerNorm(128)</pre></div></div>";
-  out += "<p>The same two lines in Loupe and in PyTorch. Both then multiply by a learned weight and add a learned bias, and have an epsilon of 1e-5 under the root; the deviation is the biased one. "
-         "C7 and C10 hold the two formulas against the layers. In evaluation BatchNorm takes running averages instead of the batch's.</p>"
-         "<table class=\"stack\"><thead><tr><th>the lesson's table</th><th>BatchNorm</th><th>LayerNorm</th></tr></thead><tbody>";
+  out +=
+      "<p>The same two lines in Loupe and in PyTorch. Both then multiply by a learned weight and add a learned bias, and have an "
+      "epsilon of 1e-5 under the root; the deviation is the biased one. "
+      "C7 and C10 hold the two formulas against the layers. In evaluation BatchNorm takes running averages instead of the "
+      "batch's.</p>"
+      "<table class=\"stack\"><thead><tr><th>the lesson's table</th><th>BatchNorm</th><th>LayerNorm</th></tr></thead><tbody>";
   for (const Advice& a : r.advice)
-    out += fmt::format("<tr><td><b>{}</b></td><td data-k=\"BatchNorm\">{}</td><td data-k=\"LayerNorm\">{}</td></tr>", escape(a.topic), a.batch.empty() ? "–" : escape(a.batch),
-                       a.layer.empty() ? "–" : escape(a.layer));
+    out += fmt::format("<tr><td><b>{}</b></td><td data-k=\"BatchNorm\">{}</td><td data-k=\"LayerNorm\">{}</td></tr>",
+                       escape(a.topic), a.batch.empty() ? "–" : escape(a.batch), a.layer.empty() ? "–" : escape(a.layer));
   return out + "</tbody></table></section>\n";
 }
 
@@ -211,51 +226,68 @@ std::string to_html(const Report& r) {
     out += fmt::format("<a href=\"#{}\"><b>{}</b><span>{}</span>{}</a>", id, number, title, dot);
   };
   entry("lesson", "", "The lesson", "");
-  for (const auto& c : r.claims) entry(c.id, c.id, escape(c.title), fmt::format("<span class=\"v {}\">●</span>", css(c.verdict())));
-  const std::pair<const char*, const char*> more[] = {{"which", "When to use which"}, {"interview", "Interview questions"}, {"method", "Method"}};
+  for (const auto& c : r.claims)
+    entry(c.id, c.id, escape(c.title), fmt::format("<span class=\"v {}\">●</span>", css(c.verdict())));
+  const std::pair<const char*, const char*> more[] = {
+      {"which", "When to use which"}, {"interview", "Interview questions"}, {"method", "Method"}};
   for (const auto& [id, title] : more) entry(id, "", title, "");
   out += "</aside><main>\n";
-  out += "<h1>BatchNorm vs LayerNorm, measured</h1>\n"
-         "<p class=\"lead\">Each claim of the usual lesson, tried with small networks on real data, several seeds an arm, and one "
-         "word at the end. What does not reproduce is reported as not reproduced.</p>\n<nav><a href=\"#lesson\">The lesson</a>";
+  out +=
+      "<h1>BatchNorm vs LayerNorm, measured</h1>\n"
+      "<p class=\"lead\">Each claim of the usual lesson, tried with small networks on real data, several seeds an arm, and one "
+      "word at the end. What does not reproduce is reported as not reproduced.</p>\n<nav><a href=\"#lesson\">The lesson</a>";
   for (const auto& c : r.claims) out += fmt::format("<a href=\"#{}\">{}</a>", c.id, c.id);
   for (const auto& [id, title] : more) out += fmt::format("<a href=\"#{}\">{}</a>", id, title);
   out += "</nav>\n<p>" + tally(r) + "</p>\n";
-  out += "<table class=\"stack top\"><thead><tr><th></th><th>the lesson says, and what came out</th><th>measured</th></tr></thead><tbody>";
+  out +=
+      "<table class=\"stack top\"><thead><tr><th></th><th>the lesson says, and what came "
+      "out</th><th>measured</th></tr></thead><tbody>";
   for (const auto& c : r.claims)
-    out += fmt::format("<tr><td><a href=\"#{}\"><b>{}</b></a></td><td>{}<span class=\"one\">{}</span></td><td>{}</td></tr>", c.id, c.id, escape(c.says), prose(c.meaning),
-                       chip(c.verdict()));
-  out += fmt::format("</tbody></table>\n<p>{}</p>\n<p class=\"soft\">{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}. "
-                     "<code>{}</code></p>\n",
-                     prose(chance_text(r)), r.profile, r.seeds, r.runs, r.dead, r.seconds, escape(r.machine), escape(r.data),
-                     escape(r.command));
+    out += fmt::format("<tr><td><a href=\"#{}\"><b>{}</b></a></td><td>{}<span class=\"one\">{}</span></td><td>{}</td></tr>", c.id,
+                       c.id, escape(c.says), prose(c.meaning), chip(c.verdict()));
+  out += fmt::format(
+      "</tbody></table>\n<p>{}</p>\n<p class=\"soft\">{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}. "
+      "<code>{}</code></p>\n",
+      prose(chance_text(r)), r.profile, r.seeds, r.runs, r.dead, r.seconds, escape(r.machine), escape(r.data), escape(r.command));
   out += lesson(r);
   for (const auto& c : r.claims) out += section(c);
   out += "<section id=\"which\"><h2>When to use which</h2><p>Derived from this run's verdicts:</p><ul class=\"decide\">";
   for (const std::string& d : r.decisions) out += "<li>" + prose(d) + "</li>";
-  out += "</ul><p>The lesson's own table, line by line, beside what this very run measured:</p><table class=\"stack\"><thead><tr><th></th><th>the lesson's table</th>"
-         "<th>measured here</th><th>holds?</th></tr></thead><tbody>";
+  out +=
+      "</ul><p>The lesson's own table, line by line, beside what this very run measured:</p><table "
+      "class=\"stack\"><thead><tr><th></th><th>the lesson's table</th>"
+      "<th>measured here</th><th>holds?</th></tr></thead><tbody>";
   for (const Advice& a : r.advice) {
     std::string says;
     if (!a.batch.empty()) says += "BatchNorm: " + a.batch + ". ";
     if (!a.layer.empty()) says += "LayerNorm: " + a.layer + ".";
-    out += fmt::format("<tr><td><b>{}</b></td><td>{}</td><td>{}</td><td>{}<span class=\"says\">{}</span></td></tr>", escape(a.topic), escape(says), prose(a.measured),
-                       chip(a.verdict), escape(a.from));
+    out += fmt::format("<tr><td><b>{}</b></td><td>{}</td><td>{}</td><td>{}<span class=\"says\">{}</span></td></tr>",
+                       escape(a.topic), escape(says), prose(a.measured), chip(a.verdict), escape(a.from));
   }
-  out += "</tbody></table></section>\n<section id=\"interview\" class=\"keep\"><h2>Interview questions</h2><p>Answered from this run's own numbers.</p>";
+  out +=
+      "</tbody></table></section>\n<section id=\"interview\" class=\"keep\"><h2>Interview questions</h2><p>Answered from this "
+      "run's own numbers.</p>";
   for (const Answer& a : r.interview)
     out += fmt::format("<div class=\"qa\"><b>{}</b>{}</div>", escape(a.question), prose(a.answer));
-  out += "</section>\n<section id=\"method\" class=\"keep\"><h2>How a verdict comes about</h2>"
-         "<p>Two arms with the same seed share the data order and draw their weights from the same stream; the statistic is the "
-         "difference seed by seed, with Student's 95 % interval. REPRODUCED: the whole interval lies beyond the margin on the side the "
-         "lesson names. CONTRADICTED: beyond it on the other side. NO DIFFERENCE: inside the margin. INCONCLUSIVE: anything else; more "
-         "seeds might decide. PARTLY: the parts of a claim disagree. Margins were fixed in the code before the runs.</p>"
-         "<p>Learning rates are chosen for each arm from one grid by the median validation loss over tuning seeds that no verdict uses. "
-         "No test image chooses anything. A run that diverged, or ended no better than knowing nothing, enters as knowing nothing (chance accuracy, the logarithm of the "
-         "number of classes, the full budget) and is counted as dead; where more than half an arm is dead, the share that survived is compared instead, "
-         "with Newcombe's interval. Exact facts have no interval. The intervals are not corrected for their number: the sentence under the first table says how many of "
-         "them chance alone would put off the mark. All runs stand in <code>runs.jsonl</code> and <code>runs.csv</code>, one row a run with its whole configuration.</p>"
-         "</section>\n</main></body></html>\n";
+  out +=
+      "</section>\n<section id=\"method\" class=\"keep\"><h2>How a verdict comes about</h2>"
+      "<p>Two arms with the same seed share the data order and draw their weights from the same stream; the statistic is the "
+      "difference seed by seed, with Student's 95 % interval. REPRODUCED: the whole interval lies beyond the margin on the side "
+      "the "
+      "lesson names. CONTRADICTED: beyond it on the other side. NO DIFFERENCE: inside the margin. INCONCLUSIVE: anything else; "
+      "more "
+      "seeds might decide. PARTLY: the parts of a claim disagree. Margins were fixed in the code before the runs.</p>"
+      "<p>Learning rates are chosen for each arm from one grid by the median validation loss over tuning seeds that no verdict "
+      "uses. "
+      "No test image chooses anything. A run that diverged, or ended no better than knowing nothing, enters as knowing nothing "
+      "(chance accuracy, the logarithm of the "
+      "number of classes, the full budget) and is counted as dead; where more than half an arm is dead, the share that survived "
+      "is compared instead, "
+      "with Newcombe's interval. Exact facts have no interval. The intervals are not corrected for their number: the sentence "
+      "under the first table says how many of "
+      "them chance alone would put off the mark. All runs stand in <code>runs.jsonl</code> and <code>runs.csv</code>, one row a "
+      "run with its whole configuration.</p>"
+      "</section>\n</main></body></html>\n";
   return out;
 }
 

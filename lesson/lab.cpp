@@ -40,8 +40,7 @@ void add_point(Series& s, double x, const Records& runs, const std::string& metr
   s.line.push_back({x, alive ? sum / alive : 0, "", alive == 0});
 }
 
-Series column(const std::string& name, Look look, size_t position, const Records& runs, const std::string& metric,
-              double scale) {
+Series column(const std::string& name, Look look, size_t position, const Records& runs, const std::string& metric, double scale) {
   Series s{.name = name, .look = look};
   add_point(s, static_cast<double>(position), runs, metric, scale);
   const double middle = (static_cast<double>(runs.size()) - 1) / 2;
@@ -139,8 +138,13 @@ std::vector<Arm<TransformerSpec>> text_arms(Lab& lab, size_t text) {
 std::vector<Arm<TransformerSpec>> window_arms(Lab& lab, size_t text, int64_t context, int64_t batch) {
   std::vector<Arm<TransformerSpec>> arms;
   for (const auto& [name, norm] : {std::pair{"LN", lab.layer()}, {"BN", lab.batch()}})
-    arms.push_back({name, {.data = lab.data(), .text = text, .net = {.layers = 2, .width = 32, .context = context}, .norm = norm,
-                           .batch = batch, .steps = lab.profile().steps(lab.profile().full() ? 1500 : 1000)}});
+    arms.push_back({name,
+                    {.data = lab.data(),
+                     .text = text,
+                     .net = {.layers = 2, .width = 32, .context = context},
+                     .norm = norm,
+                     .batch = batch,
+                     .steps = lab.profile().steps(lab.profile().full() ? 1500 : 1000)}});
   lab.tune(arms, {0.001, 0.003, 0.01});
   return arms;
 }

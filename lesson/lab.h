@@ -31,7 +31,11 @@ template <class Spec> struct Arm {
 class Lab {
  public:
   Lab(std::string claim, Profile profile, std::shared_ptr<const Data> data, Scheduler& scheduler, Norms norms = {})
-      : claim_(std::move(claim)), profile_(std::move(profile)), data_(std::move(data)), scheduler_(&scheduler), norms_(std::move(norms)) {}
+      : claim_(std::move(claim)),
+        profile_(std::move(profile)),
+        data_(std::move(data)),
+        scheduler_(&scheduler),
+        norms_(std::move(norms)) {}
 
   const Profile& profile() const { return profile_; }
   const std::shared_ptr<const Data>& data() const { return data_; }
@@ -89,8 +93,7 @@ class Lab {
   static double best(const std::map<double, double>& medians) {
     return std::ranges::min_element(medians, {}, [](const auto& m) { return m.second; })->first;
   }
-  template <class Spec>
-  Records run(const std::vector<Arm<Spec>>& arms, const std::vector<uint64_t>& with, bool tuning) {
+  template <class Spec> Records run(const std::vector<Arm<Spec>>& arms, const std::vector<uint64_t>& with, bool tuning) {
     std::vector<Job> jobs;
     for (const auto& arm : arms)
       for (uint64_t seed : with) {
@@ -175,10 +178,10 @@ std::vector<Arm<TransformerSpec>> window_arms(Lab& lab, size_t text, int64_t con
 /// Runs against a fixed number: mean of (number - metric) with its interval, the dead entering as `nothing`.
 Comparison below(double number, const Records& runs, const std::string& metric, double nothing);
 
-inline constexpr double kChance = 0.1;            // ten classes
-inline constexpr double kAccuracyMargin = 0.5;    // points
-inline constexpr double kLossMargin = 0.02;       // nats
-inline constexpr double kRatioMargin = 0.3219281; // log2(1.25)
+inline constexpr double kChance = 0.1;             // ten classes
+inline constexpr double kAccuracyMargin = 0.5;     // points
+inline constexpr double kLossMargin = 0.02;        // nats
+inline constexpr double kRatioMargin = 0.3219281;  // log2(1.25)
 
 // --- Checks of a norm that hold exactly or to rounding; a broken norm fails one of them ---
 

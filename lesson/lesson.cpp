@@ -74,7 +74,8 @@ Report run_lesson(const LessonOptions& options) {
   std::vector<std::string> texts{options.text};
   if (profile.full() && !options.text.empty()) texts = {"", options.text};
   const auto data = Data::load(options.data, texts, profile.tiny() ? 512 : profile.full() ? 20000 : 16384, profile.test_images);
-  Scheduler::Options schedule{.workers = options.workers, .resume = options.resume, .progress = options.progress, .stop = options.stop};
+  Scheduler::Options schedule{
+      .workers = options.workers, .resume = options.resume, .progress = options.progress, .stop = options.stop};
   if (!options.logdir.empty()) schedule.finished = [folder = options.logdir](const Record& r) { log_run(r, folder); };
   if (!options.out.empty()) {
     std::filesystem::create_directories(options.out);
@@ -105,8 +106,8 @@ Report run_lesson(const LessonOptions& options) {
   report.seeds = profile.seeds;
   report.runs = static_cast<int>(all.size());
   report.dead = static_cast<int>(std::ranges::count_if(all, [](const Record& r) { return r.dead; }));
-  report.machine = fmt::format("{} trainings at a time on {}, instruction set {}", options.workers > 0 ? options.workers : thread_limit(), processor(),
-                               loupe::name(cpu_level()));
+  report.machine = fmt::format("{} trainings at a time on {}, instruction set {}",
+                               options.workers > 0 ? options.workers : thread_limit(), processor(), loupe::name(cpu_level()));
   report.data = fmt::format("{} ({})", data->images_name, data->images_hash);
   for (const TextData& t : data->texts) report.data += fmt::format(", {} ({})", t.name, t.hash);
   report.advice = when_to_use(report.claims);

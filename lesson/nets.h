@@ -89,8 +89,8 @@ class Classifier : public Layer<Classifier> {
 struct TransformerOptions {
   int64_t layers = 2, width = 32, context = 16, heads = 4, symbols = 2, outputs = 2;
   bool causal = true;
-  bool scaled = false;   // residual branches start 1/sqrt(2 layers) as large
-  bool pool = false;     // mean over the tokens that the mask keeps, then one output a sequence
+  bool scaled = false;  // residual branches start 1/sqrt(2 layers) as large
+  bool pool = false;    // mean over the tokens that the mask keeps, then one output a sequence
 };
 
 /// One pre-norm block: x + attention(norm(x)), then x + W2 relu(W1 norm(x)).
@@ -102,9 +102,7 @@ class TransformerBlock : public Layer<TransformerBlock> {
   /// mask (B, 1, 1, T) bool, true where a token may be attended to, or undefined.
   Tensor attend(In x, const Tensor& mask);
   Tensor feed_forward(In x);
-  void visit(Visitor& v) override {
-    v("norm1", norm1, "qkv", qkv, "proj", proj, "norm2", norm2, "fc1", fc1, "fc2", fc2);
-  }
+  void visit(Visitor& v) override { v("norm1", norm1, "qkv", qkv, "proj", proj, "norm2", norm2, "fc1", fc1, "fc2", fc2); }
   std::string type_name() const override { return "TransformerBlock"; }
 
   NormLayer norm1;

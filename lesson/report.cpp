@@ -45,7 +45,8 @@ Verdict ClaimResult::verdict() const {
   return combine(parts);
 }
 
-const char* by_verdict(const Line& l, const char* reproduced, const char* no_difference, const char* contradicted, const char* open) {
+const char* by_verdict(const Line& l, const char* reproduced, const char* no_difference, const char* contradicted,
+                       const char* open) {
   switch (l.verdict) {
     case Verdict::reproduced: return reproduced;
     case Verdict::no_difference: return no_difference;
@@ -127,11 +128,12 @@ std::string chance_text(const Report& r) {
 std::string to_terminal(const Report& r) {
   std::string out;
   const std::string rule = fmt::format("{:-<80}\n", "");
-  const auto rows = [&out](const std::string& id, const std::string& what, const std::string& effect, const std::string& verdict) {
+  const auto rows = [&out](const std::string& id, const std::string& what, const std::string& effect,
+                           const std::string& verdict) {
     const auto left = wrapped(what, 29), right = wrapped(effect, 28);
     for (size_t i = 0; i < std::max(left.size(), right.size()); ++i) {
-      std::string row = fmt::format("{:<5} {:<29} {:>28} {:>15}", i == 0 ? id : "", i < left.size() ? left[i] : "", i < right.size() ? right[i] : "",
-                                    i == 0 ? verdict : "");
+      std::string row = fmt::format("{:<5} {:<29} {:>28} {:>15}", i == 0 ? id : "", i < left.size() ? left[i] : "",
+                                    i < right.size() ? right[i] : "", i == 0 ? verdict : "");
       row.erase(row.find_last_not_of(' ') + 1);
       out += row + "\n";
     }
@@ -152,7 +154,8 @@ std::string to_terminal(const Report& r) {
   say(chance_text(r) + (r.dead ? " n+: n of the runs compared died." : "") +
       (beside ? " (WORD): a check of the experiment or a rival explanation, which does not count in the claim's word." : ""));
   for (const std::string& d : r.decisions) say("- " + d);
-  say(fmt::format("{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}.", r.profile, r.seeds, r.runs, r.dead, r.seconds, r.machine, r.data));
+  say(fmt::format("{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}.", r.profile, r.seeds, r.runs, r.dead, r.seconds,
+                  r.machine, r.data));
   return out;
 }
 
@@ -164,7 +167,8 @@ std::string to_markdown(const Report& r) {
     for (size_t i = 0; (i = s.find('|', i)) != std::string::npos; i += 2) s.insert(i, "\\");
     return s;
   };
-  out += "| | what is compared | effect [95 % interval] | margin or bound | seeds (dead) | verdict |\n|---|---|---|---|---|---|\n";
+  out +=
+      "| | what is compared | effect [95 % interval] | margin or bound | seeds (dead) | verdict |\n|---|---|---|---|---|---|\n";
   for (const ClaimResult& c : r.claims) {
     out += fmt::format("| **{}** | **{}** | | | | **{}** |\n", c.id, c.title, name(c.verdict()));
     for (const Line& l : c.lines)
@@ -172,8 +176,11 @@ std::string to_markdown(const Report& r) {
                          l.kind == Kind::exact ? "" : fmt::format("{} ({})", l.seeds, l.dead), verdict_text(l));
   }
   out += "\nIn brackets: a check of the experiment or a rival explanation, which does not count in the claim's word.\n";
-  out += "\n## When to use which\n\n| the lesson's table | BatchNorm | LayerNorm | measured here | verdict | from |\n|---|---|---|---|---|---|\n";
-  for (const Advice& a : r.advice) out += fmt::format("| {} | {} | {} | {} | {} | {} |\n", a.topic, a.batch, a.layer, cell(a.measured), name(a.verdict), a.from);
+  out +=
+      "\n## When to use which\n\n| the lesson's table | BatchNorm | LayerNorm | measured here | verdict | from "
+      "|\n|---|---|---|---|---|---|\n";
+  for (const Advice& a : r.advice)
+    out += fmt::format("| {} | {} | {} | {} | {} | {} |\n", a.topic, a.batch, a.layer, cell(a.measured), name(a.verdict), a.from);
   out += "\n";
   for (const std::string& d : r.decisions) out += "- " + d + "\n";
   out += "\n## Claim by claim\n";
@@ -207,9 +214,11 @@ std::string to_json_lines(const ClaimResult& c) {
   const auto event = [](const std::string& id, Verdict verdict, const Line& l) {
     const bool interval = l.kind == Kind::statistical && std::isfinite(l.effect.hi - l.effect.lo);
     return fmt::format(
-        "{{\"event\":\"claim\",\"id\":{},\"kind\":\"{}\",\"verdict\":\"{}\",\"effect\":{},\"ci\":{},\"margin\":{},\"unit\":{},\"seeds\":{},\"dead\":{}}}\n",
+        "{{\"event\":\"claim\",\"id\":{},\"kind\":\"{}\",\"verdict\":\"{}\",\"effect\":{},\"ci\":{},\"margin\":{},\"unit\":{},"
+        "\"seeds\":{},\"dead\":{}}}\n",
         json_quote(id), l.kind == Kind::exact ? "exact" : "statistical", name(verdict), json_number(l.effect.mean),
-        interval ? fmt::format("[{},{}]", json_number(l.effect.lo), json_number(l.effect.hi)) : "null", json_number(l.margin), json_quote(l.unit), l.seeds, l.dead);
+        interval ? fmt::format("[{},{}]", json_number(l.effect.lo), json_number(l.effect.hi)) : "null", json_number(l.margin),
+        json_quote(l.unit), l.seeds, l.dead);
   };
   std::string out = c.lines.empty() ? "" : event(c.id, c.verdict(), c.lines[0]);
   for (const auto& l : c.lines) out += event(l.id, l.verdict, l);
@@ -217,9 +226,11 @@ std::string to_json_lines(const ClaimResult& c) {
 }
 
 std::string result_json(const Report& r) {
-  return fmt::format(R"({{"event":"result","profile":{},"seeds":{},"runs":{},"dead":{},"verdicts":{},"intervals":{},"seconds":{:.1f},"machine":{},"data":{}}})",
-                     json_quote(r.profile), r.seeds, r.runs, r.dead, count(r, false), count(r, true), r.seconds,
-                     json_quote(r.machine), json_quote(r.data)) + "\n";
+  return fmt::format(
+             R"({{"event":"result","profile":{},"seeds":{},"runs":{},"dead":{},"verdicts":{},"intervals":{},"seconds":{:.1f},"machine":{},"data":{}}})",
+             json_quote(r.profile), r.seeds, r.runs, r.dead, count(r, false), count(r, true), r.seconds, json_quote(r.machine),
+             json_quote(r.data)) +
+         "\n";
 }
 
 std::string to_json_lines(const Report& r) {

@@ -16,18 +16,18 @@ enum class Holds { at_most, above };
 
 /// One sub-claim: a number, how sure it is, and one word.
 struct Line {
-  std::string id;                     // "C5a"
-  std::string text;                   // what is compared: "BatchNorm, groups of 64 minus groups of 2"
+  std::string id;    // "C5a"
+  std::string text;  // what is compared: "BatchNorm, groups of 64 minus groups of 2"
   Kind kind = Kind::statistical;
   Verdict verdict = Verdict::inconclusive;
-  Interval effect{};                  // exact facts: effect.mean is the number, without interval
-  double margin = 0;                  // exact facts: the bound that the number is held against, 0 for "exactly 0"
+  Interval effect{};  // exact facts: effect.mean is the number, without interval
+  double margin = 0;  // exact facts: the bound that the number is held against, 0 for "exactly 0"
   Holds holds = Holds::at_most;
-  std::string unit{};                 // "points", "nats", "doublings"; "surviving" where survival is compared
+  std::string unit{};  // "points", "nats", "doublings"; "surviving" where survival is compared
   int seeds = 0, dead = 0;
   bool survival = false;
-  bool beside = false;                // a check of the experiment or a rival explanation: no part of the claim's word
-  std::string meaning{};              // one plain sentence with its conditions
+  bool beside = false;    // a check of the experiment or a rival explanation: no part of the claim's word
+  std::string meaning{};  // one plain sentence with its conditions
 };
 
 /// Judges a comparison by the margin rule. `scale` turns it into the unit shown (100 for points).
@@ -43,29 +43,32 @@ struct Table {
   std::vector<std::vector<std::string>> rows{};
 };
 /// One row an arm: its name, then metric per seed (dead runs marked), then the mean over all of them.
-std::vector<std::string> seed_row(const std::string& arm, const Records& runs, const std::string& metric,
-                                  double scale = 1, int digits = 1);
+std::vector<std::string> seed_row(const std::string& arm, const Records& runs, const std::string& metric, double scale = 1,
+                                  int digits = 1);
 
-struct Link { std::string text, url; };
+struct Link {
+  std::string text, url;
+};
 
 struct ClaimResult {
-  std::string id;                       // "C5"
-  std::string title;                    // "Batch size"
-  std::string says{};                   // the lesson's sentence
+  std::string id;                         // "C5"
+  std::string title;                      // "Batch size"
+  std::string says{};                     // the lesson's sentence
   std::vector<std::string> experiment{};  // three lines
   std::vector<Line> lines{};
-  std::string meaning{};                // what it means, under which conditions
-  std::string trap{};                   // how one would get it wrong
+  std::string meaning{};  // what it means, under which conditions
+  std::string trap{};     // how one would get it wrong
   std::vector<Chart> charts{};
   std::vector<Heatmap> maps{};
   std::vector<Table> tables{};
   std::vector<Link> papers{};
-  std::string code{};                   // "lesson/c5.cpp"
+  std::string code{};  // "lesson/c5.cpp"
   Verdict verdict() const;
 };
 
 /// One of the sentences by the line's verdict: the claim holds, no difference, its opposite, or not decided.
-const char* by_verdict(const Line& l, const char* reproduced, const char* no_difference, const char* contradicted, const char* open);
+const char* by_verdict(const Line& l, const char* reproduced, const char* no_difference, const char* contradicted,
+                       const char* open);
 
 /// One line of the lesson's own table (what it says of BatchNorm and of LayerNorm) beside what this run measured.
 struct Advice {
@@ -73,7 +76,9 @@ struct Advice {
   Verdict verdict = Verdict::inconclusive;
   std::string from;  // the sub-claims behind the verdict
 };
-struct Answer { std::string question, answer; };
+struct Answer {
+  std::string question, answer;
+};
 
 struct Report {
   std::string profile, command, machine, data;

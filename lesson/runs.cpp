@@ -14,9 +14,7 @@
 namespace loupe::lesson {
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Processor time of this thread: a run's own, whatever else the machine does.
 double thread_seconds() {
@@ -106,7 +104,8 @@ Record from_json(const std::string& line, const std::string& name) {
     else if (key == "seconds") r.seconds = json.number();
     else if (key == "config") json.object([&](const std::string& k) { r.config[k] = json.string(); });
     else if (key == "metrics") json.object([&](const std::string& k) { r.metrics[k] = number(json); });
-    else if (key == "series") json.object([&](const std::string& k) { json.array([&] { r.series[k].push_back(number(json)); }); });
+    else if (key == "series")
+      json.object([&](const std::string& k) { json.array([&] { r.series[k].push_back(number(json)); }); });
     else json.skip();
   });
   json.end();
@@ -125,8 +124,8 @@ std::string to_csv(const Records& runs) {
   for (const auto& m : metrics) text += "," + csv_field(m);
   text += '\n';
   for (const Record& r : runs) {
-    text += fmt::format("{},{},{},{},{},{:.3f}", csv_field(r.claim), csv_field(r.arm), r.tuning ? "tuning" : "verdict",
-                        r.seed, r.dead ? 1 : 0, r.seconds);
+    text += fmt::format("{},{},{},{},{},{:.3f}", csv_field(r.claim), csv_field(r.arm), r.tuning ? "tuning" : "verdict", r.seed,
+                        r.dead ? 1 : 0, r.seconds);
     for (const auto& k : keys) text += "," + (r.config.contains(k) ? csv_field(r.config.at(k)) : "");
     for (const auto& m : metrics) text += "," + (r.metrics.contains(m) ? fmt::format("{}", r.metrics.at(m)) : "");
     text += '\n';
@@ -205,9 +204,7 @@ Records Scheduler::run(const std::vector<Job>& jobs) {
   }
   todo_.notify_all();
   const auto stopped = [this] { return closing_ || (options_.stop && options_.stop()); };
-  const auto settled = [&] {
-    return std::ranges::all_of(mine, [](const auto& t) { return t->done || t->error; });
-  };
+  const auto settled = [&] { return std::ranges::all_of(mine, [](const auto& t) { return t->done || t->error; }); };
   // A signal handler sets the flag and cannot notify: look every tenth of a second.
   while (!settled() && !stopped()) done_.wait_for(lock, std::chrono::milliseconds(100));
   Records records;
@@ -236,9 +233,7 @@ void Scheduler::work() {
     std::exception_ptr error;
     try {
       task->job.make(record);
-    } catch (...) {
-      error = std::current_exception();
-    }
+    } catch (...) { error = std::current_exception(); }
     record.seconds = thread_seconds() - begin;
     const std::string line = error ? std::string() : to_json(record);
     if (!error) record = from_json(line, "run");  // a resumed lesson sees exactly these values

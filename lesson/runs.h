@@ -45,7 +45,8 @@ std::vector<Outcome> outcomes(const Records& runs, const std::string& metric);
 
 /// One JSON object, numbers with all their digits; NaN and infinities as null.
 std::string to_json(const Record& r);
-/// The inverse; null becomes NaN, an empty series is dropped. IoError, which says `name` and the offset, if the line is no record.
+/// The inverse; null becomes NaN, an empty series is dropped. IoError, which says `name` and the offset, if the line is no
+/// record.
 Record from_json(const std::string& line, const std::string& name);
 /// All runs as CSV, one row a run: fixed columns, then one column for each configuration key and each metric.
 std::string to_csv(const Records& runs);
@@ -65,17 +66,19 @@ struct Progress {
 };
 
 /// Thrown out of Scheduler::run when the user asked to stop. Finished runs are in the file.
-struct Stopped : Error { using Error::Error; };
+struct Stopped : Error {
+  using Error::Error;
+};
 
 class Scheduler {
  public:
   struct Options {
-    int workers = 0;                                 // 0: one a core
-    std::string file{};                              // JSON lines, appended to as runs finish; empty: memory only
-    bool resume = false;                             // take what the file holds; else the file starts empty
+    int workers = 0;                                  // 0: one a core
+    std::string file{};                               // JSON lines, appended to as runs finish; empty: memory only
+    bool resume = false;                              // take what the file holds; else the file starts empty
     std::function<void(const Progress&)> progress{};  // called with a lock held: be brief
     std::function<void(const Record&)> finished{};    // called by the worker with each run it made
-    std::function<bool()> stop{};  // true once the user asked to stop: running runs finish, no new one starts
+    std::function<bool()> stop{};                     // true once the user asked to stop: running runs finish, no new one starts
   };
   explicit Scheduler(Options options);
   ~Scheduler();

@@ -16,8 +16,8 @@ double beta_fraction(double a, double b, double x) {
   const auto guard = [](double v) { return std::abs(v) < tiny ? tiny : v; };
   double c = 1, d = 1 / guard(1 - (a + b) * x / (a + 1)), h = d;
   for (int m = 1; m < 500; ++m) {
-    for (const double numerator : {m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-                                   -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))}) {
+    for (const double numerator :
+         {m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)), -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))}) {
       d = 1 / guard(1 + numerator * d);
       c = guard(1 + numerator / c);
       h *= d * c;
@@ -31,8 +31,7 @@ double beta_fraction(double a, double b, double x) {
 double regularised_beta(double a, double b, double x, double y) {
   if (x <= 0) return 0;
   if (y <= 0) return 1;
-  const double front =
-      std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log(y));
+  const double front = std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log(y));
   if (x < (a + 1) / (a + b + 2)) return front * beta_fraction(a, b, x) / a;
   return 1 - front * beta_fraction(b, a, y) / b;
 }
@@ -62,8 +61,7 @@ Comparison compare_with(std::span<const Outcome> a, std::span<const Outcome> b, 
     for (const Outcome& o : arm) v.push_back(o.dead ? nothing : o.value);
     return v;
   };
-  result.effect =
-      t_interval(ratio ? paired_log2_ratio(values(a), values(b)) : paired_difference(values(a), values(b)));
+  result.effect = t_interval(ratio ? paired_log2_ratio(values(a), values(b)) : paired_difference(values(a), values(b)));
   return result;
 }
 
@@ -148,8 +146,7 @@ Interval wilson_interval(int successes, int n) {
 Interval survival_difference(int survived_a, int n_a, int survived_b, int n_b) {
   const Interval a = wilson_interval(survived_a, n_a), b = wilson_interval(survived_b, n_b);
   const double d = a.mean - b.mean;
-  return {d, d - std::hypot(a.mean - a.lo, b.hi - b.mean), d + std::hypot(a.hi - a.mean, b.mean - b.lo),
-          std::min(n_a, n_b)};
+  return {d, d - std::hypot(a.mean - a.lo, b.hi - b.mean), d + std::hypot(a.hi - a.mean, b.mean - b.lo), std::min(n_a, n_b)};
 }
 
 const char* name(Verdict v) {

@@ -62,9 +62,9 @@ enum class Better { more, less };
 
 /// Two arms compared seed by seed.
 struct Comparison {
-  Interval effect;        // of a - b, or of the difference of survival rates
-  bool survival = false;  // more than half of an arm was dead: survival is compared instead
-  int dead = 0;           // dead runs in both arms
+  Interval effect;               // of a - b, or of the difference of survival rates
+  bool survival = false;         // more than half of an arm was dead: survival is compared instead
+  int dead = 0;                  // dead runs in both arms
   Better better = Better::more;  // a's survival counts like a larger, or like a smaller, value of a
 };
 /// a[i] - b[i] with a t interval. A dead run enters as `knowing_nothing` (chance accuracy, ln(classes), the full budget).

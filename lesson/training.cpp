@@ -47,9 +47,7 @@ double tail_mean(const std::vector<double>& loss) {
   return n ? mean(std::span(loss).last(n)) : NAN;
 }
 
-int64_t correct(const Tensor& logits, const Tensor& labels) {
-  return sum(eq(argmax(logits, -1), labels)).item<int64_t>();
-}
+int64_t correct(const Tensor& logits, const Tensor& labels) { return sum(eq(argmax(logits, -1), labels)).item<int64_t>(); }
 
 // Streams of one run: weights, data order and evaluation never share numbers. Arms of one seed share all of them.
 uint64_t stream(uint64_t seed, uint64_t purpose) { return seed * 16 + purpose; }
@@ -83,7 +81,8 @@ std::shared_ptr<const Data> Data::load(const std::string& folder, const std::vec
     // The verdicts' twentieth holds 32 windows of 32 characters, or 16 of 64.
     constexpr size_t kShortest = 20 * (32 * 32 + 1);
     if (data->texts.back().ids.size() < kShortest)
-      fail<ValueError>("lesson: {} has {} characters; a text needs at least {}", file.path, data->texts.back().ids.size(), kShortest);
+      fail<ValueError>("lesson: {} has {} characters; a text needs at least {}", file.path, data->texts.back().ids.size(),
+                       kShortest);
   }
   return data;
 }
@@ -104,10 +103,17 @@ Score evaluate(Classifier& net, const Tensor& x, const Tensor& y, int64_t batch)
 }
 
 Config ClassifierSpec::config() const {
-  Config c{{"net", net}, {"norm", norm.name}, {"group", fmt::format("{}", group)}, {"batch", fmt::format("{}", batch)},
-           {"steps", fmt::format("{}", steps)}, {"images", fmt::format("{}", images)}, {"lr", fmt::format("{:.6g}", lr)},
-           {"schedule", cosine ? "cosine" : "constant"}, {"optimizer", "sgd momentum 0.9"},
-           {"data", data->images_id()}, {"tested", fmt::format("{}", data->test_x.size(0))}};
+  Config c{{"net", net},
+           {"norm", norm.name},
+           {"group", fmt::format("{}", group)},
+           {"batch", fmt::format("{}", batch)},
+           {"steps", fmt::format("{}", steps)},
+           {"images", fmt::format("{}", images)},
+           {"lr", fmt::format("{:.6g}", lr)},
+           {"schedule", cosine ? "cosine" : "constant"},
+           {"optimizer", "sgd momentum 0.9"},
+           {"data", data->images_id()},
+           {"tested", fmt::format("{}", data->test_x.size(0))}};
   if (gain != 1) c["gain"] = fmt::format("{:.6g}", gain);
   if (inspect) c["inspect"] = "1";
   return c;
@@ -182,10 +188,17 @@ void ClassifierSpec::make(Record& r) const {
 }
 
 Config TransformerSpec::config() const {
-  Config c{{"task", task}, {"norm", norm.name}, {"layers", fmt::format("{}", net.layers)},
-           {"width", fmt::format("{}", net.width)}, {"context", fmt::format("{}", net.context)},
-           {"batch", fmt::format("{}", batch)}, {"steps", fmt::format("{}", steps)}, {"lr", fmt::format("{:.6g}", lr)},
-           {"optimizer", "adam 0.9 0.98"}, {"schedule", "warm-up 10 %, cosine"}, {"heads", fmt::format("{}", net.heads)}};
+  Config c{{"task", task},
+           {"norm", norm.name},
+           {"layers", fmt::format("{}", net.layers)},
+           {"width", fmt::format("{}", net.width)},
+           {"context", fmt::format("{}", net.context)},
+           {"batch", fmt::format("{}", batch)},
+           {"steps", fmt::format("{}", steps)},
+           {"lr", fmt::format("{:.6g}", lr)},
+           {"optimizer", "adam 0.9 0.98"},
+           {"schedule", "warm-up 10 %, cosine"},
+           {"heads", fmt::format("{}", net.heads)}};
   if (net.scaled) c["scaled"] = "1";
   if (clip > 0) c["clip"] = fmt::format("{:.6g}", clip);
   if (inspect) c["inspect"] = "1";

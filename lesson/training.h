@@ -43,8 +43,8 @@ struct ClassifierSpec {
   Norm norm = batch_norm();
   int64_t group = 64, batch = 64, steps = 256, images = 16384;
   double lr = 0.1, gain = 1;
-  bool cosine = true;      // else a constant learning rate
-  bool inspect = false;    // also: accuracy with running and with batch statistics, and how much those fluctuate
+  bool cosine = true;    // else a constant learning rate
+  bool inspect = false;  // also: accuracy with running and with batch statistics, and how much those fluctuate
 
   Config config() const;
   double cost() const;  // rough seconds
@@ -72,7 +72,9 @@ struct TransformerSpec {
 };
 
 /// Mean cross entropy and accuracy of a classifier in its present mode, in batches of `batch`.
-struct Score { double loss = 0, accuracy = 0; };
+struct Score {
+  double loss = 0, accuracy = 0;
+};
 Score evaluate(Classifier& net, const Tensor& x, const Tensor& y, int64_t batch);
 
 }  // namespace loupe::lesson

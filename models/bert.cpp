@@ -58,9 +58,9 @@ Tensor BertLayer::forward(In x, const Tensor& mask) {
   const int64_t b = x->size(0), t = x->size(1), width = x->size(2);
   const auto heads = [&](Linear& project) { return project(x).reshape({b, t, heads_, width / heads_}).transpose(1, 2); };
   const bool drops = is_training() && dropout_ > 0;
-  const Tensor a = scaled_dot_product_attention(
-      heads(query), heads(key), heads(value),
-      {.attn_mask = mask, .dropout_p = drops ? dropout_ : 0, .rng = drops ? &stream_ : nullptr});
+  const Tensor a =
+      scaled_dot_product_attention(heads(query), heads(key), heads(value),
+                                   {.attn_mask = mask, .dropout_p = drops ? dropout_ : 0, .rng = drops ? &stream_ : nullptr});
   const Tensor h = attention_norm(x + attention_dropout(attention_output(a.transpose(1, 2).reshape({b, t, width}))));
   return output_norm(h + output_dropout(output(gelu(intermediate(h)))));
 }
@@ -68,7 +68,8 @@ Tensor BertLayer::forward(In x, const Tensor& mask) {
 void BertLayer::visit(Visitor& v) {
   v("attention.self.query", query, "attention.self.key", key, "attention.self.value", value, "attention.output.dense",
     attention_output, "attention.output.LayerNorm", attention_norm, "attention.output.dropout", attention_dropout,
-    "intermediate.dense", intermediate, "output.dense", output, "output.LayerNorm", output_norm, "output.dropout", output_dropout);
+    "intermediate.dense", intermediate, "output.dense", output, "output.LayerNorm", output_norm, "output.dropout",
+    output_dropout);
   v.stream("attention.self.dropout", stream_);
 }
 
@@ -77,11 +78,13 @@ namespace {
 const BertConfig& checked(const BertConfig& c) {
   for (const int64_t n : {c.vocab, c.width, c.layers, c.heads, c.inner, c.context, c.token_types})
     if (n < 1)
-      fail<ValueError>("BertEncoder: vocab {}, width {}, layers {}, heads {}, inner {}, context {} and token_types {} must be at least 1",
-                       c.vocab, c.width, c.layers, c.heads, c.inner, c.context, c.token_types);
+      fail<ValueError>(
+          "BertEncoder: vocab {}, width {}, layers {}, heads {}, inner {}, context {} and token_types {} must be at least 1",
+          c.vocab, c.width, c.layers, c.heads, c.inner, c.context, c.token_types);
   if (c.width % c.heads != 0) fail<ValueError>("BertEncoder: width {} is not a multiple of {} heads", c.width, c.heads);
   if (!(c.dropout >= 0 && c.dropout <= 1)) fail<ValueError>("BertEncoder: dropout {} must lie in [0, 1]", c.dropout);
-  if (!(c.norm_eps >= 0 && c.init_std >= 0)) fail<ValueError>("BertEncoder: norm_eps {} and init_std {} must not be negative", c.norm_eps, c.init_std);
+  if (!(c.norm_eps >= 0 && c.init_std >= 0))
+    fail<ValueError>("BertEncoder: norm_eps {} and init_std {} must not be negative", c.norm_eps, c.init_std);
   return c;
 }
 
@@ -115,7 +118,8 @@ Tensor BertEncoder::forward(In ids, const Tensor& token_types, const Tensor& mas
 
 Tensor BertEncoder::pooled(In hidden) {
   if (!pooler) fail<ValueError>("BertEncoder: this model has no pooler");
-  if (hidden->dim() != 3) fail<ShapeError>("BertEncoder: pooled expects hidden states (B, T, {}), got {}", config.width, hidden->shape());
+  if (hidden->dim() != 3)
+    fail<ShapeError>("BertEncoder: pooled expects hidden states (B, T, {}), got {}", config.width, hidden->shape());
   return tanh((*pooler)(hidden->select(1, 0, hidden.here)));
 }
 
@@ -132,7 +136,8 @@ std::string BertEncoder::describe() const {
 Tensor sentence_embedding(In hidden, In mask) {
   SiteScope site(hidden.here);
   if (hidden->dim() != 3 || mask->shape() != Shape{hidden->size(0), hidden->size(1)})
-    fail<ShapeError>("sentence_embedding: expected hidden states (B, T, width) and a mask (B, T), got {} and {}", hidden->shape(), mask->shape());
+    fail<ShapeError>("sentence_embedding: expected hidden states (B, T, width) and a mask (B, T), got {} and {}", hidden->shape(),
+                     mask->shape());
   const Tensor m = ne(mask->to(DType::i64), 0).to(hidden->dtype()).unsqueeze(-1);
   const Tensor mean = sum(hidden * m, {1}) / clamp(sum(m, {1}), 1e-9, dmath::kInf);
   return mean / sqrt(clamp(sum(square(mean), {1}, true), 1e-24, dmath::kInf));

@@ -17,7 +17,10 @@ double residual_std(const GptConfig& c) { return c.init_std / std::sqrt(2 * stat
 }  // namespace
 
 double parameter_count(const GptConfig& c) {
-  const double w = static_cast<double>(c.width), f = static_cast<double>(inner(c)), norm = c.norm == NormKind::none ? 0 : c.norm == NormKind::rms ? w : 2 * w;
+  const double w = static_cast<double>(c.width), f = static_cast<double>(inner(c)),
+               norm = c.norm == NormKind::none  ? 0
+                      : c.norm == NormKind::rms ? w
+                                                : 2 * w;
   const double attention = 4 * w * (w + 1), mlp = w * f + f + f * w + w, tables = c.tied ? 1 : 2;
   return (tables * static_cast<double>(c.vocab) + static_cast<double>(c.context)) * w +
          static_cast<double>(c.layers) * (attention + mlp + 2 * norm) + norm;
@@ -42,10 +45,13 @@ Tensor GptAttention::forward(In x, KvCache* cache, size_t block) {
   const Tensor qkv = c_attn(x);
   if (!cache) {
     const bool drops = dropout_ > 0 && is_training();
-    return resid_dropout(c_proj(self_attention(qkv, heads_, {.is_causal = true, .dropout_p = drops ? dropout_ : 0, .rng = drops ? &rng_ : nullptr})));
+    return resid_dropout(c_proj(
+        self_attention(qkv, heads_, {.is_causal = true, .dropout_p = drops ? dropout_ : 0, .rng = drops ? &rng_ : nullptr})));
   }
   const int64_t b = x->size(0), t = x->size(1), width = x->size(2), e = width / heads_, at = cache->length;
-  const auto part = [&](int64_t i) { return qkv.slice(2, i * width, (i + 1) * width).reshape({b, t, heads_, e}).transpose(1, 2); };
+  const auto part = [&](int64_t i) {
+    return qkv.slice(2, i * width, (i + 1) * width).reshape({b, t, heads_, e}).transpose(1, 2);
+  };
   cache->keys[block].slice(2, at, at + t).copy_(part(1));
   cache->values[block].slice(2, at, at + t).copy_(part(2));
   const Tensor k = cache->keys[block].slice(2, 0, at + t), v = cache->values[block].slice(2, 0, at + t);
@@ -60,7 +66,11 @@ GptMlp::GptMlp(Rng& rng, const GptConfig& c)
 Tensor GptMlp::forward(In x) { return dropout(c_proj(gelu(c_fc(x), {Approximate::tanh}))); }
 
 GptBlock::GptBlock(Rng& rng, const GptConfig& c)
-    : ln_1(feature_norm(c.norm, c.width, c.norm_eps)), attn(rng, c), ln_2(feature_norm(c.norm, c.width, c.norm_eps)), mlp(rng, c), pre_norm_(c.pre_norm) {}
+    : ln_1(feature_norm(c.norm, c.width, c.norm_eps)),
+      attn(rng, c),
+      ln_2(feature_norm(c.norm, c.width, c.norm_eps)),
+      mlp(rng, c),
+      pre_norm_(c.pre_norm) {}
 
 Tensor GptBlock::forward(In x, KvCache* cache, size_t block) {
   if (pre_norm_) {
@@ -72,7 +82,10 @@ Tensor GptBlock::forward(In x, KvCache* cache, size_t block) {
 }
 
 GptBody::GptBody(Rng& rng, const GptConfig& c)
-    : wte(rng, c.vocab, c.width), wpe(rng, c.context, c.width), drop(rng, c.dropout), ln_f(feature_norm(c.norm, c.width, c.norm_eps)) {
+    : wte(rng, c.vocab, c.width),
+      wpe(rng, c.context, c.width),
+      drop(rng, c.dropout),
+      ln_f(feature_norm(c.norm, c.width, c.norm_eps)) {
   init::normal(wte.weight, rng, 0, c.init_std);
   init::normal(wpe.weight, rng, 0, c.init_std);
   for (int64_t i = 0; i < c.layers; ++i) h.push_back(GptBlock(rng, c));
@@ -96,11 +109,14 @@ namespace {
 
 const GptConfig& checked(const GptConfig& c) {
   for (const int64_t n : {c.vocab, c.context, c.layers, c.heads, c.width})
-    if (n < 1) fail<ValueError>("Gpt: vocab {}, context {}, layers {}, heads {} and width {} must be at least 1", c.vocab, c.context, c.layers, c.heads, c.width);
+    if (n < 1)
+      fail<ValueError>("Gpt: vocab {}, context {}, layers {}, heads {} and width {} must be at least 1", c.vocab, c.context,
+                       c.layers, c.heads, c.width);
   if (c.inner < 0) fail<ValueError>("Gpt: inner {} must not be negative", c.inner);
   if (c.width % c.heads != 0) fail<ValueError>("Gpt: width {} is not a multiple of {} heads", c.width, c.heads);
   if (!(c.dropout >= 0 && c.dropout <= 1)) fail<ValueError>("Gpt: dropout {} must lie in [0, 1]", c.dropout);
-  if (!(c.norm_eps >= 0 && c.init_std >= 0)) fail<ValueError>("Gpt: norm_eps {} and init_std {} must not be negative", c.norm_eps, c.init_std);
+  if (!(c.norm_eps >= 0 && c.init_std >= 0))
+    fail<ValueError>("Gpt: norm_eps {} and init_std {} must not be negative", c.norm_eps, c.init_std);
   return c;
 }
 

@@ -46,7 +46,10 @@ class GptAttention : public Layer<GptAttention> {
   GptAttention(Rng& rng, const GptConfig& config);
   /// (B, T, width) -> the same. With a cache, x are the tokens after those it holds, and block i's part is extended.
   Tensor forward(In x, KvCache* cache, size_t block);
-  void visit(Visitor& v) override { v("c_attn", c_attn, "c_proj", c_proj, "resid_dropout", resid_dropout); v.stream("rng", rng_); }
+  void visit(Visitor& v) override {
+    v("c_attn", c_attn, "c_proj", c_proj, "resid_dropout", resid_dropout);
+    v.stream("rng", rng_);
+  }
   std::string type_name() const override { return "GptAttention"; }
   /// Scores and weighted values, the masked half included.
   int64_t flops(const Shape& input, const Shape&) const override { return 4 * input.numel() * input[1]; }

@@ -22,7 +22,8 @@ const ResNetCifarConfig& checked(const ResNetCifarConfig& c) {
 }
 
 int64_t blocks(const ResNetCifarConfig& c) {
-  if (c.depth < 8 || (c.depth - 2) % 6 != 0) fail<ValueError>("ResNetCifar: depth {} is not 6 n + 2 with n of at least 1", c.depth);
+  if (c.depth < 8 || (c.depth - 2) % 6 != 0)
+    fail<ValueError>("ResNetCifar: depth {} is not 6 n + 2 with n of at least 1", c.depth);
   return (c.depth - 2) / 6;
 }
 

@@ -36,7 +36,9 @@ class ResNetCifar : public Layer<ResNetCifar> {
  public:
   explicit ResNetCifar(Rng& rng, ResNetCifarConfig config = {});
   Tensor forward(In x);
-  void visit(Visitor& v) override { v("conv1", conv1, "bn1", bn1, "layer1", layer1, "layer2", layer2, "layer3", layer3, "fc", fc); }
+  void visit(Visitor& v) override {
+    v("conv1", conv1, "bn1", bn1, "layer1", layer1, "layer2", layer2, "layer3", layer3, "fc", fc);
+  }
   std::string type_name() const override { return "ResNetCifar"; }
 
   ResNetCifarConfig config;

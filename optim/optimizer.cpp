@@ -16,7 +16,8 @@ double checked_rate(double lr) {
   return lr;
 }
 double checked_momentum(const char* optimizer, double value) {
-  if (!(value >= 0 && std::isfinite(value))) fail<ValueError>("{}: the momentum {} is not a number of at least 0", optimizer, value);
+  if (!(value >= 0 && std::isfinite(value)))
+    fail<ValueError>("{}: the momentum {} is not a number of at least 0", optimizer, value);
   return value;
 }
 double checked_beta(double value) {
@@ -49,7 +50,8 @@ Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr, double weight_de
   for (ParamGroup& g : groups) {
     const Group group{std::move(g.params), g.lr.value_or(lr), g.weight_decay.value_or(weight_decay), g.lr.value_or(lr)};
     checked_rate(group.lr);
-    if (!(group.weight_decay >= 0)) fail<ValueError>("optimizer: the weight decay {} is not a number of at least 0", group.weight_decay);
+    if (!(group.weight_decay >= 0))
+      fail<ValueError>("optimizer: the weight decay {} is not a number of at least 0", group.weight_decay);
     for (const Named& n : group.params) {
       if (!n.tensor.defined()) fail<ValueError>("optimizer: parameter {} is undefined", n.name);
       if (!names.insert(n.name).second) fail<ValueError>("optimizer: parameter {} stands twice", n.name);
@@ -65,7 +67,8 @@ void Optimizer::step() {
   NoGrad guard;
   const auto names = state_names();
   for (const Tensor& p : parameters())
-    if (p.grad().defined() && !raw::is_dense(p)) fail<ValueError>("optimizer: a parameter of shape {} has gaps in memory; clone() it", p.shape());
+    if (p.grad().defined() && !raw::is_dense(p))
+      fail<ValueError>("optimizer: a parameter of shape {} has gaps in memory; clone() it", p.shape());
   ++steps_;
   for (Group& group : groups_) {
     // Parameters of one element type that have made equally many steps go together.
@@ -140,7 +143,8 @@ void Optimizer::load_state_dict(const StateDict& from) {
     if (which == names.end()) fail<ValueError>("optimizer: \"{}\" is no state of {}", n.name, this->name());
     if (!n.tensor.defined()) fail<ValueError>("optimizer: state {} is undefined", n.name);
     if (n.tensor.shape() != p->second->shape() || n.tensor.dtype() != p->second->dtype())
-      fail<ValueError>("optimizer: state {} is {} {}, the parameter {} {}", n.name, n.tensor.dtype(), n.tensor.shape(), p->second->dtype(), p->second->shape());
+      fail<ValueError>("optimizer: state {} is {} {}, the parameter {} {}", n.name, n.tensor.dtype(), n.tensor.shape(),
+                       p->second->dtype(), p->second->shape());
     Tensor& s = state[name].s[static_cast<size_t>(which - names.begin())];
     s = empty_like(*p->second);
     raw::copy(n.tensor, s);
@@ -174,9 +178,12 @@ SGD::SGD(std::vector<ParamGroup> groups, Options o) : Optimizer(std::move(groups
   if (o.nesterov && (o.momentum <= 0 || o.dampening != 0)) fail<ValueError>("SGD: nesterov needs a momentum and no dampening");
 }
 void SGD::set_momentum(double value) { options.momentum = checked_momentum("SGD", value); }
-std::array<const char*, 3> SGD::state_names() const { return {options.momentum != 0 ? "momentum_buffer" : nullptr, nullptr, nullptr}; }
+std::array<const char*, 3> SGD::state_names() const {
+  return {options.momentum != 0 ? "momentum_buffer" : nullptr, nullptr, nullptr};
+}
 void SGD::apply(std::span<Slot> slots, const Group& group) {
-  const kernels::SgdStep o{group.lr, options.momentum, options.dampening, group.weight_decay, options.nesterov, options.maximize, slots[0].state->step == 1};
+  const kernels::SgdStep o{group.lr,         options.momentum, options.dampening,        group.weight_decay,
+                           options.nesterov, options.maximize, slots[0].state->step == 1};
   dispatch_floating(slots[0].p.dtype(), "SGD", [&]<class T>(Type<T>) { kernels::sgd_step<T>(arrays<T>(slots), o); });
 }
 
@@ -186,9 +193,12 @@ Adam::Adam(std::vector<ParamGroup> groups, Options o, bool decoupled)
   check_eps("Adam", o.eps);
 }
 void Adam::set_momentum(double value) { options.beta1 = checked_beta(value); }
-std::array<const char*, 3> Adam::state_names() const { return {"exp_avg", "exp_avg_sq", options.amsgrad ? "max_exp_avg_sq" : nullptr}; }
+std::array<const char*, 3> Adam::state_names() const {
+  return {"exp_avg", "exp_avg_sq", options.amsgrad ? "max_exp_avg_sq" : nullptr};
+}
 void Adam::apply(std::span<Slot> slots, const Group& group) {
-  const kernels::AdamStep o{group.lr, options.beta1, options.beta2, options.eps, group.weight_decay, decoupled_, options.maximize, slots[0].state->step};
+  const kernels::AdamStep o{group.lr,           options.beta1, options.beta2,    options.eps,
+                            group.weight_decay, decoupled_,    options.maximize, slots[0].state->step};
   dispatch_floating(slots[0].p.dtype(), "Adam", [&]<class T>(Type<T>) { kernels::adam_step<T>(arrays<T>(slots), o); });
 }
 
@@ -202,7 +212,8 @@ std::array<const char*, 3> RMSprop::state_names() const {
   return {"square_avg", options.momentum > 0 ? "momentum_buffer" : nullptr, options.centered ? "grad_avg" : nullptr};
 }
 void RMSprop::apply(std::span<Slot> slots, const Group& group) {
-  const kernels::RmspropStep o{group.lr, options.alpha, options.eps, group.weight_decay, options.momentum, options.centered, options.maximize};
+  const kernels::RmspropStep o{group.lr,         options.alpha,    options.eps,     group.weight_decay,
+                               options.momentum, options.centered, options.maximize};
   dispatch_floating(slots[0].p.dtype(), "RMSprop", [&]<class T>(Type<T>) { kernels::rmsprop_step<T>(arrays<T>(slots), o); });
 }
 
@@ -246,16 +257,20 @@ double grad_norm(const std::vector<Tensor>& parameters, double norm_type) {
         else total += norm_type == 1 ? a : dmath::pow(a, norm_type);
       }
   });
-  return norm_type == 2 ? std::sqrt(total) : norm_type == 1 || norm_type == dmath::kInf ? total : dmath::pow(total, 1 / norm_type);
+  return norm_type == 2                               ? std::sqrt(total)
+         : norm_type == 1 || norm_type == dmath::kInf ? total
+                                                      : dmath::pow(total, 1 / norm_type);
 }
 
 double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, ClipOptions options) {
   if (!(max_norm >= 0)) fail<ValueError>("clip_grad_norm_: max_norm {} must not be negative", max_norm);
   const double norm = grad_norm(parameters, options.norm_type);
-  if (options.error_if_nonfinite && !std::isfinite(norm)) fail<NumericError>("clip_grad_norm_: the norm of the gradients is {}", norm);
+  if (options.error_if_nonfinite && !std::isfinite(norm))
+    fail<NumericError>("clip_grad_norm_: the norm of the gradients is {}", norm);
   const double factor = max_norm / (norm + 1e-6);
   if (!(factor >= 1))
-    for_each_dtype(parameters, [&]<class T>(std::span<const kernels::ArraySlot<T>> slots) { kernels::scale_all<T>(slots, factor); });
+    for_each_dtype(parameters,
+                   [&]<class T>(std::span<const kernels::ArraySlot<T>> slots) { kernels::scale_all<T>(slots, factor); });
   return norm;
 }
 

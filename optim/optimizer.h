@@ -163,7 +163,8 @@ struct ClipOptions {
   bool error_if_nonfinite = false;
 };
 /// Scales all gradients so that their norm together is at most max_norm; returns the norm before. As PyTorch: the factor
-/// is max_norm / (norm + 1e-6), at most 1. ValueError unless max_norm >= 0; NumericError if the norm is not finite and error_if_nonfinite is set.
+/// is max_norm / (norm + 1e-6), at most 1. ValueError unless max_norm >= 0; NumericError if the norm is not finite and
+/// error_if_nonfinite is set.
 double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, ClipOptions options = {});
 /// Limits every element of every gradient to [-limit, limit].
 void clip_grad_value_(const std::vector<Tensor>& parameters, double limit);

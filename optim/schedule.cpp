@@ -19,7 +19,8 @@ void not_negative(double x, const char* schedule, const char* what) {
 
 // A count out of a state.
 int64_t count(const char* schedule, double x) {
-  if (!(x >= 0 && x < 0x1p53 && x == std::floor(x))) fail<ValueError>("{}: the state holds {}, expected a whole number", schedule, x);
+  if (!(x >= 0 && x < 0x1p53 && x == std::floor(x)))
+    fail<ValueError>("{}: the state holds {}, expected a whole number", schedule, x);
   return static_cast<int64_t>(x);
 }
 
@@ -53,12 +54,15 @@ StepLR::StepLR(Optimizer& o, int64_t step_size, double gamma) : Schedule(o), ste
 }
 double StepLR::factor(int64_t t) const { return power(gamma_, t / step_size_); }
 
-MultiStepLR::MultiStepLR(Optimizer& o, std::vector<int64_t> milestones, double gamma) : Schedule(o), milestones_(std::move(milestones)), gamma_(gamma) {
+MultiStepLR::MultiStepLR(Optimizer& o, std::vector<int64_t> milestones, double gamma)
+    : Schedule(o), milestones_(std::move(milestones)), gamma_(gamma) {
   not_negative(gamma, "MultiStepLR", "gamma");
   std::sort(milestones_.begin(), milestones_.end());
   apply();
 }
-double MultiStepLR::factor(int64_t t) const { return power(gamma_, std::upper_bound(milestones_.begin(), milestones_.end(), t) - milestones_.begin()); }
+double MultiStepLR::factor(int64_t t) const {
+  return power(gamma_, std::upper_bound(milestones_.begin(), milestones_.end(), t) - milestones_.begin());
+}
 
 ExponentialLR::ExponentialLR(Optimizer& o, double gamma) : Schedule(o), gamma_(gamma) {
   not_negative(gamma, "ExponentialLR", "gamma");
@@ -66,7 +70,8 @@ ExponentialLR::ExponentialLR(Optimizer& o, double gamma) : Schedule(o), gamma_(g
 }
 double ExponentialLR::factor(int64_t t) const { return power(gamma_, t); }
 
-CosineAnnealingLR::CosineAnnealingLR(Optimizer& o, int64_t t_max, double eta_min) : Schedule(o), t_max_(t_max), eta_min_(eta_min) {
+CosineAnnealingLR::CosineAnnealingLR(Optimizer& o, int64_t t_max, double eta_min)
+    : Schedule(o), t_max_(t_max), eta_min_(eta_min) {
   positive(t_max, "CosineAnnealingLR", "T_max");
   not_negative(eta_min, "CosineAnnealingLR", "eta_min");
   apply();
@@ -87,10 +92,13 @@ double LinearLR::factor(int64_t t) const {
 
 OneCycleLR::OneCycleLR(Optimizer& o, Options options) : Schedule(o), options_(options) {
   positive(options.total_steps, "OneCycleLR", "total_steps");
-  if (!(options.pct_start >= 0 && options.pct_start <= 1)) fail<ValueError>("OneCycleLR: pct_start {} must lie in [0, 1]", options.pct_start);
+  if (!(options.pct_start >= 0 && options.pct_start <= 1))
+    fail<ValueError>("OneCycleLR: pct_start {} must lie in [0, 1]", options.pct_start);
   not_negative(options.max_lr, "OneCycleLR", "max_lr");
   for (const double x : {options.div_factor, options.final_div_factor})
-    if (!(x > 0)) fail<ValueError>("OneCycleLR: div_factor {} and final_div_factor {} must be above 0", options.div_factor, options.final_div_factor);
+    if (!(x > 0))
+      fail<ValueError>("OneCycleLR: div_factor {} and final_div_factor {} must be above 0", options.div_factor,
+                       options.final_div_factor);
   for (const double x : {options.base_momentum, options.max_momentum}) not_negative(x, "OneCycleLR", "momentum");
   apply();
 }
@@ -107,7 +115,8 @@ double OneCycleLR::between(double a, double b, double share) const {
   return options_.linear ? a + (b - a) * share : b + (a - b) / 2 * (1 + dmath::cos_pi(share));
 }
 double OneCycleLR::rate(double /*initial*/, int64_t epoch) const {
-  const double start = options_.max_lr / options_.div_factor, levels[] = {start, options_.max_lr, start / options_.final_div_factor};
+  const double start = options_.max_lr / options_.div_factor,
+               levels[] = {start, options_.max_lr, start / options_.final_div_factor};
   const Place p = place(epoch);
   return between(levels[p.from], levels[p.to], p.share);
 }
@@ -122,10 +131,12 @@ void OneCycleLR::apply_at(int64_t epoch) {
 
 ReduceLROnPlateau::ReduceLROnPlateau(Optimizer& o, Options options)
     : Schedule(o), options_(options), best_(options.maximize ? -dmath::kInf : dmath::kInf) {
-  if (!(options.factor >= 0 && options.factor < 1)) fail<ValueError>("ReduceLROnPlateau: factor {} must lie in [0, 1)", options.factor);
+  if (!(options.factor >= 0 && options.factor < 1))
+    fail<ValueError>("ReduceLROnPlateau: factor {} must lie in [0, 1)", options.factor);
   if (options.patience < 0 || options.cooldown < 0)
     fail<ValueError>("ReduceLROnPlateau: patience {} and cooldown {} must not be negative", options.patience, options.cooldown);
-  for (const double x : {options.threshold, options.min_lr, options.eps}) not_negative(x, "ReduceLROnPlateau", "threshold, min_lr or eps");
+  for (const double x : {options.threshold, options.min_lr, options.eps})
+    not_negative(x, "ReduceLROnPlateau", "threshold, min_lr or eps");
 }
 void ReduceLROnPlateau::step() { fail<ValueError>("ReduceLROnPlateau: step needs the metric: step(metric)"); }
 double ReduceLROnPlateau::rate(double, int64_t) const {
@@ -160,8 +171,10 @@ std::vector<double> ReduceLROnPlateau::state() const {
 }
 void ReduceLROnPlateau::set_state(const std::vector<double>& s) {
   auto& groups = optimizer_.groups();
-  if (s.size() != 4 + groups.size()) fail<ValueError>("ReduceLROnPlateau: a state of {} numbers, expected {}", s.size(), 4 + groups.size());
-  const int64_t epoch = count("ReduceLROnPlateau", s[0]), bad = count("ReduceLROnPlateau", s[2]), left = count("ReduceLROnPlateau", s[3]);
+  if (s.size() != 4 + groups.size())
+    fail<ValueError>("ReduceLROnPlateau: a state of {} numbers, expected {}", s.size(), 4 + groups.size());
+  const int64_t epoch = count("ReduceLROnPlateau", s[0]), bad = count("ReduceLROnPlateau", s[2]),
+                left = count("ReduceLROnPlateau", s[3]);
   for (size_t i = 0; i < groups.size(); ++i) not_negative(s[4 + i], "ReduceLROnPlateau", "a learning rate");
   epoch_ = epoch, best_ = s[1], bad_ = bad, cooldown_left_ = left;
   for (size_t i = 0; i < groups.size(); ++i) groups[i].lr = s[4 + i];
@@ -181,7 +194,8 @@ SequentialLR::SequentialLR(Optimizer& o, std::vector<std::unique_ptr<Schedule>> 
     : Schedule(o), schedules_(std::move(schedules)), milestones_(std::move(milestones)) {
   check_parts(schedules_, "SequentialLR");
   if (schedules_.size() != milestones_.size() + 1)
-    fail<ValueError>("SequentialLR: {} schedules need {} milestones, got {}", schedules_.size(), schedules_.size() - 1, milestones_.size());
+    fail<ValueError>("SequentialLR: {} schedules need {} milestones, got {}", schedules_.size(), schedules_.size() - 1,
+                     milestones_.size());
   if (!std::is_sorted(milestones_.begin(), milestones_.end())) fail<ValueError>("SequentialLR: the milestones must ascend");
   apply();
 }
@@ -208,7 +222,8 @@ double ChainedScheduler::rate(double initial, int64_t epoch) const {
   return initial;
 }
 
-WarmupCosine::WarmupCosine(Optimizer& o, int64_t warmup, int64_t total, double min_factor) : Schedule(o), warmup_(warmup), total_(total), min_(min_factor) {
+WarmupCosine::WarmupCosine(Optimizer& o, int64_t warmup, int64_t total, double min_factor)
+    : Schedule(o), warmup_(warmup), total_(total), min_(min_factor) {
   positive(total, "WarmupCosine", "total");
   if (warmup < 0) fail<ValueError>("WarmupCosine: warmup {} must not be negative", warmup);
   not_negative(min_factor, "WarmupCosine", "min_factor");
@@ -216,7 +231,8 @@ WarmupCosine::WarmupCosine(Optimizer& o, int64_t warmup, int64_t total, double m
 }
 double WarmupCosine::factor(int64_t t) const {
   if (t < warmup_) return static_cast<double>(t + 1) / static_cast<double>(warmup_);
-  const double share = static_cast<double>(std::min(t, total_) - warmup_) / static_cast<double>(std::max<int64_t>(total_ - warmup_, 1));
+  const double share =
+      static_cast<double>(std::min(t, total_) - warmup_) / static_cast<double>(std::max<int64_t>(total_ - warmup_, 1));
   return min_ + (1 - min_) * (1 + dmath::cos_pi(share)) / 2;
 }
 

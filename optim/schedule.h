@@ -39,8 +39,10 @@ class Schedule {
 class ConstantLR : public Schedule {
  public:
   explicit ConstantLR(Optimizer& o, double factor = 1, int64_t total_iters = 5);
+
  protected:
   double factor(int64_t t) const override { return t < total_ ? factor_ : 1; }
+
  private:
   double factor_;
   int64_t total_;
@@ -50,8 +52,10 @@ class ConstantLR : public Schedule {
 class StepLR : public Schedule {
  public:
   StepLR(Optimizer& o, int64_t step_size, double gamma = 0.1);
+
  protected:
   double factor(int64_t t) const override;
+
  private:
   int64_t step_size_;
   double gamma_;
@@ -61,8 +65,10 @@ class StepLR : public Schedule {
 class MultiStepLR : public Schedule {
  public:
   MultiStepLR(Optimizer& o, std::vector<int64_t> milestones, double gamma = 0.1);
+
  protected:
   double factor(int64_t t) const override;
+
  private:
   std::vector<int64_t> milestones_;
   double gamma_;
@@ -72,8 +78,10 @@ class MultiStepLR : public Schedule {
 class ExponentialLR : public Schedule {
  public:
   ExponentialLR(Optimizer& o, double gamma);
+
  protected:
   double factor(int64_t t) const override;
+
  private:
   double gamma_;
 };
@@ -83,6 +91,7 @@ class CosineAnnealingLR : public Schedule {
  public:
   CosineAnnealingLR(Optimizer& o, int64_t t_max, double eta_min = 0);
   double rate(double initial, int64_t epoch) const override;
+
  private:
   int64_t t_max_;
   double eta_min_;
@@ -92,8 +101,10 @@ class CosineAnnealingLR : public Schedule {
 class LinearLR : public Schedule {
  public:
   LinearLR(Optimizer& o, double start_factor = 1.0 / 3, double end_factor = 1, int64_t total_iters = 5);
+
  protected:
   double factor(int64_t t) const override;
+
  private:
   double start_, end_;
   int64_t total_;
@@ -119,6 +130,7 @@ class OneCycleLR : public Schedule {
   double rate(double initial, int64_t epoch) const override;
   /// ValueError beyond total_steps.
   void apply_at(int64_t epoch) override;
+
  private:
   // Where in the cycle an epoch is, on the way between two of the three levels.
   enum Level { kStart, kTop, kEnd };
@@ -150,6 +162,7 @@ class ReduceLROnPlateau : public Schedule {
   void step(double metric);
   std::vector<double> state() const override;
   void set_state(const std::vector<double>& state) override;
+
  private:
   Options options_;
   double best_;
@@ -162,6 +175,7 @@ class SequentialLR : public Schedule {
   SequentialLR(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules, std::vector<int64_t> milestones);
   double rate(double initial, int64_t epoch) const override;
   void apply_at(int64_t epoch) override;
+
  private:
   // The schedule in charge, and its own epoch.
   std::pair<Schedule*, int64_t> at(int64_t epoch) const;
@@ -174,6 +188,7 @@ class ChainedScheduler : public Schedule {
  public:
   ChainedScheduler(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules);
   double rate(double initial, int64_t epoch) const override;
+
  private:
   std::vector<std::unique_ptr<Schedule>> schedules_;
 };
@@ -183,8 +198,10 @@ class ChainedScheduler : public Schedule {
 class WarmupCosine : public Schedule {
  public:
   WarmupCosine(Optimizer& o, int64_t warmup, int64_t total, double min_factor = 0);
+
  protected:
   double factor(int64_t t) const override;
+
  private:
   int64_t warmup_, total_;
   double min_;

@@ -108,8 +108,11 @@ class Fixture {
           const std::string name = quoted();
           if (name == "dtype") {
             const std::string type = quoted();
-            e.dtype = type == "F64" ? DType::f64 : type == "F32" ? DType::f32 : type == "I64" ? DType::i64
-                    : type == "U8" ? DType::u8 : DType::boolean;
+            e.dtype = type == "F64"   ? DType::f64
+                      : type == "F32" ? DType::f32
+                      : type == "I64" ? DType::i64
+                      : type == "U8"  ? DType::u8
+                                      : DType::boolean;
           } else if (name == "shape") {
             e.shape = Shape(numbers());
           } else {
@@ -145,7 +148,8 @@ class Seen {
   ~Seen() {
     if (!std::getenv("LOUPE_SHOW_DIFFERENCES")) return;
     for (const auto& [name, g] : groups_)
-      std::printf("%-34s %5d tensors, largest difference %.2e absolute, %.2e relative\n", name.c_str(), g.count, g.absolute, g.relative);
+      std::printf("%-34s %5d tensors, largest difference %.2e absolute, %.2e relative\n", name.c_str(), g.count, g.absolute,
+                  g.relative);
   }
 
  private:
@@ -172,7 +176,8 @@ inline void same(const std::string& group, const std::string& what, const Tensor
   }
   const double relative = difference == 0 ? 0 : difference / std::max(largest, 1e-30);
   Seen::instance().add(group, difference, relative);
-  INFO("element " << where << " of " << a.size() << ": got " << (a.empty() ? 0 : a[where]) << ", PyTorch " << (a.empty() ? 0 : b[where]));
+  INFO("element " << where << " of " << a.size() << ": got " << (a.empty() ? 0 : a[where]) << ", PyTorch "
+                  << (a.empty() ? 0 : b[where]));
   INFO("difference " << difference << ", relative to the largest element " << relative << ", allowed " << tolerance);
   CHECK(relative <= tolerance);
 }

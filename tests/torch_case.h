@@ -15,8 +15,8 @@ inline constexpr double kBound64 = 1e-10, kBound32 = 1e-6;
 using Call = std::function<Tensors(const Tensors&)>;
 
 /// One pass: forward, backward with the stored upstream gradient; every stored gradient is compared.
-inline void check_pass(const Fixture& f, const std::string& group, const std::string& prefix, DType dtype, double bound, const Call& call,
-                       const StateDict& parameters = {}) {
+inline void check_pass(const Fixture& f, const std::string& group, const std::string& prefix, DType dtype, double bound,
+                       const Call& call, const StateDict& parameters = {}) {
   const auto key = [&](const char* what, size_t i, bool bare = false) {
     return prefix + "/" + what + (bare && i == 0 ? "" : std::to_string(i));
   };
@@ -45,8 +45,9 @@ inline void check_pass(const Fixture& f, const std::string& group, const std::st
 }
 
 /// A layer: the state_dict's names, shapes and order, then each pass with the buffers after it.
-template <class M> void check_layer(const Fixture& f, const std::string& name, DType dtype, M& m,
-                                    const std::function<Tensors(M&, const Tensors&)>& call, double bound) {
+template <class M>
+void check_layer(const Fixture& f, const std::string& name, DType dtype, M& m,
+                 const std::function<Tensors(M&, const Tensors&)>& call, double bound) {
   INFO(name << " in " << loupe::name(dtype));
   to(m, dtype);
   StateDict state;
@@ -63,17 +64,18 @@ template <class M> void check_layer(const Fixture& f, const std::string& name, D
     const std::string prefix = name + "/" + pass;
     if (!f.has(prefix + "/y")) continue;
     train(m, pass != "eval");
-    check_pass(f, group, prefix, dtype, bound, [&](const Tensors& xs) { return call(m, xs); }, named_parameters(m));
+    check_pass(
+        f, group, prefix, dtype, bound, [&](const Tensors& xs) { return call(m, xs); }, named_parameters(m));
     for (const auto& [key, t] : named_buffers(m))
       same(group, prefix + "/after/" + key, t, f.get(prefix + "/after/" + key), bound);
   }
 }
 
 /// A layer case of layers.safetensors in f64 and f32. Without `call`, the layer takes one tensor.
-template <class M> void layer_case(const std::string& name, M m, double bound32 = kBound32,
-                                   const std::function<Tensors(M&, const Tensors&)>& call = [](M& layer, const Tensors& xs) {
-                                     return Tensors{layer(xs[0])};
-                                   }) {
+template <class M>
+void layer_case(
+    const std::string& name, M m, double bound32 = kBound32,
+    const std::function<Tensors(M&, const Tensors&)>& call = [](M& layer, const Tensors& xs) { return Tensors{layer(xs[0])}; }) {
   static const Fixture f("layers.safetensors");
   check_layer<M>(f, name, DType::f64, m, call, kBound64);
   check_layer<M>(f, name, DType::f32, m, call, bound32);

@@ -90,12 +90,8 @@ struct Softplus {
   static constexpr const char* kName = "softplus";
   static constexpr bool kFromOutput = false;
   double beta = 1, threshold = 20;
-  template <class T> T value(T x) const {
-    return kernels::softplus(x, static_cast<T>(beta), static_cast<T>(threshold));
-  }
-  template <class T> T slope(T x) const {
-    return kernels::softplus_slope(x, static_cast<T>(beta), static_cast<T>(threshold));
-  }
+  template <class T> T value(T x) const { return kernels::softplus(x, static_cast<T>(beta), static_cast<T>(threshold)); }
+  template <class T> T slope(T x) const { return kernels::softplus_slope(x, static_cast<T>(beta), static_cast<T>(threshold)); }
   Tensor slope_of(const Tensor& x) const {
     const Tensor z = x * beta;
     return where(gt(z, threshold), ones({}, x.dtype()), sigmoid(z));
@@ -133,9 +129,8 @@ template <class Rule> struct ActivationNode final : Node {
 
 template <class Rule> Tensor activate(In x, Rule rule) {
   Tensor y = raw::empty_like(x);
-  dispatch_floating(x->dtype(), Rule::kName, [&]<class T>(Type<T>) {
-    raw::map1<T, T>(y, x, [rule](T v) { return rule.value(v); });
-  });
+  dispatch_floating(x->dtype(), Rule::kName,
+                    [&]<class T>(Type<T>) { raw::map1<T, T>(y, x, [rule](T v) { return rule.value(v); }); });
   if (auto n = record<ActivationNode<Rule>>({x}, y)) {
     n->rule = rule;
     if (Rule::kFromOutput) n->saved.output(y);

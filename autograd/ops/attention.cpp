@@ -21,9 +21,7 @@ struct Qkv {
 
 // The kernels see (batch, heads, rows, columns): one or two dimensions before the last two keep their strides, more are
 // merged. Columns must be neighbours.
-bool readable(const Tensor& t) {
-  return t.dim() <= 4 && (t.strides()[t.dim() - 1] == 1 || t.size(-1) <= 1);
-}
+bool readable(const Tensor& t) { return t.dim() <= 4 && (t.strides()[t.dim() - 1] == 1 || t.size(-1) <= 1); }
 Tensor readable_copy(const Tensor& t) { return readable(t) ? t : raw::row_major(t); }
 
 struct Batch {
@@ -145,8 +143,8 @@ struct AttentionNode final : Node {
     dispatch_floating(whole.dtype(), name(), [&]<class T>(Type<T>) {
       const auto saved = [](const SavedTensor& s) { return s.defined() ? s.get().ptr<T>() : nullptr; };
       kernels::attention_backward<T>(p.of<T>(), heads_of<const T>(rq), heads_of<const T>(rk), heads_of<const T>(rv),
-                                     heads_of<const T>(out), heads_of<const T>(up), saved(lse), saved(weights),
-                                     heads_of<T>(d.q), heads_of<T>(d.k), heads_of<T>(d.v));
+                                     heads_of<const T>(out), heads_of<const T>(up), saved(lse), saved(weights), heads_of<T>(d.q),
+                                     heads_of<T>(d.k), heads_of<T>(d.v));
     });
     if (packed) return {dwhole};
     return {d.q, d.k, d.v};
@@ -172,7 +170,8 @@ Problem prepare(const char* op, const Qkv& x, const Shape& batch, const Attentio
   if (x.k.size(-2) != x.v.size(-2))
     fail<ShapeError>("{}: k {} and v {} differ in the number of keys", op, x.k.shape(), x.v.shape());
   if (x.k.dtype() != x.q.dtype() || x.v.dtype() != x.q.dtype())
-    fail<DtypeError>("{}: element types differ: q {}, k {}, v {}; convert with to(...)", op, x.q.dtype(), x.k.dtype(), x.v.dtype());
+    fail<DtypeError>("{}: element types differ: q {}, k {}, v {}; convert with to(...)", op, x.q.dtype(), x.k.dtype(),
+                     x.v.dtype());
   if (!is_floating(x.q.dtype())) fail<DtypeError>("{}: needs f32 or f64, got {}; convert with to(DType::f32)", op, x.q.dtype());
   if (!(o.dropout_p >= 0 && o.dropout_p <= 1)) fail<ValueError>("{}: dropout_p must lie in [0, 1], got {}", op, o.dropout_p);
   if (o.dropout_p > 0 && !o.rng) fail<ValueError>("{}: dropout_p is {}: give an Rng in .rng", op, o.dropout_p);
@@ -180,9 +179,16 @@ Problem prepare(const char* op, const Qkv& x, const Shape& batch, const Attentio
   const Shape scores = with_batch(batch, x.q.size(-2), x.k.size(-2));
   const Batch b(scores);
   Problem p;
-  p.shape = {.batch = b.batch, .heads = b.heads, .queries = x.q.size(-2), .keys = x.k.size(-2), .dim = dim,
-             .value_dim = x.v.size(-1), .scale = o.scale.value_or(1 / std::sqrt(static_cast<double>(std::max<int64_t>(dim, 1)))),
-             .causal = o.is_causal, .mask = {}, .dropout = o.dropout_p};
+  p.shape = {.batch = b.batch,
+             .heads = b.heads,
+             .queries = x.q.size(-2),
+             .keys = x.k.size(-2),
+             .dim = dim,
+             .value_dim = x.v.size(-1),
+             .scale = o.scale.value_or(1 / std::sqrt(static_cast<double>(std::max<int64_t>(dim, 1)))),
+             .causal = o.is_causal,
+             .mask = {},
+             .dropout = o.dropout_p};
   if (o.attn_mask.defined()) {
     if (o.attn_mask.dtype() != DType::boolean && o.attn_mask.dtype() != x.q.dtype())
       fail<DtypeError>("{}: attn_mask must be bool (true = attend) or {}, got {}", op, x.q.dtype(), o.attn_mask.dtype());

@@ -101,8 +101,7 @@ Tensor weight_gradient(In x, In dy, const ConvShape& s) {
 }
 
 void check_size(const char* op, const char* what, Size2 v, int64_t least) {
-  if (v.h < least || v.w < least)
-    fail<ValueError>("{}: {} must be at least {}, got ({}, {})", op, what, least, v.h, v.w);
+  if (v.h < least || v.w < least) fail<ValueError>("{}: {} must be at least {}, got ({}, {})", op, what, least, v.h, v.w);
 }
 
 // Everything a caller can get wrong. x and w have rank 4 here.
@@ -113,15 +112,15 @@ ConvShape checked(const char* op, const Tensor& x, const Tensor& w, const Tensor
   if (a.groups < 1) fail<ValueError>("{}: groups must be at least 1, got {}", op, a.groups);
   for (const Tensor* t : {&w, &bias})
     if (t->defined() && t->dtype() != x.dtype())
-      fail<DtypeError>("{}: the input is {}, the {} {}; convert one with to(...)", op, x.dtype(),
-                       t == &w ? "weight" : "bias", t->dtype());
-  const ConvShape s{x.size(0), x.size(1), x.size(2), x.size(3), w.size(0), w.size(2), w.size(3), a.stride.h, a.stride.w,
-                    a.padding.h, a.padding.w, a.dilation.h, a.dilation.w, a.groups};
+      fail<DtypeError>("{}: the input is {}, the {} {}; convert one with to(...)", op, x.dtype(), t == &w ? "weight" : "bias",
+                       t->dtype());
+  const ConvShape s{x.size(0),  x.size(1),  x.size(2),   x.size(3),   w.size(0),    w.size(2),    w.size(3),
+                    a.stride.h, a.stride.w, a.padding.h, a.padding.w, a.dilation.h, a.dilation.w, a.groups};
   if (s.c % s.groups != 0 || s.o % s.groups != 0)
     fail<ShapeError>("{}: {} input and {} output channels cannot be divided into {} groups", op, s.c, s.o, s.groups);
   if (w.size(1) != s.c / s.groups)
-    fail<ShapeError>("{}: a weight of shape {} with groups={} takes {} input channels, the input has {}", op, w.shape(),
-                     s.groups, w.size(1) * s.groups, s.c);
+    fail<ShapeError>("{}: a weight of shape {} with groups={} takes {} input channels, the input has {}", op, w.shape(), s.groups,
+                     w.size(1) * s.groups, s.c);
   if (s.kh < 1 || s.kw < 1) fail<ShapeError>("{}: the kernel of a weight of shape {} is empty", op, w.shape());
   if (bias.defined() && bias.shape() != Shape{s.o})
     fail<ShapeError>("{}: expected a bias of shape ({},), got {}", op, s.o, bias.shape());
@@ -135,11 +134,13 @@ ConvShape checked(const char* op, const Tensor& x, const Tensor& w, const Tensor
 
 Tensor conv1d(In x, In weight, In bias, Conv1dArgs args) {
   if (x->dim() != 3) fail<ShapeError>("conv1d: expected an input of shape (N, C, L), got {}", x->shape());
-  if (weight->dim() != 3) fail<ShapeError>("conv1d: expected a weight of shape (out, in/groups, kernel), got {}", weight->shape());
+  if (weight->dim() != 3)
+    fail<ShapeError>("conv1d: expected a weight of shape (out, in/groups, kernel), got {}", weight->shape());
   SiteScope site(x.here);
   const Tensor image = x->unsqueeze(2), kernel = weight->unsqueeze(2);
-  const ConvShape s = checked("conv1d", image, kernel, bias,
-                              {.stride = {1, args.stride}, .padding = {0, args.padding}, .dilation = {1, args.dilation}, .groups = args.groups});
+  const ConvShape s =
+      checked("conv1d", image, kernel, bias,
+              {.stride = {1, args.stride}, .padding = {0, args.padding}, .dilation = {1, args.dilation}, .groups = args.groups});
   return convolve(image, kernel, bias, s, "conv1d").squeeze(2);
 }
 

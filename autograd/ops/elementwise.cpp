@@ -49,7 +49,8 @@ struct PowNode final : Node {
     Tensor da, db;
     if (needs(0)) da = dy[0] * e * pow(base, e - 1.0);
     // 0^e has the derivative 0 by e (e > 0), where the logarithm would give NaN.
-    if (needs(1)) db = dy[0] * where(gt(base, 0.0), y.get() * log(maximum(base, full({}, 1e-300, base.dtype()))), zeros_like(base));
+    if (needs(1))
+      db = dy[0] * where(gt(base, 0.0), y.get() * log(maximum(base, full({}, 1e-300, base.dtype()))), zeros_like(base));
     return {da, db};
   }
 };
@@ -195,7 +196,8 @@ Tensor triangle(In a, int64_t diagonal, bool lower) {
   if (a->dim() < 2) fail<ShapeError>("{}: needs at least two dimensions, got shape {}", lower ? "tril" : "triu", a->shape());
   const Tensor row = raw::unsqueeze(arange(a->size(-2)), 1), column = arange(a->size(-1));
   const Tensor limit = raw::binary(Binary::add, row, static_cast<double>(diagonal));
-  const Tensor keep = raw::compare(lower ? raw::Compare::le : raw::Compare::ge, raw::expand(column, {a->size(-2), a->size(-1)}), limit);
+  const Tensor keep =
+      raw::compare(lower ? raw::Compare::le : raw::Compare::ge, raw::expand(column, {a->size(-2), a->size(-1)}), limit);
   Tensor y = raw::where(keep, a, raw::zeros({}, a->dtype()));
   if (auto n = record<TriangleNode>({a}, y)) {
     n->lower = lower;

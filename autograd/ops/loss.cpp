@@ -21,7 +21,8 @@ void check_classes(const char* op, const Tensor& x, const Tensor& target, const 
   if (!is_floating(x.dtype())) fail<DtypeError>("{}: the logits must be f32 or f64, got {}", op, x.dtype());
   if (target.dtype() != DType::i64)
     fail<DtypeError>("{}: the target must hold class indices in i64, got {}; convert with to(DType::i64)", op, target.dtype());
-  if (x.dim() == 0) fail<ShapeError>("{}: the logits must be (C), (N, C) or (N, C, d1, ...), got a tensor without dimensions", op);
+  if (x.dim() == 0)
+    fail<ShapeError>("{}: the logits must be (C), (N, C) or (N, C, d1, ...), got a tensor without dimensions", op);
   Shape expected = x.shape();
   const int axis = x.dim() == 1 ? 0 : 1;
   const int64_t classes = expected[axis];
@@ -77,8 +78,9 @@ struct CrossEntropyNode final : Node {
   const char* name() const override { return "cross_entropy"; }
   Tensors replay(const Tensors& logits) const override {
     const Tensor w = weight.get();
-    const Tensor each = cross_entropy(logits[0], target.get(), {w.defined() ? raw::to(w, logits[0].dtype()) : w, shape.ignore_index,
-                                                                Reduction::none, shape.smoothing});
+    const Tensor each =
+        cross_entropy(logits[0], target.get(),
+                      {w.defined() ? raw::to(w, logits[0].dtype()) : w, shape.ignore_index, Reduction::none, shape.smoothing});
     return {reduced ? each.sum() * (1 / divisor) : each.reshape(output_shape(0))};
   }
   Tensors backward(const Tensors& dy) override {
@@ -126,8 +128,7 @@ Tensor cross_entropy(In logits, In target, const CrossEntropyOptions& o) {
   Tensor y = raw::reshape(loss, target->shape());
   const bool reduced = o.reduction != Reduction::none;
   if (reduced) {
-    if (o.reduction == Reduction::mean)
-      divisor = raw::sum(Labels(labels, w, o.ignore_index, x.dtype()).weight, {}, false).item();
+    if (o.reduction == Reduction::mean) divisor = raw::sum(Labels(labels, w, o.ignore_index, x.dtype()).weight, {}, false).item();
     y = raw::sum(loss, {}, false);
     raw::scale(y, 1 / divisor);
   }

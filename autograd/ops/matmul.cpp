@@ -158,8 +158,7 @@ struct LinearNode final : Node {
       if (needs(1)) {
         const Tensor in = raw::row_major(as_rows(x.get()));
         dw = raw::empty({out, in.size(1)}, g.dtype());
-        kernels::linear_dw(rows, in.size(1), out, dense.ptr<T>(), in.ptr<T>(), dw.ptr<T>(),
-                           needs(2) ? db.ptr<T>() : nullptr);
+        kernels::linear_dw(rows, in.size(1), out, dense.ptr<T>(), in.ptr<T>(), dw.ptr<T>(), needs(2) ? db.ptr<T>() : nullptr);
       } else {
         kernels::column_sums(rows, out, dense.ptr<T>(), out, db.ptr<T>(), false);
       }
@@ -172,7 +171,8 @@ struct LinearNode final : Node {
 
 Tensor matmul(In a, In b) {
   if (a->dim() == 0 || b->dim() == 0)
-    fail<ShapeError>("matmul: needs at least one dimension each, got {} x {}; multiply by a number with *", a->shape(), b->shape());
+    fail<ShapeError>("matmul: needs at least one dimension each, got {} x {}; multiply by a number with *", a->shape(),
+                     b->shape());
   check_dtypes("matmul", a, b);
   if (a->size(-1) != b->size(b->dim() == 1 ? 0 : -2))
     fail<ShapeError>("matmul: inner dimensions differ: {} x {}", a->shape(), b->shape());
@@ -225,7 +225,8 @@ Tensor linear(In x, In weight, In bias) {
 Tensor addmm(In bias, In x, In weight) {
   if (weight->dim() != 2) fail<ShapeError>("addmm: the weight must be (in, out), got {}", weight->shape());
   if (x->dim() == 0 || x->size(-1) != weight->size(0))
-    fail<ShapeError>("addmm: expected an input of shape (..., {}) for a weight of shape {}, got {}", weight->size(0), weight->shape(), x->shape());
+    fail<ShapeError>("addmm: expected an input of shape (..., {}) for a weight of shape {}, got {}", weight->size(0),
+                     weight->shape(), x->shape());
   check_dtypes("addmm", x, weight);
   const int64_t out = weight->size(1);
   if (bias.t.defined()) {

@@ -80,8 +80,9 @@ struct ChannelNorm {
   double* stat(int i) const { return stats.ptr<double>() + i * stats.size(1); }
   NormStats view() const { return {stat(0), stat(2), constant, count, extra}; }
   int64_t scratch(const NormShape& s, const Tensor& rows) const {
-    return after == After::relu_max_pool ? std::max(kernels::norm_scratch(s), kernels::norm_pool_scratch(s, rows.size(1), rows.size(2)))
-                                         : kernels::norm_scratch(s);
+    return after == After::relu_max_pool
+               ? std::max(kernels::norm_scratch(s), kernels::norm_pool_scratch(s, rows.size(1), rows.size(2)))
+               : kernels::norm_scratch(s);
   }
 
   // Statistics of x, unless they are constant and there already; then rstd.
@@ -107,8 +108,7 @@ struct ChannelNorm {
       const T *x = rows.ptr<T>(), *w = data_or_null<T>(gain), *b = data_or_null<T>(shift);
       if (after == After::relu_max_pool)
         kernels::norm_relu_pool(x, y.ptr<T>(), s, rows.size(1), rows.size(2), view(), w, b, room.data());
-      else
-        kernels::norm_apply(x, y.ptr<T>(), s, view(), w, b, after == After::relu, room.data());
+      else kernels::norm_apply(x, y.ptr<T>(), s, view(), w, b, after == After::relu, room.data());
     });
     return from_rows(y, axis);
   }
@@ -125,8 +125,8 @@ struct ChannelNorm {
       T *to_x = data_or_null<T>(dx), *to_w = data_or_null<T>(dw), *to_b = data_or_null<T>(db);
       const T *w = data_or_null<T>(gain), *b = data_or_null<T>(shift);
       if (after == After::relu_max_pool)
-        kernels::norm_relu_pool_backward(rows.ptr<T>(), dy.ptr<T>(), to_x, to_w, to_b, s, rows.size(1), rows.size(2), view(), w, b,
-                                         room.data());
+        kernels::norm_relu_pool_backward(rows.ptr<T>(), dy.ptr<T>(), to_x, to_w, to_b, s, rows.size(1), rows.size(2), view(), w,
+                                         b, room.data());
       else
         kernels::norm_backward(rows.ptr<T>(), dy.ptr<T>(), to_x, to_w, to_b, s, view(), w, b, after == After::relu, room.data());
     });
@@ -195,7 +195,8 @@ void check_eps(const char* op, double eps) {
 // Weight, bias or running statistics against what x asks for.
 void check_vector(const char* op, const char* what, const Tensor& t, const Shape& shape, const Tensor& x, bool same_type = true) {
   if (!t.defined()) return;
-  if (t.shape() != shape) fail<ShapeError>("{}: {} must have shape {} for an input of shape {}, got {}", op, what, shape, x.shape(), t.shape());
+  if (t.shape() != shape)
+    fail<ShapeError>("{}: {} must have shape {} for an input of shape {}, got {}", op, what, shape, x.shape(), t.shape());
   if (same_type ? t.dtype() != x.dtype() : !is_floating(t.dtype()))
     fail<DtypeError>("{}: {} is {}, the input {}; convert one with to(...)", op, what, t.dtype(), x.dtype());
 }
@@ -254,7 +255,8 @@ Tensor batch_norm_then(const char* op, After after, In x, In weight, In bias, co
     positions.erase(axis);
     if (a.mask.dtype() != DType::boolean) fail<DtypeError>("{}: the mask must be bool, got {}", op, a.mask.dtype());
     if (a.mask.shape() != positions)
-      fail<ShapeError>("{}: the mask must have the input's shape without the channels, {}, got {}", op, positions, a.mask.shape());
+      fail<ShapeError>("{}: the mask must have the input's shape without the channels, {}, got {}", op, positions,
+                       a.mask.shape());
     norm.mask = raw::row_major(a.mask);
     if (a.convention == NormConvention::keras3) norm.extra = 1e-7;
   }
@@ -265,7 +267,8 @@ Tensor batch_norm_then(const char* op, After after, In x, In weight, In bias, co
     const double n = norm.count;
     const bool torch = a.convention == NormConvention::torch;
     if (torch && (n == 1 || (n == 0 && norm.mask.defined() && rows.numel() > 0)))
-      fail<ValueError>("{}: expected more than 1 value per channel when training, got {} of an input of shape {}", op, n, x->shape());
+      fail<ValueError>("{}: expected more than 1 value per channel when training, got {} of an input of shape {}", op, n,
+                       x->shape());
     if (a.running_mean.defined() && n > 0) {
       const double unbiased = torch ? n / (n - 1) : 1;
       update_running(a.running_mean, a.momentum, [&](int64_t c) { return norm.stat(0)[c]; });
@@ -366,7 +369,8 @@ Tensor group_norm(In x, int64_t groups, In weight, In bias, double eps) {
     fail<ValueError>("group_norm: {} channels cannot be split into {} groups", x->size(1), groups);
   check_channels("group_norm", x, 1, weight, bias, {.eps = eps});
   if (x->numel() == groups)
-    fail<ValueError>("group_norm: expected more than 1 value per group, got an input of shape {} and {} groups", x->shape(), groups);
+    fail<ValueError>("group_norm: expected more than 1 value per group, got an input of shape {} and {} groups", x->shape(),
+                     groups);
   ChannelNorm norm{.label = "group_norm", .axis = 1, .groups = groups, .eps = eps, .mask = {}, .stats = {}};
   const Tensor rows = to_rows(x, 1);
   norm.measure(rows);
@@ -379,7 +383,8 @@ Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& a) {
   const int64_t images = x->size(0), channels = x->size(1), positions = x->numel() / std::max<int64_t>(images * channels, 1);
   if (a.training && positions == 1)
     fail<ValueError>("instance_norm: expected more than 1 position when training, got an input of shape {}", x->shape());
-  ChannelNorm norm{.label = "instance_norm", .axis = 1, .groups = a.training ? channels : 0, .eps = a.eps, .mask = {}, .stats = {}};
+  ChannelNorm norm{
+      .label = "instance_norm", .axis = 1, .groups = a.training ? channels : 0, .eps = a.eps, .mask = {}, .stats = {}};
   if (!a.training) load_running(norm, a);
   const Tensor rows = to_rows(x, 1);
   norm.measure(rows);
@@ -403,7 +408,8 @@ Tensor layer_norm(In x, const Shape& shape, In weight, In bias, double eps) {
 }
 
 Tensor rms_norm(In x, const Shape& shape, In weight, std::optional<double> eps) {
-  const double tiny = x->dtype() == DType::f64 ? std::numeric_limits<double>::epsilon() : double(std::numeric_limits<float>::epsilon());
+  const double tiny =
+      x->dtype() == DType::f64 ? std::numeric_limits<double>::epsilon() : double(std::numeric_limits<float>::epsilon());
   return row_norm("rms_norm", false, x, shape, weight, Tensor(), eps.value_or(tiny));
 }
 

@@ -77,11 +77,16 @@ std::shared_ptr<Pooling> plan(const char* op, const Tensor& x, Size2 kernel, Siz
     fail<ValueError>("{}: padding must be between 0 and half the kernel {}, got {}", op, text(kernel), text(padding));
   const int64_t h = x.size(2), w = x.size(3);
   if (h + 2 * padding.h < kernel.h || w + 2 * padding.w < kernel.w)
-    fail<ShapeError>("{}: the kernel is {}, larger than the padded input of ({}, {})", op, text(kernel),
-                     h + 2 * padding.h, w + 2 * padding.w);
+    fail<ShapeError>("{}: the kernel is {}, larger than the padded input of ({}, {})", op, text(kernel), h + 2 * padding.h,
+                     w + 2 * padding.w);
   auto p = std::make_shared<Pooling>();
-  p->shape = {x.size(0), h, w, x.size(1), kernels::windows(h, kernel.h, stride.h, padding.h),
-              kernels::windows(w, kernel.w, stride.w, padding.w), 0};
+  p->shape = {x.size(0),
+              h,
+              w,
+              x.size(1),
+              kernels::windows(h, kernel.h, stride.h, padding.h),
+              kernels::windows(w, kernel.w, stride.w, padding.w),
+              0};
   p->label = op;
   return p;
 }
@@ -89,9 +94,8 @@ std::shared_ptr<Pooling> plan(const char* op, const Tensor& x, Size2 kernel, Siz
 Tensor max_pooled(In x, const std::shared_ptr<Pooling>& p) {
   const Tensor in = raw::channels_last(x), y = raw::empty_channels_last(p->output(), x->dtype());
   p->indices = std::make_shared<Storage>(static_cast<size_t>(y.numel()) * sizeof(int32_t));
-  dispatch_floating(x->dtype(), p->label, [&]<class T>(Type<T>) {
-    kernels::max_pool(p->shape, in.ptr<T>(), y.ptr<T>(), p->places());
-  });
+  dispatch_floating(x->dtype(), p->label,
+                    [&]<class T>(Type<T>) { kernels::max_pool(p->shape, in.ptr<T>(), y.ptr<T>(), p->places()); });
   return recorded(x, y, p);
 }
 
@@ -111,8 +115,13 @@ Tensor adaptive(const char* op, In x, Size2 output) {
   if (output.h < 1 || output.w < 1) fail<ValueError>("{}: the output must be at least 1, got ({}, {})", op, output.h, output.w);
   if (x->size(2) < 1 || x->size(3) < 1) fail<ShapeError>("{}: the input has no positions: {}", op, x->shape());
   auto p = std::make_shared<Pooling>();
-  p->shape = {x->size(0), x->size(2), x->size(3), x->size(1), kernels::adaptive_windows(x->size(2), output.h),
-              kernels::adaptive_windows(x->size(3), output.w), 0};
+  p->shape = {x->size(0),
+              x->size(2),
+              x->size(3),
+              x->size(1),
+              kernels::adaptive_windows(x->size(2), output.h),
+              kernels::adaptive_windows(x->size(3), output.w),
+              0};
   p->label = op;
   return pooled(x, p);
 }
@@ -152,7 +161,9 @@ Tensor avg_pool2d(In x, Size2 kernel, Pool2dArgs a) {
 }
 
 Tensor adaptive_avg_pool1d(In x, int64_t output) {
-  return as_image("adaptive_avg_pool1d", x, [&](const Tensor& image) { return adaptive("adaptive_avg_pool1d", image, {1, output}); });
+  return as_image("adaptive_avg_pool1d", x, [&](const Tensor& image) {
+    return adaptive("adaptive_avg_pool1d", image, {1, output});
+  });
 }
 Tensor adaptive_avg_pool2d(In x, Size2 output) {
   check_rank("adaptive_avg_pool2d", x, 4);

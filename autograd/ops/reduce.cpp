@@ -111,19 +111,20 @@ TopK topk(In a, int64_t k, int64_t axis) {
   dispatch(a->dtype(), [&]<class T>(Type<T>) {
     const T* x = rows.ptr<T>();
     int64_t* out = indices.ptr<int64_t>();
-    parallel_ranges(k == 0 ? 0 : indices.numel() / k, std::max<int64_t>(1, 8192 / std::max<int64_t>(n, 1)), [=](int64_t begin, int64_t end) {
-      std::vector<int64_t> order(static_cast<size_t>(n));
-      for (int64_t r = begin; r < end; ++r) {
-        const T* row = x + r * n;
-        std::iota(order.begin(), order.end(), 0);
-        std::partial_sort(order.begin(), order.begin() + k, order.end(), [row](int64_t i, int64_t j) {
-          const bool ni = row[i] != row[i], nj = row[j] != row[j];  // NaN counts as the largest
-          if (ni != nj) return ni;
-          return row[i] == row[j] || ni ? i < j : row[i] > row[j];
-        });
-        std::copy_n(order.begin(), k, out + r * k);
-      }
-    });
+    parallel_ranges(k == 0 ? 0 : indices.numel() / k, std::max<int64_t>(1, 8192 / std::max<int64_t>(n, 1)),
+                    [=](int64_t begin, int64_t end) {
+                      std::vector<int64_t> order(static_cast<size_t>(n));
+                      for (int64_t r = begin; r < end; ++r) {
+                        const T* row = x + r * n;
+                        std::iota(order.begin(), order.end(), 0);
+                        std::partial_sort(order.begin(), order.begin() + k, order.end(), [row](int64_t i, int64_t j) {
+                          const bool ni = row[i] != row[i], nj = row[j] != row[j];  // NaN counts as the largest
+                          if (ni != nj) return ni;
+                          return row[i] == row[j] || ni ? i < j : row[i] > row[j];
+                        });
+                        std::copy_n(order.begin(), k, out + r * k);
+                      }
+                    });
   });
   const Tensor where_from = raw::row_major(raw::transpose(indices, ax, -1));
   return {gather(a, ax, where_from), where_from};

@@ -42,9 +42,8 @@ Tensor softmax_of(In x, int64_t axis, bool log) {
   const Tensor from = raw::row_major(x);
   Tensor y = raw::empty(x->shape(), x->dtype());
   const Lines l(x->shape(), ax);
-  dispatch_floating(x->dtype(), op, [&]<class T>(Type<T>) {
-    kernels::softmax(log, l.outer, l.n, l.inner, from.ptr<T>(), y.ptr<T>());
-  });
+  dispatch_floating(x->dtype(), op,
+                    [&]<class T>(Type<T>) { kernels::softmax(log, l.outer, l.n, l.inner, from.ptr<T>(), y.ptr<T>()); });
   if (auto n = record<SoftmaxNode>({x}, y)) {
     n->y.output(y);
     n->log = log;

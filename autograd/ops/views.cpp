@@ -55,7 +55,9 @@ struct SliceNode final : Node {
   Window window;
   const char* label = "slice";
   const char* name() const override { return label; }
-  Tensors replay(const Tensors& x) const override { return {slice(x[0], window.axis, window.start, window.stop, window.step).reshape(output_shape(0))}; }
+  Tensors replay(const Tensors& x) const override {
+    return {slice(x[0], window.axis, window.start, window.stop, window.step).reshape(output_shape(0))};
+  }
   Tensors backward(const Tensors& dy) override {
     const bool selected = dy[0].dim() < window.shape.rank();
     return {put_back(selected ? dy[0].unsqueeze(window.axis) : dy[0], window)};
@@ -201,7 +203,8 @@ Tensor cat(const std::vector<Tensor>& tensors, int64_t axis, Here here) {
   std::vector<const Tensor*> inputs;
   for (const Tensor& t : tensors) {
     Shape other = t.shape();
-    if (t.dtype() != first.dtype()) fail<DtypeError>("cat: element types differ: {} and {}; convert one with to(...)", first.dtype(), t.dtype());
+    if (t.dtype() != first.dtype())
+      fail<DtypeError>("cat: element types differ: {} and {}; convert one with to(...)", first.dtype(), t.dtype());
     if (other.rank() == shape.rank()) {
       sizes.push_back(other[ax]);
       other[ax] = shape[ax];
@@ -239,7 +242,8 @@ std::vector<Tensor> split(In a, const std::vector<int64_t>& sizes, int64_t axis)
     if (s < 0) fail<ValueError>("split: size {} is negative", s);
     if (__builtin_add_overflow(total, s, &total)) fail<ValueError>("split: size {} is too large", s);
   }
-  if (total != a->shape()[ax]) fail<ShapeError>("split: sizes add up to {}, axis {} of shape {} has {}", total, ax, a->shape(), a->shape()[ax]);
+  if (total != a->shape()[ax])
+    fail<ShapeError>("split: sizes add up to {}, axis {} of shape {} has {}", total, ax, a->shape(), a->shape()[ax]);
   Tensors parts;
   int64_t at = 0;
   for (int64_t s : sizes) {
@@ -269,7 +273,8 @@ std::vector<Tensor> chunk(In a, int64_t chunks, int64_t axis) {
 
 Tensor pad(In a, const std::vector<int64_t>& amounts, double value) {
   if (amounts.size() % 2 != 0 || static_cast<int>(amounts.size()) > 2 * a->dim())
-    fail<ValueError>("pad: {} amounts for shape {}; give a pair for each padded dimension, the last first", amounts.size(), a->shape());
+    fail<ValueError>("pad: {} amounts for shape {}; give a pair for each padded dimension, the last first", amounts.size(),
+                     a->shape());
   Shape shape = a->shape();
   for (size_t i = 0; i < amounts.size(); ++i) {
     if (amounts[i] < 0) fail<ValueError>("pad: amount {} is negative; use slice", amounts[i]);

@@ -15,12 +15,12 @@
 namespace loupe::kernels {
 namespace {
 
-constexpr int64_t kLanes = 16;        // sums and maxima run in this many lanes
-constexpr int64_t kRows = 16;         // queries that go through the softmax together
-constexpr int64_t kQueryBlock = 64;   // queries of a tile in backward: the depth of the products for dk and dv
-constexpr int64_t kKeyBlock = 128;    // keys of a tile
+constexpr int64_t kLanes = 16;               // sums and maxima run in this many lanes
+constexpr int64_t kRows = 16;                // queries that go through the softmax together
+constexpr int64_t kQueryBlock = 64;          // queries of a tile in backward: the depth of the products for dk and dv
+constexpr int64_t kKeyBlock = 128;           // keys of a tile
 constexpr int64_t kLd = kKeyBlock + kLanes;  // of a tile; no power of two, so that its rows fall into different cache sets
-constexpr int64_t kPieces = 8;        // heads are cut when there are fewer
+constexpr int64_t kPieces = 8;               // heads are cut when there are fewer
 
 template <class T> constexpr T kInf = std::numeric_limits<T>::infinity();
 
@@ -31,8 +31,7 @@ int64_t seen(const AttentionShape& s, int64_t i) { return s.causal ? std::min(i 
 
 // The factors that dropout multiplies the weights of query i with, for the keys [j, j + n): 0 or 1 / (1 - p). A query's
 // words start with a block of four, and so does j.
-template <class T>
-void dropout_row(const AttentionShape& s, int64_t head, int64_t i, int64_t j, int64_t n, T* factors) {
+template <class T> void dropout_row(const AttentionShape& s, int64_t head, int64_t i, int64_t j, int64_t n, T* factors) {
   const int64_t block = ((head * s.queries + i) * round_up(s.keys, 4) + j) / 4;
   const uint32_t below = static_cast<uint32_t>(std::min(s.dropout * 0x1p32, 0x1p32 - 1));
   const T keep = s.dropout < 1 ? static_cast<T>(1 / (1 - s.dropout)) : T(0);
@@ -75,8 +74,8 @@ Right as_stored(int64_t rows, int64_t width, const float* b, int64_t ldb, float*
 }
 
 // C (+)= A B; A is m x k, its elements a_row and a_term apart.
-void product(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_term, Right b, float* c,
-             int64_t c_row, bool accumulate) {
+void product(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_term, Right b, float* c, int64_t c_row,
+             bool accumulate) {
   Product p;
   p.m = m, p.n = n, p.k = k;
   p.a = a, p.a_row = a_row, p.a_term = a_term;
@@ -235,8 +234,7 @@ void forward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t first,
     for (int64_t r = 0; r < rows; ++r) inverse[r] = sum[r] == 0 ? 0.0f : 1 / sum[r];
     scale_rows(rows, s.value_dim, o, out.row, inverse);
     if (lse)  // of a query that sees nothing: +Inf, so that e^(score - lse) is 0
-      for (int64_t r = 0; r < rows; ++r)
-        lse[head * s.queries + i + r] = sum[r] == 0 ? kInf<float> : maximum[r] + vlog(sum[r]);
+      for (int64_t r = 0; r < rows; ++r) lse[head * s.queries + i + r] = sum[r] == 0 ? kInf<float> : maximum[r] + vlog(sum[r]);
     if (weights)
       for (int64_t r = 0; r < rows; ++r) {
         float* const row = weights + (head * s.queries + i + r) * s.keys;
@@ -292,8 +290,8 @@ void row_dots(int64_t rows, int64_t n, const float* x, int64_t ldx, const float*
 
 // The key blocks group, group + groups, ... of one head. dq receives their share: `dq_row` elements a query.
 void backward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t group, int64_t groups, Heads<const float> q,
-                    Heads<const float> k, Heads<const float> v, Heads<const float> out, Heads<const float> dout,
-                    const float* lse, const float* weights, float* dq, int64_t dq_row, Heads<float> dk, Heads<float> dv) {
+                    Heads<const float> k, Heads<const float> v, Heads<const float> out, Heads<const float> dout, const float* lse,
+                    const float* weights, float* dq, int64_t dq_row, Heads<float> dk, Heads<float> dv) {
   const int64_t head = b * s.heads + h, tile = kQueryBlock * kLd;
   const int64_t kt_size = packed_size(s.dim, kKeyBlock), vt_size = packed_size(s.value_dim, kKeyBlock);
   const int64_t k_size = packed_size(kKeyBlock, s.dim), q_size = packed_size(s.queries, s.dim);
@@ -318,7 +316,7 @@ void backward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t group
     const Right vt = packed(true, s.value_dim, n, vh + j * v.row, v.row, vt_copy);
     const Right kr = as_stored(n, s.dim, kh + j * k.row, k.row, k_copy);
     const int64_t start = s.causal ? j / kQueryBlock * kQueryBlock : 0;  // queries before see none of these keys
-    bool any = false;                                                     // some query block has written dk and dv
+    bool any = false;                                                    // some query block has written dk and dv
     for (int64_t i = start; i < s.queries; i += kQueryBlock) {
       const int64_t queries = std::min(kQueryBlock, s.queries - i);
       const float* p = weights ? weights + (head * s.queries + i) * s.keys + j : scores;
@@ -358,10 +356,9 @@ void backward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t group
           }
           continue;
         }
-        product(columns, s.value_dim, queries - from, pd + from * ldd + c, 1, ldd, dor.row(i + from), dvj + c * dv.row,
-                dv.row, any);
-        product(columns, s.dim, queries - from, ds + from * kLd + c, 1, kLd, qr.row(i + from), dkj + c * dk.row, dk.row,
+        product(columns, s.value_dim, queries - from, pd + from * ldd + c, 1, ldd, dor.row(i + from), dvj + c * dv.row, dv.row,
                 any);
+        product(columns, s.dim, queries - from, ds + from * kLd + c, 1, kLd, qr.row(i + from), dkj + c * dk.row, dk.row, any);
       }
       any = true;
     }
@@ -390,8 +387,7 @@ template <class T> void attention_dropout(const AttentionShape& s, T* factors) {
 bool attention_keeps_weights(const AttentionShape& s) { return s.keys <= kKeyBlock; }
 
 template <class T>
-void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> out, T* lse,
-               T* weights) {
+void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> out, T* lse, T* weights) {
   if constexpr (std::is_same_v<T, float>) {
     if (!plain_kernels() && (!weights || s.keys <= kKeyBlock)) {
       log_kernel("flash");
@@ -408,9 +404,8 @@ void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Head
 }
 
 template <class T>
-void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v,
-                        Heads<const T> out, Heads<const T> dout, const T* lse, const T* weights, Heads<T> dq,
-                        Heads<T> dk, Heads<T> dv) {
+void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<const T> out,
+                        Heads<const T> dout, const T* lse, const T* weights, Heads<T> dq, Heads<T> dk, Heads<T> dv) {
   log_kernel(std::is_same_v<T, float> && !plain_kernels() ? "flash" : "plain");
   if constexpr (std::is_same_v<T, float>) {
     if (plain_kernels()) return attention_backward_plain(s, q, k, v, out, dout, lse, weights, dq, dk, dv);
@@ -419,8 +414,8 @@ void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T
     Scratch<float> partial(s.batch * s.heads * (groups - 1) * size);
     for_heads(s, groups, [&](int64_t b, int64_t h, int64_t g) {
       float* const own = partial + ((b * s.heads + h) * (groups - 1) + g - 1) * size;
-      backward_piece(s, b, h, g, groups, q, k, v, out, dout, lse, weights, g == 0 ? dq.at(b, h) : own,
-                     g == 0 ? dq.row : s.dim, dk, dv);
+      backward_piece(s, b, h, g, groups, q, k, v, out, dout, lse, weights, g == 0 ? dq.at(b, h) : own, g == 0 ? dq.row : s.dim,
+                     dk, dv);
     });
     if (groups > 1)
       parallel_ranges(s.batch * s.heads * s.queries, 64, [&](int64_t begin, int64_t end) {
@@ -439,8 +434,8 @@ void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T
 }
 
 template <class T>
-void attention_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> out,
-                     T* lse, T* weights) {
+void attention_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> out, T* lse,
+                     T* weights) {
   for_heads(s, 1, [&](int64_t b, int64_t h, int64_t) {
     const int64_t head = b * s.heads + h;
     Scratch<T> row(s.keys), factor(s.keys);
@@ -462,9 +457,8 @@ void attention_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k
 }
 
 template <class T>
-void attention_backward_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v,
-                              Heads<const T> out, Heads<const T> dout, const T* lse, const T* weights, Heads<T> dq,
-                              Heads<T> dk, Heads<T> dv) {
+void attention_backward_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<const T> out,
+                              Heads<const T> dout, const T* lse, const T* weights, Heads<T> dq, Heads<T> dk, Heads<T> dv) {
   for_heads(s, 1, [&](int64_t b, int64_t h, int64_t) {
     const int64_t head = b * s.heads + h;
     Scratch<T> row(s.keys), factor(s.keys);
@@ -504,18 +498,14 @@ void attention_backward_plain(const AttentionShape& s, Heads<const T> q, Heads<c
   });
 }
 
-#define LOUPE_INSTANTIATE(T)                                                                                       \
-  template void attention_dropout<T>(const AttentionShape&, T*);                                                   \
-  template void attention<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>, Heads<T>, T*,  \
-                             T*);                                                                                  \
-  template void attention_plain<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>,          \
-                                   Heads<T>, T*, T*);                                                              \
-  template void attention_backward<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>,       \
-                                      Heads<const T>, Heads<const T>, const T*, const T*, Heads<T>, Heads<T>,      \
-                                      Heads<T>);                                                                   \
-  template void attention_backward_plain<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>, \
-                                            Heads<const T>, Heads<const T>, const T*, const T*, Heads<T>,          \
-                                            Heads<T>, Heads<T>);
+#define LOUPE_INSTANTIATE(T)                                                                                                 \
+  template void attention_dropout<T>(const AttentionShape&, T*);                                                             \
+  template void attention<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>, Heads<T>, T*, T*);       \
+  template void attention_plain<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>, Heads<T>, T*, T*); \
+  template void attention_backward<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>, Heads<const T>, \
+                                      Heads<const T>, const T*, const T*, Heads<T>, Heads<T>, Heads<T>);                     \
+  template void attention_backward_plain<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>,           \
+                                            Heads<const T>, Heads<const T>, const T*, const T*, Heads<T>, Heads<T>, Heads<T>);
 LOUPE_INSTANTIATE(float)
 LOUPE_INSTANTIATE(double)
 #undef LOUPE_INSTANTIATE

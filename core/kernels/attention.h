@@ -18,8 +18,8 @@ template <class T> struct Heads {
 
 /// One value for each (batch, head, query, key); a stride of 0 broadcasts. At most one of the two is set.
 struct AttentionMask {
-  const bool* keep = nullptr;   // true: may attend
-  const void* add = nullptr;    // added to the scaled scores, of the tensors' element type
+  const bool* keep = nullptr;  // true: may attend
+  const void* add = nullptr;   // added to the scaled scores, of the tensors' element type
   int64_t batch = 0, head = 0, query = 0, key = 0;
 };
 
@@ -29,7 +29,7 @@ struct AttentionShape {
   double scale = 1;
   bool causal = false;  // query i sees keys 0 to i
   AttentionMask mask;
-  double dropout = 0;  // probability that a weight is dropped; the others are divided by 1 - dropout
+  double dropout = 0;             // probability that a weight is dropped; the others are divided by 1 - dropout
   uint64_t key = 0, counter = 0;  // of the random stream: attention_words() words are reserved
 };
 
@@ -43,23 +43,20 @@ template <class T> void attention_dropout(const AttentionShape& s, T* factors);
 /// heads, queries, keys): the softmax before dropout. Backward needs one of the two; weights save it a fifth of its
 /// work where they fit the cache (attention_keeps_weights).
 template <class T>
-void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> out, T* lse,
-               T* weights);
+void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> out, T* lse, T* weights);
 /// dq, dk and dv from dout, from what the forward pass read and wrote, and from lse or weights (the other null).
 template <class T>
-void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v,
-                        Heads<const T> out, Heads<const T> dout, const T* lse, const T* weights, Heads<T> dq,
-                        Heads<T> dk, Heads<T> dv);
+void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<const T> out,
+                        Heads<const T> dout, const T* lse, const T* weights, Heads<T> dq, Heads<T> dk, Heads<T> dv);
 /// Whether forward should keep the weights for backward rather than lse.
 bool attention_keeps_weights(const AttentionShape& s);
 
 /// The same, one query after the other with the softmax written out: f64's path, and the tests' truth for f32.
 template <class T>
-void attention_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> out,
-                     T* lse, T* weights);
+void attention_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> out, T* lse,
+                     T* weights);
 template <class T>
-void attention_backward_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v,
-                              Heads<const T> out, Heads<const T> dout, const T* lse, const T* weights, Heads<T> dq,
-                              Heads<T> dk, Heads<T> dv);
+void attention_backward_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<const T> out,
+                              Heads<const T> dout, const T* lse, const T* weights, Heads<T> dq, Heads<T> dk, Heads<T> dv);
 
 }  // namespace loupe::kernels

@@ -53,8 +53,7 @@ Plan forward_plan(const ConvShape& s) {
   p.groups = s.groups, p.k = s.c / s.groups, p.n = s.o / s.groups, p.taps = s.taps();
   p.lattices.push_back({s.oh(), s.ow(), 0, {}});
   for (int64_t a = 0; a < s.kh; ++a)
-    for (int64_t b = 0; b < s.kw; ++b)
-      p.lattices[0].taps.push_back({a * s.dh - s.ph, b * s.dw - s.pw, a * s.kw + b});
+    for (int64_t b = 0; b < s.kw; ++b) p.lattices[0].taps.push_back({a * s.dh - s.ph, b * s.dw - s.pw, a * s.kw + b});
   return p;
 }
 
@@ -67,8 +66,7 @@ Plan gradient_plan(const ConvShape& s) {
       for (int64_t a = s.kh - 1; a >= 0; --a)  // downwards: the places in dy then go upwards
         for (int64_t b = s.kw - 1; b >= 0; --b) {
           const int64_t from_y = y + s.ph - a * s.dh, from_x = x + s.pw - b * s.dw;
-          if (from_y % s.sh == 0 && from_x % s.sw == 0)
-            lattice.taps.push_back({from_y / s.sh, from_x / s.sw, a * s.kw + b});
+          if (from_y % s.sh == 0 && from_x % s.sw == 0) lattice.taps.push_back({from_y / s.sh, from_x / s.sw, a * s.kw + b});
         }
       p.lattices.push_back(std::move(lattice));
     }
@@ -91,8 +89,7 @@ struct Window {
         continue;
       }
       std::fill_n(own, left * channels, 0.0f);
-      std::memcpy(own + left * channels, image + y * w * channels,
-                  static_cast<size_t>(w * channels) * sizeof(float));
+      std::memcpy(own + left * channels, image + y * w * channels, static_cast<size_t>(w * channels) * sizeof(float));
       std::fill_n(own + (left + w) * channels, right * channels, 0.0f);
     }
     return own - (last - first) * width() * channels;
@@ -101,8 +98,7 @@ struct Window {
 
 // Rows of a lattice that one piece covers: about 16 pieces at least, and an input that stays in L2.
 int64_t bands(int64_t images, int64_t rows, int64_t floats_of_image) {
-  const int64_t wanted =
-      std::max(ceil_div(16, std::max<int64_t>(images, 1)), ceil_div(floats_of_image, 65536));
+  const int64_t wanted = std::max(ceil_div(16, std::max<int64_t>(images, 1)), ceil_div(floats_of_image, 65536));
   return std::clamp<int64_t>(wanted, 1, std::max<int64_t>(rows, 1));
 }
 
@@ -110,8 +106,7 @@ int64_t bands(int64_t images, int64_t rows, int64_t floats_of_image) {
 // lattice's order.
 void pack_weights(const Plan& p, const Lattice& lattice, const float* w, float* packed) {
   const Micro& mu = micro();
-  const int64_t size = mu.panel, taps = static_cast<int64_t>(lattice.taps.size()),
-                panels = ceil_div(p.n, size);
+  const int64_t size = mu.panel, taps = static_cast<int64_t>(lattice.taps.size()), panels = ceil_div(p.n, size);
   // Weights lie [o, c, tap]: vectors of output channels, [c, tap, o], come first; k counts c forward, o for a
   // gradient.
   const int64_t o = p.gradient ? p.k : p.n, c = p.gradient ? p.n : p.k, line = c * p.taps;
@@ -127,8 +122,7 @@ void pack_weights(const Plan& p, const Lattice& lattice, const float* w, float* 
       }
       const int64_t real = std::min(size, o - q * size);
       for (int64_t r = 0; r < panels; ++r)
-        mu.pack(true, real, c, from, p.taps * size, r, r + 1,
-                packed + ((r * taps + t) * o + q * size - r * real) * size);
+        mu.pack(true, real, c, from, p.taps * size, r, r + 1, packed + ((r * taps + t) * o + q * size - r * real) * size);
     }
   });
 }
@@ -154,8 +148,7 @@ void correlate(const Plan& p, const float* x, const float* w, const float* bias,
   int64_t above = 0, below = p.h, rows = 0, weights = 0;  // first and last row that any tap looks at
   for (const Lattice& lattice : p.lattices) {
     rows = std::max(rows, lattice.rows);
-    weights += static_cast<int64_t>(lattice.taps.size()) *
-               (depthwise ? p.channels : p.groups * p.k * panels * mu.panel);
+    weights += static_cast<int64_t>(lattice.taps.size()) * (depthwise ? p.channels : p.groups * p.k * panels * mu.panel);
     for (const Tap& tap : lattice.taps) {
       above = std::min(above, tap.y);
       below = std::max(below, (lattice.rows - 1) * p.step_y + tap.y + 1);
@@ -176,8 +169,7 @@ void correlate(const Plan& p, const float* x, const float* w, const float* bias,
       continue;
     }
     const int64_t group = taps * p.k * panels * mu.panel;
-    for (int64_t g = 0; g < p.groups; ++g)
-      pack_weights(p, lattice, w + g * p.k * p.n * p.taps, next + g * group);
+    for (int64_t g = 0; g < p.groups; ++g) pack_weights(p, lattice, w + g * p.k * p.n * p.taps, next + g * group);
     next += p.groups * group;
   }
 
@@ -208,8 +200,8 @@ void correlate(const Plan& p, const float* x, const float* w, const float* bias,
       }
       float* out = y + image * p.out_image + lattice.out + begin * p.out_row;
       if (depthwise) {
-        mu.depthwise({row_count, lattice.columns, p.channels, taps, in, p.step_y * line,
-                      p.step_x * p.channels, offsets.data(), out, p.out_row, p.out_column},
+        mu.depthwise({row_count, lattice.columns, p.channels, taps, in, p.step_y * line, p.step_x * p.channels, offsets.data(),
+                      out, p.out_row, p.out_column},
                      right[l], bias);
         continue;
       }
@@ -243,36 +235,31 @@ void direct_weight_gradient(const ConvShape& s, const float* x, const float* dy,
   // A fixed number of groups of images, each with a partial sum of its own, laid out [kh, kw, c, o].
   const int64_t sums = std::min<int64_t>(s.n, 8), size = round_up(s.taps() * cg * s.o, 16);
   const Scratch<float> partials(sums * size);
-  const Window window{s.pw, std::max<int64_t>(0, (ow - 1) * s.sw + (s.kw - 1) * s.dw + 1 - s.pw - s.w), s.c,
-                      s.w};
+  const Window window{s.pw, std::max<int64_t>(0, (ow - 1) * s.sw + (s.kw - 1) * s.dw + 1 - s.pw - s.w), s.c, s.w};
   const int64_t line = window.width() * s.c, span = (s.kh - 1) * s.dh + 1;
   const int64_t count = bands(16, oh, (s.h + 2 * s.ph) * line);  // only so that a band stays in L2
   const int64_t wide = round_up(og, mu.lanes);
   const bool copy = wide != og;  // rows of dy that end within a vector are copied with room behind them
-  const int64_t run =
-      s.dw == 1 && s.groups == 1 ? s.kw : 1;  // columns of the kernel that follow each other in memory
+  const int64_t run = s.dw == 1 && s.groups == 1 ? s.kw : 1;  // columns of the kernel that follow each other in memory
 
   parallel_pieces(sums, [&](int64_t sum) {
     float* partial = partials + sum * size;
     std::fill_n(partial, size, 0.0f);
     const int64_t most = ceil_div(oh, count);
-    const Scratch<float> own(((most - 1) * s.sh + span) * line),
-        own_dy(copy && !depthwise ? most * ow * wide : 0);
+    const Scratch<float> own(((most - 1) * s.sh + span) * line), own_dy(copy && !depthwise ? most * ow * wide : 0);
     std::vector<int64_t> offsets;
     for (int64_t piece = s.n * sum / sums * count; piece < s.n * (sum + 1) / sums * count; ++piece) {
       const int64_t image = piece / count, begin = oh * (piece % count) / count;
       const int64_t rows = oh * (piece % count + 1) / count - begin, first = begin * s.sh - s.ph;
-      const float* in =
-          window.view(x + image * s.h * s.w * s.c, s.h, first, first + (rows - 1) * s.sh + span, own);
+      const float* in = window.view(x + image * s.h * s.w * s.c, s.h, first, first + (rows - 1) * s.sh + span, own);
       const float* out = dy + (image * oh + begin) * ow * s.o;
       offsets.clear();
       if (depthwise) {
-        for (int64_t t = 0; t < s.taps(); ++t)
-          offsets.push_back(t / s.kw * s.dh * line + t % s.kw * s.dw * s.c);
+        for (int64_t t = 0; t < s.taps(); ++t) offsets.push_back(t / s.kw * s.dh * line + t % s.kw * s.dw * s.c);
         // The kernel only reads y here; Depthwise has one pointer for both directions.
-        mu.depthwise_weights({rows, ow, s.c, s.taps(), in, s.sh * line, s.sw * s.c, offsets.data(),
-                              const_cast<float*>(out), ow * s.o, s.o},
-                             partial);
+        mu.depthwise_weights(
+            {rows, ow, s.c, s.taps(), in, s.sh * line, s.sw * s.c, offsets.data(), const_cast<float*>(out), ow * s.o, s.o},
+            partial);
         continue;
       }
       for (int64_t i = 0; i < rows; ++i) offsets.push_back(i * s.sh * line);
@@ -306,13 +293,9 @@ void direct_weight_gradient(const ConvShape& s, const float* x, const float* dy,
 }
 
 // A 1x1 convolution of every pixel is a matrix product over all pixels of the batch.
-bool is_matmul(const ConvShape& s) {
-  return s.taps() == 1 && s.groups == 1 && s.sh == 1 && s.sw == 1 && s.ph == 0 && s.pw == 0;
-}
+bool is_matmul(const ConvShape& s) { return s.taps() == 1 && s.groups == 1 && s.sh == 1 && s.sw == 1 && s.ph == 0 && s.pw == 0; }
 const char* direct_name(const ConvShape& s) {
-  return is_matmul(s)                                         ? "matmul"
-         : s.groups > 1 && s.c == s.groups && s.o == s.groups ? "depthwise"
-                                                              : "direct";
+  return is_matmul(s) ? "matmul" : s.groups > 1 && s.c == s.groups && s.o == s.groups ? "depthwise" : "direct";
 }
 
 std::atomic<bool>& winograd() {
@@ -342,13 +325,11 @@ void add_weight_sums(const ConvShape& s, int64_t count, int64_t distance, float*
   parallel_ranges(s.o, 8, [&](int64_t begin, int64_t end) {
     for (int64_t c = 0; c < cg; ++c)
       for (int64_t t = 0; t < s.taps(); ++t)
-        for (int64_t o = begin; o < end; ++o)
-          dw[(o * cg + c) * s.taps() + t] = partials[(t * cg + c) * s.o + o];
+        for (int64_t o = begin; o < end; ++o) dw[(o * cg + c) * s.taps() + t] = partials[(t * cg + c) * s.o + o];
   });
 }
 
-template <class T>
-void conv_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
+template <class T> void conv_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
   if (s.n * s.oh() * s.ow() * s.o == 0) return;
   if constexpr (std::is_same_v<T, float>) {
     if (s.c > 0 && !plain_kernels()) {
@@ -365,8 +346,7 @@ void conv_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* 
   conv_forward_plain(s, x, w, bias, y);
 }
 
-template <class T>
-void conv_input_gradient(const ConvShape& s, const T* dy, const T* w, T* dx) {
+template <class T> void conv_input_gradient(const ConvShape& s, const T* dy, const T* w, T* dx) {
   if (s.n * s.h * s.w * s.c == 0) return;
   if constexpr (std::is_same_v<T, float>) {
     if (s.o > 0 && !plain_kernels()) {
@@ -383,8 +363,7 @@ void conv_input_gradient(const ConvShape& s, const T* dy, const T* w, T* dx) {
   conv_input_gradient_plain(s, dy, w, dx);
 }
 
-template <class T>
-void conv_weight_gradient(const ConvShape& s, const T* x, const T* dy, T* dw) {
+template <class T> void conv_weight_gradient(const ConvShape& s, const T* x, const T* dy, T* dw) {
   if (s.o * s.c * s.taps() == 0) return;
   if constexpr (std::is_same_v<T, float>) {
     if (s.n > 0 && !plain_kernels()) {

@@ -14,8 +14,8 @@
 namespace loupe::kernels {
 
 struct ConvShape {
-  int64_t n = 0, c = 0, h = 0, w = 0;  // the input: images, channels, rows, columns
-  int64_t o = 0, kh = 1, kw = 1;       // output channels; rows and columns of the kernel
+  int64_t n = 0, c = 0, h = 0, w = 0;                                  // the input: images, channels, rows, columns
+  int64_t o = 0, kh = 1, kw = 1;                                       // output channels; rows and columns of the kernel
   int64_t sh = 1, sw = 1, ph = 0, pw = 0, dh = 1, dw = 1, groups = 1;  // stride, padding, dilation
 
   int64_t oh() const { return (h + 2 * ph - dh * (kh - 1) - 1) / sh + 1; }  // rows of the output
@@ -25,22 +25,16 @@ struct ConvShape {
 
 /// y[n, i, j, o] = bias[o] + sum over c, a, b of x[n, i sh - ph + a dh, j sw - pw + b dw, c] w[o, c, a, b],
 /// zero outside the image; c runs over o's group. bias may be null.
-template <class T>
-void conv_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y);
+template <class T> void conv_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y);
 /// dx from dy (the shape of y).
-template <class T>
-void conv_input_gradient(const ConvShape& s, const T* dy, const T* w, T* dx);
+template <class T> void conv_input_gradient(const ConvShape& s, const T* dy, const T* w, T* dx);
 /// dw from dy and x: sums over fixed groups of images, added in order.
-template <class T>
-void conv_weight_gradient(const ConvShape& s, const T* x, const T* dy, T* dw);
+template <class T> void conv_weight_gradient(const ConvShape& s, const T* x, const T* dy, T* dw);
 
 /// The same by plain loops: what the fast kernels are tested against.
-template <class T>
-void conv_forward_plain(const ConvShape& s, const T* x, const T* w, const T* bias, T* y);
-template <class T>
-void conv_input_gradient_plain(const ConvShape& s, const T* dy, const T* w, T* dx);
-template <class T>
-void conv_weight_gradient_plain(const ConvShape& s, const T* x, const T* dy, T* dw);
+template <class T> void conv_forward_plain(const ConvShape& s, const T* x, const T* w, const T* bias, T* y);
+template <class T> void conv_input_gradient_plain(const ConvShape& s, const T* dy, const T* w, T* dx);
+template <class T> void conv_weight_gradient_plain(const ConvShape& s, const T* x, const T* dy, T* dw);
 
 /// Name of the kernel that the calling thread's latest convolution ran: "plain", "direct", "depthwise",
 /// "winograd2", "winograd4".

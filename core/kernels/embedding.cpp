@@ -34,8 +34,8 @@ void embedding_backward(int64_t count, int64_t width, int64_t entries, const T* 
   });
 }
 
-#define LOUPE_INSTANTIATE(T)                                                           \
-  template void embedding<T>(int64_t, int64_t, const T*, const int64_t*, T*);          \
+#define LOUPE_INSTANTIATE(T)                                                  \
+  template void embedding<T>(int64_t, int64_t, const T*, const int64_t*, T*); \
   template void embedding_backward<T>(int64_t, int64_t, int64_t, const T*, const int64_t*, int64_t, T*);
 LOUPE_INSTANTIATE(float)
 LOUPE_INSTANTIATE(double)

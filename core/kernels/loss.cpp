@@ -74,10 +74,10 @@ void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_
   });
 }
 
-#define LOUPE_INSTANTIATE(T)                                                                                     \
-  template void cross_entropy<T>(const CrossEntropyShape&, const T*, const int64_t*, const T*, T*, T*);          \
-  template void cross_entropy_backward<T>(const CrossEntropyShape&, const T*, const int64_t*, const T*, const T*, \
-                                          const T*, int64_t, T*);
+#define LOUPE_INSTANTIATE(T)                                                                                                \
+  template void cross_entropy<T>(const CrossEntropyShape&, const T*, const int64_t*, const T*, T*, T*);                     \
+  template void cross_entropy_backward<T>(const CrossEntropyShape&, const T*, const int64_t*, const T*, const T*, const T*, \
+                                          int64_t, T*);
 LOUPE_INSTANTIATE(float)
 LOUPE_INSTANTIATE(double)
 #undef LOUPE_INSTANTIATE

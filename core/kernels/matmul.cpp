@@ -29,16 +29,15 @@ constexpr int64_t kFewRows = 8;
 
 // The right operand, ready to be multiplied by any row piece: for f32 packed once into panels for the
 // micro-kernel, for f64 as it is, for BLAS.
-template <class T>
-struct Right {
+template <class T> struct Right {
   bool trans;
   int64_t k, n;
   const T* b;
   int64_t ldb;
 
   // C (+)= op(A) B over the terms [first, last).
-  void multiply(bool trans_a, int64_t m, const T* a, int64_t lda, int64_t first, int64_t last, T* c,
-                int64_t ldc, const T* bias, bool accumulate) const {
+  void multiply(bool trans_a, int64_t m, const T* a, int64_t lda, int64_t first, int64_t last, T* c, int64_t ldc, const T* bias,
+                bool accumulate) const {
     if (bias)
       for (int64_t i = 0; i < m; ++i) std::copy_n(bias, n, c + i * ldc);
     blas::gemm(trans_a, trans, m, n, last - first, T(1), trans_a ? a + first * lda : a + first, lda,
@@ -46,8 +45,7 @@ struct Right {
   }
 };
 
-template <>
-struct Right<float> {
+template <> struct Right<float> {
   int64_t k, n;
   const Micro& mu = micro();
   Scratch<float> packed{k * round_up(n, mu.panel)};
@@ -58,8 +56,8 @@ struct Right<float> {
                     [&](int64_t begin, int64_t end) { mu.pack(trans, k, n, b, ldb, begin, end, packed); });
   }
 
-  void multiply(bool trans_a, int64_t m, const float* a, int64_t lda, int64_t first, int64_t last, float* c,
-                int64_t ldc, const float* bias, bool accumulate) const {
+  void multiply(bool trans_a, int64_t m, const float* a, int64_t lda, int64_t first, int64_t last, float* c, int64_t ldc,
+                const float* bias, bool accumulate) const {
     Product p{.m = m,
               .n = n,
               .a_row = trans_a ? 1 : lda,
@@ -81,18 +79,16 @@ struct Right<float> {
 
 // A^T B with the long dimension inside, a weight gradient: ranges of k times blocks of 128 rows of C.
 template <class T>
-void product_of_columns(const Right<T>& right, int64_t m, const T* a, int64_t lda, T* c, int64_t ldc,
-                        bool accumulate) {
+void product_of_columns(const Right<T>& right, int64_t m, const T* a, int64_t lda, T* c, int64_t ldc, bool accumulate) {
   constexpr int64_t kBlock = 128;
   const int64_t n = right.n, k = right.k, ranges = k_ranges(k), blocks = (m + kBlock - 1) / kBlock;
-  const int64_t partial =
-      round_up(m * n, 64 / static_cast<int64_t>(sizeof(T)));  // each on its own cache lines
+  const int64_t partial = round_up(m * n, 64 / static_cast<int64_t>(sizeof(T)));  // each on its own cache lines
   Scratch<T> partials((ranges - 1) * partial);
   parallel_pieces(ranges * blocks, [&](int64_t piece) {
     const int64_t range = piece / blocks, row = piece % blocks * kBlock, rows = std::min(kBlock, m - row);
     T* out = range == 0 ? c + row * ldc : partials + (range - 1) * partial + row * n;
-    right.multiply(true, rows, a + row, lda, k * range / ranges, k * (range + 1) / ranges, out,
-                   range == 0 ? ldc : n, nullptr, range == 0 && accumulate);
+    right.multiply(true, rows, a + row, lda, k * range / ranges, k * (range + 1) / ranges, out, range == 0 ? ldc : n, nullptr,
+                   range == 0 && accumulate);
   });
   if (ranges == 1) return;
   parallel_ranges(m, std::max<int64_t>(1, 16384 / n), [&](int64_t begin, int64_t end) {
@@ -110,8 +106,8 @@ void product_of_columns(const Right<T>& right, int64_t m, const T* a, int64_t ld
 
 // One dot product for each element of C, its terms in order: what the fast paths are tested against.
 template <class T>
-void multiply_plain(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
-                    const T* b, int64_t ldb, T* c, int64_t ldc, const T* bias, bool accumulate) {
+void multiply_plain(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb,
+                    T* c, int64_t ldc, const T* bias, bool accumulate) {
   parallel_ranges(m, std::max<int64_t>(1, 65536 / (n * k)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       for (int64_t j = 0; j < n; ++j) {
@@ -124,12 +120,11 @@ void multiply_plain(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
 }
 
 template <class T>
-void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
-              const T* b, int64_t ldb, T* c, int64_t ldc, const T* bias, bool accumulate) {
+void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb, T* c,
+              int64_t ldc, const T* bias, bool accumulate) {
   if (m <= 0 || n <= 0) return;
   if (k <= 0) {
-    for (int64_t i = 0; i < m && !accumulate; ++i)
-      bias ? std::copy_n(bias, n, c + i * ldc) : std::fill_n(c + i * ldc, n, T(0));
+    for (int64_t i = 0; i < m && !accumulate; ++i) bias ? std::copy_n(bias, n, c + i * ldc) : std::fill_n(c + i * ldc, n, T(0));
     return;
   }
   if (plain_kernels()) return multiply_plain(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate);
@@ -137,57 +132,51 @@ void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const
     if (!trans_a && trans_b && m <= kFewRows) {
       log_kernel("dots");
       return parallel_ranges(n, std::max<int64_t>(16, 65536 / k / 4 * 4), [&](int64_t begin, int64_t end) {
-        micro().dots(m, end - begin, k, a, lda, b + begin * ldb, ldb, bias ? bias + begin : nullptr,
-                     accumulate, c + begin, ldc);
+        micro().dots(m, end - begin, k, a, lda, b + begin * ldb, ldb, bias ? bias + begin : nullptr, accumulate, c + begin, ldc);
       });
     }
   log_kernel(std::is_same_v<T, float> ? "tiles" : "dgemm");
   const Right<T> right{trans_b, k, n, b, ldb};
-  if (trans_a && k >= 256 && m * n <= 1 << 20)
-    return product_of_columns(right, m, a, lda, c, ldc, accumulate);
+  if (trans_a && k >= 256 && m * n <= 1 << 20) return product_of_columns(right, m, a, lda, c, ldc, accumulate);
   parallel_ranges(m, row_grain(m), [&](int64_t begin, int64_t end) {
-    right.multiply(trans_a, end - begin, trans_a ? a + begin : a + begin * lda, lda, 0, k, c + begin * ldc,
-                   ldc, bias, accumulate);
+    right.multiply(trans_a, end - begin, trans_a ? a + begin : a + begin * lda, lda, 0, k, c + begin * ldc, ldc, bias,
+                   accumulate);
   });
 }
 
 }  // namespace
 
 template <class T>
-void matmul(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
-            int64_t ldb, T* c, int64_t ldc, bool accumulate) {
+void matmul(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb, T* c,
+            int64_t ldc, bool accumulate) {
   multiply<T>(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, nullptr, accumulate);
 }
 
 template <class T>
-void matmul_batched(int64_t batch, int64_t m, int64_t n, int64_t k, Matrices<const T> a, Matrices<const T> b,
-                    Matrices<T> c, bool accumulate) {
+void matmul_batched(int64_t batch, int64_t m, int64_t n, int64_t k, Matrices<const T> a, Matrices<const T> b, Matrices<T> c,
+                    bool accumulate) {
   const auto one = [&](int64_t i) {
-    matmul(a.trans, b.trans, m, n, k, a.data + a.offsets[i], a.ld, b.data + b.offsets[i], b.ld,
-           c.data + c.offsets[i], c.ld, accumulate);
+    matmul(a.trans, b.trans, m, n, k, a.data + a.offsets[i], a.ld, b.data + b.offsets[i], b.ld, c.data + c.offsets[i], c.ld,
+           accumulate);
   };
   if (batch >= 4) return parallel_pieces(batch, one);  // nested: each product is serial
   for (int64_t i = 0; i < batch; ++i) one(i);
 }
 
-template <class T>
-void linear(int64_t rows, int64_t in, int64_t out, const T* x, const T* w, const T* bias, T* y) {
+template <class T> void linear(int64_t rows, int64_t in, int64_t out, const T* x, const T* w, const T* bias, T* y) {
   multiply(false, true, rows, out, in, x, in, w, in, y, out, bias, false);
 }
 
-template <class T>
-void linear_dx(int64_t rows, int64_t in, int64_t out, const T* dy, const T* w, T* dx) {
+template <class T> void linear_dx(int64_t rows, int64_t in, int64_t out, const T* dy, const T* w, T* dx) {
   matmul(false, false, rows, in, out, dy, out, w, in, dx, in, false);
 }
 
-template <class T>
-void linear_dw(int64_t rows, int64_t in, int64_t out, const T* dy, const T* x, T* dw, T* db) {
+template <class T> void linear_dw(int64_t rows, int64_t in, int64_t out, const T* dy, const T* x, T* dw, T* db) {
   matmul(true, false, out, in, rows, dy, out, x, in, dw, in, false);
   if (db) column_sums(rows, out, dy, out, db, false);
 }
 
-template <class T>
-void column_sums(int64_t rows, int64_t cols, const T* x, int64_t ld, T* out, bool accumulate) {
+template <class T> void column_sums(int64_t rows, int64_t cols, const T* x, int64_t ld, T* out, bool accumulate) {
   if (cols <= 0) return;
   if (!accumulate) std::fill_n(out, cols, T(0));
   const int64_t ranges = std::clamp<int64_t>(rows * cols / 16384, 1, 8);
@@ -208,14 +197,12 @@ void column_sums(int64_t rows, int64_t cols, const T* x, int64_t ld, T* out, boo
     for (int64_t j = 0; j < cols; ++j) out[j] += partials[range * partial + j];
 }
 
-#define LOUPE_MATMUL(T)                                                                                     \
-  template void matmul<T>(bool, bool, int64_t, int64_t, int64_t, const T*, int64_t, const T*, int64_t, T*,  \
-                          int64_t, bool);                                                                   \
-  template void matmul_batched<T>(int64_t, int64_t, int64_t, int64_t, Matrices<const T>, Matrices<const T>, \
-                                  Matrices<T>, bool);                                                       \
-  template void linear<T>(int64_t, int64_t, int64_t, const T*, const T*, const T*, T*);                     \
-  template void linear_dx<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);                            \
-  template void linear_dw<T>(int64_t, int64_t, int64_t, const T*, const T*, T*, T*);                        \
+#define LOUPE_MATMUL(T)                                                                                                         \
+  template void matmul<T>(bool, bool, int64_t, int64_t, int64_t, const T*, int64_t, const T*, int64_t, T*, int64_t, bool);      \
+  template void matmul_batched<T>(int64_t, int64_t, int64_t, int64_t, Matrices<const T>, Matrices<const T>, Matrices<T>, bool); \
+  template void linear<T>(int64_t, int64_t, int64_t, const T*, const T*, const T*, T*);                                         \
+  template void linear_dx<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);                                                \
+  template void linear_dw<T>(int64_t, int64_t, int64_t, const T*, const T*, T*, T*);                                            \
   template void column_sums<T>(int64_t, int64_t, const T*, int64_t, T*, bool);
 LOUPE_MATMUL(float)
 LOUPE_MATMUL(double)

@@ -39,8 +39,7 @@ struct Depthwise {
 };
 
 /// The pixels of a tile: rows `row` floats apart, columns as many as there are channels.
-template <class T>
-struct Pixels {
+template <class T> struct Pixels {
   T* at;
   int64_t row;
 };
@@ -51,14 +50,11 @@ struct Pixels {
 struct Winograd {
   int64_t size;
   /// (size + 2)^2 input pixels to planes.
-  void (*input)(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes,
-                int64_t plane);
+  void (*input)(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes, int64_t plane);
   /// Planes to size^2 output pixels, plus bias unless null.
-  void (*output)(const float* planes, int64_t plane, int64_t channels, const float* bias, Pixels<float> to,
-                 Pixels<float> next);
+  void (*output)(const float* planes, int64_t plane, int64_t channels, const float* bias, Pixels<float> to, Pixels<float> next);
   /// size^2 pixels of dy to planes: the transpose of `output`.
-  void (*gradient)(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes,
-                   int64_t plane);
+  void (*gradient)(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes, int64_t plane);
   /// 9 planes of weights to (size + 2)^2, and its transpose; each plane `count` numbers.
   void (*weights)(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane);
   void (*weights_back)(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane);
@@ -69,12 +65,11 @@ struct Micro {
   void (*product)(const Product&);
   /// Writes the panels [first, last) of op(B), k x n, for Product: panel q at packed + q * k * panel, b_term
   /// = panel, zeros beyond n. ldb: elements between rows as stored.
-  void (*pack)(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last,
-               float* packed);
+  void (*pack)(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last, float* packed);
   /// C (+)= A B^T for few rows, without packing: A is m x k, B n x k. bias: n values or null; not with
   /// accumulate.
-  void (*dots)(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
-               const float* bias, bool accumulate, float* c, int64_t ldc);
+  void (*dots)(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, const float* bias,
+               bool accumulate, float* c, int64_t ldc);
   /// y = bias + sum over t of x w[t], w as taps x channels; bias may be null.
   void (*depthwise)(const Depthwise& d, const float* w, const float* bias);
   /// dw[t] += sum over pixels of x y.

@@ -26,11 +26,11 @@ struct NormShape {
 
 /// How the statistics were made, for a backward.
 struct NormStats {
-  const double* mean;         // (images * groups)
-  const double* rstd;         // (images * groups)
-  bool constant = false;      // running statistics: no gradient flows through them
-  double count = 0;           // what norm_moments returned
-  double extra = 0;           // what norm_moments was given
+  const double* mean;     // (images * groups)
+  const double* rstd;     // (images * groups)
+  bool constant = false;  // running statistics: no gradient flows through them
+  double count = 0;       // what norm_moments returned
+  double extra = 0;       // what norm_moments was given
 };
 
 /// Doubles of scratch that any channel function needs for this shape.

@@ -73,9 +73,8 @@ void moments_item(const float* x, int64_t begin, int64_t end, const NormShape& s
   };
   if (folded) {
     double wide[2 * NormPlan::kMaxFolded] = {}, *wide_m2 = wide + plan.width;
-    for_runs(nullptr, 0, folded, kBlock, [&](int64_t r, int64_t n, bool) {
-      add(x + begin * C + r * plan.width, n, plan.width, wide, wide_m2);
-    });
+    for_runs(nullptr, 0, folded, kBlock,
+             [&](int64_t r, int64_t n, bool) { add(x + begin * C + r * plan.width, n, plan.width, wide, wide_m2); });
     // Each of the folded columns saw the same number of rows.
     const double n = seen, inv = 1 / n;
     for (int64_t c = 0; c < C; ++c) {
@@ -102,8 +101,7 @@ template <class F> void for_items(const NormShape& s, const NormPlan& plan, cons
 }
 
 template <bool kRelu>
-void apply_rows(const float* x, float* y, int64_t n, int64_t width, const float* center, const float* scale,
-                const float* shift) {
+void apply_rows(const float* x, float* y, int64_t n, int64_t width, const float* center, const float* scale, const float* shift) {
   simd([=] {
     for (int64_t r = 0; r < n; r += kBlock) {
       for_strips(width, [=](int64_t c, auto w) {
@@ -198,8 +196,7 @@ struct Folded : Coefficients {
       : Coefficients(room, NormPlan::kMaxFolded) {
     const float* source[] = {from.center, from.scale, from.shift, from.slope, from.offset};
     for (int a = 0; a < arrays; ++a)
-      for (int64_t f = 0; f < plan.fold; ++f)
-        std::copy_n(source[a], channels, room + a * NormPlan::kMaxFolded + f * channels);
+      for (int64_t f = 0; f < plan.fold; ++f) std::copy_n(source[a], channels, room + a * NormPlan::kMaxFolded + f * channels);
   }
 };
 
@@ -317,8 +314,7 @@ int64_t norm_scratch(const NormShape& s) {
   return coefficient_doubles(s) + (2 * s.images * s.channels + 7) / 8 * 8 + plan.items * plan.partial;
 }
 
-template <>
-double norm_moments(const float* x, const NormShape& s, double extra, double* mean, double* var, double* scratch) {
+template <> double norm_moments(const float* x, const NormShape& s, double extra, double* mean, double* var, double* scratch) {
   if (plain_kernels()) return plain::norm_moments(x, s, extra, mean, var);
   const NormPlan plan(s);
   const int64_t C = s.channels, size = s.groups ? C / s.groups : 1;

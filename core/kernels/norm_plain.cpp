@@ -3,8 +3,7 @@
 
 namespace loupe::kernels {
 
-template <>
-double norm_moments(const double* x, const NormShape& s, double extra, double* mean, double* var, double*) {
+template <> double norm_moments(const double* x, const NormShape& s, double extra, double* mean, double* var, double*) {
   return plain::norm_moments(x, s, extra, mean, var);
 }
 

@@ -25,7 +25,8 @@ template <class T> double norm_moments(const T* x, const NormShape& s, double ex
   if (n == 0) return 0;
   each(s, [&](int64_t i, int64_t, int64_t g) { mean[g] += counts(s, i) ? double(x[i]) : 0; });
   for (int64_t g = 0; g < all; ++g) mean[g] /= n + extra;
-  each(s, [&](int64_t i, int64_t, int64_t g) { var[g] += counts(s, i) ? (double(x[i]) - mean[g]) * (double(x[i]) - mean[g]) : 0; });
+  each(s,
+       [&](int64_t i, int64_t, int64_t g) { var[g] += counts(s, i) ? (double(x[i]) - mean[g]) * (double(x[i]) - mean[g]) : 0; });
   for (int64_t g = 0; g < all; ++g) var[g] /= n + extra;
   return n;
 }
@@ -39,8 +40,8 @@ void norm_apply(const T* x, T* y, const NormShape& s, const NormStats& st, const
 }
 
 template <class T>
-void norm_backward(const T* x, const T* dy, T* dx, T* dgamma, T* dbeta, const NormShape& s, const NormStats& st,
-                   const T* gamma, const T* beta, bool relu) {
+void norm_backward(const T* x, const T* dy, T* dx, T* dgamma, T* dbeta, const NormShape& s, const NormStats& st, const T* gamma,
+                   const T* beta, bool relu) {
   const auto all = static_cast<size_t>(s.images * s.groups), channels = static_cast<size_t>(s.channels);
   std::vector<double> sum_g(all), sum_gx(all), dg(channels), db(channels);
   auto weight = [&](int64_t c) { return gamma ? double(gamma[c]) : 1.0; };
@@ -94,8 +95,7 @@ void each_window(const T* x, const NormShape& s, int64_t height, int64_t width, 
 template <class T>
 void norm_relu_pool(const T* x, T* y, const NormShape& s, int64_t height, int64_t width, const NormStats& st, const T* gamma,
                     const T* beta) {
-  each_window(x, s, height, width, st, gamma, beta,
-              [&](int64_t out, int64_t, double value) { y[out] = static_cast<T>(value); });
+  each_window(x, s, height, width, st, gamma, beta, [&](int64_t out, int64_t, double value) { y[out] = static_cast<T>(value); });
 }
 
 template <class T>

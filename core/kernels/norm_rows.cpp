@@ -45,8 +45,7 @@ struct RowGradient {
 };
 
 /// dx of kRows rows from r on; adds the rows' parts of dgamma and dbeta to dg and db.
-template <bool kCentre, int kRows>
-inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db) {
+template <bool kCentre, int kRows> inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db) {
   const int64_t d = a.d;
   const float *x = a.x + r * d, *dy = a.dy + r * d, *gamma = a.gamma;
   float* dx = a.dx + r * d;
@@ -87,8 +86,7 @@ inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db)
   }
 }
 
-template <bool kCentre>
-void backward_range(const RowGradient& a, int64_t begin, int64_t end, float* sums, double* totals) {
+template <bool kCentre> void backward_range(const RowGradient& a, int64_t begin, int64_t end, float* sums, double* totals) {
   simd([=] {
     const int64_t d = a.d;
     for (int64_t first = begin; first < end; first += kBlock) {

@@ -10,8 +10,8 @@ namespace loupe::kernels {
 /// are read as one of `width` = fold * channels columns, so that vectors are full; their sums are folded at the end.
 struct NormPlan {
   int64_t fold = 1, width, chunk, chunks, items, grain, partial;
-  static constexpr int64_t kItem = 1 << 15;     // elements of an item, about
-  static constexpr int64_t kMaxFolded = 512;    // the widest folded row
+  static constexpr int64_t kItem = 1 << 15;   // elements of an item, about
+  static constexpr int64_t kMaxFolded = 512;  // the widest folded row
 
   explicit NormPlan(const NormShape& s) {
     const int64_t c = std::max<int64_t>(s.channels, 1);
@@ -33,8 +33,7 @@ struct NormPlan {
 /// channel of an image. center is the mean rounded to float; what the rounding left goes into shift and offset.
 struct Coefficients {
   float *center, *scale, *shift, *slope, *offset;
-  Coefficients(float* room, int64_t n)
-      : center(room), scale(center + n), shift(scale + n), slope(shift + n), offset(slope + n) {}
+  Coefficients(float* room, int64_t n) : center(room), scale(center + n), shift(scale + n), slope(shift + n), offset(slope + n) {}
 };
 
 /// Doubles that the coefficients of a shape take.
@@ -64,8 +63,6 @@ template <class F> inline void for_strips(int64_t width, const F& f) {
 }
 
 /// f(0) + ... + f(7): written out, because g++ 12 keeps accumulators in memory and does not unroll such a loop by itself.
-template <class F> inline float eight(const F& f) {
-  return ((f(0) + f(1)) + (f(2) + f(3))) + ((f(4) + f(5)) + (f(6) + f(7)));
-}
+template <class F> inline float eight(const F& f) { return ((f(0) + f(1)) + (f(2) + f(3))) + ((f(4) + f(5)) + (f(6) + f(7))); }
 
 }  // namespace loupe::kernels

@@ -25,18 +25,13 @@ std::vector<Range> adaptive_windows(int64_t size, int64_t count);
 
 /// Largest value of each window, and where: row * w + column within the image. NaN wins, and so does the
 /// first of equals.
-template <class T>
-void max_pool(const PoolShape& s, const T* x, T* y, int32_t* indices);
+template <class T> void max_pool(const PoolShape& s, const T* x, T* y, int32_t* indices);
 /// dx = 0, then dx[indices] += dy.
-template <class T>
-void max_pool_backward(const PoolShape& s, const T* dy, const int32_t* indices, T* dx);
+template <class T> void max_pool_backward(const PoolShape& s, const T* dy, const int32_t* indices, T* dx);
 /// y = x[indices]: the transpose of max_pool_backward.
-template <class T>
-void max_pool_gather(const PoolShape& s, const T* x, const int32_t* indices, T* y);
+template <class T> void max_pool_gather(const PoolShape& s, const T* x, const int32_t* indices, T* y);
 /// Mean of each window, and its gradient.
-template <class T>
-void avg_pool(const PoolShape& s, const T* x, T* y);
-template <class T>
-void avg_pool_backward(const PoolShape& s, const T* dy, T* dx);
+template <class T> void avg_pool(const PoolShape& s, const T* x, T* y);
+template <class T> void avg_pool_backward(const PoolShape& s, const T* dy, T* dx);
 
 }  // namespace loupe::kernels

@@ -59,7 +59,10 @@ template <class T> void backward_column(bool log, int64_t n, int64_t inner, cons
 template <class T> void softmax(bool log, int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
   if (n == 0) return;
   parallel_ranges(outer * inner, std::max<int64_t>(1, kGrain / n), [=](int64_t begin, int64_t end) {
-    if (inner == 1) return simd<T>([=] { for (int64_t i = begin; i < end; ++i) softmax_row(log, n, x + i * n, y + i * n); });
+    if (inner == 1)
+      return simd<T>([=] {
+        for (int64_t i = begin; i < end; ++i) softmax_row(log, n, x + i * n, y + i * n);
+      });
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = i / inner * n * inner + i % inner;
       softmax_column(log, n, inner, x + at, y + at);
@@ -67,12 +70,13 @@ template <class T> void softmax(bool log, int64_t outer, int64_t n, int64_t inne
   });
 }
 
-template <class T>
-void softmax_backward(bool log, int64_t outer, int64_t n, int64_t inner, const T* y, const T* dy, T* dx) {
+template <class T> void softmax_backward(bool log, int64_t outer, int64_t n, int64_t inner, const T* y, const T* dy, T* dx) {
   if (n == 0) return;
   parallel_ranges(outer * inner, std::max<int64_t>(1, kGrain / n), [=](int64_t begin, int64_t end) {
     if (inner == 1)
-      return simd<T>([=] { for (int64_t i = begin; i < end; ++i) backward_row(log, n, y + i * n, dy + i * n, dx + i * n); });
+      return simd<T>([=] {
+        for (int64_t i = begin; i < end; ++i) backward_row(log, n, y + i * n, dy + i * n, dx + i * n);
+      });
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = i / inner * n * inner + i % inner;
       backward_column(log, n, inner, y + at, dy + at, dx + at);

@@ -37,8 +37,8 @@ LOUPE_INLINE float expm1_poly(float r) {
 }
 LOUPE_INLINE float pow2(int n) { return __builtin_bit_cast(float, static_cast<uint32_t>(n + 127) << 23); }
 LOUPE_INLINE float with_sign(float magnitude, float sign) {
-  return __builtin_bit_cast(float, (__builtin_bit_cast(uint32_t, magnitude) & 0x7fffffffu) |
-                              (__builtin_bit_cast(uint32_t, sign) & 0x80000000u));
+  return __builtin_bit_cast(
+      float, (__builtin_bit_cast(uint32_t, magnitude) & 0x7fffffffu) | (__builtin_bit_cast(uint32_t, sign) & 0x80000000u));
 }
 }  // namespace detail
 
@@ -127,9 +127,7 @@ LOUPE_INLINE float vsigmoid(float x) { return 1.0f / (1.0f + vexp(-x)); }
 LOUPE_INLINE double vsigmoid(double x) { return 1.0 / (1.0 + dmath::exp(-x)); }
 
 /// The standard normal distribution function and e^(-x^2/2), of which its density is 1/sqrt(2 pi) times.
-template <class T> struct Normal {
-  T cdf, exp;
-};
+template <class T> struct Normal { T cdf, exp; };
 /// cdf(-a) = e^(-a^2/2) t P(1 - t), t = 1/(1 + 0.34 a), P minimax, 3.4e-8 relative.
 /// 5.5 ulp from -1 upwards (1.1 above 0); in the lower tail the relative error is at most 4e-7 + 1e-7 x^2.
 LOUPE_INLINE Normal<float> vnormal(float x) {

@@ -28,17 +28,14 @@ struct Grid {
 
   // The part of a tile that lies in the image: f(address in the image, address in the patch, floats) for each
   // row.
-  template <class T, class P, class F>
-  void each_row(const Place& p, T* image, P* patch, const F& f) const {
+  template <class T, class P, class F> void each_row(const Place& p, T* image, P* patch, const F& f) const {
     const int64_t x0 = std::max<int64_t>(p.x, 0), x1 = std::min(p.x + side, w);
     for (int64_t y = std::max<int64_t>(p.y, 0); y < std::min(p.y + side, h) && x0 < x1; ++y)
-      f(image + ((p.image * h + y) * w + x0) * channels, patch + ((y - p.y) * side + x0 - p.x) * channels,
-        (x1 - x0) * channels);
+      f(image + ((p.image * h + y) * w + x0) * channels, patch + ((y - p.y) * side + x0 - p.x) * channels, (x1 - x0) * channels);
   }
 
   // Where tile q begins in the image, or the nearest pixel to that.
-  template <class T>
-  Pixels<T> in_image(int64_t q, T* image) const {
+  template <class T> Pixels<T> in_image(int64_t q, T* image) const {
     const Place p = place(std::min(q, tiles() - 1));
     const int64_t y = std::clamp<int64_t>(p.y, 0, h - 1), x = std::clamp<int64_t>(p.x, 0, w - 1);
     return {image + ((p.image * h + y) * w + x) * channels, w * channels};
@@ -46,8 +43,7 @@ struct Grid {
 
   // Calls f(i, pixels, next tile's) for tiles begin + i, i < count, to be read: a copy with zeros where a
   // tile leaves the image.
-  template <class F>
-  void read(int64_t begin, int64_t count, const float* image, const F& f) const {
+  template <class F> void read(int64_t begin, int64_t count, const float* image, const F& f) const {
     const Scratch<float> patch(side * side * channels);
     for (int64_t i = 0; i < count; ++i) {
       const Place p = place(begin + i);
@@ -57,15 +53,13 @@ struct Grid {
         continue;
       }
       std::fill_n(patch.data(), side * side * channels, 0.0f);
-      each_row(p, image, patch.data(),
-               [](const float* from, float* to, int64_t n) { std::copy_n(from, n, to); });
+      each_row(p, image, patch.data(), [](const float* from, float* to, int64_t n) { std::copy_n(from, n, to); });
       f(i, Pixels<const float>{patch, side * channels}, next);
     }
   }
 
   // The same for tiles to be written; what lies outside the image is dropped.
-  template <class F>
-  void write(int64_t begin, int64_t count, float* image, const F& f) const {
+  template <class F> void write(int64_t begin, int64_t count, float* image, const F& f) const {
     const Scratch<float> patch(side * side * channels);
     for (int64_t i = 0; i < count; ++i) {
       const Place p = place(begin + i);
@@ -75,17 +69,15 @@ struct Grid {
         continue;
       }
       f(i, Pixels<float>{patch, side * channels}, next);
-      each_row(p, image, patch.data(),
-               [](float* to, const float* from, int64_t n) { std::copy_n(from, n, to); });
+      each_row(p, image, patch.data(), [](float* to, const float* from, int64_t n) { std::copy_n(from, n, to); });
     }
   }
 };
 
 // Tiles that read the input (with a border) or cover the output of an oh x ow result.
-Grid grid_of(int64_t tile, int64_t border, int64_t images, int64_t h, int64_t w, int64_t channels, int64_t oh,
-             int64_t ow, int64_t pad_y, int64_t pad_x) {
-  return {images, h,    w, channels, tile, tile + border, (ow + tile - 1) / tile, (oh + tile - 1) / tile,
-          pad_y,  pad_x};
+Grid grid_of(int64_t tile, int64_t border, int64_t images, int64_t h, int64_t w, int64_t channels, int64_t oh, int64_t ow,
+             int64_t pad_y, int64_t pad_x) {
+  return {images, h, w, channels, tile, tile + border, (ow + tile - 1) / tile, (oh + tile - 1) / tile, pad_y, pad_x};
 }
 
 // Tiles in a block: both stacks of planes stay in L2, and blocks are equal and even in number where there are
@@ -110,10 +102,8 @@ void transform_weights(const Winograd& f, const ConvShape& s, const float* w, bo
     mu.pack(true, s.c * 9, s.o, w, s.c * 9, q, q + 1, taps - q * s.c * 9 * p);
     for (int64_t c = 0; c < s.c; ++c) {
       const float* from = taps + c * 9 * p;
-      if (gradient)
-        f.weights(p, from + 8 * p, -p, turned + c * wide + q * p, s.c * wide);
-      else
-        f.weights(p, from, p, packed + (q * s.c + c) * p, o_panels * s.c * p);
+      if (gradient) f.weights(p, from + 8 * p, -p, turned + c * wide + q * p, s.c * wide);
+      else f.weights(p, from, p, packed + (q * s.c + c) * p, o_panels * s.c * p);
     }
   });
   if (!gradient) return;
@@ -123,8 +113,8 @@ void transform_weights(const Winograd& f, const ConvShape& s, const float* w, bo
 }
 
 // y = bias + correlation of x with the kernels w of s, tile by tile; for a gradient x is dy, and y is dx.
-void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid& out, const float* x,
-               const float* w, bool gradient, const float* bias, float* y) {
+void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid& out, const float* x, const float* w,
+               bool gradient, const float* bias, float* y) {
   const Micro& mu = micro();
   const int64_t side = f.size + 2, numbers = side * side, ci = in.channels, co = out.channels;
   const int64_t panels = (co + mu.panel - 1) / mu.panel, width = ci * mu.panel;
@@ -136,8 +126,7 @@ void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid
     // Planes are a line apart from a multiple of 4 KB, so that a tile's numbers do not meet in one set of L1.
     const int64_t in_plane = count * ci + 16, out_plane = count * co + 16;
     const Scratch<float> transformed(numbers * in_plane), products(numbers * out_plane);
-    in.read(begin, count, x,
-            [&](int64_t i, auto at, auto next) { f.input(at, next, ci, transformed + i * ci, in_plane); });
+    in.read(begin, count, x, [&](int64_t i, auto at, auto next) { f.input(at, next, ci, transformed + i * ci, in_plane); });
     mu.product({.m = count,
                 .n = co,
                 .k = ci,
@@ -152,30 +141,25 @@ void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid
                 .a_outer = in_plane,
                 .b_outer = panels * width,
                 .c_outer = out_plane});
-    out.write(begin, count, y, [&](int64_t i, auto at, auto next) {
-      f.output(products + i * co, out_plane, co, bias, at, next);
-    });
+    out.write(begin, count, y,
+              [&](int64_t i, auto at, auto next) { f.output(products + i * co, out_plane, co, bias, at, next); });
   });
 }
 
 }  // namespace
 
 int64_t winograd_tile(const ConvShape& s) {
-  const bool applies = s.kh == 3 && s.kw == 3 && s.sh == 1 && s.sw == 1 && s.dh == 1 && s.dw == 1 &&
-                       s.groups == 1 && s.ph <= 2 && s.pw <= 2 && s.c % 16 == 0 && s.o % 16 == 0 && s.c > 0 &&
-                       s.o > 0;
+  const bool applies = s.kh == 3 && s.kw == 3 && s.sh == 1 && s.sw == 1 && s.dh == 1 && s.dw == 1 && s.groups == 1 && s.ph <= 2 &&
+                       s.pw <= 2 && s.c % 16 == 0 && s.o % 16 == 0 && s.c > 0 && s.o > 0;
   if (!applies || !winograd_enabled()) return 0;
-  const auto tiles = [&](int64_t size) {
-    return ((s.oh() + size - 1) / size) * ((s.ow() + size - 1) / size);
-  };
+  const auto tiles = [&](int64_t size) { return ((s.oh() + size - 1) / size) * ((s.ow() + size - 1) / size); };
   // Products for each pair of channels; with few tiles the transformed weights cost more than they save.
   const int64_t direct = 9 * s.oh() * s.ow(), two = 16 * tiles(2), four = 36 * tiles(4);
   if (s.n * tiles(4) < 8 || 3 * std::min(two, four) > 2 * direct) return 0;
   return four < two ? 4 : 2;
 }
 
-void winograd_forward(int64_t tile, const ConvShape& s, const float* x, const float* w, const float* bias,
-                      float* y) {
+void winograd_forward(int64_t tile, const ConvShape& s, const float* x, const float* w, const float* bias, float* y) {
   const int64_t oh = s.oh(), ow = s.ow();
   correlate(transforms(tile), s, grid_of(tile, 2, s.n, s.h, s.w, s.c, oh, ow, s.ph, s.pw),
             grid_of(tile, 0, s.n, oh, ow, s.o, oh, ow, 0, 0), x, w, false, bias, y);
@@ -202,10 +186,8 @@ void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, 
     const Scratch<float> xs(numbers * x_plane), ys(numbers * y_plane), total(numbers * size);
     for (int64_t begin = first; begin < last; begin += block) {
       const int64_t count = std::min(block, last - begin);
-      in.read(begin, count, x,
-              [&](int64_t i, auto at, auto next) { f.input(at, next, s.c, xs + i * s.c, x_plane); });
-      out.read(begin, count, dy,
-               [&](int64_t i, auto at, auto next) { f.gradient(at, next, s.o, ys + i * s.o, y_plane); });
+      in.read(begin, count, x, [&](int64_t i, auto at, auto next) { f.input(at, next, s.c, xs + i * s.c, x_plane); });
+      out.read(begin, count, dy, [&](int64_t i, auto at, auto next) { f.gradient(at, next, s.o, ys + i * s.o, y_plane); });
       mu.product({.m = s.c,
                   .n = s.o,
                   .k = count,

@@ -16,8 +16,7 @@ namespace loupe::kernels {
 int64_t winograd_tile(const ConvShape& s);
 
 /// conv.h's functions with tiles of the given size, 2 or 4, where Winograd applies.
-void winograd_forward(int64_t tile, const ConvShape& s, const float* x, const float* w, const float* bias,
-                      float* y);
+void winograd_forward(int64_t tile, const ConvShape& s, const float* x, const float* w, const float* bias, float* y);
 void winograd_input_gradient(int64_t tile, const ConvShape& s, const float* dy, const float* w, float* dx);
 void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, const float* dy, float* dw);
 

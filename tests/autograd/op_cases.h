@@ -56,8 +56,7 @@ class Naive {
  public:
   Naive() = default;
   template <class F>
-    requires std::is_invocable_v<const F&, const Arrays&>
-  Naive(F f)
+  requires std::is_invocable_v<const F&, const Arrays&> Naive(F f)
       : f_([f](const Arrays& x) -> Arrays {
           if constexpr (std::is_same_v<std::invoke_result_t<const F&, const Arrays&>, Array>) return {f(x)};
           else return f(x);
@@ -98,12 +97,12 @@ struct OpCase {
   std::vector<std::vector<Shape>> shapes;  // each entry: one shape for each input; zero sizes, ones, broadcasting
   GradFunction f;
   Naive naive;
-  std::vector<Draw> draw{};                // by input; the rest `any`
-  bool differentiable = true;              // false: comparisons and the like
-  bool kink_at_equal = false;              // f(x, x) is not smooth (maximum)
-  double f32_tolerance = 4e-6;             // of results and gradients, relative to their mean size
-  std::vector<Shape> large{};              // a size at which the fast f32 kernels run; compared with f64 there too
-  double flops = 0;                        // of the forward pass at `large`
+  std::vector<Draw> draw{};     // by input; the rest `any`
+  bool differentiable = true;   // false: comparisons and the like
+  bool kink_at_equal = false;   // f(x, x) is not smooth (maximum)
+  double f32_tolerance = 4e-6;  // of results and gradients, relative to their mean size
+  std::vector<Shape> large{};   // a size at which the fast f32 kernels run; compared with f64 there too
+  double flops = 0;             // of the forward pass at `large`
 };
 
 /// The tensors of a case, f64 where floating.

@@ -66,9 +66,11 @@ TEST_CASE("attention: ranks, broadcasting and memory orders") {
   CHECK(gradcheck(f, {draw(rng, {2, 3, 4}), draw(rng, {2, 3, 4}), draw(rng, {2, 3, 2})}));
   CHECK(gradcheck(f, {draw(rng, {2, 2, 1, 3, 4}), draw(rng, {2, 2, 1, 3, 4}), draw(rng, {2, 2, 1, 3, 2})}));
   CHECK(gradcheck(f, {draw(rng, {2, 2, 3, 4}), draw(rng, {2, 1, 3, 4}), draw(rng, {1, 1, 3, 2})}));
-  CHECK(gradcheck(f, {draw(rng, {2, 3, 2, 4}).transpose(1, 2), draw(rng, {2, 2, 4, 3}).t(), draw(rng, {3, 2}).expand({2, 2, 3, 2})}));
+  CHECK(gradcheck(
+      f, {draw(rng, {2, 3, 2, 4}).transpose(1, 2), draw(rng, {2, 2, 4, 3}).t(), draw(rng, {3, 2}).expand({2, 2, 3, 2})}));
   const Tensor q = draw(rng, {2, 2, 70, 8}), k = draw(rng, {2, 2, 70, 8}), v = draw(rng, {2, 2, 70, 8});
-  const Tensor merged = scaled_dot_product_attention(q.reshape({2, 1, 2, 70, 8}), k.reshape({2, 1, 2, 70, 8}), v.reshape({2, 1, 2, 70, 8}));
+  const Tensor merged =
+      scaled_dot_product_attention(q.reshape({2, 1, 2, 70, 8}), k.reshape({2, 1, 2, 70, 8}), v.reshape({2, 1, 2, 70, 8}));
   CHECK(allclose(merged.reshape({2, 2, 70, 8}), scaled_dot_product_attention(q, k, v), 1e-12, 1e-12));
   for (const Shape& s : {Shape{0, 2, 3, 4}, Shape{1, 2, 0, 4}, Shape{1, 1, 1, 1}}) {
     const Tensor x = zeros(s);
@@ -82,7 +84,9 @@ TEST_CASE("attention: self_attention is splitting, attending and joining; f32 wi
     const Tensor x = draw(rng, {2, time, 3 * 32}), up = draw(rng, {2, time, 32});
     const auto apart = [&](const Tensor& t) {
       const auto parts = t.reshape({2, time, 3, 4, 8}).permute({2, 0, 3, 1, 4});
-      return scaled_dot_product_attention(parts[0], parts[1], parts[2], {.is_causal = true}).transpose(1, 2).reshape({2, time, 32});
+      return scaled_dot_product_attention(parts[0], parts[1], parts[2], {.is_causal = true})
+          .transpose(1, 2)
+          .reshape({2, time, 32});
     };
     const Tensor a = x.clone().requires_grad_(), b = x.clone().requires_grad_(), c = x.to(DType::f32).requires_grad_();
     const Tensor ya = self_attention(a, 4, {.is_causal = true}), yb = apart(b), yc = self_attention(c, 4, {.is_causal = true});
@@ -121,7 +125,8 @@ TEST_CASE("attention: a masked row gives zeros and passes nothing on, in every p
 TEST_CASE("attention says what does not fit") {
   const Tensor q = zeros({2, 3, 4}), k = zeros({2, 5, 4}), v = zeros({2, 5, 6});
   Rng rng;
-  CHECK_THROWS_WITH(scaled_dot_product_attention(q, zeros({2, 5, 3}), v), Contains("q (2, 3, 4) and k (2, 5, 3) differ in their last dimension"));
+  CHECK_THROWS_WITH(scaled_dot_product_attention(q, zeros({2, 5, 3}), v),
+                    Contains("q (2, 3, 4) and k (2, 5, 3) differ in their last dimension"));
   CHECK_THROWS_AS(scaled_dot_product_attention(q, k, zeros({2, 4, 6})), ShapeError);
   CHECK_THROWS_AS(scaled_dot_product_attention(q, k, zeros({3, 5, 6})), ShapeError);
   CHECK_THROWS_AS(scaled_dot_product_attention(zeros({4}), k, v), ShapeError);
@@ -140,7 +145,8 @@ TEST_CASE("attention, losses, softmax, activations, dropout and embedding pass s
   const Tensor x = randn(rng, {2, 20, 48}).requires_grad_(), table = randn(rng, {7, 48}).requires_grad_();
   const Tensor index = randint(rng, 0, 7, {2, 20}), target = randint(rng, 0, 16, {40}), keep = gt(randn(rng, {20, 20}), -1.0);
   ShadowGuard shadow;
-  Tensor h = self_attention(dropout(x + embedding(index, table), rng, 0.1), 2, {.attn_mask = keep, .is_causal = true, .dropout_p = 0.2, .rng = &rng});
+  Tensor h = self_attention(dropout(x + embedding(index, table), rng, 0.1), 2,
+                            {.attn_mask = keep, .is_causal = true, .dropout_p = 0.2, .rng = &rng});
   h = scaled_dot_product_attention(gelu(h), silu(h), softmax(h), {.attn_mask = randn(rng, {20, 20})});
   cross_entropy(elu(h).reshape({40, 16}), target, {.weight = uniform(rng, {16}, 0.5, 2), .label_smoothing = 0.1}).backward();
   for (const ShadowRow& r : shadow.rows()) {

@@ -9,8 +9,9 @@ using namespace loupe;
 TEST_CASE("convolutions say what does not fit") {
   const Tensor x = zeros({2, 4, 5, 6}), w = zeros({6, 4, 3, 3});
   REQUIRE(conv2d(x, w).shape() == Shape{2, 6, 3, 4});
-  REQUIRE_THROWS_WITH(conv2d(zeros({4, 5, 6}), w), "conv2d: expected an input of shape (N, C, H, W), got (4, 5, 6); add "
-                                                   "the batch dimension with unsqueeze(0)");
+  REQUIRE_THROWS_WITH(conv2d(zeros({4, 5, 6}), w),
+                      "conv2d: expected an input of shape (N, C, H, W), got (4, 5, 6); add "
+                      "the batch dimension with unsqueeze(0)");
   REQUIRE_THROWS_WITH(conv2d(x, zeros({6, 3, 3, 3})),
                       "conv2d: a weight of shape (6, 3, 3, 3) with groups=1 takes 3 input channels, the input has 4");
   REQUIRE_THROWS_AS(conv2d(x, zeros({6, 4, 3})), ShapeError);
@@ -26,7 +27,8 @@ TEST_CASE("convolutions say what does not fit") {
   REQUIRE_THROWS_AS(conv2d(x, zeros({6, 4, 3, 3}, DType::f64)), DtypeError);
   REQUIRE_THROWS_AS(conv2d(zeros({1, 1, 3, 3}, DType::i64), zeros({1, 1, 3, 3}, DType::i64)), DtypeError);
   REQUIRE_THROWS_AS(conv1d(zeros({2, 3}), zeros({1, 3, 1})), ShapeError);
-  REQUIRE_THROWS_WITH(conv1d(zeros({1, 3, 4}), zeros({2, 3, 5})), "conv1d: the kernel spans 1 x 5, more than the padded input of 1 x 4");
+  REQUIRE_THROWS_WITH(conv1d(zeros({1, 3, 4}), zeros({2, 3, 5})),
+                      "conv1d: the kernel spans 1 x 5, more than the padded input of 1 x 4");
 }
 
 TEST_CASE("a convolution takes any layout and gives channels last") {
@@ -40,7 +42,9 @@ TEST_CASE("a convolution takes any layout and gives channels last") {
   const Tensor line = randn(rng, {2, 3, 7}), filter = randn(rng, {4, 3, 2});
   const Tensor out = conv1d(line, filter, b, {.stride = 2, .padding = 1, .dilation = 2});
   REQUIRE(out.shape() == Shape{2, 4, 4});
-  REQUIRE(equal(out, conv2d(line.unsqueeze(2), filter.unsqueeze(2), b, {.stride = {1, 2}, .padding = {0, 1}, .dilation = {1, 2}}).squeeze(2)));
+  REQUIRE(equal(
+      out,
+      conv2d(line.unsqueeze(2), filter.unsqueeze(2), b, {.stride = {1, 2}, .padding = {0, 1}, .dilation = {1, 2}}).squeeze(2)));
 }
 
 TEST_CASE("convolutions of nothing have a shape") {

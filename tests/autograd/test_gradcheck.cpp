@@ -71,8 +71,9 @@ TEST_CASE("gradcheck finds a wrong factor, a wrong element, a lost gradient and 
   REQUIRE_THROWS_WITH(gradcheck(cube_with(Fault::nothing), {draw({5})}), Contains("no gradient arrives at input 0"));
   REQUIRE_THROWS_AS(gradcheck([](const Tensors& x) { return x[0] * x[1].detach(); }, {draw({3}), draw({3})}), GradError);
   // Also where a missing gradient is allowed, it must be zero.
-  REQUIRE_THROWS_WITH(gradcheck([](const Tensors& x) { return x[0] * exp(x[1].detach()); }, {draw({3}), draw({3})}, {.allow_unused = true}),
-                      Contains("mul") && Contains("input 1 at (0,)") && Contains("is 0,"));
+  REQUIRE_THROWS_WITH(
+      gradcheck([](const Tensors& x) { return x[0] * exp(x[1].detach()); }, {draw({3}), draw({3})}, {.allow_unused = true}),
+      Contains("mul") && Contains("input 1 at (0,)") && Contains("is 0,"));
   REQUIRE(gradcheck([](const Tensors& x) { return x[0] * 2.0; }, {draw({3}), draw({3})}, {.allow_unused = true}));
   // One of several outputs that is not recorded.
   REQUIRE_THROWS_AS(gradcheck([](const Tensors& x) { return Tensors{x[0] * 2.0, x[0].detach()}; }, {draw({3})}), GradError);
@@ -86,7 +87,13 @@ TEST_CASE("a uniform upstream gradient would hide a wrong rule; the random one d
     const Tensor e = exp(x[0]);
     return e / e.sum({-1}, true) + (x[0] - x[0]);
   };
-  const auto wrong = [](const Tensors& x) { return no_grad([&] { const Tensor e = exp(x[0]); return e / e.sum({-1}, true); }) + (x[0] - x[0]); };
+  const auto wrong = [](const Tensors& x) {
+    return no_grad([&] {
+             const Tensor e = exp(x[0]);
+             return e / e.sum({-1}, true);
+           }) +
+           (x[0] - x[0]);
+  };
   REQUIRE(gradcheck(cut, {draw({2, 3})}));
   REQUIRE_THROWS_AS(gradcheck(wrong, {draw({2, 3})}), GradError);
 }
@@ -115,7 +122,12 @@ TEST_CASE("gradcheck keeps strides, leaves the caller's tensors alone, and takes
   const std::vector<double> before = base.to_vector<double>();
   const Tensor view = base.slice(1, 0, 6, 2).t();
   Strides seen;
-  gradcheck([&](const Tensors& x) { seen = x[0].strides(); return x[0] * x[0]; }, {view});
+  gradcheck(
+      [&](const Tensors& x) {
+        seen = x[0].strides();
+        return x[0] * x[0];
+      },
+      {view});
   REQUIRE(seen == view.strides());
   REQUIRE(base.to_vector<double>() == before);
   REQUIRE(!base.requires_grad());

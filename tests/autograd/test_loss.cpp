@@ -68,7 +68,8 @@ TEST_CASE("cross_entropy of one position, of sequences and of images") {
     CrossEntropyOptions o;
     o.reduction = reduction;
     const Tensor rows = x.permute({0, 2, 3, 1}).reshape({8, 3});
-    CHECK(allclose(cross_entropy(x, target, o).reshape({-1}), cross_entropy(rows, target.reshape({8}), o).reshape({-1}), 1e-12, 1e-12));
+    CHECK(allclose(cross_entropy(x, target, o).reshape({-1}), cross_entropy(rows, target.reshape({8}), o).reshape({-1}), 1e-12,
+                   1e-12));
     CHECK(gradcheck([&](const Tensors& t) { return cross_entropy(t[0], target, o); }, {x}));
   }
   CHECK(cross_entropy(zeros({0, 3}), zeros({0}, DType::i64), {.reduction = Reduction::sum}).item() == 0.0);
@@ -112,19 +113,30 @@ TEST_CASE("losses of pairs: value and derivatives") {
     }
   };
   const auto d = [&](size_t i) { return std::fabs(xs[i] - ys[i]); };
-  check([](const Tensor& a, const Tensor& b, Reduction r) { return mse_loss(a, b, {r}); }, y, [&](size_t i) { return d(i) * d(i); });
+  check([](const Tensor& a, const Tensor& b, Reduction r) { return mse_loss(a, b, {r}); }, y,
+        [&](size_t i) { return d(i) * d(i); });
   check([](const Tensor& a, const Tensor& b, Reduction r) { return l1_loss(a, b, {r}); }, y, d);
-  check([](const Tensor& a, const Tensor& b, Reduction r) { return smooth_l1_loss(a, b, {0.7, r}); }, y,
-        [&](size_t i) { return d(i) < 0.7 ? d(i) * d(i) / 1.4 : d(i) - 0.35; });
+  check(
+      [](const Tensor& a, const Tensor& b, Reduction r) {
+        return smooth_l1_loss(a, b, {0.7, r});
+      },
+      y, [&](size_t i) { return d(i) < 0.7 ? d(i) * d(i) / 1.4 : d(i) - 0.35; });
   check([](const Tensor& a, const Tensor& b, Reduction r) { return smooth_l1_loss(a, b, {0, r}); }, y, d);
-  check([](const Tensor& a, const Tensor& b, Reduction r) { return huber_loss(a, b, {0.7, r}); }, y,
-        [&](size_t i) { return d(i) < 0.7 ? d(i) * d(i) / 2 : 0.7 * (d(i) - 0.35); });
-  check([&](const Tensor& a, const Tensor& b, Reduction r) { return binary_cross_entropy_with_logits(a, b, {.pos_weight = pos, .reduction = r}); }, p,
+  check(
+      [](const Tensor& a, const Tensor& b, Reduction r) {
+        return huber_loss(a, b, {0.7, r});
+      },
+      y, [&](size_t i) { return d(i) < 0.7 ? d(i) * d(i) / 2 : 0.7 * (d(i) - 0.35); });
+  check([&](const Tensor& a, const Tensor& b,
+            Reduction r) { return binary_cross_entropy_with_logits(a, b, {.pos_weight = pos, .reduction = r}); },
+        p,
         [&](size_t i) {
           const double s = 1 / (1 + std::exp(-xs[i]));
           return -(ws[i % 4] * ps[i] * std::log(s) + (1 - ps[i]) * std::log(1 - s));
         });
-  check([&](const Tensor& a, const Tensor& b, Reduction r) { return binary_cross_entropy_with_logits(a, b, {.weight = pos, .reduction = r}); }, p,
+  check([&](const Tensor& a, const Tensor& b,
+            Reduction r) { return binary_cross_entropy_with_logits(a, b, {.weight = pos, .reduction = r}); },
+        p,
         [&](size_t i) {
           const double s = 1 / (1 + std::exp(-xs[i]));
           return -ws[i % 4] * (ps[i] * std::log(s) + (1 - ps[i]) * std::log(1 - s));

@@ -58,9 +58,15 @@ TEST_CASE("matmul and linear say what does not fit") {
 
 TEST_CASE("matmul and linear pass gradcheck and gradgradcheck") {
   Rng rng(4);
-  const std::pair<Shape, Shape> cases[] = {{{3}, {3}},          {{3}, {3, 4}},         {{2, 3}, {3}},
-                                           {{2, 3}, {3, 4}},    {{5, 2, 3}, {3, 4}},   {{2, 3}, {5, 3, 2}},
-                                           {{2, 1, 2, 3}, {4, 3, 2}}, {{3, 2, 3}, {1, 3, 2}}, {{3}, {2, 3, 2}}};
+  const std::pair<Shape, Shape> cases[] = {{{3}, {3}},
+                                           {{3}, {3, 4}},
+                                           {{2, 3}, {3}},
+                                           {{2, 3}, {3, 4}},
+                                           {{5, 2, 3}, {3, 4}},
+                                           {{2, 3}, {5, 3, 2}},
+                                           {{2, 1, 2, 3}, {4, 3, 2}},
+                                           {{3, 2, 3}, {1, 3, 2}},
+                                           {{3}, {2, 3, 2}}};
   const auto f = [](const Tensors& t) { return matmul(t[0], t[1]); };
   for (const auto& [a, b] : cases) {
     CAPTURE(to_string(a), to_string(b));
@@ -80,5 +86,7 @@ TEST_CASE("matmul and linear pass gradcheck and gradgradcheck") {
   REQUIRE(gradcheck([](const Tensors& t) { return linear(t[0], t[1]); }, {full[0].select(0, 0).select(0, 0), full[1]}));
   // Each input alone needs a gradient.
   for (size_t i = 0; i < 3; ++i)
-    REQUIRE(gradcheck([&](const Tensors& t) { return linear(i == 0 ? t[0] : full[0], i == 1 ? t[0] : full[1], i == 2 ? t[0] : full[2]); }, {full[i]}));
+    REQUIRE(gradcheck(
+        [&](const Tensors& t) { return linear(i == 0 ? t[0] : full[0], i == 1 ? t[0] : full[1], i == 2 ? t[0] : full[2]); },
+        {full[i]}));
 }

@@ -15,8 +15,9 @@ namespace {
 
 const double kInf = std::numeric_limits<double>::infinity();
 const double kNan = std::numeric_limits<double>::quiet_NaN();
-const Tensor f23 = zeros({2, 3}), f22 = zeros({2, 2}), scalar0 = scalar(1), i23 = zeros({2, 3}, DType::i64), d23 = zeros({2, 3}, DType::f64),
-             b23 = zeros({2, 3}, DType::boolean), u23 = zeros({2, 3}, DType::u8), i2 = zeros({2}, DType::i64), empty03 = zeros({0, 3}), none;
+const Tensor f23 = zeros({2, 3}), f22 = zeros({2, 2}), scalar0 = scalar(1), i23 = zeros({2, 3}, DType::i64),
+             d23 = zeros({2, 3}, DType::f64), b23 = zeros({2, 3}, DType::boolean), u23 = zeros({2, 3}, DType::u8),
+             i2 = zeros({2}, DType::i64), empty03 = zeros({0, 3}), none;
 
 using One = Tensor (*)(In);
 using Two = Tensor (*)(In, In);
@@ -156,7 +157,8 @@ TEST_CASE("misuse: a refused in-place call leaves the version where it was; over
 }
 
 TEST_CASE("misuse: elementwise") {
-  const std::vector<std::pair<const char*, Two>> arithmetic{{"add", add}, {"sub", sub}, {"mul", mul}, {"div", div}, {"maximum", maximum}, {"minimum", minimum}};
+  const std::vector<std::pair<const char*, Two>> arithmetic{{"add", add}, {"sub", sub},         {"mul", mul},
+                                                            {"div", div}, {"maximum", maximum}, {"minimum", minimum}};
   for (const auto& [name, f] : arithmetic) {
     refuses<ShapeError>(name, [&] { f(f23, f22); });
     refuses<DtypeError>(name, [&] { f(f23, d23); });
@@ -167,7 +169,7 @@ TEST_CASE("misuse: elementwise") {
   refuses<DtypeError>("div", [] { i23 / 2.0; });
   refuses<DtypeError>("add", [] { i23 + 0.5; });
   refuses<DtypeError>("add", [] { b23 + 1.0; });
-  refuses<ValueError>("mul", [] { i23 * kInf; });
+  refuses<ValueError>("mul", [] { i23* kInf; });
   refuses<ValueError>("add", [] { u23 + 300.0; });
   refuses<ShapeError>("pow", [] { pow(f23, f22); });
   refuses<DtypeError>("pow", [] { pow(f23, d23); });

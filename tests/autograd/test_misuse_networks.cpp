@@ -16,25 +16,24 @@ using misuse::refuses;
 namespace {
 
 const double kNan = std::nan("");
-const Tensor f23 = zeros({2, 3}), i23 = zeros({2, 3}, DType::i64), d23 = zeros({2, 3}, DType::f64), b23 = zeros({2, 3}, DType::boolean),
-             scalar0 = scalar(1), none;
+const Tensor f23 = zeros({2, 3}), i23 = zeros({2, 3}, DType::i64), d23 = zeros({2, 3}, DType::f64),
+             b23 = zeros({2, 3}, DType::boolean), scalar0 = scalar(1), none;
 using One = Tensor (*)(In);
 
 }  // namespace
 
 TEST_CASE("misuse: activations, softmax, dropout") {
-  const std::vector<std::pair<const char*, One>> floating{
-      {"relu", relu},
-      {"silu", silu},
-      {"sigmoid", sigmoid},
-      {"tanh", loupe::tanh},
-      {"erf", loupe::erf},
-      {"leaky_relu", [](In x) { return leaky_relu(x); }},
-      {"gelu", [](In x) { return gelu(x); }},
-      {"softplus", [](In x) { return softplus(x); }},
-      {"elu", [](In x) { return elu(x); }},
-      {"softmax", [](In x) { return softmax(x); }},
-      {"log_softmax", [](In x) { return log_softmax(x); }}};
+  const std::vector<std::pair<const char*, One>> floating{{"relu", relu},
+                                                          {"silu", silu},
+                                                          {"sigmoid", sigmoid},
+                                                          {"tanh", loupe::tanh},
+                                                          {"erf", loupe::erf},
+                                                          {"leaky_relu", [](In x) { return leaky_relu(x); }},
+                                                          {"gelu", [](In x) { return gelu(x); }},
+                                                          {"softplus", [](In x) { return softplus(x); }},
+                                                          {"elu", [](In x) { return elu(x); }},
+                                                          {"softmax", [](In x) { return softmax(x); }},
+                                                          {"log_softmax", [](In x) { return log_softmax(x); }}};
   for (const auto& [name, f] : floating) {
     refuses<ValueError>("tensor", [&] { f(none); });
     refuses<DtypeError>(name, [&] { f(i23); });
@@ -83,7 +82,9 @@ TEST_CASE("misuse: products with a bias, embedding, attention") {
   both(ShapeError(""), [&](auto f) { f(q, zeros({3, 5, 4}), zeros({3, 5, 6})); });
   both(ShapeError(""), [&](auto f) { f(zeros({4}), k, v); });
   both(DtypeError(""), [&](auto f) { f(q, k, zeros({2, 5, 6}, DType::f64)); });
-  both(DtypeError(""), [&](auto f) { f(zeros({2, 3, 4}, DType::i64), zeros({2, 5, 4}, DType::i64), zeros({2, 5, 6}, DType::i64)); });
+  both(DtypeError(""), [&](auto f) {
+    f(zeros({2, 3, 4}, DType::i64), zeros({2, 5, 4}, DType::i64), zeros({2, 5, 6}, DType::i64));
+  });
   both(DtypeError(""), [&](auto f) { f(q, k, v, AttentionOptions{.attn_mask = zeros({3, 5}, DType::i64)}); });
   both(ShapeError(""), [&](auto f) { f(q, k, v, AttentionOptions{.attn_mask = zeros({3, 4})}); });
   both(ValueError(""), [&](auto f) { f(q, k, v, AttentionOptions{.dropout_p = 0.1}); });
@@ -102,8 +103,10 @@ TEST_CASE("misuse: norms") {
   const Tensor c3 = zeros({3}), image = zeros({2, 3, 4, 4});
   const BatchNormArgs args;
   using Norm = Tensor (*)(In, In, In, const BatchNormArgs&);
-  const std::vector<std::pair<const char*, Norm>> norms{
-      {"batch_norm", batch_norm}, {"batch_norm_relu", batch_norm_relu}, {"batch_norm_relu_max_pool", batch_norm_relu_max_pool}, {"instance_norm", instance_norm}};
+  const std::vector<std::pair<const char*, Norm>> norms{{"batch_norm", batch_norm},
+                                                        {"batch_norm_relu", batch_norm_relu},
+                                                        {"batch_norm_relu_max_pool", batch_norm_relu_max_pool},
+                                                        {"instance_norm", instance_norm}};
   for (const auto& [name, f] : norms) {
     refuses<ValueError>("tensor", [&] { f(none, none, none, args); });
     refuses<ShapeError>(name, [&] { f(c3, none, none, args); });
@@ -162,7 +165,8 @@ TEST_CASE("misuse: losses") {
   };
   classes("cross_entropy", [](In x, In y, const Tensor& w) { cross_entropy(x, y, {.weight = w}); });
   classes("nll_loss", [](In x, In y, const Tensor& w) { nll_loss(x, y, {.weight = w}); });
-  for (const double s : {-0.1, 1.5, kNan}) refuses<ValueError>("cross_entropy", [&] { cross_entropy(f23, labels, {.label_smoothing = s}); });
+  for (const double s : {-0.1, 1.5, kNan})
+    refuses<ValueError>("cross_entropy", [&] { cross_entropy(f23, labels, {.label_smoothing = s}); });
   const auto pairs = [&](const char* name, auto f) {
     refuses<ValueError>("tensor", [&] { f(none, f23); });
     refuses<ValueError>("tensor", [&] { f(f23, none); });
@@ -180,8 +184,12 @@ TEST_CASE("misuse: losses") {
     refuses<ValueError>("huber_loss", [&] { huber_loss(f23, f23, {.delta = bad}); });
   }
   refuses<ValueError>("huber_loss", [&] { huber_loss(f23, f23, {.delta = 0}); });
-  refuses<ShapeError>("binary_cross_entropy_with_logits", [] { binary_cross_entropy_with_logits(f23, f23, {.weight = zeros({5, 2, 3})}); });
-  refuses<ShapeError>("binary_cross_entropy_with_logits", [] { binary_cross_entropy_with_logits(f23, f23, {.pos_weight = zeros({5, 2, 3})}); });
+  refuses<ShapeError>("binary_cross_entropy_with_logits", [] {
+    binary_cross_entropy_with_logits(f23, f23, {.weight = zeros({5, 2, 3})});
+  });
+  refuses<ShapeError>("binary_cross_entropy_with_logits", [] {
+    binary_cross_entropy_with_logits(f23, f23, {.pos_weight = zeros({5, 2, 3})});
+  });
 }
 
 TEST_CASE("misuse: adaptive pooling of lines, gradient checks, shadow mode, threads, instruction sets") {

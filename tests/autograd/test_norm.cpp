@@ -58,34 +58,44 @@ std::vector<OpCase> cases() {
       const Tensor mean = normal(rng, {shape[1]}), var = uniform(rng, {shape[1]}, 0.5, 2, DType::f64);
       out.push_back({"batch_norm training", in, [](const Tensors& x) { return batch_norm(x[0], at(x, 1), at(x, 2), {}); }});
       out.push_back({"batch_norm running", in, [=](const Tensors& x) {
-                       return batch_norm(x[0], at(x, 1), at(x, 2), {.running_mean = mean, .running_var = var, .training = false, .eps = 1e-3});
+                       return batch_norm(x[0], at(x, 1), at(x, 2),
+                                         {.running_mean = mean, .running_var = var, .training = false, .eps = 1e-3});
                      }});
     }
   for (NormConvention convention : {NormConvention::torch, NormConvention::keras3}) {
     const Tensor along = mask_of(rng, {3, 4}), images = mask_of(rng, {2, 2, 3});
-    out.push_back({"batch_norm with a mask, (N, C, L)", params({3, 2, 4}, {2}, 3), [=](const Tensors& x) {
-                     return batch_norm(x[0], x[1], x[2], {.mask = along, .convention = convention});
-                   }});
+    out.push_back({"batch_norm with a mask, (N, C, L)", params({3, 2, 4}, {2}, 3),
+                   [=](const Tensors& x) { return batch_norm(x[0], x[1], x[2], {.mask = along, .convention = convention}); }});
     out.push_back({"batch_norm with a mask, last axis", params({2, 2, 3, 2}, {2}, 3), [=](const Tensors& x) {
                      return batch_norm(x[0], x[1], x[2], {.axis = -1, .mask = images, .convention = convention});
                    }});
   }
-  out.push_back({"batch_norm first axis", params({3, 4, 2}, {3}, 3), [](const Tensors& x) { return batch_norm(x[0], x[1], x[2], {.axis = 0}); }});
+  out.push_back({"batch_norm first axis", params({3, 4, 2}, {3}, 3),
+                 [](const Tensors& x) { return batch_norm(x[0], x[1], x[2], {.axis = 0}); }});
   for (int64_t groups : {1, 2, 4})
     for (size_t n : {1, 3}) {
-      out.push_back({"group_norm images", params({2, 4, 2, 3}, {4}, n), [=](const Tensors& x) { return group_norm(x[0], groups, at(x, 1), at(x, 2)); }});
+      out.push_back({"group_norm images", params({2, 4, 2, 3}, {4}, n),
+                     [=](const Tensors& x) { return group_norm(x[0], groups, at(x, 1), at(x, 2)); }});
       if (groups < 4)
-        out.push_back({"group_norm rows", params({3, 4}, {4}, n), [=](const Tensors& x) { return group_norm(x[0], groups, at(x, 1), at(x, 2), 1e-3); }});
+        out.push_back({"group_norm rows", params({3, 4}, {4}, n),
+                       [=](const Tensors& x) { return group_norm(x[0], groups, at(x, 1), at(x, 2), 1e-3); }});
     }
-  out.push_back({"instance_norm", params({2, 3, 2, 2}, {3}, 3), [](const Tensors& x) { return instance_norm(x[0], x[1], x[2], {}); }});
+  out.push_back(
+      {"instance_norm", params({2, 3, 2, 2}, {3}, 3), [](const Tensors& x) { return instance_norm(x[0], x[1], x[2], {}); }});
   for (size_t n : {1, 2, 3}) {
-    out.push_back({"layer_norm", params({2, 3, 5}, {5}, n), [](const Tensors& x) { return layer_norm(x[0], {5}, at(x, 1), at(x, 2)); }});
-    out.push_back({"layer_norm two axes", params({4, 3, 5}, {3, 5}, n), [](const Tensors& x) { return layer_norm(x[0], {3, 5}, at(x, 1), at(x, 2), 1e-3); }});
+    out.push_back(
+        {"layer_norm", params({2, 3, 5}, {5}, n), [](const Tensors& x) { return layer_norm(x[0], {5}, at(x, 1), at(x, 2)); }});
+    out.push_back({"layer_norm two axes", params({4, 3, 5}, {3, 5}, n), [](const Tensors& x) {
+                     return layer_norm(x[0], {3, 5}, at(x, 1), at(x, 2), 1e-3);
+                   }});
   }
-  out.push_back({"layer_norm, bias alone", params({4, 5}, {5}, 2), [](const Tensors& x) { return layer_norm(x[0], {5}, Tensor(), x[1]); }});
+  out.push_back(
+      {"layer_norm, bias alone", params({4, 5}, {5}, 2), [](const Tensors& x) { return layer_norm(x[0], {5}, Tensor(), x[1]); }});
   for (size_t n : {1, 2}) {
     out.push_back({"rms_norm", params({2, 3, 5}, {5}, n), [](const Tensors& x) { return rms_norm(x[0], {5}, at(x, 1)); }});
-    out.push_back({"rms_norm all axes", params({2, 3}, {2, 3}, n), [](const Tensors& x) { return rms_norm(x[0], {2, 3}, at(x, 1), 1e-3); }});
+    out.push_back({"rms_norm all axes", params({2, 3}, {2, 3}, n), [](const Tensors& x) {
+                     return rms_norm(x[0], {2, 3}, at(x, 1), 1e-3);
+                   }});
   }
   return out;
 }
@@ -120,8 +130,10 @@ TEST_CASE("normalization: each frozen input alone") {
     CHECK(gradcheck(only([](const Tensors& x) { return group_norm(x[0], 2, x[1], x[2]); }), {in[live]}));
     CHECK(gradcheck(only([](const Tensors& x) { return layer_norm(x[0].transpose(1, 2), {4}, x[1], x[2]); }), {in[live]}));
     CHECK(gradcheck(only([](const Tensors& x) {
-                      return batch_norm(x[0], x[1], x[2], {.running_mean = zeros({4}), .running_var = ones({4}), .training = false});
-                    }), {in[live]}));
+                      return batch_norm(x[0], x[1], x[2],
+                                        {.running_mean = zeros({4}), .running_var = ones({4}), .training = false});
+                    }),
+                    {in[live]}));
   }
 }
 
@@ -155,7 +167,8 @@ TEST_CASE("batch norm with relu and max pool in one equals the parts, second der
   const Tensor x = normal(rng, {2, 3, 5, 4}), w = normal(rng, {3}, 1, 0.5), b = normal(rng, {3});
   const Tensor mean = normal(rng, {3}), var = uniform(rng, {3}, 0.5, 2, DType::f64);
   for (bool training : {true, false}) {
-    const BatchNormArgs args{.running_mean = training ? Tensor() : mean, .running_var = training ? Tensor() : var, .training = training};
+    const BatchNormArgs args{
+        .running_mean = training ? Tensor() : mean, .running_var = training ? Tensor() : var, .training = training};
     auto relu_of = [=](const Tensors& t) { return batch_norm_relu(t[0], t[1], t[2], args); };
     auto pool_of = [=](const Tensors& t) { return batch_norm_relu_max_pool(t[0], t[1], t[2], args); };
     CHECK(gradcheck(relu_of, {x, w, b}));
@@ -195,8 +208,12 @@ TEST_CASE("batch norm: the running statistics, by convention, and what a mask le
   for (bool masked : {false, true})
     for (NormConvention convention : {NormConvention::torch, NormConvention::keras3}) {
       const Tensor mean = full({2}, 0.5, DType::f64), var = full({2}, 2, DType::f64);
-      const Tensor y = batch_norm(x, Tensor(), Tensor(), {.running_mean = mean, .running_var = var, .momentum = 0.25,
-                                                          .mask = masked ? mask : Tensor(), .convention = convention});
+      const Tensor y = batch_norm(x, Tensor(), Tensor(),
+                                  {.running_mean = mean,
+                                   .running_var = var,
+                                   .momentum = 0.25,
+                                   .mask = masked ? mask : Tensor(),
+                                   .convention = convention});
       const double n = masked ? 10 : 12, extra = masked && convention == NormConvention::keras3 ? 1e-7 : 0;
       for (int64_t c = 0; c < 2; ++c) {
         double m = 0, v = 0;
@@ -208,7 +225,8 @@ TEST_CASE("batch norm: the running statistics, by convention, and what a mask le
         each([&](double value) { m += value / (n + extra); });
         each([&](double value) { v += (value - m) * (value - m) / (n + extra); });
         CHECK(mean[c].item() == Approx(0.75 * 0.5 + 0.25 * m).epsilon(1e-12));
-        CHECK(var[c].item() == Approx(0.75 * 2 + 0.25 * v * (convention == NormConvention::torch ? n / (n - 1) : 1)).epsilon(1e-12));
+        CHECK(var[c].item() ==
+              Approx(0.75 * 2 + 0.25 * v * (convention == NormConvention::torch ? n / (n - 1) : 1)).epsilon(1e-12));
         CHECK(y[2][c][3].item() == Approx((x[2][c][3].item() - m) / std::sqrt(v + 1e-5)).epsilon(1e-12));
       }
     }
@@ -240,7 +258,8 @@ TEST_CASE("normalization: empty and single inputs") {
   CHECK(layer_norm(zeros({3, 0}), {0}, none, none).shape() == Shape{3, 0});
   CHECK(layer_norm(full({3, 1}, 7), {1}, none, none).to_vector<double>() == std::vector<double>{0, 0, 0});
   // One value a channel: no variance. Keras takes it for 0.
-  CHECK(batch_norm(ones({1, 3}), none, none, {.convention = NormConvention::keras3}).to_vector<double>() == std::vector<double>{0, 0, 0});
+  CHECK(batch_norm(ones({1, 3}), none, none, {.convention = NormConvention::keras3}).to_vector<double>() ==
+        std::vector<double>{0, 0, 0});
 }
 
 TEST_CASE("normalization: every misuse says what is wrong") {
@@ -248,38 +267,53 @@ TEST_CASE("normalization: every misuse says what is wrong") {
   auto error = [](auto f) -> std::string {
     try {
       f();
-    } catch (const Error& e) {
-      return e.what();
-    }
+    } catch (const Error& e) { return e.what(); }
     return "nothing thrown";
   };
   CHECK(error([&] { batch_norm(ones({3}), none, none, {}); }) == "batch_norm: expected (N, C) or (N, C, ...), got (3,)");
-  CHECK(error([&] { batch_norm(ones({1, 3}), none, none, {}); }) ==
-        "batch_norm: expected more than 1 value per channel when training, got 1 of an input of shape (1, 3)");
-  CHECK(error([&] { batch_norm(x, c4, none, {}); }) == "batch_norm: weight must have shape (3,) for an input of shape (2, 3, 4), got (4,)");
-  CHECK(error([&] { batch_norm(x, c3, c3.to(DType::f64), {}); }) == "batch_norm: bias is f64, the input f32; convert one with to(...)");
-  CHECK(error([&] { batch_norm(x, none, none, {.training = false}); }) == "batch_norm: without training it needs running_mean and running_var");
-  CHECK(error([&] { batch_norm(x, none, none, {.running_mean = c3}); }) == "batch_norm: give both running_mean and running_var, or neither");
+  CHECK(error([&] {
+          batch_norm(ones({1, 3}), none, none, {});
+        }) == "batch_norm: expected more than 1 value per channel when training, got 1 of an input of shape (1, 3)");
+  CHECK(error([&] { batch_norm(x, c4, none, {}); }) ==
+        "batch_norm: weight must have shape (3,) for an input of shape (2, 3, 4), got (4,)");
+  CHECK(error([&] { batch_norm(x, c3, c3.to(DType::f64), {}); }) ==
+        "batch_norm: bias is f64, the input f32; convert one with to(...)");
+  CHECK(error([&] { batch_norm(x, none, none, {.training = false}); }) ==
+        "batch_norm: without training it needs running_mean and running_var");
+  CHECK(error([&] { batch_norm(x, none, none, {.running_mean = c3}); }) ==
+        "batch_norm: give both running_mean and running_var, or neither");
   CHECK(error([&] { batch_norm(x, none, none, {.running_mean = c4, .running_var = c4}); }) ==
         "batch_norm: running_mean must have shape (3,) for an input of shape (2, 3, 4), got (4,)");
   CHECK(error([&] { batch_norm(x, none, none, {.axis = 3}); }).find("batch_norm") == 0);
   CHECK(error([&] { batch_norm(x, none, none, {.mask = ones({2, 4})}); }) == "batch_norm: the mask must be bool, got f32");
-  CHECK(error([&] { batch_norm(x, none, none, {.mask = ones({2, 3}, DType::boolean)}); }) ==
-        "batch_norm: the mask must have the input's shape without the channels, (2, 4), got (2, 3)");
-  CHECK(error([&] { batch_norm(x, none, none, {.mask = zeros({2, 4}, DType::boolean)}); }) ==
-        "batch_norm: expected more than 1 value per channel when training, got 0 of an input of shape (2, 3, 4)");
-  CHECK(error([&] { batch_norm(ones({2, 3}, DType::i64), none, none, {}); }) == "batch_norm: needs f32 or f64, got i64; convert with to(DType::f32)");
-  CHECK(error([&] { batch_norm_relu_max_pool(ones({2, 3, 1, 4}), none, none, {}); }) ==
-        "batch_norm_relu_max_pool: expected (N, C, H, W) with H and W of 2 or more, got (2, 3, 1, 4)");
+  CHECK(error([&] {
+          batch_norm(x, none, none, {.mask = ones({2, 3}, DType::boolean)});
+        }) == "batch_norm: the mask must have the input's shape without the channels, (2, 4), got (2, 3)");
+  CHECK(error([&] {
+          batch_norm(x, none, none, {.mask = zeros({2, 4}, DType::boolean)});
+        }) == "batch_norm: expected more than 1 value per channel when training, got 0 of an input of shape (2, 3, 4)");
+  CHECK(error([&] {
+          batch_norm(ones({2, 3}, DType::i64), none, none, {});
+        }) == "batch_norm: needs f32 or f64, got i64; convert with to(DType::f32)");
+  CHECK(error([&] {
+          batch_norm_relu_max_pool(ones({2, 3, 1, 4}), none, none, {});
+        }) == "batch_norm_relu_max_pool: expected (N, C, H, W) with H and W of 2 or more, got (2, 3, 1, 4)");
   CHECK(error([&] { group_norm(x, 2, none, none); }) == "group_norm: 3 channels cannot be split into 2 groups");
-  CHECK(error([&] { group_norm(ones({1, 3}), 3, none, none); }) ==
-        "group_norm: expected more than 1 value per group, got an input of shape (1, 3) and 3 groups");
-  CHECK(error([&] { instance_norm(ones({2, 3, 1}), none, none, {}); }) ==
-        "instance_norm: expected more than 1 position when training, got an input of shape (2, 3, 1)");
-  CHECK(error([&] { layer_norm(x, {3}, none, none); }) == "layer_norm: the input's last dimensions must be (3,), got an input of shape (2, 3, 4)");
-  CHECK(error([&] { layer_norm(x, {}, none, none); }) == "layer_norm: the input's last dimensions must be (), got an input of shape (2, 3, 4)");
-  CHECK(error([&] { layer_norm(x, {4}, c3, none); }) == "layer_norm: weight must have shape (4,) for an input of shape (2, 3, 4), got (3,)");
-  CHECK(error([&] { rms_norm(ones({4}), {2, 4}, none); }) == "rms_norm: the input's last dimensions must be (2, 4), got an input of shape (4,)");
+  CHECK(error([&] {
+          group_norm(ones({1, 3}), 3, none, none);
+        }) == "group_norm: expected more than 1 value per group, got an input of shape (1, 3) and 3 groups");
+  CHECK(error([&] {
+          instance_norm(ones({2, 3, 1}), none, none, {});
+        }) == "instance_norm: expected more than 1 position when training, got an input of shape (2, 3, 1)");
+  CHECK(error([&] { layer_norm(x, {3}, none, none); }) ==
+        "layer_norm: the input's last dimensions must be (3,), got an input of shape (2, 3, 4)");
+  CHECK(error([&] { layer_norm(x, {}, none, none); }) ==
+        "layer_norm: the input's last dimensions must be (), got an input of shape (2, 3, 4)");
+  CHECK(error([&] { layer_norm(x, {4}, c3, none); }) ==
+        "layer_norm: weight must have shape (4,) for an input of shape (2, 3, 4), got (3,)");
+  CHECK(error([&] {
+          rms_norm(ones({4}), {2, 4}, none);
+        }) == "rms_norm: the input's last dimensions must be (2, 4), got an input of shape (4,)");
   CHECK_THROWS_AS(batch_norm(x, c4, none, {}), ShapeError);
   CHECK_THROWS_AS(batch_norm(ones({1, 3}), none, none, {}), ValueError);
   CHECK_THROWS_AS(rms_norm(ones({4}, DType::i64), {4}, none), DtypeError);

@@ -36,7 +36,8 @@ Tensors draw_inputs(const OpCase& c, const std::vector<Shape>& shapes, uint64_t 
 const std::vector<OpCase>& op_cases() {
   static const std::vector<OpCase> cases = [] {
     std::vector<OpCase> all;
-    for (auto part : {elementwise_cases(), shape_cases(), product_cases(), layer_cases()}) all.insert(all.end(), part.begin(), part.end());
+    for (auto part : {elementwise_cases(), shape_cases(), product_cases(), layer_cases()})
+      all.insert(all.end(), part.begin(), part.end());
     return all;
   }();
   return cases;
@@ -342,12 +343,14 @@ TEST_CASE("op table: the rows' names are distinct, and every op of the library h
     REQUIRE(rows.insert(c.name).second);
     ops.insert(c.name.substr(0, c.name.find('(')));
   }
-  for (const char* op : {"add", "sub", "mul", "div", "neg", "pow", "square", "reciprocal", "sqrt", "rsqrt", "exp", "log", "abs", "sign",
-                         "clamp", "maximum", "minimum", "where", "masked_fill", "tril", "triu", "eq", "ne", "lt", "le", "gt", "ge",
-                         "logical_not", "sum", "mean", "var", "std", "max", "min", "argmax", "topk", "reshape", "flatten", "transpose",
-                         "t", "permute", "slice", "select", "expand", "squeeze", "unsqueeze", "contiguous", "clone", "to", "cat", "stack",
-                         "split", "chunk", "pad", "index_select", "gather", "scatter_add", "one_hot", "matmul", "linear", "conv1d",
-                         "conv2d"}) {
+  for (const char* op :
+       {"add",          "sub",        "mul",         "div",     "neg",     "pow",    "square",  "reciprocal", "sqrt",
+        "rsqrt",        "exp",        "log",         "abs",     "sign",    "clamp",  "maximum", "minimum",    "where",
+        "masked_fill",  "tril",       "triu",        "eq",      "ne",      "lt",     "le",      "gt",         "ge",
+        "logical_not",  "sum",        "mean",        "var",     "std",     "max",    "min",     "argmax",     "topk",
+        "reshape",      "flatten",    "transpose",   "t",       "permute", "slice",  "select",  "expand",     "squeeze",
+        "unsqueeze",    "contiguous", "clone",       "to",      "cat",     "stack",  "split",   "chunk",      "pad",
+        "index_select", "gather",     "scatter_add", "one_hot", "matmul",  "linear", "conv1d",  "conv2d"}) {
     INFO(op);
     REQUIRE(ops.count(op) == 1);
   }

@@ -36,7 +36,8 @@ void check(const Shape& shape, Size2 kernel, Size2 stride, Size2 padding, DType 
   const Tensor x = randn(rng, shape, dtype);
   const Tensor largest = max_pool2d(x, kernel, {stride, padding});
   const Tensor with = avg_pool2d(x, kernel, {stride, padding}), without = avg_pool2d(x, kernel, {stride, padding, false});
-  const int64_t oh = (shape[2] + 2 * padding.h - kernel.h) / stride.h + 1, ow = (shape[3] + 2 * padding.w - kernel.w) / stride.w + 1;
+  const int64_t oh = (shape[2] + 2 * padding.h - kernel.h) / stride.h + 1,
+                ow = (shape[3] + 2 * padding.w - kernel.w) / stride.w + 1;
   REQUIRE(largest.shape() == Shape{shape[0], shape[1], oh, ow});
   REQUIRE(with.shape() == largest.shape());
   for (int64_t n = 0; n < shape[0]; ++n)
@@ -71,7 +72,8 @@ TEST_CASE("adaptive average pooling") {
     REQUIRE(y.shape() == Shape{2, 5, size.h, size.w});
     for (int64_t i = 0; i < size.h; ++i)
       for (int64_t j = 0; j < size.w; ++j) {
-        const Window w = window_of(x, 1, 4, i * 7 / size.h, ((i + 1) * 7 + size.h - 1) / size.h, j * 6 / size.w, ((j + 1) * 6 + size.w - 1) / size.w);
+        const Window w = window_of(x, 1, 4, i * 7 / size.h, ((i + 1) * 7 + size.h - 1) / size.h, j * 6 / size.w,
+                                   ((j + 1) * 6 + size.w - 1) / size.w);
         REQUIRE(y[1][4][i][j].item() == Approx(w.sum / w.count).margin(1e-6));
       }
   }
@@ -111,7 +113,8 @@ TEST_CASE("pooling says what does not fit") {
   REQUIRE_THROWS_WITH(max_pool2d(x, 5), "max_pool2d: the kernel is (5, 5), larger than the padded input of (4, 5)");
   REQUIRE_THROWS_AS(max_pool2d(x, 0), ValueError);
   REQUIRE_THROWS_AS(avg_pool2d(x, 2, {.stride = Size2(0)}), ValueError);
-  REQUIRE_THROWS_WITH(avg_pool2d(x, 2, {.padding = 2}), "avg_pool2d: padding must be between 0 and half the kernel (2, 2), got (2, 2)");
+  REQUIRE_THROWS_WITH(avg_pool2d(x, 2, {.padding = 2}),
+                      "avg_pool2d: padding must be between 0 and half the kernel (2, 2), got (2, 2)");
   REQUIRE_THROWS_AS(adaptive_avg_pool2d(x, 0), ValueError);
   REQUIRE_THROWS_AS(adaptive_avg_pool2d(zeros({1, 1, 0, 1}), 1), ShapeError);
   REQUIRE_THROWS_AS(max_pool2d(zeros({1, 1, 2, 2}, DType::i64), 2), DtypeError);
@@ -126,9 +129,13 @@ TEST_CASE("pooling passes gradcheck and gradgradcheck") {
   const std::function<Tensor(const Tensors&)> cases[] = {
       [](const Tensors& t) { return max_pool2d(t[0], 2); },
       [](const Tensors& t) { return max_pool2d(t[0], 3, {.stride = Size2(1, 2), .padding = 1}); },
-      [](const Tensors& t) { return avg_pool2d(t[0], {2, 3}, {.stride = 1, .padding = 1}); },
+      [](const Tensors& t) {
+        return avg_pool2d(t[0], {2, 3}, {.stride = 1, .padding = 1});
+      },
       [](const Tensors& t) { return avg_pool2d(t[0], 3, {.stride = 2, .padding = 1, .count_include_pad = false}); },
-      [](const Tensors& t) { return adaptive_avg_pool2d(t[0], {4, 2}); },
+      [](const Tensors& t) {
+        return adaptive_avg_pool2d(t[0], {4, 2});
+      },
       [](const Tensors& t) { return max_pool1d(t[0].flatten(2), 4, {.stride = 3, .padding = 2}); },
       [](const Tensors& t) { return avg_pool1d(t[0].flatten(2), 4); },
       [](const Tensors& t) { return adaptive_avg_pool1d(t[0].flatten(2), 7); },

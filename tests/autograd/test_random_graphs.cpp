@@ -63,23 +63,28 @@ class Program {
 
   template <class F, class N> Step unary(const char* name, F f, N n) {
     const size_t i = any();
-    return {fmt::format("{} v{}", name, i), [=](const Tensors& v) { return f(v[i]); }, [=](const Arrays& v) { return map1(n)({v[i]})[0]; }};
+    return {fmt::format("{} v{}", name, i), [=](const Tensors& v) { return f(v[i]); },
+            [=](const Arrays& v) { return map1(n)({v[i]})[0]; }};
   }
   template <class F, class N> Step binary(const char* name, F f, N n) {
     const size_t i = any(), j = partner(i);
     return {fmt::format("{} v{} v{}", name, i, j), [=](const Tensors& v) { return f(v[i], v[j]); },
-            [=](const Arrays& v) { return map2(n)({v[i], v[j]})[0]; }};
+            [=](const Arrays& v) {
+              return map2(n)({v[i], v[j]})[0];
+            }};
   }
   // A view: y[at] = x[from(at)].
   template <class F, class M> Step moved(std::string text, size_t i, Shape shape, F f, M from) {
-    return {std::move(text), [=](const Tensors& v) { return f(v[i]); }, [=](const Arrays& v) {
+    return {std::move(text), [=](const Tensors& v) { return f(v[i]); },
+            [=](const Arrays& v) {
               Array y(shape);
               each(shape, [&](const Dims& at) { y[at] = v[i][from(at)]; });
               return y;
             }};
   }
   template <class F> Step renamed(std::string text, size_t i, Shape shape, F f) {
-    return {std::move(text), [=](const Tensors& v) { return f(v[i]); }, [=](const Arrays& v) {
+    return {std::move(text), [=](const Tensors& v) { return f(v[i]); },
+            [=](const Arrays& v) {
               Array y = v[i];
               y.shape = shape;
               return y;
@@ -89,7 +94,8 @@ class Program {
   // Recent values more often, so that programs grow deep; old ones too, so that tensors are used several times.
   size_t any() {
     const size_t n = values_.size();
-    return pick(2) ? n - 1 - static_cast<size_t>(pick(static_cast<int64_t>(std::min<size_t>(n, 2)))) : static_cast<size_t>(pick(static_cast<int64_t>(n)));
+    return pick(2) ? n - 1 - static_cast<size_t>(pick(static_cast<int64_t>(std::min<size_t>(n, 2))))
+                   : static_cast<size_t>(pick(static_cast<int64_t>(n)));
   }
   // A value that broadcasts with value i; i itself if luck fails.
   size_t partner(size_t i) {
@@ -113,19 +119,41 @@ class Program {
     const int axis = r > 0 ? static_cast<int>(pick(r)) : 0;
     const int64_t n = r > 0 ? shape[axis] : 1;
     switch (pick(25)) {
-      case 0: return unary("neg", [](In a) { return -a; }, [](double a) { return -a; });
-      case 1: return unary("tanh", [](In a) { return loupe::tanh(a); }, [](double a) { return std::tanh(a); });
-      case 2: return unary("sigmoid", [](In a) { return sigmoid(a); }, [](double a) { return 1 / (1 + std::exp(-a)); });
-      case 3: return unary("square", [](In a) { return square(a); }, [](double a) { return a * a; });
-      case 4: return unary("exp half", [](In a) { return exp(a.t * 0.5); }, [](double a) { return std::exp(a / 2); });
-      case 5: return unary("rsqrt(1 + a^2)", [](In a) { return rsqrt(a.t * a.t + 1); }, [](double a) { return 1 / std::sqrt(a * a + 1); });
-      case 6: return unary("2 - a/3", [](In a) { return 2 - a.t / 3; }, [](double a) { return 2 - a / 3; });
-      case 7: return binary("add", [](In a, In b) { return a + b; }, [](double a, double b) { return a + b; });
-      case 8: return binary("sub", [](In a, In b) { return a - b; }, [](double a, double b) { return a - b; });
+      case 0:
+        return unary(
+            "neg", [](In a) { return -a; }, [](double a) { return -a; });
+      case 1:
+        return unary(
+            "tanh", [](In a) { return loupe::tanh(a); }, [](double a) { return std::tanh(a); });
+      case 2:
+        return unary(
+            "sigmoid", [](In a) { return sigmoid(a); }, [](double a) { return 1 / (1 + std::exp(-a)); });
+      case 3:
+        return unary(
+            "square", [](In a) { return square(a); }, [](double a) { return a * a; });
+      case 4:
+        return unary(
+            "exp half", [](In a) { return exp(a.t * 0.5); }, [](double a) { return std::exp(a / 2); });
+      case 5:
+        return unary(
+            "rsqrt(1 + a^2)", [](In a) { return rsqrt(a.t * a.t + 1); }, [](double a) { return 1 / std::sqrt(a * a + 1); });
+      case 6:
+        return unary(
+            "2 - a/3", [](In a) { return 2 - a.t / 3; }, [](double a) { return 2 - a / 3; });
+      case 7:
+        return binary(
+            "add", [](In a, In b) { return a + b; }, [](double a, double b) { return a + b; });
+      case 8:
+        return binary(
+            "sub", [](In a, In b) { return a - b; }, [](double a, double b) { return a - b; });
       case 9:
-      case 10: return binary("mul", [](In a, In b) { return a * b; }, [](double a, double b) { return a * b; });
+      case 10:
+        return binary(
+            "mul", [](In a, In b) { return a * b; }, [](double a, double b) { return a * b; });
       case 11:
-        return binary("div by 1 + b^2", [](In a, In b) { return a.t / (b.t * b.t + 1); }, [](double a, double b) { return a / (b * b + 1); });
+        return binary(
+            "div by 1 + b^2", [](In a, In b) { return a.t / (b.t * b.t + 1); },
+            [](double a, double b) { return a / (b * b + 1); });
       case 12: {
         const bool keepdim = pick(2) == 1;
         Shape out = shape, full_rank = shape;
@@ -150,7 +178,8 @@ class Program {
       }
       case 13:
         if (values_[i].v.empty()) return {};
-        return {fmt::format("mean v{}", i), [=](const Tensors& v) { return v[i].mean(); }, [=](const Arrays& v) {
+        return {fmt::format("mean v{}", i), [=](const Tensors& v) { return v[i].mean(); },
+                [=](const Arrays& v) {
                   Array y(Shape{});
                   for (double e : v[i].v) y.v[0] += e / static_cast<double>(v[i].v.size());
                   return y;
@@ -160,33 +189,37 @@ class Program {
         const int other = static_cast<int>(pick(r));
         Shape out = shape;
         std::swap(out[axis], out[other]);
-        return moved(fmt::format("transpose v{} {} {}", i, axis, other), i, out, [=](In a) { return a->transpose(axis, other); },
-                     [=](Dims at) {
-                       std::swap(at[axis], at[other]);
-                       return at;
-                     });
+        return moved(
+            fmt::format("transpose v{} {} {}", i, axis, other), i, out, [=](In a) { return a->transpose(axis, other); },
+            [=](Dims at) {
+              std::swap(at[axis], at[other]);
+              return at;
+            });
       }
       case 15: {
         if (r == 0 || n == 0) return {};
         const int64_t start = pick(n), step = 1 + pick(2);
         Shape out = shape;
         out[axis] = (n - start + step - 1) / step;
-        return moved(fmt::format("slice v{} {} {}:: {}", i, axis, start, step), i, out, [=](In a) { return a->slice(axis, start, INT64_MAX, step); },
-                     [=](Dims at) {
-                       at[axis] = start + at[axis] * step;
-                       return at;
-                     });
+        return moved(
+            fmt::format("slice v{} {} {}:: {}", i, axis, start, step), i, out,
+            [=](In a) { return a->slice(axis, start, INT64_MAX, step); },
+            [=](Dims at) {
+              at[axis] = start + at[axis] * step;
+              return at;
+            });
       }
       case 16: {
         if (r == 0 || n == 0) return {};
         const int64_t index = pick(n);
         Shape out = shape;
         out.erase(axis);
-        return moved(fmt::format("select v{} {} {}", i, axis, index), i, out, [=](In a) { return a->select(axis, index - n); },
-                     [=](Dims at) {
-                       at.insert(axis, index);
-                       return at;
-                     });
+        return moved(
+            fmt::format("select v{} {} {}", i, axis, index), i, out, [=](In a) { return a->select(axis, index - n); },
+            [=](Dims at) {
+              at.insert(axis, index);
+              return at;
+            });
       }
       case 17: {
         if (r >= 5) return {};
@@ -194,14 +227,16 @@ class Program {
         out.insert(axis, 1);
         return renamed(fmt::format("unsqueeze v{} {}", i, axis), i, out, [=](In a) { return a->unsqueeze(axis); });
       }
-      case 18: return renamed(fmt::format("flatten v{}", i), i, Shape{shape.numel()}, [](In a) { return a->reshape({a->numel()}); });
+      case 18:
+        return renamed(fmt::format("flatten v{}", i), i, Shape{shape.numel()}, [](In a) { return a->reshape({a->numel()}); });
       case 19: {
         if (r >= 5) return {};
         Shape out = shape;
         out.insert(0, pick(3));
         for (int64_t& d : out)
           if (d == 1) d = 1 + pick(3);
-        return {fmt::format("expand v{}", i), [=](const Tensors& v) { return v[i].expand(out); }, [=](const Arrays& v) {
+        return {fmt::format("expand v{}", i), [=](const Tensors& v) { return v[i].expand(out); },
+                [=](const Arrays& v) {
                   Array y(out);
                   each(out, [&](const Dims& at) { y[at] = v[i][at]; });
                   return y;
@@ -212,11 +247,15 @@ class Program {
         // One after the other with itself, through a view: the same tensor twice in one op.
         Shape out = shape;
         out[axis] = 2 * n;
-        return moved(fmt::format("cat v{} twice, axis {}", i, axis), i, out, [=](In a) { return cat({a.t, a->contiguous()}, axis); },
-                     [=](Dims at) {
-                       at[axis] %= n;
-                       return at;
-                     });
+        return moved(
+            fmt::format("cat v{} twice, axis {}", i, axis), i, out,
+            [=](In a) {
+              return cat({a.t, a->contiguous()}, axis);
+            },
+            [=](Dims at) {
+              at[axis] %= n;
+              return at;
+            });
       }
       case 21: {
         if (r == 0 || n == 0) return {};
@@ -225,12 +264,13 @@ class Program {
         for (int64_t k = 0; k < count; ++k) index.push_back(pick(n));
         Shape out = shape;
         out[axis] = count;
-        return moved(fmt::format("index_select v{} axis {}, {} positions", i, axis, count), i, out,
-                     [=](In a) { return index_select(a, axis, from_data(index)); },
-                     [=](Dims at) {
-                       at[axis] = index[static_cast<size_t>(at[axis])];
-                       return at;
-                     });
+        return moved(
+            fmt::format("index_select v{} axis {}, {} positions", i, axis, count), i, out,
+            [=](In a) { return index_select(a, axis, from_data(index)); },
+            [=](Dims at) {
+              at[axis] = index[static_cast<size_t>(at[axis])];
+              return at;
+            });
       }
       case 22: {
         // A constant that is changed in place, through views, before it is used.
@@ -273,7 +313,8 @@ class Program {
       }
       default: {
         if (r == 0 || n == 0) return {};
-        return {fmt::format("softmax v{} axis {}", i, axis), [=](const Tensors& v) { return softmax(v[i], axis); }, [=](const Arrays& v) {
+        return {fmt::format("softmax v{} axis {}", i, axis), [=](const Tensors& v) { return softmax(v[i], axis); },
+                [=](const Arrays& v) {
                   Array sum(shape), y = v[i];
                   for (double& e : y.v) e = std::exp(e);
                   each(shape, [&](Dims at) {
@@ -320,13 +361,12 @@ void run_programs(uint64_t first, uint64_t count) {
     }
     steps += program.size();
     const auto f = [&](const Tensors& x) { return program.run(x); };
-    const GradcheckOptions options{.label = "random program", .max_elements = 6, .max_jacobian = 0, .allow_unused = true, .seed = seed};
+    const GradcheckOptions options{
+        .label = "random program", .max_elements = 6, .max_jacobian = 0, .allow_unused = true, .seed = seed};
     try {
       compared += gradcheck(f, program.inputs(), options).comparisons;
       if (seed % 8 == 0) compared += gradgradcheck(f, program.inputs(), options).comparisons;
-    } catch (const Error& e) {
-      FAIL(e.what());
-    }
+    } catch (const Error& e) { FAIL(e.what()); }
   }
   REQUIRE(steps > 3 * count);
   REQUIRE(compared > static_cast<int64_t>(3 * count));

@@ -74,7 +74,8 @@ TEST_CASE("shadow mode names a kernel that is wrong in one element of one shape"
   ShadowGuard shadow;
   g_wrong_forward = true;
   (planted(other) * 1.0).sum().backward();  // another shape: fine
-  REQUIRE_THROWS_WITH((planted(x) * 1.0), Contains("planted") && Contains("(3, 5)") && Contains("element 8") && Contains("test_shadow.cpp") && Contains("kernel fast_square"));
+  REQUIRE_THROWS_WITH((planted(x) * 1.0), Contains("planted") && Contains("(3, 5)") && Contains("element 8") &&
+                                              Contains("test_shadow.cpp") && Contains("kernel fast_square"));
   g_wrong_forward = false;
   g_wrong_backward = true;
   const Tensor y = planted(x).sum();

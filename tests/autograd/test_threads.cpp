@@ -22,13 +22,15 @@ std::vector<double> work(uint64_t seed, int rounds) {
   const auto keep = [&](const Tensor& t) {
     for (const double v : t.to_vector<double>()) out.push_back(v);
   };
-  const Tensor image_weight = randn(rng, {4, 3, 3, 3}).requires_grad_(), w = randn(rng, {24, 16}).requires_grad_(), b = zeros({24}).requires_grad_(),
-               gain = ones({4}).requires_grad_(), shift = zeros({4}).requires_grad_(), mean = zeros({4}), var = ones({4});
+  const Tensor image_weight = randn(rng, {4, 3, 3, 3}).requires_grad_(), w = randn(rng, {24, 16}).requires_grad_(),
+               b = zeros({24}).requires_grad_(), gain = ones({4}).requires_grad_(), shift = zeros({4}).requires_grad_(),
+               mean = zeros({4}), var = ones({4});
   const Tensor leaves[] = {image_weight, w, b, gain, shift};
   for (int round = 0; round < rounds; ++round) {
     PathScope path("thread" + std::to_string(seed));
     const Tensor x = randn(rng, {2, 3, 8, 8});
-    Tensor h = batch_norm_relu(conv2d(x, image_weight, Tensor(), {.padding = 1}), gain, shift, {.running_mean = mean, .running_var = var});
+    Tensor h = batch_norm_relu(conv2d(x, image_weight, Tensor(), {.padding = 1}), gain, shift,
+                               {.running_mean = mean, .running_var = var});
     h = dropout(max_pool2d(h, 2), rng, 0.2).reshape({8, 16});
     const Tensor qkv = linear(h, w, b).unsqueeze(0);
     const Tensor y = layer_norm(self_attention(qkv, 2, {.is_causal = true}), {8}, Tensor(), Tensor());
@@ -106,7 +108,10 @@ TEST_CASE("a graph built on one thread can be run and dropped on another") {
   std::vector<double> got;
   for (Tensor& loss : losses) {
     w.zero_grad();
-    std::thread([&] { loss.backward(); loss = Tensor(); }).join();
+    std::thread([&] {
+      loss.backward();
+      loss = Tensor();
+    }).join();
     for (const double g : w.grad().to_vector<double>()) got.push_back(g);
   }
   CHECK(got == want);

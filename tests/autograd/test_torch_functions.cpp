@@ -59,8 +59,8 @@ TEST_CASE("scaled_dot_product_attention equals PyTorch's: causal, boolean and ad
 
 TEST_CASE("losses equal PyTorch's under every reduction") {
   const Tensor class_weight = file().get("class_weight"), pos_weight = file().get("pos_weight");
-  for (const auto& [word, reduction] : std::map<std::string, Reduction>{
-           {"_mean", Reduction::mean}, {"_sum", Reduction::sum}, {"_none", Reduction::none}}) {
+  for (const auto& [word, reduction] :
+       std::map<std::string, Reduction>{{"_mean", Reduction::mean}, {"_sum", Reduction::sum}, {"_none", Reduction::none}}) {
     const auto entropy = [&](const std::string& name, CrossEntropyOptions options, bool weighted = false) {
       options.reduction = reduction;
       check("cross_entropy" + name + word, [&, options](const Tensors& xs) mutable {
@@ -78,12 +78,13 @@ TEST_CASE("losses equal PyTorch's under every reduction") {
     check("mse" + word, [&](const Tensors& xs) { return mse_loss(xs[0], xs[1], {reduction}); });
     check("l1" + word, [&](const Tensors& xs) { return l1_loss(xs[0], xs[1], {reduction}); });
     check("huber" + word, [&](const Tensors& xs) { return huber_loss(xs[0], xs[1], {.reduction = reduction}); });
-    check("huber_delta" + word, [&](const Tensors& xs) { return huber_loss(xs[0], xs[1], {.delta = 0.5, .reduction = reduction}); });
-    check("bce_logits" + word, [&](const Tensors& xs) {
-      return binary_cross_entropy_with_logits(xs[0], xs[1], {.reduction = reduction});
-    });
+    check("huber_delta" + word,
+          [&](const Tensors& xs) { return huber_loss(xs[0], xs[1], {.delta = 0.5, .reduction = reduction}); });
+    check("bce_logits" + word,
+          [&](const Tensors& xs) { return binary_cross_entropy_with_logits(xs[0], xs[1], {.reduction = reduction}); });
     check("bce_logits_pos" + word, [&](const Tensors& xs) {
-      return binary_cross_entropy_with_logits(xs[0], xs[1], {.pos_weight = raw::to(pos_weight, xs[0].dtype()), .reduction = reduction});
+      return binary_cross_entropy_with_logits(xs[0], xs[1],
+                                              {.pos_weight = raw::to(pos_weight, xs[0].dtype()), .reduction = reduction});
     });
   }
   check("cross_entropy_3d", [](const Tensors& xs) { return cross_entropy(xs[0], xs[1]); });

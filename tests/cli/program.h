@@ -108,13 +108,15 @@ inline json last_event(const Output& o) {
 }
 
 /// A folder in MNIST's format with a few images of noise and stripes: quick to read and to train on.
-inline void write_small_mnist(const std::string& folder, int64_t train = 96, int64_t test = 40, uint8_t largest_label = 9, int64_t size = 28) {
+inline void write_small_mnist(const std::string& folder, int64_t train = 96, int64_t test = 40, uint8_t largest_label = 9,
+                              int64_t size = 28) {
   fs::create_directories(folder);
   for (const auto& [name, n] : {std::pair<std::string, int64_t>{"train", train}, {"t10k", test}}) {
     std::vector<uint8_t> pixels, labels;
     for (int64_t i = 0; i < n; ++i) {
       labels.push_back(static_cast<uint8_t>(i % (largest_label + 1)));
-      for (int64_t p = 0; p < size * size; ++p) pixels.push_back(static_cast<uint8_t>((p % (i % 10 + 2)) * 20 + (p * 7919 + i * 104729) % 13));
+      for (int64_t p = 0; p < size * size; ++p)
+        pixels.push_back(static_cast<uint8_t>((p % (i % 10 + 2)) * 20 + (p * 7919 + i * 104729) % 13));
     }
     loupe::write_idx(folder + "/" + name + "-images-idx3-ubyte", {n, size, size}, pixels);
     loupe::write_idx(folder + "/" + name + "-labels-idx1-ubyte", {n}, labels);
@@ -124,4 +126,6 @@ inline void write_small_mnist(const std::string& folder, int64_t train = 96, int
 /// A training that takes a moment: a GPT of one block.
 inline const std::string kGpt = "train gpt --layers 1 --heads 2 --width 16 --context 16 --batch-size 4 --dropout 0.1 --json ";
 /// The same for images in `folder`.
-inline std::string small_cnn(const std::string& folder) { return "train cnn --dataset mnist --data " + folder + " --batch-size 8 --json "; }
+inline std::string small_cnn(const std::string& folder) {
+  return "train cnn --dataset mnist --data " + folder + " --batch-size 8 --json ";
+}

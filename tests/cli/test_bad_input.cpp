@@ -66,11 +66,12 @@ TEST_CASE("images: labels beyond the classes, another size, no images, damaged f
 
 TEST_CASE("a loss that turns NaN stops the run with step and layer, before the weights are touched") {
   Folder f;
-  const Output o = loupe_program(kGpt + "--steps 50 --lr 1e30 --optimizer sgd --schedule constant --checkpoint-every 1 --out " + f / "run");
+  const Output o =
+      loupe_program(kGpt + "--steps 50 --lr 1e30 --optimizer sgd --schedule constant --checkpoint-every 1 --out " + f / "run");
   INFO(o.err);
   REQUIRE(o.code == 1);
-  REQUIRE_THAT(o.err, Contains("train: the ") && Contains(" at step ") && Contains("models/gpt.cpp:") && Contains("in transformer") &&
-                          Contains("NaN or Inf") && Contains("the last checkpoint is of step"));
+  REQUIRE_THAT(o.err, Contains("train: the ") && Contains(" at step ") && Contains("models/gpt.cpp:") &&
+                          Contains("in transformer") && Contains("NaN or Inf") && Contains("the last checkpoint is of step"));
   for (const auto& entry : fs::directory_iterator(f / "run/checkpoints")) {
     const Output weights = loupe_program("inspect " + entry.path().string());
     REQUIRE(weights.code == 0);
@@ -84,8 +85,10 @@ TEST_CASE("a loss that turns NaN stops the run with step and layer, before the w
   std::ofstream(file, std::ios::binary) << bytes;
   const Output nan = loupe_program(small_cnn(f / "mnist") + "--steps 2 --norm none --init-from " + file);
   REQUIRE(nan.code == 1);
-  REQUIRE_THAT(nan.err, Contains("train: the loss is nan at step 1: linear (") && Contains("models/small_cnn.cpp:") && Contains("in fc"));
-  REQUIRE_THAT(loupe_program(small_cnn(f / "mnist") + "--steps 2 --norm none --anomaly --init-from " + file).err, Contains("train: step 1: linear ("));
+  REQUIRE_THAT(nan.err,
+               Contains("train: the loss is nan at step 1: linear (") && Contains("models/small_cnn.cpp:") && Contains("in fc"));
+  REQUIRE_THAT(loupe_program(small_cnn(f / "mnist") + "--steps 2 --norm none --anomaly --init-from " + file).err,
+               Contains("train: step 1: linear ("));
 }
 
 TEST_CASE("files of models: config.json, options.json and weights that do not fit together") {
@@ -123,7 +126,8 @@ TEST_CASE("files of models: config.json, options.json and weights that do not fi
     return o.err;
   };
   const std::string sizes = "\"num_hidden_layers\":2,\"num_attention_heads\":2,\"intermediate_size\":8,\"hidden_size\":4";
-  REQUIRE_THAT(embed("{" + sizes + ",\"vocab_size\":2000000000}"), Contains("config.json: a model of") && Contains("model.safetensors holds"));
+  REQUIRE_THAT(embed("{" + sizes + ",\"vocab_size\":2000000000}"),
+               Contains("config.json: a model of") && Contains("model.safetensors holds"));
   REQUIRE_THAT(embed("{" + sizes + ",\"vocab_size\":0}"), Contains("config.json: \"vocab_size\" is 0"));
   REQUIRE_THAT(embed("{" + sizes + "}"), Contains("config.json: \"vocab_size\" is missing"));
   REQUIRE_THAT(embed("{" + sizes + ",\"vocab_size\":9,\"hidden_act\":\"relu\"}"), Contains("config.json: hidden_act \"relu\""));

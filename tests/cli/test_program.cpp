@@ -14,7 +14,8 @@ TEST_CASE("train cnn learns Fashion-MNIST, writes its folder, and eval agrees", 
   REQUIRE(r["parameters"] == 278890);
   REQUIRE(r["steps"] == 60);
   REQUIRE(r["seed"] == 3);
-  for (const char* name : {"model.safetensors", "options.json", "metrics.jsonl", "checkpoints"}) REQUIRE(fs::exists(f / ("run/" + std::string(name))));
+  for (const char* name : {"model.safetensors", "options.json", "metrics.jsonl", "checkpoints"})
+    REQUIRE(fs::exists(f / ("run/" + std::string(name))));
   const json options = json::parse(loupe::read_file(f / "run/options.json"));
   REQUIRE(options["data_sha256"].get<std::string>().size() == 64);
   const Output e = loupe_program("eval --json " + f / "run");
@@ -65,11 +66,14 @@ TEST_CASE("shadow mode on every training command: a table with ulps, source line
   Folder f;
   write_small_mnist(f / "mnist");
   std::ofstream(f / "text") << std::string(500, 'a') + "bcdefgh ijklmn\n" + std::string(100, 'o');
-  const Output cnn = loupe_program(small_cnn(f / "mnist") + "--shadow 2 --steps 3"), gpt = loupe_program(kGpt + "--shadow 2 --steps 3 --text " + f / "text");
+  const Output cnn = loupe_program(small_cnn(f / "mnist") + "--shadow 2 --steps 3"),
+               gpt = loupe_program(kGpt + "--shadow 2 --steps 3 --text " + f / "text");
   REQUIRE(cnn.code == 0);
-  REQUIRE_THAT(cnn.err, Contains("ulps") && Contains("models/small_cnn.cpp:") && Contains("conv2") && Contains("winograd") && Contains("bound 6.1e-05"));
+  REQUIRE_THAT(cnn.err, Contains("ulps") && Contains("models/small_cnn.cpp:") && Contains("conv2") && Contains("winograd") &&
+                            Contains("bound 6.1e-05"));
   REQUIRE(gpt.code == 0);
-  REQUIRE_THAT(gpt.err, Contains("models/gpt.cpp:") && Contains("transformer.h.0.attn") && Contains("flash") && !Contains("no f64 twin"));
+  REQUIRE_THAT(gpt.err,
+               Contains("models/gpt.cpp:") && Contains("transformer.h.0.attn") && Contains("flash") && !Contains("no f64 twin"));
   // Shadowing changes nothing.
   REQUIRE(last_event(cnn)["state_hash"] == last_event(loupe_program(small_cnn(f / "mnist") + "--steps 3"))["state_hash"]);
 }

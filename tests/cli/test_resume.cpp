@@ -99,7 +99,9 @@ TEST_CASE("resuming starts afresh where there is nothing, and a new run does not
   const std::string run = kGpt + "--steps 6 --checkpoint-every 2 --out " + f / "run";
   const Output fresh = loupe_program(run + " --resume");
   REQUIRE_THAT(fresh.err, Contains("no checkpoint yet: starting at step 0"));
-  const auto listing = [&] { return shell("cd " + f / "run && sha256sum checkpoints/* model.safetensors options.json metrics.jsonl").out; };
+  const auto listing = [&] {
+    return shell("cd " + f / "run && sha256sum checkpoints/* model.safetensors options.json metrics.jsonl").out;
+  };
   const std::string before = listing();
   const Output again = loupe_program(run);
   REQUIRE(again.code == 1);
@@ -135,9 +137,9 @@ TEST_CASE("a disk that fills up, one that turns read-only, a folder that vanishe
   if (has_namespaces()) {
     // 300 kB take a few of the ten checkpoints of about 60 kB.
     const std::string out = " --out /mnt/run", list = "ls /mnt/run/checkpoints; ";
-    const Output o = shell("unshare -rm sh -c 'mount -t tmpfs -o size=300k none /mnt; " + command + out + "; echo code $? >&2; " + list +
-                           "mount -o remount,ro /mnt; " + command + out + " --resume >/dev/null; echo code $? >&2; " + list +
-                           "mount -o remount,rw,size=20m /mnt; " + list + command + out + " --resume'");
+    const Output o = shell("unshare -rm sh -c 'mount -t tmpfs -o size=300k none /mnt; " + command + out + "; echo code $? >&2; " +
+                           list + "mount -o remount,ro /mnt; " + command + out + " --resume >/dev/null; echo code $? >&2; " +
+                           list + "mount -o remount,rw,size=20m /mnt; " + list + command + out + " --resume'");
     INFO(o.err);
     REQUIRE_THAT(o.err, Contains("No space left on device") && Contains("Read-only file system") && Contains("resumed at step"));
     size_t codes = 0;
@@ -163,5 +165,6 @@ TEST_CASE("a disk that fills up, one that turns read-only, a folder that vanishe
   REQUIRE(WIFEXITED(status));
   REQUIRE(WEXITSTATUS(status) == 0);
   REQUIRE(fs::exists(out + "/model.safetensors"));
-  REQUIRE_THAT(loupe_program(kGpt + "--steps 400 --checkpoint-every 4 --resume --out " + f / "elsewhere").err, Contains("resumed at step"));
+  REQUIRE_THAT(loupe_program(kGpt + "--steps 400 --checkpoint-every 4 --resume --out " + f / "elsewhere").err,
+               Contains("resumed at step"));
 }

@@ -10,9 +10,11 @@ TEST_CASE("the same bits at any number of threads, with and without files, Tenso
   const json c = last_event(loupe_program(cnn + "--threads 1")), g = last_event(loupe_program(gpt + "--threads 1"));
   const std::string hash_c = c["state_hash"], hash_g = g["state_hash"];
   REQUIRE(hash_c.size() == 64);
-  for (const std::string& how : {std::string("--threads 1"), std::string("--threads 2"), "--threads 3 --out " + f / "a", "--threads 8 --logdir " + f / "b"}) {
+  for (const std::string& how : {std::string("--threads 1"), std::string("--threads 2"), "--threads 3 --out " + f / "a",
+                                 "--threads 8 --logdir " + f / "b"}) {
     INFO(how);
-    const json again_c = last_event(loupe_program(cnn + how)), again_g = last_event(loupe_program(gpt + how + (how.find(" --out") != std::string::npos ? "g" : "")));
+    const json again_c = last_event(loupe_program(cnn + how)),
+               again_g = last_event(loupe_program(gpt + how + (how.find(" --out") != std::string::npos ? "g" : "")));
     REQUIRE(again_c["state_hash"] == hash_c);
     REQUIRE(again_c["weights_hash"] == c["weights_hash"]);
     REQUIRE(again_c["test_accuracy"] == c["test_accuracy"]);

@@ -8,8 +8,7 @@
 #include <random>
 #include <vector>
 
-template <class T>
-std::vector<T> numbers(int64_t n, unsigned seed) {
+template <class T> std::vector<T> numbers(int64_t n, unsigned seed) {
   std::mt19937 engine(seed);
   std::uniform_real_distribution<double> uniform(-1, 1);
   std::vector<T> v(static_cast<size_t>(n));
@@ -36,8 +35,7 @@ struct LevelGuard {
 };
 
 /// Runs f once at each CPU level.
-template <class F>
-void at_every_level(const F& f) {
+template <class F> void at_every_level(const F& f) {
   const LevelGuard guard;
   for (const loupe::CpuLevel level : cpu_levels()) {
     loupe::set_cpu_level(level);

@@ -54,10 +54,8 @@ template <class T> struct Run {
     for (auto& e : keep) e = rng.uniform() < 0.6;
     if (c.mask == 3)
       for (int64_t j = 0; j < c.keys; ++j) keep[static_cast<size_t>((c.queries / 2) * c.keys + j)] = 0;
-    if (c.mask & 1)
-      s.mask = {reinterpret_cast<const bool*>(keep.data()), nullptr, c.queries * c.keys, 0, c.keys, 1};
-    if (c.mask == 2)
-      s.mask = {nullptr, add.data(), c.heads * c.queries * c.keys, c.queries * c.keys, c.keys, 1};
+    if (c.mask & 1) s.mask = {reinterpret_cast<const bool*>(keep.data()), nullptr, c.queries * c.keys, 0, c.keys, 1};
+    if (c.mask == 2) s.mask = {nullptr, add.data(), c.heads * c.queries * c.keys, c.queries * c.keys, c.keys, 1};
     out.assign(dout.size(), static_cast<T>(NAN));
     dq.assign(q.size(), static_cast<T>(NAN));
     dk.assign(k.size(), static_cast<T>(NAN));
@@ -76,8 +74,8 @@ template <class T> struct Run {
     f(s, heads<const T>(q.data(), c, c.queries, c.dim), heads<const T>(k.data(), c, c.keys, c.dim),
       heads<const T>(v.data(), c, c.keys, c.value_dim), heads<const T>(out.data(), c, c.queries, c.value_dim),
       heads<const T>(dout.data(), c, c.queries, c.value_dim), use_weights ? nullptr : lse.data(),
-      use_weights ? weights.data() : nullptr, heads(dq.data(), c, c.queries, c.dim),
-      heads(dk.data(), c, c.keys, c.dim), heads(dv.data(), c, c.keys, c.value_dim));
+      use_weights ? weights.data() : nullptr, heads(dq.data(), c, c.queries, c.dim), heads(dk.data(), c, c.keys, c.dim),
+      heads(dv.data(), c, c.keys, c.value_dim));
   }
 };
 
@@ -136,7 +134,8 @@ TEST_CASE("attention: f32 tiles equal the plain f64 loops at every CPU level, fo
 }
 
 TEST_CASE("attention: the same bits at any thread limit") {
-  for (const Case& c : {Case{3, 2, 64, 64, 32, 32, true}, Case{1, 1, 300, 700, 16, 16, false, 0, 0.1}, Case{1, 2, 513, 513, 16, 16, true}}) {
+  for (const Case& c :
+       {Case{3, 2, 64, 64, 32, 32, true}, Case{1, 1, 300, 700, 16, 16, false, 0, 0.1}, Case{1, 2, 513, 513, 16, 16, true}}) {
     Run<float> one(c);
     {
       ThreadLimit limit(1);
@@ -157,7 +156,8 @@ TEST_CASE("attention: the same bits at any thread limit") {
 }
 
 TEST_CASE("attention: the plain gradients agree with finite differences") {
-  for (const Case& c : {Case{1, 2, 3, 4, 3, 2}, Case{1, 1, 4, 4, 2, 3, true}, Case{2, 1, 3, 3, 2, 2, false, 3}, Case{1, 1, 4, 5, 2, 2, false, 2, 0.4}}) {
+  for (const Case& c : {Case{1, 2, 3, 4, 3, 2}, Case{1, 1, 4, 4, 2, 3, true}, Case{2, 1, 3, 3, 2, 2, false, 3},
+                        Case{1, 1, 4, 5, 2, 2, false, 2, 0.4}}) {
     Run<double> run(c);
     run.forward(true, false);
     run.backward(true, false);
@@ -196,7 +196,8 @@ TEST_CASE("attention: a query that sees nothing gives zeros and zero gradients")
 }
 
 TEST_CASE("attention: empty sizes") {
-  for (const Case& c : {Case{0, 2, 3, 3, 4, 4}, Case{1, 2, 0, 3, 4, 4}, Case{1, 2, 3, 0, 4, 4}, Case{1, 2, 3, 0, 4, 4, true}, Case{1, 1, 3, 2, 0, 4}, Case{1, 1, 3, 2, 4, 0}}) {
+  for (const Case& c : {Case{0, 2, 3, 3, 4, 4}, Case{1, 2, 0, 3, 4, 4}, Case{1, 2, 3, 0, 4, 4}, Case{1, 2, 3, 0, 4, 4, true},
+                        Case{1, 1, 3, 2, 0, 4}, Case{1, 1, 3, 2, 4, 0}}) {
     Run<float> run(c);
     run.forward(false, false);
     run.backward(false, false);

@@ -18,23 +18,20 @@ struct Truth {
   std::vector<double> sums, sizes;
 };
 template <class T>
-Truth product(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
-              int64_t ldb) {
-  Truth truth{std::vector<double>(static_cast<size_t>(m * n)),
-              std::vector<double>(static_cast<size_t>(m * n))};
+Truth product(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb) {
+  Truth truth{std::vector<double>(static_cast<size_t>(m * n)), std::vector<double>(static_cast<size_t>(m * n))};
   for (int64_t i = 0; i < m; ++i)
     for (int64_t j = 0; j < n; ++j)
       for (int64_t p = 0; p < k; ++p) {
-        const double v = static_cast<double>(a[ta ? p * lda + i : i * lda + p]) *
-                         static_cast<double>(b[tb ? j * ldb + p : p * ldb + j]);
+        const double v =
+            static_cast<double>(a[ta ? p * lda + i : i * lda + p]) * static_cast<double>(b[tb ? j * ldb + p : p * ldb + j]);
         truth.sums[static_cast<size_t>(i * n + j)] += v;
         truth.sizes[static_cast<size_t>(i * n + j)] += std::abs(v);
       }
   return truth;
 }
 
-template <class T>
-void check_matmul(bool ta, bool tb, int64_t m, int64_t n, int64_t k, bool accumulate) {
+template <class T> void check_matmul(bool ta, bool tb, int64_t m, int64_t n, int64_t k, bool accumulate) {
   CAPTURE(ta, tb, m, n, k, accumulate);
   const int64_t lda = (ta ? m : k) + 3, ldb = (tb ? k : n) + 5, ldc = n + 2;
   const auto a = numbers<T>((ta ? k : m) * lda + 1, 1), b = numbers<T>((tb ? n : k) * ldb + 1, 2);
@@ -45,10 +42,8 @@ void check_matmul(bool ta, bool tb, int64_t m, int64_t n, int64_t k, bool accumu
     ThreadLimit scope(limit);
     auto c = before;
     kernels::matmul<T>(ta, tb, m, n, k, a.data(), lda, b.data(), ldb, c.data(), ldc, accumulate);
-    if (first.empty())
-      first = c;
-    else
-      REQUIRE(std::memcmp(first.data(), c.data(), c.size() * sizeof(T)) == 0);
+    if (first.empty()) first = c;
+    else REQUIRE(std::memcmp(first.data(), c.data(), c.size() * sizeof(T)) == 0);
   }
   const double eps = std::is_same_v<T, float> ? 6e-8 : 1.2e-16;
   double worst = 0;
@@ -61,8 +56,7 @@ void check_matmul(bool ta, bool tb, int64_t m, int64_t n, int64_t k, bool accumu
       }
       const double old = accumulate ? static_cast<double>(before[at]) : 0;
       const double size = truth.sizes[static_cast<size_t>(i * n + j)] + std::abs(old);
-      const double error =
-          std::abs(static_cast<double>(first[at]) - old - truth.sums[static_cast<size_t>(i * n + j)]);
+      const double error = std::abs(static_cast<double>(first[at]) - old - truth.sums[static_cast<size_t>(i * n + j)]);
       worst = std::max(worst, size > 0 ? error / size : error);
     }
   REQUIRE(worst <= eps * static_cast<double>(k + 2));
@@ -70,18 +64,12 @@ void check_matmul(bool ta, bool tb, int64_t m, int64_t n, int64_t k, bool accumu
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("matmul equals its definition, with the same bits at any thread limit", "", float,
-                   double) {
+TEMPLATE_TEST_CASE("matmul equals its definition, with the same bits at any thread limit", "", float, double) {
   at_every_level([] {
     for (bool ta : {false, true})
       for (bool tb : {false, true}) {
-        for (auto [m, n, k] : {std::array<int64_t, 3>{1, 1, 1},
-                               {3, 5, 7},
-                               {130, 33, 65},
-                               {64, 1, 300},
-                               {1, 70, 40},
-                               {6, 19, 100},
-                               {200, 48, 600}})
+        for (auto [m, n, k] :
+             {std::array<int64_t, 3>{1, 1, 1}, {3, 5, 7}, {130, 33, 65}, {64, 1, 300}, {1, 70, 40}, {6, 19, 100}, {200, 48, 600}})
           check_matmul<TestType>(ta, tb, m, n, k, m == 3 || m == 200);
         check_matmul<TestType>(ta, tb, 4, 3, 0, false);
         check_matmul<TestType>(ta, tb, 4, 3, 0, true);
@@ -90,8 +78,7 @@ TEMPLATE_TEST_CASE("matmul equals its definition, with the same bits at any thre
   });
 }
 
-TEMPLATE_TEST_CASE("batched matmul takes offsets per operand, equal ones for a shared matrix", "", float,
-                   double) {
+TEMPLATE_TEST_CASE("batched matmul takes offsets per operand, equal ones for a shared matrix", "", float, double) {
   using T = TestType;
   const int64_t m = 5, n = 6, k = 9;
   for (int64_t batch : {0, 1, 3, 7})
@@ -107,8 +94,8 @@ TEMPLATE_TEST_CASE("batched matmul takes offsets per operand, equal ones for a s
       kernels::matmul_batched<T>(batch, m, n, k, {a.data(), at_a.data(), k}, {b.data(), at_b.data(), k, true},
                                  {c.data(), at_c.data(), n}, false);
       for (int64_t i = 0; i < batch; ++i) {
-        const Truth truth = product(false, true, m, n, k, a.data() + at_a[static_cast<size_t>(i)], k,
-                                    b.data() + (shared ? 0 : i * n * k), k);
+        const Truth truth =
+            product(false, true, m, n, k, a.data() + at_a[static_cast<size_t>(i)], k, b.data() + (shared ? 0 : i * n * k), k);
         for (int64_t j = 0; j < m * n; ++j)
           REQUIRE(static_cast<double>(c[static_cast<size_t>(i * m * n + j)]) ==
                   Approx(truth.sums[static_cast<size_t>(j)]).epsilon(1e-5).margin(1e-5));

@@ -58,7 +58,8 @@ struct Case {
 ChannelResult run_float(const Case& c, const Floats& x, const Floats& dy, const Floats& gamma, const Floats& beta) {
   const NormShape& s = c.shape;
   const int64_t stats = s.images * s.groups, n = s.images * s.rows * s.channels;
-  ChannelResult r{Doubles(sz(stats)), Doubles(sz(stats)), Floats(sz(n)), Floats(sz(n)), Floats(sz(s.channels)), Floats(sz(s.channels))};
+  ChannelResult r{Doubles(sz(stats)), Doubles(sz(stats)),     Floats(sz(n)),
+                  Floats(sz(n)),      Floats(sz(s.channels)), Floats(sz(s.channels))};
   Scratch<double> scratch(norm_scratch(s));
   r.count = norm_moments(x.data(), s, c.extra, r.mean.data(), r.var.data(), scratch.data());
   Doubles rstd(sz(stats));
@@ -70,7 +71,9 @@ ChannelResult run_float(const Case& c, const Floats& x, const Floats& dy, const 
   return r;
 }
 
-bool same_bits(const Floats& a, const Floats& b) { return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * 4) == 0); }
+bool same_bits(const Floats& a, const Floats& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * 4) == 0);
+}
 
 void check_channels(const Case& c, uint64_t seed) {
   const NormShape& s = c.shape;
@@ -113,7 +116,8 @@ void check_channels(const Case& c, uint64_t seed) {
       }
       const double bound = 5e-6;  // whatever the offset: what a float's rounding takes of the mean is put back
       CHECK(error(r.y, y) < bound);
-      if (!c.relu) CHECK(error(r.dx, dx, rms(dyd) * rms(rstd)) < bound);  // with relu a value next to 0 may fall on the other side
+      if (!c.relu)
+        CHECK(error(r.dx, dx, rms(dyd) * rms(rstd)) < bound);  // with relu a value next to 0 may fall on the other side
       if (!c.relu) CHECK(error(r.dgamma, dg, rms(dyd)) < bound);
       if (!c.relu) CHECK(error(r.dbeta, db) < 5e-6);
     }
@@ -203,7 +207,8 @@ TEST_CASE("norm with relu and its backward are the parts in order") {
       dt[i] = y[i] > 0 ? dy[i] : 0;
     }
     norm_backward(x.data(), dy.data(), dx.data(), dg.data(), db.data(), s, st, gamma.data(), beta.data(), true, scratch.data());
-    norm_backward(x.data(), dt.data(), dx2.data(), dg2.data(), db2.data(), s, st, gamma.data(), beta.data(), false, scratch.data());
+    norm_backward(x.data(), dt.data(), dx2.data(), dg2.data(), db2.data(), s, st, gamma.data(), beta.data(), false,
+                  scratch.data());
     CHECK(error(dx, wide(dx2)) < 1e-6);
     CHECK(error(dg, wide(dg2)) < 1e-6);
     CHECK(error(db, wide(db2)) < 1e-6);
@@ -213,8 +218,17 @@ TEST_CASE("norm with relu and its backward are the parts in order") {
 TEST_CASE("norm, relu and max pool in one: float equals the plain kernel, the same bits at any thread count") {
   LevelGuard guard;
   Rng rng(5);
-  struct Size { int64_t n, h, w, c; };
-  for (Size z : {Size{2, 4, 4, 3}, {3, 7, 5, 16}, {2, 1, 6, 4}, {2, 6, 1, 4}, {1, 2, 2, 1}, {8, 28, 28, 32}, {2, 9, 8, 100}, {1, 300, 30, 16}}) {
+  struct Size {
+    int64_t n, h, w, c;
+  };
+  for (Size z : {Size{2, 4, 4, 3},
+                 {3, 7, 5, 16},
+                 {2, 1, 6, 4},
+                 {2, 6, 1, 4},
+                 {1, 2, 2, 1},
+                 {8, 28, 28, 32},
+                 {2, 9, 8, 100},
+                 {1, 300, 30, 16}}) {
     const NormShape s{1, z.n * z.h * z.w, z.c, z.c};
     const int64_t n = s.rows * z.c, out = z.n * (z.h / 2) * (z.w / 2) * z.c;
     INFO(z.n << " " << z.h << " " << z.w << " " << z.c);
@@ -229,7 +243,8 @@ TEST_CASE("norm, relu and max pool in one: float equals the plain kernel, the sa
       const NormStats st{mean.data(), rstd.data(), constant, count, 0};
       Doubles y(sz(out)), dx(sz(n)), dg(sz(z.c)), db(sz(z.c));
       plain::norm_relu_pool(xd.data(), y.data(), s, z.h, z.w, st, gd.data(), bd.data());
-      plain::norm_relu_pool_backward(xd.data(), dyd.data(), dx.data(), dg.data(), db.data(), s, z.h, z.w, st, gd.data(), bd.data());
+      plain::norm_relu_pool_backward(xd.data(), dyd.data(), dx.data(), dg.data(), db.data(), s, z.h, z.w, st, gd.data(),
+                                     bd.data());
       for (CpuLevel level : cpu_levels()) {
         set_cpu_level(level);
         Floats first_y, first_dx, first_dg;
@@ -270,9 +285,23 @@ TEST_CASE("norm, relu and max pool in one: float equals the plain kernel, the sa
 TEST_CASE("row norms: float equals the plain double kernel, at every level, the same bits at any thread count") {
   LevelGuard guard;
   Rng rng(6);
-  struct Size { int64_t rows, d; double offset = 0; };
-  for (Size z : {Size{0, 5}, {1, 1}, {1, 7}, {5, 16}, {6, 63}, {9, 64}, {13, 100}, {700, 128}, {64, 384}, {3, 5000}, {2000, 20},
-                 {50, 256, 1e3}, {7, 33, -1e3}})
+  struct Size {
+    int64_t rows, d;
+    double offset = 0;
+  };
+  for (Size z : {Size{0, 5},
+                 {1, 1},
+                 {1, 7},
+                 {5, 16},
+                 {6, 63},
+                 {9, 64},
+                 {13, 100},
+                 {700, 128},
+                 {64, 384},
+                 {3, 5000},
+                 {2000, 20},
+                 {50, 256, 1e3},
+                 {7, 33, -1e3}})
     for (int form = 0; form < 8; ++form) {
       const bool centre = form & 1, affine = form & 2, sums = form & 4;
       if (!centre && z.offset != 0) continue;
@@ -294,8 +323,8 @@ TEST_CASE("row norms: float equals the plain double kernel, at every level, the 
           const float *gf = affine ? gamma.data() : nullptr, *bf = affine && centre ? beta.data() : nullptr;
           row_norm(x.data(), yf.data(), z.rows, z.d, gf, bf, 1e-5, centre ? mf.data() : nullptr, rf.data());
           Scratch<double> scratch(row_norm_scratch(z.rows, z.d));
-          row_norm_backward(x.data(), dy.data(), dxf.data(), sums ? dgf.data() : nullptr, sums ? dbf.data() : nullptr, z.rows, z.d,
-                            gf, centre ? mf.data() : nullptr, rf.data(), scratch.data());
+          row_norm_backward(x.data(), dy.data(), dxf.data(), sums ? dgf.data() : nullptr, sums ? dbf.data() : nullptr, z.rows,
+                            z.d, gf, centre ? mf.data() : nullptr, rf.data(), scratch.data());
           if (threads == 1) {
             const double bound = z.offset == 0 ? 5e-6 : 2e-4;  // a float holds a mean of 1e3 to 3e-5 at best
             CHECK(error(yf, y) < bound);

@@ -35,23 +35,42 @@ template <class T> struct Form {
 
 template <class T> std::vector<Form<T>> forms() {
   using Slots = std::span<const ParamSlot<T>>;
-  auto sgd = [](SgdStep o) { return [=](Slots s, int64_t t) mutable { o.first = t == 1; sgd_step(s, o); }; };
-  auto adam = [](AdamStep o) { return [=](Slots s, int64_t t) mutable { o.step = t; adam_step(s, o); }; };
+  auto sgd = [](SgdStep o) {
+    return [=](Slots s, int64_t t) mutable {
+      o.first = t == 1;
+      sgd_step(s, o);
+    };
+  };
+  auto adam = [](AdamStep o) {
+    return [=](Slots s, int64_t t) mutable {
+      o.step = t;
+      adam_step(s, o);
+    };
+  };
   auto rms = [](RmspropStep o) { return [=](Slots s, int64_t) { rmsprop_step(s, o); }; };
   return {
       {"sgd", 0, sgd({.lr = 0.1, .weight_decay = 0.01}), {1.017062989, -2.1039959779999999, 0.52350146949999998}},
-      {"sgd momentum maximize", 1,
+      {"sgd momentum maximize",
+       1,
        sgd({.lr = 0.1, .momentum = 0.9, .dampening = 0.3, .weight_decay = 0.01, .maximize = true}),
        {1.0265169544099999, -1.9221976088199997, 0.50258118945499997}},
-      {"sgd nesterov", 1, sgd({.lr = 0.1, .momentum = 0.9, .nesterov = true}),
+      {"sgd nesterov",
+       1,
+       sgd({.lr = 0.1, .momentum = 0.9, .nesterov = true}),
        {0.99020999999999992, -2.2187199999999998, 0.54992999999999992}},
       {"adam", 3, adam({.lr = 0.1, .weight_decay = 0.02}), {0.8265801756490152, -2.00324388634164, 0.45610683104276911}},
-      {"adam amsgrad", 7, adam({.lr = 0.1, .beta1 = 0.5, .beta2 = 0.6}),
+      {"adam amsgrad",
+       7,
+       adam({.lr = 0.1, .beta1 = 0.5, .beta2 = 0.6}),
        {0.85635051370620785, -2.053637453615957, 0.48073522968804916}},
-      {"adamw", 3, adam({.lr = 0.1, .eps = 1e-6, .weight_decay = 0.02, .decoupled = true}),
+      {"adamw",
+       3,
+       adam({.lr = 0.1, .eps = 1e-6, .weight_decay = 0.02, .decoupled = true}),
        {0.82652067332761414, -2.0046408789793833, 0.45741335344920575}},
       {"rmsprop", 1, rms({.lr = 0.1, .weight_decay = 0.02}), {-0.092267366414389373, -2.7145719214457689, 0.30765238998362354}},
-      {"rmsprop centered", 7, rms({.lr = 0.1, .alpha = 0.9, .momentum = 0.5, .centered = true}),
+      {"rmsprop centered",
+       7,
+       rms({.lr = 0.1, .alpha = 0.9, .momentum = 0.5, .centered = true}),
        {0.19607767573532561, -2.154935120848656, 0.32541767704985652}},
   };
 }

@@ -95,7 +95,8 @@ TEST_CASE("tensor.h stays light, and heavy headers stay in few sources") {
       });
     CAPTURE(heavy, users);
     CHECK(users.size() <= 3);
-    CHECK(std::none_of(users.begin(), users.end(), [](const std::string& u) { return u.size() > 2 && u.substr(u.size() - 2) == ".h"; }));
+    CHECK(std::none_of(users.begin(), users.end(),
+                       [](const std::string& u) { return u.size() > 2 && u.substr(u.size() - 2) == ".h"; }));
   }
 }
 
@@ -138,7 +139,8 @@ bool has_word(const std::string& text, const std::string& word) {
 // Names of the functions and classes that a header declares in namespace loupe (and the members of Tensor): lines that begin
 // in the first column, as this house writes them. Structs are options and results.
 std::vector<std::string> public_names(const fs::path& header) {
-  static const std::regex function("^(template <.*> )?((inline|constexpr|extern) )*[A-Za-z_][A-Za-z0-9_:<>,&* ]*[ &*>]([A-Za-z0-9_]+)\\(.*");
+  static const std::regex function(
+      "^(template <.*> )?((inline|constexpr|extern) )*[A-Za-z_][A-Za-z0-9_:<>,&* ]*[ &*>]([A-Za-z0-9_]+)\\(.*");
   static const std::regex type("^(template <.*> )?class ([A-Za-z0-9_]+)( final)?( :.*| \\{)?$");
   const bool tensor = header.filename() == "tensor.h";
   std::vector<std::string> names;
@@ -163,22 +165,25 @@ std::vector<std::string> public_names(const fs::path& header) {
 TEST_CASE("every public function and class has a case in its folder's tests of misuse") {
   const std::set<std::string> exempt{
       // questions with an answer for everything, and switches
-      "cpu_level", "size_of", "is_floating", "dtype_of", "decltype", "last_kernel", "clear_kernel_log", "log_kernel", "thread_limit",
-      "plain_kernels",      "reset_peak_memory", "release_cached_memory", "defined", "requires_grad", "is_leaf", "is_same", "use_count", "zero_grad", "zero_",
-      "anomaly_mode", "AnomalyMode", "grad_enabled", "GradMode", "fusion", "set_fusion", "as_text", "Sha256", "set_write_fault",
-      "decode_utf8", "append_utf8", "find_invalid_utf8", "to_state_dict", "checkpoint_checksum", "current_path", "current_site", "path_id",
+      "cpu_level", "size_of", "is_floating", "dtype_of", "decltype", "last_kernel", "clear_kernel_log", "log_kernel",
+      "thread_limit", "plain_kernels", "reset_peak_memory", "release_cached_memory", "defined", "requires_grad", "is_leaf",
+      "is_same", "use_count", "zero_grad", "zero_", "anomaly_mode", "AnomalyMode", "grad_enabled", "GradMode", "fusion",
+      "set_fusion", "as_text", "Sha256", "set_write_fault", "decode_utf8", "append_utf8", "find_invalid_utf8", "to_state_dict",
+      "checkpoint_checksum", "current_path", "current_site", "path_id",
       // of a tensor, as `shape`, which stands for them
-      "strides", "dtype", "dim", "numel", "offset", "impl", "grad_meta", "set_grad_meta", "check_dtype", "check_row_major", "item_as_double",
+      "strides", "dtype", "dim", "numel", "offset", "impl", "grad_meta", "set_grad_meta", "check_dtype", "check_row_major",
+      "item_as_double",
       // what ops are made of; their misuse is a bug of the library, or comes back as the op's own error
       "Here", "simd", "philox", "philox_fill", "Storage", "Scratch", "row_major_strides", "broadcast_shapes", "normalize_axis",
       "GradFunction", "SavedTensor", "Node", "should_record", "link", "record", "SiteScope", "PathScope",
       // bases and parts of what is tested
-      "ActivationLayer", "PoolLayer", "Visitor", "Module", "Layer", "BatchNormState", "BatchNorm", "Optimizer", "GptAttention", "GptMlp",
-      "GptBlock", "GptBody", "GptHead"};
+      "ActivationLayer", "PoolLayer", "Visitor", "Module", "Layer", "BatchNormState", "BatchNorm", "Optimizer", "GptAttention",
+      "GptMlp", "GptBlock", "GptBody", "GptHead"};
   // Folder, and the folder of its tests of misuse.
   const std::map<std::string, std::string> tested{{"core", "autograd"}, {"autograd", "autograd"}, {"layers", "layers"},
                                                   {"optim", "optim"},   {"models", "models"},     {"io", "io"}};
-  const std::set<std::string> internal{"core/raw.h", "core/blas.h", "core/dmath.h", "core/elementwise.h", "core/number.h", "io/unicode.h"};
+  const std::set<std::string> internal{"core/raw.h",         "core/blas.h",   "core/dmath.h",
+                                       "core/elementwise.h", "core/number.h", "io/unicode.h"};
   std::set<std::string> seen;
   for (const auto& [folder, tests] : tested) {
     std::string cases;
@@ -207,7 +212,8 @@ TEST_CASE("every public function and class has a case in its folder's tests of m
 TEST_CASE("no folder called utils, no paths of one machine, nothing left to do") {
   const std::regex left("\\b(TODO|FIXME|XXX)\\b");
   const std::string own = "test_structure.cpp";
-  for (const char* folder : {"core", "autograd", "layers", "optim", "models", "io", "lesson", "cli", "examples", "bench", "tests"}) {
+  for (const char* folder :
+       {"core", "autograd", "layers", "optim", "models", "io", "lesson", "cli", "examples", "bench", "tests"}) {
     CHECK(!fs::exists(kRoot / folder / "utils"));
     for_sources(folder, [&](const fs::path& path, const std::string& name) {
       if (path.filename() == own) return;
@@ -216,7 +222,8 @@ TEST_CASE("no folder called utils, no paths of one machine, nothing left to do")
       for (int n = 1; std::getline(in, line); ++n) {
         INFO(name << ":" << n << ": " << line);
         if (line.find("/work/") != std::string::npos || line.find("/home/") != std::string::npos) CHECK(line.empty());
-        if (line.find("TODO") != std::string::npos || line.find("FIXME") != std::string::npos || line.find("XXX") != std::string::npos)
+        if (line.find("TODO") != std::string::npos || line.find("FIXME") != std::string::npos ||
+            line.find("XXX") != std::string::npos)
           CHECK(!std::regex_search(line, left));
       }
     });

@@ -39,8 +39,14 @@ TEST_CASE("factories fill what they say") {
   // The same numbers at any thread count.
   Rng a(5), b(5);
   Tensor x, y;
-  { ThreadLimit one(1); x = randn(a, {70000}); }
-  { ThreadLimit three(3); y = randn(b, {70000}); }
+  {
+    ThreadLimit one(1);
+    x = randn(a, {70000});
+  }
+  {
+    ThreadLimit three(3);
+    y = randn(b, {70000});
+  }
   REQUIRE(equal(x, y));
   REQUIRE(a.state() == b.state());
 }
@@ -78,7 +84,8 @@ TEST_CASE("views share memory; reshape copies only when it must") {
 
 TEST_CASE("elementwise loops agree with the plain definition for every layout and broadcast") {
   Rng rng(2);
-  const Shape shapes[][2] = {{{3, 4}, {3, 4}}, {{3, 4}, {4}}, {{3, 1}, {1, 4}}, {{2, 3, 40, 50}, {3, 1, 1}}, {{70000}, {70000}}, {{0, 3}, {3}}, {{}, {2, 2}}};
+  const Shape shapes[][2] = {{{3, 4}, {3, 4}},   {{3, 4}, {4}}, {{3, 1}, {1, 4}}, {{2, 3, 40, 50}, {3, 1, 1}},
+                             {{70000}, {70000}}, {{0, 3}, {3}}, {{}, {2, 2}}};
   for (const auto& [sa, sb] : shapes)
     for (bool flip : {false, true}) {
       Tensor a = randn(rng, sa), b = randn(rng, sb);
@@ -87,7 +94,8 @@ TEST_CASE("elementwise loops agree with the plain definition for every layout an
       const Shape s = broadcast_shapes(sa, sb, "test");
       REQUIRE(y.shape() == s);
       const Vec xa = a.expand(s).to_vector<double>(), xb = b.expand(s).to_vector<double>(), r = y.to_vector<double>();
-      for (size_t i = 0; i < r.size(); ++i) REQUIRE(r[i] == static_cast<double>(static_cast<float>(xa[i]) * static_cast<float>(xb[i]) - static_cast<float>(xb[i])));
+      for (size_t i = 0; i < r.size(); ++i)
+        REQUIRE(r[i] == static_cast<double>(static_cast<float>(xa[i]) * static_cast<float>(xb[i]) - static_cast<float>(xb[i])));
     }
   REQUIRE_THROWS_WITH(zeros({2, 3}) + zeros({2, 4}), Contains("add") && Contains("(2, 3)") && Contains("(2, 4)"));
   REQUIRE_THROWS_WITH(zeros({2}) + zeros({2}, DType::f64), Contains("f32") && Contains("f64") && Contains("to("));
@@ -152,9 +160,15 @@ TEST_CASE("reductions over any axes agree with the plain sum, at any size, layou
           want[static_cast<size_t>(at)] += values[i];
         }
         Tensor y;
-        { ThreadLimit one(1); y = x.sum(ax, true); }
+        {
+          ThreadLimit one(1);
+          y = x.sum(ax, true);
+        }
         REQUIRE(y.shape() == kept);
-        { ThreadLimit three(3); REQUIRE(equal(y, x.sum(ax, true))); }
+        {
+          ThreadLimit three(3);
+          REQUIRE(equal(y, x.sum(ax, true)));
+        }
         const Vec got = y.to_vector<double>();
         for (size_t i = 0; i < got.size(); ++i) REQUIRE(got[i] == static_cast<double>(static_cast<float>(want[i])));
       }

@@ -39,7 +39,11 @@ TEST_CASE("parallel_pieces runs every piece once, at any limit, nested and from 
 TEST_CASE("an exception in a piece reaches the caller and the pool goes on") {
   ThreadLimit scope(2);
   for (int k = 0; k < 20; ++k) {
-    REQUIRE_THROWS_AS(parallel_pieces(50, [&](int64_t i) { if (i == 31) fail<ValueError>("piece {}", i); }), ValueError);
+    REQUIRE_THROWS_AS(parallel_pieces(50,
+                                      [&](int64_t i) {
+                                        if (i == 31) fail<ValueError>("piece {}", i);
+                                      }),
+                      ValueError);
     std::atomic<int> n{0};
     parallel_pieces(10, [&](int64_t) { n++; });
     REQUIRE(n == 10);

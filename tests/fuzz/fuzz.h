@@ -9,8 +9,7 @@ void target(loupe::Bytes bytes);
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     target({data, size});
-  } catch (const loupe::Error&) {
-  }
+  } catch (const loupe::Error&) {}
   return 0;
 }
 

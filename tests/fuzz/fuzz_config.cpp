@@ -10,8 +10,7 @@ void target(Bytes bytes) {
   const cli::Json json = cli::Json::parse(as_text(bytes), "f");
   try {
     must(parameter_count(cli::bert_config(json, "f")) >= 1);
-  } catch (const Error&) {
-  }
+  } catch (const Error&) {}
   CharVocab vocab;
   must(parameter_count(cli::gpt_config(json, "f", vocab)) >= 1);
 }

@@ -65,11 +65,16 @@ Gpt gpt(const std::string& folder) {
   const std::string path = folder + "/config.json", text = read_file(path);
   JsonReader r(text, path);
   r.object([&](const std::string& key) {
-    if (key == "vocab_size" || key == "n_positions" || key == "n_layer" || key == "n_head" || key == "n_embd") size[key] = r.integer();
+    if (key == "vocab_size" || key == "n_positions" || key == "n_layer" || key == "n_head" || key == "n_embd")
+      size[key] = r.integer();
     else r.skip();
   });
   Rng rng(1);
-  Gpt m(rng, {.vocab = size.at("vocab_size"), .context = size.at("n_positions"), .layers = size.at("n_layer"), .heads = size.at("n_head"), .width = size.at("n_embd")});
+  Gpt m(rng, {.vocab = size.at("vocab_size"),
+              .context = size.at("n_positions"),
+              .layers = size.at("n_layer"),
+              .heads = size.at("n_head"),
+              .width = size.at("n_embd")});
   load_gpt2(m, to_state_dict(load_safetensors(folder + "/model.safetensors").tensors));
   eval(m);
   return m;
@@ -95,7 +100,8 @@ void greedy(const Arguments& a) {
   Rng rng(1);
   std::vector<int64_t> tokens;
   for (int64_t i = 0; i < prompts.size(0); ++i) {
-    const auto text = m.generate(prompts[i].slice(0, 0, lengths[i].item<int64_t>()).to_vector<int64_t>(), rng, {.length = count, .temperature = 0});
+    const auto text = m.generate(prompts[i].slice(0, 0, lengths[i].item<int64_t>()).to_vector<int64_t>(), rng,
+                                 {.length = count, .temperature = 0});
     tokens.insert(tokens.end(), text.end() - count, text.end());
   }
   save_npy(a[4], from_data(tokens, Shape{prompts.size(0), count}));
@@ -110,9 +116,11 @@ void tied_once(const Arguments& a) {
 // WEIGHTS.npz IMAGES.npy LOGITS.npy: the CNN of tests/fixtures/make_keras_cnn.py
 void keras_cnn(const Arguments& a) {
   Rng rng(1);
-  Sequential net(Conv2d(rng, 2, 6, {.kernel_size = 3, .padding = 1}), BatchNorm2d(6, {.convention = NormConvention::keras3}), ReLU(), MaxPool2d({.kernel_size = 2}),
-                 Conv2d(rng, 6, 8, {.kernel_size = {3, 2}}), ReLU(), Flatten(), Linear(rng, 8 * 4 * 4, 16), LayerNorm(16, {.eps = 1e-3}), ReLU(), Linear(rng, 16, 5));
-  const std::map<std::string, std::string> places{{"conv1", "0"}, {"norm1", "1"}, {"conv2", "4"}, {"fc1", "7"}, {"norm2", "8"}, {"fc2", "10"}};
+  Sequential net(Conv2d(rng, 2, 6, {.kernel_size = 3, .padding = 1}), BatchNorm2d(6, {.convention = NormConvention::keras3}),
+                 ReLU(), MaxPool2d({.kernel_size = 2}), Conv2d(rng, 6, 8, {.kernel_size = {3, 2}}), ReLU(), Flatten(),
+                 Linear(rng, 8 * 4 * 4, 16), LayerNorm(16, {.eps = 1e-3}), ReLU(), Linear(rng, 16, 5));
+  const std::map<std::string, std::string> places{{"conv1", "0"}, {"norm1", "1"}, {"conv2", "4"},
+                                                  {"fc1", "7"},   {"norm2", "8"}, {"fc2", "10"}};
   LoadOptions options;
   const StateDict state = from_keras(load_npz(a[0]), {{"fc1", {8, 4, 4}}});
   for (const auto& [name, t] : state) {
@@ -183,8 +191,9 @@ int main(int argc, char** argv) {
     void (*run)(const Arguments&);
   };
   const std::map<std::string, Command> commands{
-      {"logits", {4, logits}}, {"train-on", {6, train_on}}, {"gpt-logits", {4, gpt_logits}}, {"greedy", {5, greedy}}, {"tied-once", {2, tied_once}},
-      {"keras-cnn", {3, keras_cnn}}, {"keras-norms", {2, keras_norms}}, {"rewrite", {2, rewrite}}, {"events", {3, events}}, {"restarted", {1, restarted}}};
+      {"logits", {4, logits}},       {"train-on", {6, train_on}},   {"gpt-logits", {4, gpt_logits}},   {"greedy", {5, greedy}},
+      {"tied-once", {2, tied_once}}, {"keras-cnn", {3, keras_cnn}}, {"keras-norms", {2, keras_norms}}, {"rewrite", {2, rewrite}},
+      {"events", {3, events}},       {"restarted", {1, restarted}}};
   const Arguments arguments(argv + std::min(argc, 2), argv + argc);
   const auto command = argc > 1 ? commands.find(argv[1]) : commands.end();
   if (command == commands.end() || arguments.size() != command->second.arguments) {

@@ -35,8 +35,6 @@ inline std::string from_bytes(std::initializer_list<int> values) {
 template <class E = loupe::IoError, class F> std::string error_of(F f) {
   try {
     f();
-  } catch (const E& e) {
-    return e.what();
-  }
+  } catch (const E& e) { return e.what(); }
   return "";
 }

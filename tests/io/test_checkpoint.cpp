@@ -22,7 +22,9 @@ struct Net : Layer<Net> {
   Linear fc1, fc2;
   Tensor counts = zeros({2}, DType::i64);
   Rng noise;
-  explicit Net(Rng& rng, int64_t width = 4) : fc1(rng, 3, width), fc2(rng, 3, width), noise(rng.split()) { fc2.weight = fc1.weight; }
+  explicit Net(Rng& rng, int64_t width = 4) : fc1(rng, 3, width), fc2(rng, 3, width), noise(rng.split()) {
+    fc2.weight = fc1.weight;
+  }
   Tensor forward(In x) {
     counts.add_(ones({2}, DType::i64));
     return fc1(x) + fc2(x) + noise.uniform();
@@ -51,11 +53,20 @@ struct Run {
     return {x, randn(r, {10, 4})};
   }
   explicit Run(uint64_t seed = 1, int64_t width = 4, int64_t batch_size = 4)
-      : rng(seed), model(rng, width), optimizer(model, {.lr = 0.1}), schedule(optimizer, 50), loader(data(), rng, {.batch_size = batch_size}) {}
+      : rng(seed),
+        model(rng, width),
+        optimizer(model, {.lr = 0.1}),
+        schedule(optimizer, 50),
+        loader(data(), rng, {.batch_size = batch_size}) {}
 
   TrainingState state() {
-    return {.model = &model, .optimizer = &optimizer, .schedule = &schedule, .loader = &loader, .streams = {{"main", &rng}},
-            .numbers = {{"total", total}, {"step", static_cast<double>(step)}}, .options = "{\"lr\":0.1}"};
+    return {.model = &model,
+            .optimizer = &optimizer,
+            .schedule = &schedule,
+            .loader = &loader,
+            .streams = {{"main", &rng}},
+            .numbers = {{"total", total}, {"step", static_cast<double>(step)}},
+            .options = "{\"lr\":0.1}"};
   }
   void restored(const TrainingState& s) {
     total = s.numbers.at("total");
@@ -116,7 +127,8 @@ TEST_CASE("a checkpoint with any flipped byte, of another version or another mod
   for (size_t i = 0; i < whole.size(); ++i) {
     std::string flipped = whole;
     flipped[i] = static_cast<char>(flipped[i] ^ (1 << i % 8));
-    const std::string error = error_of<Error>([&] { load_checkpoint(load_safetensors(as_bytes(flipped), nullptr, "f"), s, "f"); });
+    const std::string error =
+        error_of<Error>([&] { load_checkpoint(load_safetensors(as_bytes(flipped), nullptr, "f"), s, "f"); });
     if (error.empty()) FAIL("byte " << i << " was not missed");
   }
   const auto error = [&](TrainingState& into, const std::string& bytes) {
@@ -129,14 +141,20 @@ TEST_CASE("a checkpoint with any flipped byte, of another version or another mod
     return encode_safetensors(file.tensors, file.metadata);
   };
   CHECK_THAT(error(s, encode_safetensors({})), Contains("f: is not a checkpoint"));
-  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.metadata["loupe_checkpoint"] = "2"; })), Contains("of version 2, this program reads version 1"));
-  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors["stray"] = tensor({1}); })), Contains("holds 'stray', for which"));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.metadata["loupe_checkpoint"] = "2"; })),
+             Contains("of version 2, this program reads version 1"));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors["stray"] = tensor({1}); })),
+             Contains("holds 'stray', for which"));
   CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors.erase("loader"); })), Contains("has no 'loader'"));
-  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors["loader"] = tensor({1}); })), Contains("'loader' of the checkpoint is f32 (1,)"));
-  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors["number/x"] = tensor({1}); })), Contains("the number 'x' is f32"));
-  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors.erase("optimizer/exp_avg.fc1.weight"); })), Contains("lacks \"exp_avg.fc1.weight\""));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors["loader"] = tensor({1}); })),
+             Contains("'loader' of the checkpoint is f32 (1,)"));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors["number/x"] = tensor({1}); })),
+             Contains("the number 'x' is f32"));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors.erase("optimizer/exp_avg.fc1.weight"); })),
+             Contains("lacks \"exp_avg.fc1.weight\""));
   CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors.erase("model/fc1.bias"); })), Contains("missing: fc1.bias"));
-  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.metadata["optimizer"] = "sgd"; })), Contains("is of optimizer 'sgd', this run uses adamw"));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.metadata["optimizer"] = "sgd"; })),
+             Contains("is of optimizer 'sgd', this run uses adamw"));
   CHECK(other.bits() == before);
   Run wider(1, 5);
   TrainingState w = wider.state();
@@ -317,7 +335,8 @@ TEST_CASE("whichever system call of a save fails, the earlier checkpoints stay w
       // The disk is well again: the same run saves, and nothing half written is left.
       advance_and_save(1);
       CHECK(folder.steps().back() == 4);
-      for (const auto& entry : std::filesystem::directory_iterator(dir.path / "c")) CHECK(entry.path().extension() == ".safetensors");
+      for (const auto& entry : std::filesystem::directory_iterator(dir.path / "c"))
+        CHECK(entry.path().extension() == ".safetensors");
     }
   }
 }
@@ -365,6 +384,7 @@ TEST_CASE("models are saved with tied tensors under every name or once, and read
   save_safetensors(dir / "wrong", wrong);
   const std::string before = sha256(as_bytes(encode_safetensors({{"w", b.fc1.weight}})));
   const std::string error = error_of<ValueError>([&] { load_model(dir / "wrong", b); });
-  CHECK_THAT(error, Contains("/wrong: ") && Contains("missing: fc1.bias") && Contains("unexpected: extra") && Contains("counts is (3,), the model has (2,)"));
+  CHECK_THAT(error, Contains("/wrong: ") && Contains("missing: fc1.bias") && Contains("unexpected: extra") &&
+                        Contains("counts is (3,), the model has (2,)"));
   CHECK(sha256(as_bytes(encode_safetensors({{"w", b.fc1.weight}}))) == before);
 }

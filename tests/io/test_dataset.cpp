@@ -50,7 +50,8 @@ void write_mnist(const TempDir& dir, const std::vector<int64_t>& images = {3, 28
     std::vector<uint8_t> pixels(static_cast<size_t>(images[0] * images[1] * images[2]));
     for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * 7);
     write_idx(dir / (std::string(part) + "-images-idx3-ubyte"), images, pixels);
-    write_idx(dir / (std::string(part) + "-labels-idx1-ubyte"), {labels}, std::vector<uint8_t>(static_cast<size_t>(labels), label));
+    write_idx(dir / (std::string(part) + "-labels-idx1-ubyte"), {labels},
+              std::vector<uint8_t>(static_cast<size_t>(labels), label));
   }
 }
 
@@ -58,7 +59,8 @@ void write_mnist(const TempDir& dir, const std::vector<int64_t>& images = {3, 28
 
 TEST_CASE("image sets: what is missing or wrong is said with the file and the remedy") {
   TempDir dir;
-  CHECK_THAT(error_of([&] { load_images("fashion-mnist", dir.path.string()); }), Contains("apt-get install dataset-fashion-mnist"));
+  CHECK_THAT(error_of([&] { load_images("fashion-mnist", dir.path.string()); }),
+             Contains("apt-get install dataset-fashion-mnist"));
   CHECK_THAT(error_of([&] { load_images("cifar10", dir.path.string()); }), Contains("cifar-10-binary.tar.gz"));
   CHECK_THAT(error_of([&] { load_images("mnist"); }), Contains("no folder was given"));
   CHECK_THAT(error_of<ValueError>([&] { load_images("imagenet"); }), Contains("there are fashion-mnist, mnist and cifar10"));
@@ -78,7 +80,8 @@ TEST_CASE("image sets: what is missing or wrong is said with the file and the re
   CHECK_THAT(error_of([&] { load_images("mnist", dir.path.string()); }), Contains("offset 8: label 10, expected 0 to 9"));
 
   std::string record(3073, '\5');
-  for (const char* file : {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"})
+  for (const char* file :
+       {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"})
     write_file(dir / file, record);
   const ImageData cifar = load_images("cifar10", dir.path.string());
   CHECK(cifar.train.images.shape() == Shape{5, 3, 32, 32});
@@ -135,8 +138,14 @@ TEST_CASE("TensorDataset gathers rows and refuses NaN") {
   const int64_t indices[] = {2, 0};
   CHECK(data.batch(indices).x.to_vector<float>() == std::vector<float>{5, 6, 1, 2});
   CHECK(data.batch(indices).y.to_vector<int64_t>() == std::vector<int64_t>{9, 7});
-  CHECK_THAT(error_of<ValueError>([] { TensorDataset(tensor({1, NAN}), tensor({1, 2})); }), Contains("x holds a NaN or an infinity in sample 1"));
-  CHECK_THAT(error_of<ValueError>([] { TensorDataset(tensor({1, 2}), tensor({INFINITY, 2})); }), Contains("y holds a NaN or an infinity in sample 0"));
+  CHECK_THAT(error_of<ValueError>([] {
+               TensorDataset(tensor({1, NAN}), tensor({1, 2}));
+             }),
+             Contains("x holds a NaN or an infinity in sample 1"));
+  CHECK_THAT(error_of<ValueError>([] {
+               TensorDataset(tensor({1, 2}), tensor({INFINITY, 2}));
+             }),
+             Contains("y holds a NaN or an infinity in sample 0"));
   CHECK_THROWS_AS(TensorDataset(tensor({1, 2}), tensor({1})), ShapeError);
 }
 

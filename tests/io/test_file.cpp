@@ -58,7 +58,10 @@ TEST_CASE("an atomic file appears whole or not at all, whichever system call fai
     CHECK(read_file(path) == "old");
     CHECK(std::distance(std::filesystem::directory_iterator(dir.path), {}) == 1);  // nothing left beside it
   }
-  { AtomicFile abandoned(path); abandoned.write("new"); }
+  {
+    AtomicFile abandoned(path);
+    abandoned.write("new");
+  }
   CHECK(read_file(path) == "old");
   write_file(path, "new");
   CHECK(read_file(path) == "new");

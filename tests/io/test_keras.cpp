@@ -24,8 +24,12 @@ struct Cnn : Layer<Cnn> {
   Linear fc1, fc2;
   LayerNorm norm2;
   explicit Cnn(Rng& rng)
-      : conv1(rng, 2, 6, {.kernel_size = 3, .padding = 1}), conv2(rng, 6, 8, {.kernel_size = {3, 2}}), norm1(6, {.convention = NormConvention::keras3}),
-        fc1(rng, 8 * 4 * 4, 16), fc2(rng, 16, 5), norm2(16, {.eps = 1e-3}) {}
+      : conv1(rng, 2, 6, {.kernel_size = 3, .padding = 1}),
+        conv2(rng, 6, 8, {.kernel_size = {3, 2}}),
+        norm1(6, {.convention = NormConvention::keras3}),
+        fc1(rng, 8 * 4 * 4, 16),
+        fc2(rng, 16, 5),
+        norm2(16, {.eps = 1e-3}) {}
   Tensor forward(In x) {
     const Tensor h = relu(conv2(max_pool2d(relu(norm1(conv1(x))), 2)));
     return fc2(relu(norm2(fc1(h.flatten(1)))));
@@ -51,7 +55,8 @@ TEST_CASE("the weights of a Keras CNN give Keras' logits: Conv2D, BatchNormaliza
     load_state_dict(m, from_keras(load_npz(kFixtures + "/keras_cnn.npz"), flattened));
     eval(m);
     NoGrad guard;
-    fixture::same(std::string("keras cnn ") + name(dtype), "logits", m(images.to(dtype)), io.at("y"), dtype == DType::f64 ? 1e-10 : 1e-6);
+    fixture::same(std::string("keras cnn ") + name(dtype), "logits", m(images.to(dtype)), io.at("y"),
+                  dtype == DType::f64 ? 1e-10 : 1e-6);
     // Without the change of rows it runs just as well, to other numbers.
     load_state_dict(m, from_keras(load_npz(kFixtures + "/keras_cnn.npz")));
     CHECK(max(abs(m(images.to(dtype)).to(DType::f64) - io.at("y"))).item() > 0.1);
@@ -73,7 +78,8 @@ TEST_CASE("the weights of a Keras Embedding and Conv1D give Keras' outputs") {
 }
 
 TEST_CASE("from_keras: names, and each misuse in a sentence") {
-  const StateDict state = from_keras({{"block/conv/kernel", zeros({3, 2, 4, 5})}, {"block/norm/moving_mean", zeros({5})}, {"rms/scale", ones({5})}});
+  const StateDict state =
+      from_keras({{"block/conv/kernel", zeros({3, 2, 4, 5})}, {"block/norm/moving_mean", zeros({5})}, {"rms/scale", ones({5})}});
   REQUIRE(state.size() == 4);
   CHECK(state[0].name == "block.conv.weight");
   CHECK(state[0].tensor.shape() == Shape{5, 4, 3, 2});
@@ -83,7 +89,8 @@ TEST_CASE("from_keras: names, and each misuse in a sentence") {
   CHECK_THAT(misuse({{"lstm/recurrent_kernel", zeros({2, 2})}}), Contains("no layout is known for \"lstm/recurrent_kernel\""));
   CHECK_THAT(misuse({{"kernel", zeros({2, 2})}}), Contains("expected LAYER/"));
   CHECK_THAT(misuse({{"conv3d/kernel", zeros({2, 2, 2, 2, 2})}}), Contains("conv3d/kernel has shape (2, 2, 2, 2, 2)"));
-  CHECK_THAT(misuse({{"fc/kernel", zeros({12, 2})}}, {{"fc", {2, 2, 2}}}), Contains("fc/kernel is (12, 2), but an image (C, H, W) of (2, 2, 2)"));
+  CHECK_THAT(misuse({{"fc/kernel", zeros({12, 2})}}, {{"fc", {2, 2, 2}}}),
+             Contains("fc/kernel is (12, 2), but an image (C, H, W) of (2, 2, 2)"));
   CHECK_THAT(misuse({{"fc/kernel", zeros({12, 2})}}, {{"fc", {12}}}), Contains("(12,)"));
   CHECK_THAT(misuse({{"fc/kernel", zeros({12, 2})}}, {{"fc2", {3, 2, 2}}}), Contains("no kernel of a layer \"fc2\""));
   CHECK_THAT(misuse({{"c/kernel", zeros({3, 3, 1, 2})}}, {{"c", {1, 3, 3}}}), Contains("which is no Dense"));

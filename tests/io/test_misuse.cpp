@@ -124,13 +124,19 @@ TEST_CASE("misuse: data sets") {
   refuses<ShapeError>("ImageDataset", [] { ImageDataset(with([](ImageSet& s) { s.labels = zeros({3}); })); });
   refuses<ShapeError>("ImageDataset", [] { ImageDataset(with([](ImageSet& s) { s.mean = {}; })); });
   refuses<ShapeError>("ImageDataset", [] { ImageDataset(with([](ImageSet& s) { s.std = {1, 1}; })); });
-  for (const double bad : {0.0, -1.0, kNan}) refuses<ValueError>("ImageDataset", [&] { ImageDataset(with([&](ImageSet& s) { s.std = {bad}; })); });
+  for (const double bad : {0.0, -1.0, kNan})
+    refuses<ValueError>("ImageDataset", [&] { ImageDataset(with([&](ImageSet& s) { s.std = {bad}; })); });
   refuses<ValueError>("ImageDataset", [] { ImageDataset(with([](ImageSet& s) { s.mean = {kNan}; })); });
   // A label beyond the classes is named before it can reach a loss.
-  refuses<IndexError>("ImageDataset", [] { ImageDataset(with([](ImageSet& s) { s.labels = from_data(std::vector<int64_t>{0, 1, 2}); })); });
-  refuses<IndexError>("ImageDataset", [] { ImageDataset(with([](ImageSet& s) { s.labels = from_data(std::vector<int64_t>{0, -1, 1}); })); });
+  refuses<IndexError>("ImageDataset", [] {
+    ImageDataset(with([](ImageSet& s) { s.labels = from_data(std::vector<int64_t>{0, 1, 2}); }));
+  });
+  refuses<IndexError>("ImageDataset", [] {
+    ImageDataset(with([](ImageSet& s) { s.labels = from_data(std::vector<int64_t>{0, -1, 1}); }));
+  });
   const ImageSet set = image_set();
-  for (const auto& [first, last] : {std::pair{-1, 2}, {2, 1}, {0, 4}}) refuses<IndexError>("ImageSet::part", [&, f = first, l = last] { set.part(f, l); });
+  for (const auto& [first, last] : {std::pair{-1, 2}, {2, 1}, {0, 4}})
+    refuses<IndexError>("ImageSet::part", [&, f = first, l = last] { set.part(f, l); });
 
   refuses<ValueError>("tensor", [] { TensorDataset(none, f23); });
   refuses<ValueError>("tensor", [] { TensorDataset(f23, none); });
@@ -308,10 +314,9 @@ TEST_CASE("misuse: checkpoints") {
   TrainingState s{.model = &a, .numbers = {{"step", 1}}, .options = "o"};
   save_checkpoint(dir / "x", s);
   SGD sgd(a, {.lr = 0.1});
-  for (const auto& [what, wrong] : std::map<std::string, TrainingState>{
-           {"no model", {}},
-           {"an optimizer", {.model = &b, .optimizer = &sgd}},
-           {"a stream", {.model = &b, .streams = {{"s", &rng}}}}}) {
+  for (const auto& [what, wrong] : std::map<std::string, TrainingState>{{"no model", {}},
+                                                                        {"an optimizer", {.model = &b, .optimizer = &sgd}},
+                                                                        {"a stream", {.model = &b, .streams = {{"s", &rng}}}}}) {
     INFO(what);
     TrainingState into = wrong;
     refuses<ValueError>(dir / "x", [&] { load_checkpoint(dir / "x", into); });

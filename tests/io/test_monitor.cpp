@@ -39,7 +39,8 @@ template <class M> std::string trained(M model, const Tensor& x, const Tensor& y
   }
   std::string bytes;
   for (const auto& [name, t] : state_dict(model))
-    for (const double v : raw::row_major(t).template to_vector<double>()) bytes.append(reinterpret_cast<const char*>(&v), sizeof v);
+    for (const double v : raw::row_major(t).template to_vector<double>())
+      bytes.append(reinterpret_cast<const char*>(&v), sizeof v);
   for (const auto& [name, rng] : named_streams(model)) bytes += fmt::format("{} {} ", name, rng->state().counter);
   return bytes;
 }
@@ -54,14 +55,16 @@ TEST_CASE("a monitored training keeps its bits: batch norm, dropout, fused layer
   const Tensor images = uniform(data, {8, 1, 16, 16}), labels = randint(data, 0, 4, {8});
   const auto cnn = [&](const std::string& folder) {
     Rng rng(2);
-    return trained(SmallCnn(rng, {.classes = 4, .image_size = 16, .widths = {8, 8, 16, 16}, .hidden = 16}), images, labels, folder);
+    return trained(SmallCnn(rng, {.classes = 4, .image_size = 16, .widths = {8, 8, 16, 16}, .hidden = 16}), images, labels,
+                   folder);
   };
   const std::string plain = cnn("");
   CHECK(plain == cnn(dir / "cnn"));
   const Tensor ids = randint(data, 0, 11, {2, 12}), next = randint(data, 0, 11, {2, 12});
   const auto gpt = [&](const std::string& folder) {
     Rng rng(3);
-    return trained(Gpt(rng, {.vocab = 11, .context = 12, .layers = 2, .heads = 2, .width = 16, .dropout = 0.1}), ids, next, folder);
+    return trained(Gpt(rng, {.vocab = 11, .context = 12, .layers = 2, .heads = 2, .width = 16, .dropout = 0.1}), ids, next,
+                   folder);
   };
   CHECK(gpt("") == gpt(dir / "gpt"));
   CHECK(std::filesystem::exists(dir / "cnn"));
@@ -85,8 +88,8 @@ TEST_CASE("every value of a monitored step is what its formula says") {
   });
   int seen = 0;
   net[4].add_forward_hook([&](Module&, const Tensor&, const Tensor&) { ++seen; });
-  const Tensor running_mean = bn.running_mean.clone(), running_var = bn.running_var.clone(), old_conv = conv.weight.detach().clone(), old_fc = fc.weight.detach().clone(),
-               old_bias = fc.bias.detach().clone();
+  const Tensor running_mean = bn.running_mean.clone(), running_var = bn.running_var.clone(),
+               old_conv = conv.weight.detach().clone(), old_fc = fc.weight.detach().clone(), old_bias = fc.bias.detach().clone();
   Monitor monitor(board, net, {.every = 10, .histograms_every = 20});
   SGD optimizer(net, {.lr = 0.1});
   for (const int64_t step : {1, 2, 10}) {
@@ -140,10 +143,23 @@ TEST_CASE("every value of a monitored step is what its formula says") {
     }
   }
   CHECK(graphs == 1);
-  CHECK(histograms == std::map<std::string, int>{{"activations/0", 1}, {"activations/1", 1}, {"activations/2", 1}, {"activations/3", 1}, {"activations/4", 1},
-                                                 {"gradients/0.bias", 1}, {"gradients/0.weight", 1}, {"gradients/1.bias", 1}, {"gradients/1.weight", 1},
-                                                 {"gradients/4.bias", 1}, {"gradients/4.weight", 1}, {"weights/0.bias", 1}, {"weights/0.weight", 1},
-                                                 {"weights/1.bias", 1}, {"weights/1.weight", 1}, {"weights/4.bias", 1}, {"weights/4.weight", 1}});
+  CHECK(histograms == std::map<std::string, int>{{"activations/0", 1},
+                                                 {"activations/1", 1},
+                                                 {"activations/2", 1},
+                                                 {"activations/3", 1},
+                                                 {"activations/4", 1},
+                                                 {"gradients/0.bias", 1},
+                                                 {"gradients/0.weight", 1},
+                                                 {"gradients/1.bias", 1},
+                                                 {"gradients/1.weight", 1},
+                                                 {"gradients/4.bias", 1},
+                                                 {"gradients/4.weight", 1},
+                                                 {"weights/0.bias", 1},
+                                                 {"weights/0.weight", 1},
+                                                 {"weights/1.bias", 1},
+                                                 {"weights/1.weight", 1},
+                                                 {"weights/4.bias", 1},
+                                                 {"weights/4.weight", 1}});
 }
 
 TEST_CASE("dead units: features of a functional GELU, a residual sum, and a model that is one layer") {

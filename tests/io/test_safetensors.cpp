@@ -109,10 +109,15 @@ TEST_CASE("safetensors: each kind of damage has its own sentence") {
   const std::string one = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", eight(8, 'x');
   REQUIRE(load_error(file_of(one, eight)).empty());
   REQUIRE(load_error(file_of(one + "   ", eight)).empty());
-  REQUIRE(load_error(file_of(R"({"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"b":{"dtype":"F32","shape":[3,0],"data_offsets":[0,0]}})")).empty());
+  REQUIRE(
+      load_error(
+          file_of(
+              R"({"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"b":{"dtype":"F32","shape":[3,0],"data_offsets":[0,0]}})"))
+          .empty());
   REQUIRE(load_error(file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"note":[1]}})", eight)).empty());
   const auto two = [](const std::string& a, const std::string& b) {
-    return R"({"a":{"dtype":"U8","shape":[4],"data_offsets":)" + a + R"(},"b":{"dtype":"U8","shape":[4],"data_offsets":)" + b + "}}";
+    return R"({"a":{"dtype":"U8","shape":[4],"data_offsets":)" + a + R"(},"b":{"dtype":"U8","shape":[4],"data_offsets":)" + b +
+           "}}";
   };
   const auto entry = [](const std::string& dtype, const std::string& shape, const std::string& offsets) {
     return R"({"a":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" + offsets + "}}";
@@ -148,7 +153,8 @@ TEST_CASE("safetensors: each kind of damage has its own sentence") {
       {file_of(entry("F32", "[18446744073709551615]", "[0,8]"), eight), "does not fit 64 bits"},
       {file_of(entry("F4", "[3]", "[0,1]"), "x"), "does not fill whole bytes"},
       {file_of(entry("F32", "[1,1,1,1,1,1,1,1,2]", "[0,8]"), eight), "has 9 dimensions, at most 8"},
-      {file_of(entry("BOOL", "[8]", "[0,8]"), std::string(3, '\1') + "\2" + std::string(4, '\0')), "byte 2 in the BOOL tensor 'a'"},
+      {file_of(entry("BOOL", "[8]", "[0,8]"), std::string(3, '\1') + "\2" + std::string(4, '\0')),
+       "byte 2 in the BOOL tensor 'a'"},
       {file_of(entry("F32", "[2]", "[-0,8]"), eight), "expected a whole number, found -0"},
       {file_of("{\"a" + std::string("\xff") + "\":{}}"), "offset 11: invalid UTF-8"},
       {file_of("{\"a\":" + std::string(1000, '[')), "expected '{'"},

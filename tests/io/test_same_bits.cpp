@@ -27,7 +27,8 @@ struct How {
 Tensor of_type(const Tensor& x, DType dtype) { return is_floating(x.dtype()) ? x.to(dtype) : x; }
 
 // Trains and hashes everything that decides how the run would go on.
-template <class Model, class Loss> std::string train_hash(Model& model, Rng& rng, std::shared_ptr<const Dataset> data, int steps, const How& how, Loss loss_of) {
+template <class Model, class Loss>
+std::string train_hash(Model& model, Rng& rng, std::shared_ptr<const Dataset> data, int steps, const How& how, Loss loss_of) {
   TempDir dir;
   std::optional<EventWriter> board;
   to(model, how.dtype);
@@ -35,7 +36,12 @@ template <class Model, class Loss> std::string train_hash(Model& model, Rng& rng
   AdamW optimizer(no_decay_on_norms_and_biases(model), {.lr = 2e-3});
   OneCycleLR schedule(optimizer, {.max_lr = 2e-3, .total_steps = steps});
   DataLoader loader(std::move(data), rng, {.batch_size = 16, .prefetch = how.prefetch});
-  TrainingState state{.model = &model, .optimizer = &optimizer, .schedule = &schedule, .loader = &loader, .streams = {{"main", &rng}}, .options = dir.path};
+  TrainingState state{.model = &model,
+                      .optimizer = &optimizer,
+                      .schedule = &schedule,
+                      .loader = &loader,
+                      .streams = {{"main", &rng}},
+                      .options = dir.path};
   for (int step = 0; step < steps;) {
     const std::optional<Batch> batch = loader.next();
     if (!batch) continue;
@@ -68,7 +74,8 @@ std::string cnn(uint64_t seed, const How& how) {
   set.labels = randint(pixels, 0, 10, {80});
   set.mean = {0.5}, set.std = {0.3};
   SmallCnn model(rng, {});
-  return train_hash(model, rng, std::make_shared<const ImageDataset>(set), how.dtype == DType::f64 ? 3 : 20, how, [&](const Batch& b) { return cross_entropy(model(of_type(b.x, how.dtype)), b.y); });
+  return train_hash(model, rng, std::make_shared<const ImageDataset>(set), how.dtype == DType::f64 ? 3 : 20, how,
+                    [&](const Batch& b) { return cross_entropy(model(of_type(b.x, how.dtype)), b.y); });
 }
 
 std::string gpt(uint64_t seed, const How& how) {
@@ -77,10 +84,11 @@ std::string gpt(uint64_t seed, const How& how) {
   std::vector<int32_t> text;
   for (int i = 0; i < 2000; ++i) text.push_back(static_cast<int32_t>(letters.integer(0, 30)));
   Gpt model(rng, {.vocab = 30, .context = 64, .layers = 2, .heads = 4, .width = 64, .dropout = 0.1});
-  return train_hash(model, rng, std::make_shared<const TextDataset>(text, TextDataset::Options{.context = 64}), 30, how, [&](const Batch& b) {
-    const Tensor logits = model(b.x);
-    return cross_entropy(logits.reshape({-1, logits.size(-1)}), b.y.reshape({-1}));
-  });
+  return train_hash(model, rng, std::make_shared<const TextDataset>(text, TextDataset::Options{.context = 64}), 30, how,
+                    [&](const Batch& b) {
+                      const Tensor logits = model(b.x);
+                      return cross_entropy(logits.reshape({-1, logits.size(-1)}), b.y.reshape({-1}));
+                    });
 }
 
 }  // namespace
@@ -104,7 +112,8 @@ TEST_CASE("the pthread and the openmp build of OpenBLAS give the same bits, in f
   TempDir dir;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe");
   for (const std::string build : {"pthread", "openmp"}) {
-    const std::string line = "LD_LIBRARY_PATH=" + folder + build + " LOUPE_HASHES=" + dir / build + " " + self + " '[.hashes]' >/dev/null";
+    const std::string line =
+        "LD_LIBRARY_PATH=" + folder + build + " LOUPE_HASHES=" + dir / build + " " + self + " '[.hashes]' >/dev/null";
     REQUIRE(std::system(line.c_str()) == 0);
   }
   const std::string hashes = read_file(dir / "pthread");
@@ -112,7 +121,8 @@ TEST_CASE("the pthread and the openmp build of OpenBLAS give the same bits, in f
   CHECK(hashes == read_file(dir / "openmp"));
 }
 
-TEST_CASE("both models end in the same bits at 1, 2, 3 and 8 threads, again, with prefetching, TensorBoard and evaluation between") {
+TEST_CASE(
+    "both models end in the same bits at 1, 2, 3 and 8 threads, again, with prefetching, TensorBoard and evaluation between") {
   using Make = std::string (*)(uint64_t, const How&);
   for (const auto& [name, make] : {std::pair<const char*, Make>{"cnn", cnn}, {"gpt", gpt}}) {
     const std::string first = make(3, {});

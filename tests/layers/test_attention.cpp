@@ -80,7 +80,8 @@ TEST_CASE("MultiheadAttention: names, initialisation, other widths of keys and v
   for (const auto& [name, t] : state_dict(wide)) names += name + " ";
   CHECK(names == "q_proj_weight k_proj_weight v_proj_weight in_proj_bias out_proj.weight out_proj.bias ");
   to(wide, DType::f64);
-  const Tensor q = randn(rng, {2, 3, 8}, DType::f64), k = randn(rng, {2, 4, 5}, DType::f64), v = randn(rng, {2, 4, 3}, DType::f64);
+  const Tensor q = randn(rng, {2, 3, 8}, DType::f64), k = randn(rng, {2, 4, 5}, DType::f64),
+               v = randn(rng, {2, 4, 3}, DType::f64);
   CHECK(gradcheck([&](const Tensors& x) { return wide(x[0], x[1], x[2]); }, {q, k, v}));
   CHECK(allclose(wide(q[0], k[0], v[0]), wide(q, k, v)[0], 1e-12, 1e-12));
   CHECK(allclose(wide.with_weights(q[0], k[0], v[0]).weights, wide.with_weights(q, k, v).weights[0], 1e-12, 1e-12));
@@ -101,7 +102,8 @@ TEST_CASE("MultiheadAttention: masks say ignore, whatever their type; a key that
   CHECK(allclose(y, m.with_weights(x, x, x, Masks{.key_padding_mask = padding, .attn_mask = later}).output, 1e-12, 1e-12));
   const Tensor changed = where(padding.unsqueeze(-1), x + 100.0, x);
   const auto kept = logical_not(padding).unsqueeze(-1).to(DType::f64);
-  CHECK(allclose(m(x, Masks{.key_padding_mask = padding}) * kept, m(changed, Masks{.key_padding_mask = padding}) * kept, 1e-12, 1e-12));
+  CHECK(allclose(m(x, Masks{.key_padding_mask = padding}) * kept, m(changed, Masks{.key_padding_mask = padding}) * kept, 1e-12,
+                 1e-12));
   // A sequence that is all padding: out_proj's bias, and finite gradients.
   const Tensor all = gt(ones({2, 4}), 0.5), leaf = x.clone().requires_grad_();
   const Tensor none = m(leaf, Masks{.key_padding_mask = all});

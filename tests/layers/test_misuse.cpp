@@ -27,7 +27,8 @@ namespace {
 
 const int64_t kHuge = int64_t{1} << 40;
 const Tensor none, f23 = zeros({2, 3}), d23 = zeros({2, 3}, DType::f64), i23 = zeros({2, 3}, DType::i64), scalar0 = scalar(1),
-                   image = zeros({2, 4, 6, 6}), i_image = zeros({2, 4, 6, 6}, DType::i64), d_image = zeros({2, 4, 6, 6}, DType::f64);
+                   image = zeros({2, 4, 6, 6}), i_image = zeros({2, 4, 6, 6}, DType::i64),
+                   d_image = zeros({2, 4, 6, 6}, DType::f64);
 
 }  // namespace
 
@@ -127,7 +128,8 @@ TEST_CASE("misuse: norms") {
     refuses<ValueError>("BatchNorm1d", [&] { BatchNorm1d bn(4, {.momentum = momentum}); });
     refuses<ValueError>("InstanceNorm2d", [&] { InstanceNorm2d in(4, {.momentum = momentum}); });
   }
-  refuses<ValueError>("BatchNorm1d", [&] { BatchNorm1d bn(4, {.momentum = std::nullopt, .convention = NormConvention::keras3}); });
+  refuses<ValueError>("BatchNorm1d",
+                      [&] { BatchNorm1d bn(4, {.momentum = std::nullopt, .convention = NormConvention::keras3}); });
   refuses<ValueError>("LayerNorm", [&] { LayerNorm ln(Shape{}); });
   refuses<ValueError>("RMSNorm", [&] { RMSNorm rms(Shape{}); });
   refuses<ValueError>("LayerNorm", [&] { LayerNorm ln(Shape{4}, {.axes = {1, 2}}); });
@@ -289,8 +291,12 @@ TEST_CASE("misuse: containers, states and whole models") {
   refuses<ValueError>("load_state_dict", [&] { load_state_dict(net, state_dict(other)); });
   refuses<ValueError>("load_state_dict", [&] { load_state_dict(other, {{"weight", f23}, {"bias", zeros({4})}}); });
   refuses<ValueError>("load_state_dict", [&] { load_state_dict(other, {{"weight", none}, {"bias", zeros({4})}}); });
-  refuses<ValueError>("load_state_dict", [&] { load_state_dict(other, {{"weight", zeros({4, 3}, DType::i64)}, {"bias", zeros({4})}}); });
-  refuses<ValueError>("load_state_dict", [&] { load_state_dict(other, {{"weight", zeros({4, 3})}, {"bias", zeros({4})}}, {.prefix = "module."}); });
+  refuses<ValueError>("load_state_dict", [&] {
+    load_state_dict(other, {{"weight", zeros({4, 3}, DType::i64)}, {"bias", zeros({4})}});
+  });
+  refuses<ValueError>("load_state_dict", [&] {
+    load_state_dict(other, {{"weight", zeros({4, 3})}, {"bias", zeros({4})}}, {.prefix = "module."});
+  });
   refuses<ValueError>("load_state_dict", [&] {
     load_state_dict(other, {{"weight", zeros({4, 3})}, {"weight", zeros({4, 3})}, {"bias", zeros({4})}});
   });

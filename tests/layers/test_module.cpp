@@ -69,7 +69,8 @@ TEST_CASE("paths name what runs, train() and eval() reach every module, a moved 
   REQUIRE(y.grad_meta()->fn->module_path() == "");
   Net moved = std::move(net);
   std::string path;
-  moved.rest[1].add_forward_hook([&](Module& m, const Tensor&, const Tensor& out) { path = m.path() + "|" + out.grad_meta()->fn->module_path(); });
+  moved.rest[1].add_forward_hook(
+      [&](Module& m, const Tensor&, const Tensor& out) { path = m.path() + "|" + out.grad_meta()->fn->module_path(); });
   const Tensor z = moved.rest(ones({2}));
   REQUIRE(path == "rest.1|rest.1");
   eval(moved);
@@ -90,7 +91,8 @@ TEST_CASE("load_state_dict is strict, lists everything, and changes nothing when
   d.push_back({"extra", zeros({1})});
   d[3].tensor = zeros({3});  // choice.weight
   Net c;
-  REQUIRE_THROWS_WITH(load_state_dict(c, d), Contains("missing: first.bias") && Contains("unexpected: extra") && Contains("choice.weight is (3,), the model has (2,)"));
+  REQUIRE_THROWS_WITH(load_state_dict(c, d), Contains("missing: first.bias") && Contains("unexpected: extra") &&
+                                                 Contains("choice.weight is (3,), the model has (2,)"));
   REQUIRE(c.first.weight[0].item() == 2);
   d[3].tensor = zeros({2}, DType::f64);
   REQUIRE_THROWS_AS(load_state_dict(c, d), ValueError);

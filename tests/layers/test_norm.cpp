@@ -17,9 +17,7 @@ namespace {
 template <class F> std::string error(const F& f) {
   try {
     f();
-  } catch (const Error& e) {
-    return e.what();
-  }
+  } catch (const Error& e) { return e.what(); }
   return "nothing thrown";
 }
 
@@ -136,7 +134,8 @@ TEST_CASE("fused BatchNorm2d runs the parts when switched off, and gives the sam
   Rng rng(5);
   for (int64_t channels : {3, 16, 32})
     for (bool training : {true, false}) {
-      const Tensor x = randn(rng, {4, channels, 7, 8}), up = randn(rng, {4, channels, 3, 4}), up_relu = randn(rng, {4, channels, 7, 8});
+      const Tensor x = randn(rng, {4, channels, 7, 8}), up = randn(rng, {4, channels, 3, 4}),
+                   up_relu = randn(rng, {4, channels, 7, 8});
       auto run = [&](bool fused) {
         set_fusion(fused);
         Rng same(6);
@@ -208,12 +207,16 @@ TEST_CASE("normalization layers: misuse says what is wrong") {
         "BatchNorm2d: the cumulative average (momentum = nullopt) is torch's, not keras3's");
   CHECK(error([] { BatchNorm1d(3)(ones({2, 3, 4, 5})); }) == "BatchNorm1d: expected (N, C) or (N, C, L), got (2, 3, 4, 5)");
   CHECK(error([] { BatchNorm2d(3)(ones({2, 3})); }) == "BatchNorm2d: expected (N, C, H, W), got (2, 3)");
-  CHECK(error([] { BatchNorm1d(3)(ones({2, 4})); }).find("batch_norm: weight must have shape (4,) for an input of shape (2, 4)") == 0);
+  CHECK(error([] {
+          BatchNorm1d(3)(ones({2, 4}));
+        }).find("batch_norm: weight must have shape (4,) for an input of shape (2, 4)") == 0);
   CHECK(error([] { GroupNorm(2, 3); }) == "GroupNorm: 3 channels cannot be split into 2 groups");
   CHECK(error([] { GroupNorm(1, 3)(ones({2, 4})); }) == "GroupNorm: expected (N, 3, ...), got (2, 4)");
   CHECK(error([] { InstanceNorm2d(3)(ones({2, 3})); }) == "InstanceNorm2d: expected (N, C, H, W) or (C, H, W), got (2, 3)");
   CHECK(error([] { LayerNorm({3, 0}); }) == "LayerNorm: sizes must be at least 1, got (3, 0)");
   CHECK(error([] { LayerNorm(3, {.axes = {1, 2}}); }) == "LayerNorm: 2 axes for a normalized_shape of (3,)");
-  CHECK(error([] { LayerNorm(3)(ones({3, 4})); }) == "layer_norm: the input's last dimensions must be (3,), got an input of shape (3, 4)");
+  CHECK(error([] {
+          LayerNorm(3)(ones({3, 4}));
+        }) == "layer_norm: the input's last dimensions must be (3,), got an input of shape (3, 4)");
   CHECK(error([] { RMSNorm(3)(ones({3, 4})); }).find("rms_norm: the input's last dimensions") == 0);
 }

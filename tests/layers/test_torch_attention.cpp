@@ -56,8 +56,10 @@ TEST_CASE("Transformer layers equal PyTorch's: norm first and last, relu and gel
   using Decoder = TransformerDecoderLayer;
   const double bound = 2e-6;
   const auto options = [](bool gelu, bool first) {
-    return TransformerLayerOptions{.dim_feedforward = 12, .dropout = 0,
-                                   .activation = gelu ? TransformerActivation::gelu : TransformerActivation::relu, .norm_first = first};
+    return TransformerLayerOptions{.dim_feedforward = 12,
+                                   .dropout = 0,
+                                   .activation = gelu ? TransformerActivation::gelu : TransformerActivation::relu,
+                                   .norm_first = first};
   };
   Rng rng(1);
   for (bool gelu : {false, true})

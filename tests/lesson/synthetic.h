@@ -19,7 +19,8 @@ inline Records synthetic_runs(const std::string& metric, const std::vector<doubl
 }
 
 inline Report synthetic_report() {
-  Report report{.profile = "quick", .command = "loupe lesson --quick", .machine = "2 cores, AVX-512", .data = "Fashion-MNIST <made up>"};
+  Report report{
+      .profile = "quick", .command = "loupe lesson --quick", .machine = "2 cores, AVX-512", .data = "Fashion-MNIST <made up>"};
   report.seeds = 3, report.runs = 120, report.dead = 4, report.seconds = 201;
 
   ClaimResult c5{.id = "C5", .title = "BatchNorm depends on the batch size; LayerNorm does not"};
@@ -30,8 +31,8 @@ inline Report synthetic_report() {
   Chart chart{.title = "Test accuracy against the samples in one statistic",
               .x = {.label = "samples per statistic", .log = true, .ticks = {2, 4, 8, 16, 32, 64}},
               .y = {.label = "test accuracy, %"}};
-  Series bn{.name = "BatchNorm, FC head", .look = Look::bn}, conv{.name = "BatchNorm, conv only", .look = Look::other, .dashed = true},
-      ln{.name = "LayerNorm", .look = Look::ln};
+  Series bn{.name = "BatchNorm, FC head", .look = Look::bn},
+      conv{.name = "BatchNorm, conv only", .look = Look::other, .dashed = true}, ln{.name = "LayerNorm", .look = Look::ln};
   for (double g : {2., 4., 8., 16., 32., 64.}) {
     const double m = 86 - 52 / (g * g / 2);
     bn.line.push_back({g, m});
@@ -47,14 +48,18 @@ inline Report synthetic_report() {
   chart.note = "Lines: mean of the seeds. The optimiser sees the same 64 images a step everywhere.";
   c5.charts.push_back(chart);
   const std::vector<Outcome> a{{.8565}, {.854}, {.867}}, b{{.6215}, {.5815}, {.5555}}, dead{{.1, true}, {.1, true}, {.8}};
-  c5.lines.push_back(statistical("C5a", "BatchNorm F1: groups of 64 minus groups of 2", compare(a, b, .1, Better::more), .5, Expect::positive, "points", 100));
+  c5.lines.push_back(statistical("C5a", "BatchNorm F1: groups of 64 minus groups of 2", compare(a, b, .1, Better::more), .5,
+                                 Expect::positive, "points", 100));
   c5.lines.back().meaning = "A statistic of two numbers cannot carry the network.";
-  c5.lines.push_back(statistical("C5b", "BatchNorm F0 (convolutions only): 64 minus 2", compare(a, a, .1, Better::more), .5, Expect::positive, "points", 100));
-  c5.lines.push_back(exact("C5c", "LayerNorm: largest change of a sample's output under other batch-mates", 0, Holds::at_most, 0, "logits"));
+  c5.lines.push_back(statistical("C5b", "BatchNorm F0 (convolutions only): 64 minus 2", compare(a, a, .1, Better::more), .5,
+                                 Expect::positive, "points", 100));
+  c5.lines.push_back(
+      exact("C5c", "LayerNorm: largest change of a sample's output under other batch-mates", 0, Holds::at_most, 0, "logits"));
   c5.lines.push_back(statistical("C5d", "a dead arm", compare(a, dead, .1, Better::more), .5, Expect::positive, "points", 100));
   c5.meaning = "True where a norm averages few values, false for purely convolutional networks.";
   c5.trap = "Sweeping the real batch size changes the number of steps; that, not normalisation, is what such plots show.";
-  c5.tables.push_back({"Test accuracy, %", {"arm", "1", "2", "3", "mean"},
+  c5.tables.push_back({"Test accuracy, %",
+                       {"arm", "1", "2", "3", "mean"},
                        {seed_row("BN 64", synthetic_runs("acc", {.8565, .854, .867}), "acc", 100),
                         seed_row("none", synthetic_runs("acc", {.8565, NAN, .867}), "acc", 100)}});
   c5.papers = {{"Wu & He 2018, Group Normalization", "https://arxiv.org/abs/1803.08494"}};
@@ -64,8 +69,10 @@ inline Report synthetic_report() {
   ClaimResult c8{.id = "C8", .title = "LayerNorm works well in Transformers"};
   c8.says = "LayerNorm works well in Transformers.";
   c8.experiment = {"8 layers.", "Adam.", "250 steps."};
-  Chart lr{.title = "Validation loss against the learning rate", .x = {.label = "learning rate", .log = true, .ticks = {.003, .01, .03, .06}},
-           .y = {.label = "validation loss, nats", .log = true}, .marks = {{3.3, "unigram"}, {2.45, "bigram"}}};
+  Chart lr{.title = "Validation loss against the learning rate",
+           .x = {.label = "learning rate", .log = true, .ticks = {.003, .01, .03, .06}},
+           .y = {.label = "validation loss, nats", .log = true},
+           .marks = {{3.3, "unigram"}, {2.45, "bigram"}}};
   const Look looks[] = {Look::none, Look::other, Look::ln, Look::bn};
   const char* names[] = {"no norm", "no norm, scaled init", "LayerNorm", "BatchNorm"};
   for (int i = 0; i < 4; ++i) {
@@ -81,18 +88,24 @@ inline Report synthetic_report() {
     lr.series.push_back(s);
   }
   c8.charts.push_back(lr);
-  c8.lines.push_back(statistical("C8a", "LayerNorm against no norm", compare_log2(std::vector<Outcome>{{2.4}, {2.5}, {2.6}}, std::vector<Outcome>{{46}, {158}, {278}}, 4, Better::less), .32, Expect::negative, "doublings"));
+  c8.lines.push_back(statistical(
+      "C8a", "LayerNorm against no norm",
+      compare_log2(std::vector<Outcome>{{2.4}, {2.5}, {2.6}}, std::vector<Outcome>{{46}, {158}, {278}}, 4, Better::less), .32,
+      Expect::negative, "doublings"));
   c8.meaning = "It works. It is not needed.";
   c8.trap = "Clipping rescues the rival.";
   c8.code = "lesson/c8.cpp";
-  c8.papers = {{"Ba, Kiros & Hinton 2016", "https://arxiv.org/abs/1607.06450"}, {"Xiong et al. 2020", "https://arxiv.org/abs/2002.04745"}};
+  c8.papers = {{"Ba, Kiros & Hinton 2016", "https://arxiv.org/abs/1607.06450"},
+               {"Xiong et al. 2020", "https://arxiv.org/abs/2002.04745"}};
   report.claims.push_back(c8);
 
   ClaimResult c3{.id = "C3", .title = "Normalisation improves the final result"};
   c3.says = "It improves final performance.";
   c3.experiment = {"one", "two", "three"};
-  Chart dots{.title = "Test accuracy by arm", .x = {.label = "", .categories = {"no norm", "LayerNorm", "GroupNorm, 4 groups", "BatchNorm"}},
-             .y = {.label = "test accuracy, %"}, .paired = true};
+  Chart dots{.title = "Test accuracy by arm",
+             .x = {.label = "", .categories = {"no norm", "LayerNorm", "GroupNorm, 4 groups", "BatchNorm"}},
+             .y = {.label = "test accuracy, %"},
+             .paired = true};
   const Look arm_look[] = {Look::none, Look::ln, Look::gn, Look::bn};
   for (int i = 0; i < 4; ++i) {
     Series s{.name = dots.x.categories[size_t(i)], .look = arm_look[i]};
@@ -101,10 +114,14 @@ inline Report synthetic_report() {
     dots.series.push_back(s);
   }
   c3.charts.push_back(dots);
-  Chart diff{.title = "LayerNorm minus BatchNorm", .x = {.label = "samples per statistic", .log = true, .ticks = {2, 4, 8, 16, 64}},
-             .y = {.label = "difference of test accuracy, points"}, .marks = {{0, "no difference"}}};
+  Chart diff{.title = "LayerNorm minus BatchNorm",
+             .x = {.label = "samples per statistic", .log = true, .ticks = {2, 4, 8, 16, 64}},
+             .y = {.label = "difference of test accuracy, points"},
+             .marks = {{0, "no difference"}}};
   Series d{.name = "F1", .look = Look::ln};
-  for (double g : {2., 4., 8., 16., 64.}) d.line.push_back({g, 48 / (g * g) - 1}), d.bars.push_back({g, 48 / (g * g) - 2.5, 48 / (g * g) + .4}), d.dots.push_back(d.line.back());
+  for (double g : {2., 4., 8., 16., 64.})
+    d.line.push_back({g, 48 / (g * g) - 1}), d.bars.push_back({g, 48 / (g * g) - 2.5, 48 / (g * g) + .4}),
+        d.dots.push_back(d.line.back());
   diff.series = {d};
   c3.charts.push_back(diff);
   Chart curves{.title = "Training loss", .x = {.label = "step"}, .y = {.label = "loss, nats"}};
@@ -118,7 +135,8 @@ inline Report synthetic_report() {
     curves.series.push_back(s);
   }
   c3.charts.push_back(curves);
-  c3.lines.push_back(statistical("C3a", "BatchNorm minus none", compare(a, b, .1, Better::more), .5, Expect::negative, "points", 100));
+  c3.lines.push_back(
+      statistical("C3a", "BatchNorm minus none", compare(a, b, .1, Better::more), .5, Expect::negative, "points", 100));
   c3.meaning = "m";
   c3.trap = "t";
   c3.code = "lesson/c3.cpp";
@@ -131,7 +149,8 @@ inline Report synthetic_report() {
     Heatmap m{.title = title, .x_label = "input token", .y_label = "output token"};
     for (int i = 0; i < 16; ++i) {
       m.cells.emplace_back();
-      for (int j = 0; j < 16; ++j) m.cells.back().push_back(j > i ? 0 : (i == j ? 1.0 : title[8] == 'L' ? 0 : 0.3 / (1 + i - j) / (j + 1)));
+      for (int j = 0; j < 16; ++j)
+        m.cells.back().push_back(j > i ? 0 : (i == j ? 1.0 : title[8] == 'L' ? 0 : 0.3 / (1 + i - j) / (j + 1)));
     }
     c12.maps.push_back(m);
   }
@@ -144,7 +163,8 @@ inline Report synthetic_report() {
   c12.code = "lesson/c12.cpp";
   report.claims.push_back(c12);
 
-  report.advice = {{"Needs a batch", "yes", "no", "-0.3 points from 64 to 16 samples, -26 to 2", Verdict::partly, "C5a, C5c"}, {"Use case: CNN", "CNNs", "", "+2.3 points", Verdict::reproduced, "C3a"}};
+  report.advice = {{"Needs a batch", "yes", "no", "-0.3 points from 64 to 16 samples, -26 to 2", Verdict::partly, "C5a, C5c"},
+                   {"Use case: CNN", "CNNs", "", "+2.3 points", Verdict::reproduced, "C3a"}};
   report.decisions = {"A CNN: BatchNorm (+2.3 points)."};
   report.interview = {{"Why LayerNorm?", "Because of -0.36 nats."}};
   return report;

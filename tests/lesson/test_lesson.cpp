@@ -19,7 +19,8 @@ namespace {
 // A norm by a formula, with the state of a BatchNorm.
 struct Formula : Layer<Formula> {
   using F = std::function<Tensor(Formula&, const Tensor&)>;
-  Formula(int64_t c, F formula) : weight(ones({c})), bias(zeros({c})), running_mean(zeros({c})), running_var(ones({c})), f(std::move(formula)) {
+  Formula(int64_t c, F formula)
+      : weight(ones({c})), bias(zeros({c})), running_mean(zeros({c})), running_var(ones({c})), f(std::move(formula)) {
     weight.requires_grad_(), bias.requires_grad_();
   }
   Tensor forward(In x) { return f(*this, x) * weight + bias; }
@@ -50,8 +51,12 @@ Tensor images() {
 }
 
 // Broken on purpose, each as a real framework once was.
-Norm over_the_batch() { return formula("over the batch", [](Formula&, const Tensor& x) { return normalised(x, 0, false); }); }
-Norm detached_std() { return formula("detached std", [](Formula&, const Tensor& x) { return normalised(x, 1, true); }); }
+Norm over_the_batch() {
+  return formula("over the batch", [](Formula&, const Tensor& x) { return normalised(x, 0, false); });
+}
+Norm detached_std() {
+  return formula("detached std", [](Formula&, const Tensor& x) { return normalised(x, 1, true); });
+}
 Norm eval_by_batch() { return over_the_batch(); }  // eval mode, too, takes the batch's statistics
 Norm biased_running_variance() {
   return formula("biased variance", [](Formula& m, const Tensor& x) {

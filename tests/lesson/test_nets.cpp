@@ -66,8 +66,8 @@ TEST_CASE("the fluctuation of independent numbers", "[nets]") {
   }
   CHECK_FALSE(bn.has_forward_hooks());
   CHECK(all["values_x"] == 100);
-  CHECK(all["fluctuation_mean_x"] == Approx(0.1).epsilon(0.03));                           // 1 / sqrt(n)
-  CHECK(all["fluctuation_variance_x"] == Approx(std::sqrt(2.0 / 99)).epsilon(0.03));       // of a chi-squared
+  CHECK(all["fluctuation_mean_x"] == Approx(0.1).epsilon(0.03));                      // 1 / sqrt(n)
+  CHECK(all["fluctuation_variance_x"] == Approx(std::sqrt(2.0 / 99)).epsilon(0.03));  // of a chi-squared
   {
     Fluctuation watch(bn, Fluctuation::Of::all);
     watch.keep = cat({ones({25}, DType::boolean), zeros({75}, DType::boolean)}, 0);
@@ -89,7 +89,8 @@ TEST_CASE("the generous rival: for each seed the best run that lives", "[nets]")
     r.dead = dead;
     return r;
   };
-  const Records best = best_per_seed({{"a", {run(1, false), run(0.1, true), run(NAN, true)}}, {"b", {run(2, false), run(5, false), run(NAN, true)}}});
+  const Records best = best_per_seed(
+      {{"a", {run(1, false), run(0.1, true), run(NAN, true)}}, {"b", {run(2, false), run(5, false), run(NAN, true)}}});
   REQUIRE(best.size() == 3);
   CHECK(best[0]["valid_loss"] == 1);
   CHECK(best[1]["valid_loss"] == 5);

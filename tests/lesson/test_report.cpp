@@ -73,7 +73,8 @@ TEST_CASE("the JSON lines parse and carry what was agreed", "[report]") {
 
 TEST_CASE("a line beside the claim does not count in its word", "[report]") {
   ClaimResult c{.id = "C0", .title = "t"};
-  c.lines = {exact("C0a", "holds", 0, Holds::at_most, 0), exact("C0b", "does not", 1, Holds::at_most, 1e-3), exact("C0c", "is not small", 1, Holds::above, 1e-3)};
+  c.lines = {exact("C0a", "holds", 0, Holds::at_most, 0), exact("C0b", "does not", 1, Holds::at_most, 1e-3),
+             exact("C0c", "is not small", 1, Holds::above, 1e-3)};
   CHECK(c.verdict() == Verdict::partly);
   c.lines[1].beside = true;
   CHECK(c.verdict() == Verdict::reproduced);
@@ -88,12 +89,17 @@ TEST_CASE("a line beside the claim does not count in its word", "[report]") {
 TEST_CASE("mostly dead rivals: survival decides in the direction of the value", "[report]") {
   const std::vector<Outcome> lives{{1.1}, {1.2}, {1.1}}, dies{{NAN, true}, {NAN, true}, {NAN, true}};
   // A loss: "the dying arm minus the living one is positive" holds, "the living one minus the dying one is negative" too.
-  CHECK(statistical("", "", compare(dies, lives, 2.3, Better::less), .02, Expect::positive, "nats").verdict == Verdict::reproduced);
-  CHECK(statistical("", "", compare(lives, dies, 2.3, Better::less), .02, Expect::negative, "nats").verdict == Verdict::reproduced);
-  CHECK(statistical("", "", compare_log2(lives, dies, 200, Better::less), .3, Expect::positive, "doublings").verdict == Verdict::contradicted);
+  CHECK(statistical("", "", compare(dies, lives, 2.3, Better::less), .02, Expect::positive, "nats").verdict ==
+        Verdict::reproduced);
+  CHECK(statistical("", "", compare(lives, dies, 2.3, Better::less), .02, Expect::negative, "nats").verdict ==
+        Verdict::reproduced);
+  CHECK(statistical("", "", compare_log2(lives, dies, 200, Better::less), .3, Expect::positive, "doublings").verdict ==
+        Verdict::contradicted);
   // An accuracy: the living arm is ahead.
-  CHECK(statistical("", "", compare(lives, dies, .1, Better::more), .5, Expect::positive, "points").verdict == Verdict::reproduced);
-  CHECK(statistical("", "", compare(dies, lives, .1, Better::more), .5, Expect::positive, "points").verdict == Verdict::contradicted);
+  CHECK(statistical("", "", compare(lives, dies, .1, Better::more), .5, Expect::positive, "points").verdict ==
+        Verdict::reproduced);
+  CHECK(statistical("", "", compare(dies, lives, .1, Better::more), .5, Expect::positive, "points").verdict ==
+        Verdict::contradicted);
 }
 
 TEST_CASE("the page has every claim, chart and number, and fetches nothing", "[report]") {
@@ -104,8 +110,9 @@ TEST_CASE("the page has every claim, chart and number, and fetches nothing", "[r
   CHECK(count(html, "class=\"wide\"") == 5);
   CHECK(count(html, "class=\"narrow\"") == 5);
   CHECK(count(html, "class=\"trace\"") == 12);  // every seed's curve, twice
-  CHECK(count(html, "<svg class=\"ci ") == 5);   // every interval beside its margin
-  for (const char* part : {"x_norm = (x - mean_batch) / std_batch", "x_norm = (x - mean_features) / std_features", "BatchNorm1d(128)", "LayerNorm(128)"})
+  CHECK(count(html, "<svg class=\"ci ") == 5);  // every interval beside its margin
+  for (const char* part : {"x_norm = (x - mean_batch) / std_batch", "x_norm = (x - mean_features) / std_features",
+                           "BatchNorm1d(128)", "LayerNorm(128)"})
     CHECK(count(html, part) >= 1);
   CHECK(html.find("A CNN: BatchNorm (+2.3 points).") != std::string::npos);
   CHECK(html.find("Of 4 claims: ") != std::string::npos);

@@ -85,7 +85,8 @@ TEST_CASE("a finished run is not repeated; another configuration is", "[runs]") 
   }
   std::filesystem::remove(file);
   CHECK_THROWS_AS(from_json("{\"claim\":3}", "x"), IoError);
-  CHECK_THROWS_WITH(from_json("{}", "runs.jsonl"), Catch::Matchers::Contains("runs.jsonl") && Catch::Matchers::Contains("\"arm\""));
+  CHECK_THROWS_WITH(from_json("{}", "runs.jsonl"),
+                    Catch::Matchers::Contains("runs.jsonl") && Catch::Matchers::Contains("\"arm\""));
   Record dead;
   dead.dead = true;
   CHECK(dead.outcome("anything").dead);  // a dead run may lack a metric
@@ -101,7 +102,8 @@ TEST_CASE("an error in a run reaches the caller; a stop ends the waiting", "[run
 
   std::atomic<bool> stop{false};
   int told = 0;  // who was told of finished runs
-  Scheduler({.workers = 1, .finished = [&told](const Record& r) { told += r["accuracy"] > 0; }}).run({job("batch", 1, made), job("batch", 2, made)});
+  Scheduler({.workers = 1, .finished = [&told](const Record& r) { told += r["accuracy"] > 0; }})
+      .run({job("batch", 1, made), job("batch", 2, made)});
   CHECK(told == 2);
 
   Scheduler t({.workers = 1, .stop = [&stop] { return stop.load(); }});

@@ -11,7 +11,7 @@ using namespace loupe::lesson;
 
 TEST_CASE("t quantiles equal the tables and the closed forms", "[stats]") {
   // Two-sided 95 %, as printed in every table of Student's t.
-  const double table[][2] = {{1, 12.706204736}, {2, 4.302652730}, {3, 3.182446305}, {4, 2.776445105},
+  const double table[][2] = {{1, 12.706204736}, {2, 4.302652730},  {3, 3.182446305},   {4, 2.776445105},
                              {9, 2.262157163},  {29, 2.045229642}, {1000, 1.962339081}};
   for (const auto& [dof, t] : table) CHECK(t_quantile(0.975, dof) == Approx(t).epsilon(1e-9));
   CHECK(t_quantile(0.995, 4) == Approx(4.604094871).epsilon(1e-9));
@@ -68,8 +68,8 @@ TEST_CASE("survival: Wilson's and Newcombe's published examples", "[stats]") {
   CHECK(d.hi == Approx(.3339).margin(5e-5));
   const Interval all = survival_difference(3, 3, 0, 3);
   CHECK(all.mean == 1);
-  CHECK(all.lo > 0);   // three against none is something ...
-  CHECK(all.lo < 0.5); // ... but three seeds prove no more than that
+  CHECK(all.lo > 0);    // three against none is something ...
+  CHECK(all.lo < 0.5);  // ... but three seeds prove no more than that
 }
 
 TEST_CASE("each verdict word comes from its interval", "[stats]") {
@@ -78,7 +78,7 @@ TEST_CASE("each verdict word comes from its interval", "[stats]") {
   CHECK(judge(i(0.6, 2), 0.5, Expect::positive) == reproduced);
   CHECK(judge(i(-2, -0.6), 0.5, Expect::positive) == contradicted);
   CHECK(judge(i(-0.4, 0.3), 0.5, Expect::positive) == no_difference);
-  CHECK(judge(i(0.1, 2), 0.5, Expect::positive) == inconclusive);   // clear of zero, not of the margin
+  CHECK(judge(i(0.1, 2), 0.5, Expect::positive) == inconclusive);  // clear of zero, not of the margin
   CHECK(judge(i(-3, 3), 0.5, Expect::positive) == inconclusive);
   CHECK(judge(i(-2, -0.6), 0.5, Expect::negative) == reproduced);
   CHECK(judge(i(0.6, 2), 0.5, Expect::negative) == contradicted);

@@ -60,7 +60,8 @@ TEST_CASE("BertEncoder equals Transformers' BertModel: names, hidden states, poo
       same(group, "pooled", m.pooled(y), f.get("pooled"), bound);
       same(group, "embedding", sentence_embedding(y, mask), f.get("embedding"), bound);
       // A sentence alone, without padding, is what it was in the batch.
-      const Tensor alone = m(f.get("ids").slice(0, 1, 2).slice(1, 0, config.context / 2), f.get("types").slice(0, 1, 2).slice(1, 0, config.context / 2));
+      const Tensor alone = m(f.get("ids").slice(0, 1, 2).slice(1, 0, config.context / 2),
+                             f.get("types").slice(0, 1, 2).slice(1, 0, config.context / 2));
       same(group, "alone", alone, f.get("hidden").slice(0, 1, 2).slice(1, 0, config.context / 2), bound);
     }
   }
@@ -83,7 +84,8 @@ TEST_CASE("389 sentences through Transformers' own files equal its embeddings: a
       std::vector<std::vector<int64_t>> ids;
       for (size_t i = at; i < std::min(at + size, texts.size()); ++i) ids.push_back(tokenizer.encode(texts[i], 128));
       const Batch batch = pad_sequences(ids, tokenizer.pad_id());
-      same(size == 1 ? "sentences alone f32" : "sentences in batches f32", "texts from " + std::to_string(at), sentence_embedding(m(batch.x, Tensor(), batch.mask), batch.mask),
+      same(size == 1 ? "sentences alone f32" : "sentences in batches f32", "texts from " + std::to_string(at),
+           sentence_embedding(m(batch.x, Tensor(), batch.mask), batch.mask),
            want.slice(0, static_cast<int64_t>(at), static_cast<int64_t>(at + ids.size())), 1e-5);
     }
 }
@@ -117,7 +119,8 @@ TEST_CASE("BertEncoder learns, its dropout draws from streams of its own, and ev
 
 TEST_CASE("misuse of BertEncoder is a sentence") {
   Rng rng(3);
-  REQUIRE_THROWS_WITH(BertEncoder(rng, {.vocab = 12, .width = 15, .layers = 1, .heads = 2}), Contains("15") && Contains("2 heads"));
+  REQUIRE_THROWS_WITH(BertEncoder(rng, {.vocab = 12, .width = 15, .layers = 1, .heads = 2}),
+                      Contains("15") && Contains("2 heads"));
   BertEncoder m(rng, {.vocab = 12, .width = 16, .layers = 1, .heads = 2, .inner = 32, .context = 6, .pooler = false});
   REQUIRE_THROWS_WITH(m(zeros({1, 7}, DType::i64)), Contains("7 tokens"));
   REQUIRE_THROWS_AS(m(zeros({7}, DType::i64)), ShapeError);

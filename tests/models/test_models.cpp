@@ -54,7 +54,8 @@ TEST_CASE("SmallCnn learns 16 images by heart with every norm, and every paramet
   for (const NormKind norm : {NormKind::batch, NormKind::layer, NormKind::group, NormKind::none}) {
     INFO(name(norm));
     Rng rng(5);
-    SmallCnn m(rng, {.classes = 4, .image_size = 16, .widths = {8, 8, 16, 16}, .hidden = 16, .norm = norm, .dropouts = {0, 0, 0}});
+    SmallCnn m(rng,
+               {.classes = 4, .image_size = 16, .widths = {8, 8, 16, 16}, .hidden = 16, .norm = norm, .dropouts = {0, 0, 0}});
     const Tensor x = uniform(rng, {16, 1, 16, 16}), labels = randint(rng, 0, 4, {16});
     cross_entropy(m(x), labels).backward();
     every_parameter_got_a_gradient(m);
@@ -170,7 +171,8 @@ TEST_CASE("sampling follows the softmax of logits over temperature, among the k 
   const auto which = best.indices.to_vector<int64_t>();
   std::vector<int> seen(11);
   constexpr int kDraws = 500;
-  for (int i = 0; i < kDraws; ++i) ++seen[static_cast<size_t>(m.generate({4}, rng, {.length = 1, .temperature = 0.5, .top_k = 3})[1])];
+  for (int i = 0; i < kDraws; ++i)
+    ++seen[static_cast<size_t>(m.generate({4}, rng, {.length = 1, .temperature = 0.5, .top_k = 3})[1])];
   int inside = 0;
   for (size_t i = 0; i < 3; ++i) {
     const double n = seen[static_cast<size_t>(which[i])], sd = std::sqrt(kDraws * p[i] * (1 - p[i]));
@@ -222,7 +224,9 @@ TEST_CASE("summary lists every layer with shapes, parameters and FLOPs") {
   // 3x3 convolutions at 28, 14, 14 and 7 positions a side.
   REQUIRE_THAT(text, Contains("452k") && Contains("7.23M") && Contains("14.5M") && Contains("278,890 parameters"));
   Gpt gpt(rng);
-  REQUIRE_THAT(summary(gpt, zeros({1, 64}, DType::i64)), Contains("transformer.h.3.mlp.c_fc") && Contains("128 -> 512") && Contains("(1, 64, 65)") && Contains("809,856 parameters, 110M FLOPs"));
+  REQUIRE_THAT(summary(gpt, zeros({1, 64}, DType::i64)), Contains("transformer.h.3.mlp.c_fc") && Contains("128 -> 512") &&
+                                                             Contains("(1, 64, 65)") &&
+                                                             Contains("809,856 parameters, 110M FLOPs"));
   ResNetCifar resnet(rng, {.depth = 8});
   REQUIRE_THAT(summary(resnet, zeros({1, 3, 32, 32})), Contains("layer2.0.downsample.0") && Contains("(1, 64, 8, 8)"));
 }

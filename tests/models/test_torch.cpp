@@ -36,7 +36,8 @@ void load(Module& m, const Fixture& f, const std::string& prefix, DType dtype) {
 }
 
 // The ten losses; steps are counted from 0.
-template <class F> void ten_steps(const std::string& group, const Fixture& f, DType dtype, Optimizer& optimizer, double bound, const F& loss_of) {
+template <class F>
+void ten_steps(const std::string& group, const Fixture& f, DType dtype, Optimizer& optimizer, double bound, const F& loss_of) {
   const Tensor want = f.get(dtype == DType::f64 ? "loss64" : "loss32");
   for (int64_t t = 0; t < 10; ++t) {
     optimizer.zero_grad();
@@ -57,14 +58,13 @@ template <class M> void image_model(const std::string& group, const std::string&
     train(m);
     Adam optimizer(m, {.lr = 1e-3});
     if (!chaotic || dtype == DType::f64) {
-      ten_steps(group, f, dtype, optimizer, dtype == DType::f64 ? 1e-10 : 1e-5, [&](int64_t t) {
-        return cross_entropy(m(pixels(f, t, dtype)), raw::select(f.get("t"), 0, t));
-      });
+      ten_steps(group, f, dtype, optimizer, dtype == DType::f64 ? 1e-10 : 1e-5,
+                [&](int64_t t) { return cross_entropy(m(pixels(f, t, dtype)), raw::select(f.get("t"), 0, t)); });
     }
     load(m, f, "trained/", dtype);
     eval(m);
-    same(group + " logits " + name(dtype), "logits of the trained model", no_grad([&] { return m(pixels(f, 0, dtype)); }), f.get("logits"),
-         dtype == DType::f64 ? 1e-10 : 1e-5);
+    same(group + " logits " + name(dtype), "logits of the trained model", no_grad([&] { return m(pixels(f, 0, dtype)); }),
+         f.get("logits"), dtype == DType::f64 ? 1e-10 : 1e-5);
   }
 }
 
@@ -72,8 +72,8 @@ template <class M> void image_model(const std::string& group, const std::string&
 
 TEST_CASE("SmallCnn: PyTorch's names, ten Adam steps, a trained model's logits, with each norm") {
   Rng rng(1);
-  for (const auto& [word, norm] : std::map<std::string, NormKind>{
-           {"batch", NormKind::batch}, {"layer", NormKind::layer}, {"none", NormKind::none}}) {
+  for (const auto& [word, norm] :
+       std::map<std::string, NormKind>{{"batch", NormKind::batch}, {"layer", NormKind::layer}, {"none", NormKind::none}}) {
     INFO(word);
     const std::string file = "small_cnn_" + word + ".safetensors";
     image_model("SmallCnn", file, SmallCnn(rng, {.widths = {8, 16, 16, 32}, .hidden = 32, .norm = norm, .dropouts = {0, 0, 0}}));
@@ -97,17 +97,18 @@ TEST_CASE("Gpt: GPT-2's names, ten AdamW steps, a trained model's logits") {
   CHECK(order(m) == f.meta("order"));
   CHECK(order(full) == f.meta("order_full"));
   const Tensor ids = f.get("ids");
-  const auto part = [&](int64_t step, int64_t from) { return raw::row_major(raw::slice(raw::select(ids, 0, step), 1, from, from + 16, 1)); };
+  const auto part = [&](int64_t step, int64_t from) {
+    return raw::row_major(raw::slice(raw::select(ids, 0, step), 1, from, from + 16, 1));
+  };
   for (const DType dtype : {DType::f64, DType::f32}) {
     load(m, f, "init/", dtype);
     AdamW optimizer(m, {.lr = 1e-3});
-    ten_steps("Gpt", f, dtype, optimizer, dtype == DType::f64 ? 1e-10 : 1e-5, [&](int64_t t) {
-      return cross_entropy(m(part(t, 0)).flatten(0, 1), part(t, 1).flatten());
-    });
+    ten_steps("Gpt", f, dtype, optimizer, dtype == DType::f64 ? 1e-10 : 1e-5,
+              [&](int64_t t) { return cross_entropy(m(part(t, 0)).flatten(0, 1), part(t, 1).flatten()); });
     load(m, f, "trained/", dtype);
     eval(m);
-    same(std::string("Gpt logits ") + name(dtype), "logits of the trained model", no_grad([&] { return m(part(0, 0)); }), f.get("logits"),
-         dtype == DType::f64 ? 1e-10 : 1e-5);
+    same(std::string("Gpt logits ") + name(dtype), "logits of the trained model", no_grad([&] { return m(part(0, 0)); }),
+         f.get("logits"), dtype == DType::f64 ? 1e-10 : 1e-5);
     train(m);
   }
 }
@@ -158,17 +159,18 @@ TEST_CASE("a model trained in PyTorch: its file gives the logits, is written bac
       if (name.ends_with("num_batches_tracked")) CHECK(t.item<int64_t>() == 10);
     if (!wide) CHECK(bytes_of(m) == read_file(kFiles + "small_cnn/model.safetensors"));
     eval(m);
-    same(std::string("PyTorch file, logits ") + name(dtype), "logits", no_grad([&] { return m(raw::to(io.at("x"), dtype) / 255.0); }), io.at("logits"),
-         wide ? 1e-10 : 1e-5);
+    same(std::string("PyTorch file, logits ") + name(dtype), "logits",
+         no_grad([&] { return m(raw::to(io.at("x"), dtype) / 255.0); }), io.at("logits"), wide ? 1e-10 : 1e-5);
     train(m);
     Adam optimizer(m, {.lr = 1e-3});
     for (int64_t t = 0; t < 10; ++t) {
       optimizer.zero_grad();
-      const Tensor loss = cross_entropy(m(raw::to(raw::select(io.at("further_x"), 0, t), dtype) / 255.0), raw::select(io.at("further_t"), 0, t));
+      const Tensor loss =
+          cross_entropy(m(raw::to(raw::select(io.at("further_x"), 0, t), dtype) / 255.0), raw::select(io.at("further_t"), 0, t));
       loss.backward();
       optimizer.step();
-      same(std::string("PyTorch file, further losses ") + name(dtype), "loss of step " + std::to_string(t), loss.detach(), raw::select(io.at("losses"), 0, t),
-           wide ? 1e-10 : 1e-5);
+      same(std::string("PyTorch file, further losses ") + name(dtype), "loss of step " + std::to_string(t), loss.detach(),
+           raw::select(io.at("losses"), 0, t), wide ? 1e-10 : 1e-5);
     }
     const auto further = load_safetensors(kFiles + "small_cnn/further.safetensors").tensors;
     for (const auto& [name, t] : named_buffers(m)) {
@@ -187,16 +189,18 @@ TEST_CASE("a GPT-2 that Transformers saved: its file gives the logits, fine-tune
     to(m, dtype);
     load_gpt2(m, file);
     load_model(kFiles + "gpt2/model.safetensors", m);  // the tied head is there once
-    same(std::string("GPT-2 file, logits ") + name(dtype), "logits", no_grad([&] { return m(io.at("ids")); }), io.at("logits"), dtype == DType::f64 ? 1e-10 : 1e-5);
+    same(std::string("GPT-2 file, logits ") + name(dtype), "logits", no_grad([&] { return m(io.at("ids")); }), io.at("logits"),
+         dtype == DType::f64 ? 1e-10 : 1e-5);
     AdamW optimizer(m, {.lr = 1e-3});
     for (int64_t t = 0; t < 10; ++t) {
       const Tensor window = raw::select(io.at("windows"), 0, t);
       optimizer.zero_grad();
-      const Tensor loss = cross_entropy(m(raw::row_major(raw::slice(window, 1, 0, 32, 1))).flatten(0, 1), raw::row_major(raw::slice(window, 1, 1, 33, 1)).flatten());
+      const Tensor loss = cross_entropy(m(raw::row_major(raw::slice(window, 1, 0, 32, 1))).flatten(0, 1),
+                                        raw::row_major(raw::slice(window, 1, 1, 33, 1)).flatten());
       loss.backward();
       optimizer.step();
-      same(std::string("GPT-2 file, fine-tuning losses ") + name(dtype), "loss of step " + std::to_string(t), loss.detach(), raw::select(io.at("losses"), 0, t),
-           dtype == DType::f64 ? 1e-10 : 1e-5);
+      same(std::string("GPT-2 file, fine-tuning losses ") + name(dtype), "loss of step " + std::to_string(t), loss.detach(),
+           raw::select(io.at("losses"), 0, t), dtype == DType::f64 ? 1e-10 : 1e-5);
     }
   }
 }

@@ -77,7 +77,8 @@ TEST_CASE("misuse: steps and states of optimizers") {
     if (t.defined()) s.push_back({name, t});
     return s;
   };
-  for (const char* name : {"steps", "exp_avg.w", "exp_avg_sq.w", "step.w"}) refuses<ValueError>("optimizer", [&] { adam.load_state_dict(with(name, {})); });
+  for (const char* name : {"steps", "exp_avg.w", "exp_avg_sq.w", "step.w"})
+    refuses<ValueError>("optimizer", [&] { adam.load_state_dict(with(name, {})); });
   refuses<ValueError>("optimizer", [&] { adam.load_state_dict({}); });
   refuses<ValueError>("optimizer", [&] { adam.load_state_dict({{"steps", Tensor()}}); });
   refuses<ValueError>("optimizer", [&] { adam.load_state_dict(with("exp_avg.w", zeros({3, 2}))); });
@@ -138,7 +139,8 @@ TEST_CASE("misuse: schedules") {
   for (const double bad : {0.0, 1.5, kNan}) refuses<ValueError>("LinearLR", [&] { LinearLR(o, bad); });
   refuses<ValueError>("LinearLR", [&] { LinearLR(o, 0.5, kNan); });
   refuses<ValueError>("WarmupCosine", [&] { WarmupCosine(o, 1, 5, kNan); });
-  for (const double bad : {-0.1, 1.1, kNan}) refuses<ValueError>("OneCycleLR", [&] { OneCycleLR(o, {.total_steps = 5, .pct_start = bad}); });
+  for (const double bad : {-0.1, 1.1, kNan})
+    refuses<ValueError>("OneCycleLR", [&] { OneCycleLR(o, {.total_steps = 5, .pct_start = bad}); });
   for (const double bad : {0.0, -1.0, kNan}) {
     refuses<ValueError>("OneCycleLR", [&] { OneCycleLR(o, {.total_steps = 5, .div_factor = bad}); });
     refuses<ValueError>("OneCycleLR", [&] { OneCycleLR(o, {.total_steps = 5, .final_div_factor = bad}); });
@@ -149,7 +151,8 @@ TEST_CASE("misuse: schedules") {
   cycle.step(), cycle.step();
   refuses<ValueError>("OneCycleLR", [&] { cycle.step(); });
 
-  for (const double bad : {1.0, -0.1, kNan}) refuses<ValueError>("ReduceLROnPlateau", [&] { ReduceLROnPlateau(o, {.factor = bad}); });
+  for (const double bad : {1.0, -0.1, kNan})
+    refuses<ValueError>("ReduceLROnPlateau", [&] { ReduceLROnPlateau(o, {.factor = bad}); });
   refuses<ValueError>("ReduceLROnPlateau", [&] { ReduceLROnPlateau(o, {.patience = -1}); });
   refuses<ValueError>("ReduceLROnPlateau", [&] { ReduceLROnPlateau(o, {.threshold = kNan}); });
   ReduceLROnPlateau plateau(o, {});
@@ -172,7 +175,8 @@ TEST_CASE("misuse: schedules") {
   refuses<ValueError>("SequentialLR", [&] { SequentialLR(o, several(std::make_unique<StepLR>(o, 2)), {1}); });
   refuses<ValueError>("SequentialLR", [&] { SequentialLR(o, several(std::make_unique<StepLR>(o, 2), nullptr), {1}); });
   refuses<ValueError>("SequentialLR", [&] {
-    SequentialLR(o, several(std::make_unique<StepLR>(o, 2), std::make_unique<StepLR>(o, 2), std::make_unique<StepLR>(o, 2)), {5, 2});
+    SequentialLR(o, several(std::make_unique<StepLR>(o, 2), std::make_unique<StepLR>(o, 2), std::make_unique<StepLR>(o, 2)),
+                 {5, 2});
   });
   refuses<ValueError>("ChainedScheduler", [&] { ChainedScheduler(o, {}); });
   refuses<ValueError>("ChainedScheduler", [&] { ChainedScheduler(o, several(std::unique_ptr<Schedule>())); });

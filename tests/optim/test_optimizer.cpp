@@ -32,7 +32,8 @@ const std::pair<const char*, Maker> kMakers[] = {
     {"sgd", [](Module& m) { return std::make_unique<SGD>(m, SGD::Options{.lr = 0.05, .momentum = 0.9, .nesterov = true}); }},
     {"adam", [](Module& m) { return std::make_unique<Adam>(m, Adam::Options{.lr = 0.02, .amsgrad = true}); }},
     {"adamw", [](Module& m) { return std::make_unique<AdamW>(m, AdamW::Options{.lr = 0.02}); }},
-    {"rmsprop", [](Module& m) { return std::make_unique<RMSprop>(m, RMSprop::Options{.lr = 0.01, .momentum = 0.5, .centered = true}); }},
+    {"rmsprop",
+     [](Module& m) { return std::make_unique<RMSprop>(m, RMSprop::Options{.lr = 0.01, .momentum = 0.5, .centered = true}); }},
 };
 
 }  // namespace
@@ -98,7 +99,8 @@ TEST_CASE("misuse of optimizers and schedules is a sentence") {
   REQUIRE_THROWS_AS(SGD(m, {.lr = 1, .nesterov = true}), ValueError);
   REQUIRE_THROWS_AS(Adam(m, {.beta1 = 1}), ValueError);
   REQUIRE_THROWS_AS(Adam(std::vector<ParamGroup>{}, {}), ValueError);
-  REQUIRE_THROWS_WITH(Adam(std::vector<ParamGroup>{{named_parameters(m)}, {named_parameters(other)}}, {}), Contains("stands twice"));
+  REQUIRE_THROWS_WITH(Adam(std::vector<ParamGroup>{{named_parameters(m)}, {named_parameters(other)}}, {}),
+                      Contains("stands twice"));
   Adam o(m, {});
   train_step(m, o, 0);
   StateDict s = o.state_dict();

@@ -20,7 +20,8 @@ Tensor row(const Tensor& t, int64_t i) { return raw::clone(raw::select(t, 0, i))
 
 StateDict two_parameters(DType dtype) {
   StateDict params;
-  for (const char* name : {"p0", "p1"}) params.push_back({name, row(file().get(std::string("sgd/") + name, dtype), 0).requires_grad_()});
+  for (const char* name : {"p0", "p1"})
+    params.push_back({name, row(file().get(std::string("sgd/") + name, dtype), 0).requires_grad_()});
   return params;
 }
 
@@ -38,8 +39,8 @@ template <class O> void optimizer_case(const std::string& name, typename O::Opti
       set_gradients(params, t);
       optimizer.step();
       for (const auto& [p, value] : params)
-        same(name.substr(0, name.find('_')) + " " + loupe::name(dtype), name + " " + p + " after step " + std::to_string(t + 1), value,
-             row(file().get(name + "/" + p), t + 1), dtype == DType::f64 ? 1e-12 : 1e-6);
+        same(name.substr(0, name.find('_')) + " " + loupe::name(dtype), name + " " + p + " after step " + std::to_string(t + 1),
+             value, row(file().get(name + "/" + p), t + 1), dtype == DType::f64 ? 1e-12 : 1e-6);
     }
   }
 }
@@ -90,8 +91,10 @@ TEST_CASE("schedules give PyTorch's learning rates") {
   schedule_case("exponential", make<ExponentialLR>(0.9));
   schedule_case("one_cycle", make<OneCycleLR>(OneCycleLR::Options{.max_lr = 0.5, .total_steps = 16}));
   schedule_case("one_cycle_three", make<OneCycleLR>(OneCycleLR::Options{.max_lr = 0.5, .total_steps = 16, .three_phase = true}));
-  schedule_case("one_cycle_linear", make<OneCycleLR>(OneCycleLR::Options{
-                                        .max_lr = 0.5, .total_steps = 16, .pct_start = 0.25, .linear = true, .div_factor = 10, .final_div_factor = 100}));
+  schedule_case(
+      "one_cycle_linear",
+      make<OneCycleLR>(OneCycleLR::Options{
+          .max_lr = 0.5, .total_steps = 16, .pct_start = 0.25, .linear = true, .div_factor = 10, .final_div_factor = 100}));
   schedule_case("sequential", [](Optimizer& o) -> std::unique_ptr<Schedule> {
     std::vector<std::unique_ptr<Schedule>> parts;
     parts.push_back(std::make_unique<LinearLR>(o, 0.1, 1.0, 4));
@@ -131,10 +134,13 @@ TEST_CASE("clipping equals PyTorch's") {
     const std::vector<Tensor> tensors{params[0].tensor, params[1].tensor};
     const auto check = [&](const std::string& name) {
       for (size_t i = 0; i < 2; ++i)
-        same(std::string("clip ") + loupe::name(dtype), name, tensors[i].grad(), file().get(name + "/g" + std::to_string(i)), bound);
+        same(std::string("clip ") + loupe::name(dtype), name, tensors[i].grad(), file().get(name + "/g" + std::to_string(i)),
+             bound);
     };
-    for (const auto& [name, most, kind] : {std::tuple<std::string, double, double>{"clip_small", 0.5, 2}, {"clip_large", 1e3, 2},
-                                           {"clip_one", 0.5, 1}, {"clip_inf", 0.5, std::numeric_limits<double>::infinity()}}) {
+    for (const auto& [name, most, kind] : {std::tuple<std::string, double, double>{"clip_small", 0.5, 2},
+                                           {"clip_large", 1e3, 2},
+                                           {"clip_one", 0.5, 1},
+                                           {"clip_inf", 0.5, std::numeric_limits<double>::infinity()}}) {
       set_gradients(params, 0);
       const double norm = clip_grad_norm_(tensors, most, {.norm_type = kind});
       same(std::string("clip ") + loupe::name(dtype), name, scalar(norm, DType::f64), file().get(name + "/norm"), bound);

@@ -7,14 +7,8 @@ namespace loupe::kernels::LOUPE_LEVEL {
 namespace {
 
 // All lanes of a vector, or the first n where the channels end.
-template <bool Whole>
-Vec get(const float* p, int64_t n) {
-  return Whole ? load(p) : load_part(p, n);
-}
-template <bool Whole>
-void put(float* p, Vec v, int64_t n) {
-  Whole ? store(p, v) : store_part(p, v, n);
-}
+template <bool Whole> Vec get(const float* p, int64_t n) { return Whole ? load(p) : load_part(p, n); }
+template <bool Whole> void put(float* p, Vec v, int64_t n) { Whole ? store(p, v) : store_part(p, v, n); }
 
 // Pixels neighbours of one row, each tap's weights loaded once for all of them.
 template <bool Whole, int Pixels>
@@ -30,8 +24,7 @@ void pixels(const Depthwise& d, const float* x, const float* w, Vec start, float
 }
 
 // Taps first to first + Taps of the weight gradient, held in registers over the whole image.
-template <bool Whole, int Taps>
-void taps(const Depthwise& d, int64_t first, int64_t at, float* dw, int64_t n) {
+template <bool Whole, int Taps> void taps(const Depthwise& d, int64_t first, int64_t at, float* dw, int64_t n) {
   Vec sum[Taps];
   int64_t offsets[Taps];
   LOUPE_UNROLL for (int t = 0; t < Taps; ++t) {
@@ -51,22 +44,19 @@ void taps(const Depthwise& d, int64_t first, int64_t at, float* dw, int64_t n) {
   LOUPE_UNROLL for (int t = 0; t < Taps; ++t) put<Whole>(dw + (first + t) * d.channels, sum[t], n);
 }
 
-template <bool Whole>
-void run(const Depthwise& d, int64_t at, const float* w, const float* bias) {
+template <bool Whole> void run(const Depthwise& d, int64_t at, const float* w, const float* bias) {
   const int64_t n = d.channels - at;
   const Vec start = bias ? get<Whole>(bias + at, n) : Vec{};
   for (int64_t row = 0; row < d.rows; ++row) {
     const float* x = d.x + row * d.x_row + at;
     float* y = d.y + row * d.y_row + at;
     int64_t j = 0;
-    for (; j + 6 <= d.columns; j += 6)
-      pixels<Whole, 6>(d, x + j * d.x_column, w + at, start, y + j * d.y_column, n);
+    for (; j + 6 <= d.columns; j += 6) pixels<Whole, 6>(d, x + j * d.x_column, w + at, start, y + j * d.y_column, n);
     for (; j < d.columns; ++j) pixels<Whole, 1>(d, x + j * d.x_column, w + at, start, y + j * d.y_column, n);
   }
 }
 
-template <bool Whole>
-void run_weights(const Depthwise& d, int64_t at, float* dw) {
+template <bool Whole> void run_weights(const Depthwise& d, int64_t at, float* dw) {
   const int64_t n = d.channels - at;
   int64_t t = 0;
   for (; t + 9 <= d.taps; t += 9) taps<Whole, 9>(d, t, at, dw + at, n);
@@ -77,8 +67,7 @@ void run_weights(const Depthwise& d, int64_t at, float* dw) {
 }  // namespace
 
 void depthwise(const Depthwise& d, const float* w, const float* bias) {
-  for (int64_t at = 0; at < d.channels; at += kLanes)
-    (at + kLanes <= d.channels ? run<true> : run<false>)(d, at, w, bias);
+  for (int64_t at = 0; at < d.channels; at += kLanes) (at + kLanes <= d.channels ? run<true> : run<false>)(d, at, w, bias);
 }
 
 void depthwise_weights(const Depthwise& d, float* dw) {

@@ -53,19 +53,16 @@ void tile(const Strides& s, const float* a, const float* b, const float* bias, f
 
 using Tile = void (*)(const Strides&, const float*, const float*, const float*, float*);
 
-template <int Vectors, bool Down, int... I>
-Tile tile_of(int64_t rows, std::integer_sequence<int, I...>) {
+template <int Vectors, bool Down, int... I> Tile tile_of(int64_t rows, std::integer_sequence<int, I...>) {
   static constexpr Tile all[] = {tile<I + 1, Vectors, Down>...};
   return all[rows - 1];
 }
-template <int Vectors, bool Down>
-Tile tile_of(int64_t rows) {
+template <int Vectors, bool Down> Tile tile_of(int64_t rows) {
   return tile_of<Vectors, Down>(rows, std::make_integer_sequence<int, kMaxRows>());
 }
 
 // Transposes kLanes x kLanes numbers: step S swaps the blocks off the diagonal.
-template <int S, int... I>
-inline void transpose_step(Vec* v, std::integer_sequence<int, I...>) {
+template <int S, int... I> inline void transpose_step(Vec* v, std::integer_sequence<int, I...>) {
   LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) {
     if (i & S) continue;
     const Vec x = v[i], y = v[i + S];
@@ -110,8 +107,7 @@ void pack_columns(int64_t k, int64_t columns, const float* b, int64_t ldb, float
 }
 
 // Rows x Columns dot products of k terms: vectors of partial sums, folded at the end in a fixed order.
-template <int Rows, int Columns>
-void dot_tile(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* sums) {
+template <int Rows, int Columns> void dot_tile(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* sums) {
   Vec sum[Rows][Columns] = {};
   int64_t p = 0;
   const auto step = [&](auto get) {
@@ -167,8 +163,8 @@ void product(const Product& p) {
   }
 }
 
-void dots(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
-          const float* bias, bool accumulate, float* c, int64_t ldc) {
+void dots(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, const float* bias,
+          bool accumulate, float* c, int64_t ldc) {
   constexpr int kBlock = 4;
   float sums[kBlock * kBlock];
   for (int64_t j = 0; j < n; j += kBlock)
@@ -193,8 +189,7 @@ void dots(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const fl
     }
 }
 
-void pack(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last,
-          float* packed) {
+void pack(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last, float* packed) {
   for (int64_t q = first; q < last; ++q)
     for (int64_t half = 0; half < 2; ++half) {
       const int64_t j = q * kPanel + half * kLanes;

@@ -21,8 +21,7 @@ constexpr int kLanes = 4, kMaxRows = 6;
 constexpr int kPanel = 2 * kLanes;  // columns of a product that a tile holds in registers
 
 typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
-typedef float Loose
-    __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));  // any address
+typedef float Loose __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));  // any address
 
 static inline Vec load(const float* p) { return *reinterpret_cast<const Loose*>(p); }
 static inline void store(float* p, Vec v) { *reinterpret_cast<Loose*>(p) = v; }

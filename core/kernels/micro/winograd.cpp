@@ -8,19 +8,13 @@ namespace loupe::kernels::LOUPE_LEVEL {
 namespace {
 
 // The five maps in one dimension, from numbers s apart to numbers r apart.
-template <int M>
-struct Input;  // B^T: a row of M + 2 pixels
-template <int M>
-struct Output;  // A^T: M + 2 products to M pixels
-template <int M>
-struct Gradient;  // A: M pixels of dy to M + 2
-template <int M>
-struct Weight;  // G: 3 weights to M + 2
-template <int M>
-struct Back;  // G^T: M + 2 to 3 weights' gradients
+template <int M> struct Input;     // B^T: a row of M + 2 pixels
+template <int M> struct Output;    // A^T: M + 2 products to M pixels
+template <int M> struct Gradient;  // A: M pixels of dy to M + 2
+template <int M> struct Weight;    // G: 3 weights to M + 2
+template <int M> struct Back;      // G^T: M + 2 to 3 weights' gradients
 
-template <>
-struct Input<2> {
+template <> struct Input<2> {
   static constexpr int kIn = 4, kOut = 4;
   static inline void map(const Vec* d, int s, Vec* o, int r) {
     o[0] = d[0] - d[2 * s];
@@ -29,16 +23,14 @@ struct Input<2> {
     o[3 * r] = d[s] - d[3 * s];
   }
 };
-template <>
-struct Output<2> {
+template <> struct Output<2> {
   static constexpr int kIn = 4, kOut = 2;
   static inline void map(const Vec* m, int s, Vec* o, int r) {
     o[0] = m[0] + m[s] + m[2 * s];
     o[r] = m[s] - m[2 * s] - m[3 * s];
   }
 };
-template <>
-struct Gradient<2> {
+template <> struct Gradient<2> {
   static constexpr int kIn = 2, kOut = 4;
   static inline void map(const Vec* y, int s, Vec* o, int r) {
     o[0] = y[0];
@@ -47,8 +39,7 @@ struct Gradient<2> {
     o[3 * r] = -y[s];
   }
 };
-template <>
-struct Weight<2> {
+template <> struct Weight<2> {
   static constexpr int kIn = 3, kOut = 4;
   static inline void map(const Vec* g, int s, Vec* o, int r) {
     const Vec even = g[0] + g[2 * s];
@@ -58,8 +49,7 @@ struct Weight<2> {
     o[3 * r] = g[2 * s];
   }
 };
-template <>
-struct Back<2> {
+template <> struct Back<2> {
   static constexpr int kIn = 4, kOut = 3;
   static inline void map(const Vec* u, int s, Vec* o, int r) {
     const Vec even = (u[s] + u[2 * s]) * 0.5f;
@@ -72,8 +62,7 @@ struct Back<2> {
 // The points +-kA and +-kB with kA kB = 1 keep all factors near 1: a fifth of the rounding of 1 and 2.
 constexpr float kA = 0.70710678118654752f, kB = 1.41421356237309505f;
 
-template <>
-struct Input<4> {
+template <> struct Input<4> {
   static constexpr int kIn = 6, kOut = 6;
   static inline void map(const Vec* d, int s, Vec* o, int r) {
     const Vec even = d[4 * s] - 2.0f * d[2 * s], odd = kA * (d[3 * s] - 2.0f * d[s]);
@@ -86,8 +75,7 @@ struct Input<4> {
     o[5 * r] = d[s] + d[5 * s] - 2.5f * d[3 * s];
   }
 };
-template <>
-struct Output<4> {
+template <> struct Output<4> {
   static constexpr int kIn = 6, kOut = 4;
   static inline void map(const Vec* m, int s, Vec* o, int r) {
     const Vec sum1 = m[s] + m[2 * s], sum2 = m[3 * s] + m[4 * s];
@@ -98,8 +86,7 @@ struct Output<4> {
     o[3 * r] = 0.5f * difference1 + 2.0f * difference2 + m[5 * s];
   }
 };
-template <>
-struct Gradient<4> {
+template <> struct Gradient<4> {
   static constexpr int kIn = 4, kOut = 6;
   static inline void map(const Vec* y, int s, Vec* o, int r) {
     const Vec even = y[0] + 0.5f * y[2 * s], odd = kA * (y[s] + 0.5f * y[3 * s]);
@@ -112,8 +99,7 @@ struct Gradient<4> {
     o[5 * r] = y[3 * s];
   }
 };
-template <>
-struct Weight<4> {
+template <> struct Weight<4> {
   static constexpr int kIn = 3, kOut = 6;
   static inline void map(const Vec* g, int s, Vec* o, int r) {
     const Vec even = g[0] * (-2.0f / 3) + g[2 * s] * (-1.0f / 3), odd = g[s] * (-2.0f / 3 * kA);
@@ -126,8 +112,7 @@ struct Weight<4> {
     o[5 * r] = g[2 * s];
   }
 };
-template <>
-struct Back<4> {
+template <> struct Back<4> {
   static constexpr int kIn = 6, kOut = 3;
   static inline void map(const Vec* u, int s, Vec* o, int r) {
     const Vec sum1 = (u[s] + u[2 * s]) * (1.0f / 3), sum2 = u[3 * s] + u[4 * s];
@@ -139,8 +124,7 @@ struct Back<4> {
 
 // The map on every column, then on every row: In x In become Out x Out. column(j, v) loads, row(i, v) stores.
 // Addresses are strides from one pointer: a table of 36 pointers cost as many instructions as the arithmetic.
-template <class Map, class Column, class Row>
-inline void both_ways(const Column& column, const Row& row) {
+template <class Map, class Column, class Row> inline void both_ways(const Column& column, const Row& row) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   Vec middle[kOut * kIn];
   LOUPE_UNROLL for (int j = 0; j < kIn; ++j) {
@@ -158,8 +142,7 @@ inline void both_ways(const Column& column, const Row& row) {
 // A tile's pixels lie in too many streams for the processor to foresee: those of the next tile are fetched
 // meanwhile.
 template <class Map>
-void to_planes(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes,
-               int64_t plane) {
+void to_planes(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes, int64_t plane) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   for (int64_t c = 0; c < channels; c += kLanes)
     both_ways<Map>(
@@ -178,8 +161,7 @@ void to_planes(Pixels<const float> from, Pixels<const float> next, int64_t chann
 }
 
 template <class Map>
-void from_planes(const float* planes, int64_t plane, int64_t channels, const float* bias, Pixels<float> to,
-                 Pixels<float> next) {
+void from_planes(const float* planes, int64_t plane, int64_t channels, const float* bias, Pixels<float> to, Pixels<float> next) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   for (int64_t c = 0; c < channels; c += kLanes) {
     const Vec add = bias ? load(bias + c) : Vec{};
@@ -197,14 +179,11 @@ void from_planes(const float* planes, int64_t plane, int64_t channels, const flo
   }
 }
 
-template <class Map>
-void between(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane) {
+template <class Map> void between(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   for (int64_t c = 0; c < count; c += kLanes)
     both_ways<Map>(
-        [&](int j, Vec* v) {
-          LOUPE_UNROLL for (int i = 0; i < kIn; ++i) v[i] = load(from + (i * kIn + j) * from_plane + c);
-        },
+        [&](int j, Vec* v) { LOUPE_UNROLL for (int i = 0; i < kIn; ++i) v[i] = load(from + (i * kIn + j) * from_plane + c); },
         [&](int i, const Vec* v) {
           LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + (i * kOut + j) * to_plane + c, v[j]);
         });
@@ -212,17 +191,9 @@ void between(int64_t count, const float* from, int64_t from_plane, float* to, in
 
 }  // namespace
 
-constinit const Winograd winograd2{2,
-                                   to_planes<Input<2>>,
-                                   from_planes<Output<2>>,
-                                   to_planes<Gradient<2>>,
-                                   between<Weight<2>>,
-                                   between<Back<2>>};
-constinit const Winograd winograd4{4,
-                                   to_planes<Input<4>>,
-                                   from_planes<Output<4>>,
-                                   to_planes<Gradient<4>>,
-                                   between<Weight<4>>,
-                                   between<Back<4>>};
+constinit const Winograd winograd2{
+    2, to_planes<Input<2>>, from_planes<Output<2>>, to_planes<Gradient<2>>, between<Weight<2>>, between<Back<2>>};
+constinit const Winograd winograd4{
+    4, to_planes<Input<4>>, from_planes<Output<4>>, to_planes<Gradient<4>>, between<Weight<4>>, between<Back<4>>};
 
 }  // namespace loupe::kernels::LOUPE_LEVEL
