@@ -4,8 +4,7 @@
 // Images are N, H, W, C in memory (channels last), weights O, C/groups, KH, KW as they are stored. f64, and
 // whatever no fast kernel takes, runs plain loops; f32 chooses by shape:
 //   depthwise    one channel a group: vectors over channels, any kernel size, stride and dilation
-//   winograd4/2  3x3, stride 1 (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2015):
-//   fewer
+//   winograd4/2  3x3, stride 1 (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2015): fewer
 //                products, more rounding (see winograd.h). LOUPE_WINOGRAD=0 turns both off.
 //   direct       all else: the matrix micro-kernel on a zero-padded copy of each image
 // Pieces depend on the shape alone: the same bits at any thread limit.
