@@ -79,8 +79,8 @@ void Monitor::forward(int64_t step, const std::function<Tensor()>& run) {
   std::map<const Module*, std::string> layers;
   for (const auto& [name, m] : modules) {
     const std::string inside = name.empty() ? "" : name + ".";
-    const bool has_children =
-        std::any_of(modules.begin(), modules.end(), [&](const auto& o) { return o.second != m && o.first.starts_with(inside); });
+    const bool has_children = std::any_of(
+        modules.begin(), modules.end(), [&, self = m](const auto& o) { return o.second != self && o.first.starts_with(inside); });
     if (!has_children) layers[m] = label(name);
   }
   std::map<const Module*, StateDict> running;  // a BatchNorm's statistics before the pass updates them

@@ -270,7 +270,7 @@ ClaimResult claim4(Lab& lab) {
   Chart landscape{.title = "The landscape: loss along the gradient, rate 0.03",
                   .x = {.label = "step"},
                   .y = {.label = "loss at W − ηG, nats", .log = true}};
-  for (size_t k : {0, 3, 1}) {
+  for (size_t k : {size_t{0}, size_t{3}, size_t{1}}) {
     Series s{.name = titles[k], .look = looks[k]};
     std::map<double, std::pair<std::vector<double>, std::vector<double>>> at_step;
     for (const Record& run : runs.at(kinds[k].first + " 0.03")) {

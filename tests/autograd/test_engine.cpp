@@ -163,7 +163,7 @@ TEST_CASE("every way to write an op reports the caller's line") {
   }
 }
 
-TEST_CASE("chains of a million nodes are built, run backward and destroyed without recursion") {
+TEST_CASE("chains of a million nodes are built, run backward and destroyed without recursion", "[heavy]") {
   const int64_t storages = memory_stats().live_storages;
   {
     const Tensor x = leaf({1.0});

@@ -85,7 +85,9 @@ TEST_CASE("a killed run resumes to the bits of one that was never stopped; Ctrl-
   }
 }
 
-TEST_CASE("a GPT killed at random moments ends in the same bits") { kill_often(kGpt + "--steps 300 --checkpoint-every 5", 8, 1); }
+TEST_CASE("a GPT killed at random moments ends in the same bits", "[heavy]") {
+  kill_often(kGpt + "--steps 300 --checkpoint-every 5", 8, 1);
+}
 
 TEST_CASE("trainings killed at 100 random moments end in the same bits", "[.full]") {
   Folder f;

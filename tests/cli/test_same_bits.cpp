@@ -3,7 +3,7 @@
 
 using Catch::Matchers::Contains;
 
-TEST_CASE("the same bits at any number of threads, with and without files, TensorBoard and progress bar") {
+TEST_CASE("the same bits at any number of threads, with and without files, TensorBoard and progress bar", "[heavy]") {
   Folder f;
   write_small_mnist(f / "mnist");
   const std::string cnn = small_cnn(f / "mnist") + "--steps 12 ", gpt = kGpt + "--steps 25 ";

@@ -94,7 +94,7 @@ TEST_CASE("optimizer steps give PyTorch's numbers in f64") {
   }
 }
 
-TEST_CASE("optimizer steps over many parameters: f32 near f64, the same bits at any thread count and list") {
+TEST_CASE("optimizer steps over many parameters: f32 near f64, the same bits at any thread count and list", "[heavy]") {
   const std::vector<size_t> sizes = {1, 40000, 0, 17, 16384, 16385, 3};
   const auto f64 = forms<double>();
   const auto f32 = forms<float>();

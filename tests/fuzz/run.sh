@@ -23,6 +23,10 @@ for name; do
   "$build/tests/fuzz/fuzz_$name" -close_fd_mask=$quiet -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 \
     -max_len=20000 -use_value_profile=1 -print_final_stats=1 -artifact_prefix="$build/corpus/$name-" "$corpus" 2>&1 |
     tee "$build/corpus/$name.log" | grep -E 'ERROR|SUMMARY|stat::number_of_executed_units|stat::peak_rss_mb|Test unit written' || true
+  if ! grep -q 'stat::number_of_executed_units' "$build/corpus/$name.log"; then
+    echo "$name did not run: see $build/corpus/$name.log" >&2
+    exit 1
+  fi
   if grep -qE '^==[0-9]+==.*ERROR|SUMMARY: ' "$build/corpus/$name.log"; then
     echo "finding in $name: see $build/corpus/$name.log" >&2
     exit 1

@@ -209,7 +209,7 @@ TEST_CASE("the folder keeps the last and the best, and passes over damaged check
   CHECK(std::distance(std::filesystem::directory_iterator(dir.path / "checkpoints"), {}) == 3);
 }
 
-TEST_CASE("a run that dies at any system call of its writing resumes to the bits of the undisturbed run") {
+TEST_CASE("a run that dies at any system call of its writing resumes to the bits of the undisturbed run", "[fork]") {
   Run undisturbed;
   for (int i = 0; i < 6; ++i) undisturbed.advance();
   const std::string want = undisturbed.bits();
@@ -250,7 +250,7 @@ TEST_CASE("a run that dies at any system call of its writing resumes to the bits
   CHECK(deaths > 40);
 }
 
-TEST_CASE("a run that is killed at 100 random moments resumes to the bits of the undisturbed run") {
+TEST_CASE("a run that is killed at 100 random moments resumes to the bits of the undisturbed run", "[fork]") {
   constexpr int64_t kSteps = 40;
   Run undisturbed;
   while (undisturbed.step < kSteps) undisturbed.advance();

@@ -102,7 +102,7 @@ TEST_CASE("hashes, for another process", "[.hashes]") {
   }
 }
 
-TEST_CASE("the pthread and the openmp build of OpenBLAS give the same bits, in f32 and in f64") {
+TEST_CASE("the pthread and the openmp build of OpenBLAS give the same bits, in f32 and in f64", "[heavy]") {
   const std::string folder = "/usr/lib/x86_64-linux-gnu/openblas-";
   const auto is_here = [&](const char* build) { return std::filesystem::exists(folder + build + "/libopenblas.so.0"); };
   if (!is_here("pthread") || !is_here("openmp")) {
@@ -122,7 +122,8 @@ TEST_CASE("the pthread and the openmp build of OpenBLAS give the same bits, in f
 }
 
 TEST_CASE(
-    "both models end in the same bits at 1, 2, 3 and 8 threads, again, with prefetching, TensorBoard and evaluation between") {
+    "both models end in the same bits at 1, 2, 3 and 8 threads, again, with prefetching, TensorBoard and evaluation between",
+    "[heavy]") {
   using Make = std::string (*)(uint64_t, const How&);
   for (const auto& [name, make] : {std::pair<const char*, Make>{"cnn", cnn}, {"gpt", gpt}}) {
     const std::string first = make(3, {});

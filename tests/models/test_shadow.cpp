@@ -45,7 +45,7 @@ void shadowed(const char* name, Module& model, const std::function<Tensor()>& lo
 
 }  // namespace
 
-TEST_CASE("the small CNN, ResNet-20, the GPT and BERT pass shadow mode") {
+TEST_CASE("the small CNN, ResNet-20, the GPT and BERT pass shadow mode", "[heavy]") {
   Rng rng(1);
   {
     SmallCnn model(rng);
