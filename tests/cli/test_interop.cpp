@@ -3,7 +3,11 @@
 
 #include <loupe/io/npy.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <csignal>
 #include <cmath>
 #include <set>
 
@@ -70,6 +74,49 @@ TEST_CASE("--logdir tells TensorBoard the run, every layer, the options, the gra
   REQUIRE(graphs == 1);
   REQUIRE(texts == std::set<std::string>{"options/text_summary", "wrong/text_summary"});
   REQUIRE(pictures == std::set<std::string>{"PNG"});
+}
+
+TEST_CASE("TensorBoard reads a killed run to its last flush; the resumed run tells it where it goes on") {
+  Folder f;
+  const std::string command =
+      kGpt + "--steps 200 --log-every 10 --checkpoint-every 20 --logdir " + f / "board" + " --out " + f / "run";
+  const pid_t child = start_loupe(command);
+  for (int i = 0; i < 20000 && !fs::exists(f / "run/checkpoints/step-000000040.safetensors"); ++i) usleep(1000);
+  kill(child, SIGKILL);
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  REQUIRE(WIFSIGNALED(status));
+  const std::string killed = event_file(f / "board");
+  std::string bytes = loupe::read_file(killed);  // perhaps half a record at its end, which TensorBoard waits for
+  loupe::ByteReader r(loupe::as_bytes(bytes), killed);
+  size_t whole = 0;
+  while (r.left() >= 8) {
+    const auto n = r.little<uint64_t>("length");
+    if (r.left() < n + 8) break;
+    r.take(n + 8, "record");
+    whole = r.at();
+  }
+  bytes.resize(whole);
+  std::ofstream(killed, std::ios::binary) << bytes;
+  const auto before = scalars(killed).at("train/loss");
+  REQUIRE(before.count(40) == 1);
+
+  const Output resumed = loupe_program(command + " --resume");
+  const size_t said = resumed.err.find("resumed at step ");
+  REQUIRE(said != std::string::npos);
+  const int64_t from = std::stoll(resumed.err.substr(said + 16));
+  fs::remove(killed);
+  int64_t restarted = -1;
+  for (const std::string& event : events(event_file(f / "board"))) {
+    protozero::pbf_reader e(event);
+    if (e.next(7)) restarted = step_of(event);
+  }
+  REQUIRE(restarted == from + 1);
+  const auto after = scalars(event_file(f / "board")).at("train/loss");
+  REQUIRE(after.begin()->first > from);
+  REQUIRE(after.count(200) == 1);
+  for (const auto& [step, value] : after)
+    if (before.count(step)) REQUIRE(before.at(step) == value);
 }
 
 TEST_CASE("train gpt starts from a folder of Transformers' GPT-2, goes on from its own, and refuses what does not fit") {
