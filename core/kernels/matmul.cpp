@@ -12,14 +12,14 @@
 namespace loupe::kernels {
 namespace {
 
+int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
 // Rows of C in one piece: about eight pieces, and enough rows each that B, which every piece reads, costs
 // little.
-int64_t row_grain(int64_t m) { return std::clamp<int64_t>((m / 8 + 15) / 16 * 16, 64, 256); }
+int64_t row_grain(int64_t m) { return std::clamp<int64_t>(round_up(m / 8, 16), 64, 256); }
 
-// Ranges of k for A^T B with few rows in C: each makes a partial product, and they are added in order.
-int64_t k_ranges(int64_t k) { return k < 256 ? 1 : k < 512 ? 2 : 4; }
-
-int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+// Columns of C in one piece where a piece has all rows: about eight pieces, each of 16,000 terms at least.
+int64_t column_grain(int64_t m, int64_t n, int64_t k) { return round_up(std::max(n / 8, 16384 / (m * k) + 1), 32); }
 
 // Terms that one sweep over a piece covers: a panel of B stays in L1, the rows of A in L2.
 constexpr int64_t kTerms = 256;
@@ -35,13 +35,11 @@ template <class T> struct Right {
   const T* b;
   int64_t ldb;
 
-  // C (+)= op(A) B over the terms [first, last).
-  void multiply(bool trans_a, int64_t m, const T* a, int64_t lda, int64_t first, int64_t last, T* c, int64_t ldc, const T* bias,
-                bool accumulate) const {
+  // C (+)= op(A) B, with m rows.
+  void multiply(bool trans_a, int64_t m, const T* a, int64_t lda, T* c, int64_t ldc, const T* bias, bool accumulate) const {
     if (bias)
       for (int64_t i = 0; i < m; ++i) std::copy_n(bias, n, c + i * ldc);
-    blas::gemm(trans_a, trans, m, n, last - first, T(1), trans_a ? a + first * lda : a + first, lda,
-               trans ? b + first : b + first * ldb, ldb, T(bias || accumulate ? 1 : 0), c, ldc);
+    blas::gemm(trans_a, trans, m, n, k, T(1), a, lda, b, ldb, T(bias || accumulate ? 1 : 0), c, ldc);
   }
 };
 
@@ -51,44 +49,49 @@ template <> struct Right<float> {
   Scratch<float> packed{k * round_up(n, mu.panel)};
 
   Right(bool trans, int64_t k_, int64_t n_, const float* b, int64_t ldb) : k(k_), n(n_) {
-    const int64_t grain = std::max<int64_t>(1, 32768 / (k * mu.panel));
+    const int64_t grain = std::max<int64_t>(1, 8192 / (k * mu.panel));
     parallel_ranges((n + mu.panel - 1) / mu.panel, grain,
                     [&](int64_t begin, int64_t end) { mu.pack(trans, k, n, b, ldb, begin, end, packed); });
   }
 
-  void multiply(bool trans_a, int64_t m, const float* a, int64_t lda, int64_t first, int64_t last, float* c, int64_t ldc,
-                const float* bias, bool accumulate) const {
-    Product p{.m = m,
-              .n = n,
-              .a_row = trans_a ? 1 : lda,
-              .a_term = trans_a ? lda : 1,
-              .b_term = mu.panel,
-              .b_panel = k * mu.panel,
-              .c = c,
-              .c_row = ldc};
-    for (int64_t term = first; term < last; term += kTerms) {
-      p.k = std::min(kTerms, last - term);
-      p.a = a + term * p.a_term;
+  void multiply(bool trans_a, int64_t m, const float* a, int64_t lda, float* c, int64_t ldc, const float* bias,
+                bool accumulate) const {
+    Product p{.m = m, .n = n, .a_row = lda, .b_term = mu.panel, .b_panel = k * mu.panel, .c = c, .c_row = ldc};
+    // The columns of A that a tile needs lie far apart, often in the same few sets of L1.
+    const Scratch<float> left(trans_a ? std::min(k, kTerms) * round_up(m, mu.rows) : 0);
+    for (int64_t term = 0; term < k; term += kTerms) {
+      p.k = std::min(kTerms, k - term);
+      p.a = a + term;
+      if (trans_a) {
+        mu.pack_left(p.k, m, a + term * lda, lda, left);
+        p.a = left, p.a_row = 1, p.a_term = mu.rows, p.a_tile = p.k * mu.rows;
+      }
       p.b = packed + term * mu.panel;
-      p.bias = term == first ? bias : nullptr;
-      p.accumulate = term > first || accumulate;
+      p.bias = term == 0 ? bias : nullptr;
+      p.accumulate = term > 0 || accumulate;
       mu.product(p);
     }
   }
 };
 
-// A^T B with the long dimension inside, a weight gradient: ranges of k times blocks of 128 rows of C.
+// A^T op(B) with the long dimension inside, a weight gradient: blocks of C times, where these are few, ranges of k; each range
+// makes a partial product, and they are added in order.
 template <class T>
-void product_of_columns(const Right<T>& right, int64_t m, const T* a, int64_t lda, T* c, int64_t ldc, bool accumulate) {
-  constexpr int64_t kBlock = 128;
-  const int64_t n = right.n, k = right.k, ranges = k_ranges(k), blocks = (m + kBlock - 1) / kBlock;
+void product_of_columns(bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb, T* c,
+                        int64_t ldc, bool accumulate) {
+  constexpr int64_t kRows = 128, kColumns = 256;
+  const int64_t across = (n + kColumns - 1) / kColumns, blocks = (m + kRows - 1) / kRows * across;
+  const int64_t ranges = std::clamp<int64_t>(k / kTerms, 1, (7 + blocks) / blocks);
   const int64_t partial = round_up(m * n, 64 / static_cast<int64_t>(sizeof(T)));  // each on its own cache lines
   Scratch<T> partials((ranges - 1) * partial);
   parallel_pieces(ranges * blocks, [&](int64_t piece) {
-    const int64_t range = piece / blocks, row = piece % blocks * kBlock, rows = std::min(kBlock, m - row);
-    T* out = range == 0 ? c + row * ldc : partials + (range - 1) * partial + row * n;
-    right.multiply(true, rows, a + row, lda, k * range / ranges, k * (range + 1) / ranges, out, range == 0 ? ldc : n, nullptr,
-                   range == 0 && accumulate);
+    const int64_t range = piece / blocks, row = piece % blocks / across * kRows, column = piece % across * kColumns;
+    const int64_t rows = std::min(kRows, m - row), columns = std::min(kColumns, n - column), last = k * (range + 1) / ranges;
+    const int64_t ld = range == 0 ? ldc : n;
+    T* out = (range == 0 ? c : partials + (range - 1) * partial) + row * ld + column;
+    for (int64_t first = k * range / ranges, term = first; term < last; term += kTerms)
+      Right<T>{trans_b, std::min(kTerms, last - term), columns, trans_b ? b + column * ldb + term : b + term * ldb + column, ldb}
+          .multiply(true, rows, a + term * lda + row, lda, out, ld, nullptr, term > first || (range == 0 && accumulate));
   });
   if (ranges == 1) return;
   parallel_ranges(m, std::max<int64_t>(1, 16384 / n), [&](int64_t begin, int64_t end) {
@@ -99,6 +102,35 @@ void product_of_columns(const Right<T>& right, int64_t m, const T* a, int64_t ld
           T* to = c + i * ldc;
 #pragma omp simd
           for (int64_t j = 0; j < n; ++j) to[j] += from[j];
+        }
+    });
+  });
+}
+
+// A B^T where B is larger than A and C: as (B A^T)^T, which packs A instead.
+void product_turned(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
+                    int64_t ldc, const float* bias, bool accumulate) {
+  const Right<float> right{true, k, m, a, lda};
+  const int64_t panel = micro().panel;
+  parallel_ranges(n, std::min<int64_t>(64, column_grain(m, n, k)), [&](int64_t begin, int64_t end) {
+    const int64_t columns = end - begin, panels = (columns + panel - 1) / panel;
+    const Scratch<float> turned(columns * m), block(panels * m * panel);
+    right.multiply(false, columns, b + begin * ldb, ldb, turned, m, nullptr, false);
+    micro().pack(true, m, columns, turned, m, 0, panels, block);
+    simd([=, from = block.data()] {
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < columns; j += panel) {
+          float* to = c + i * ldc + begin + j;
+          const float* row = from + (j * m + i * panel);
+          const float* start = accumulate ? to : bias ? bias + begin + j : nullptr;
+          const int64_t width = std::min(panel, columns - j);
+          if (start) {
+#pragma omp simd
+            for (int64_t x = 0; x < width; ++x) to[x] = row[x] + start[x];
+          } else {
+#pragma omp simd
+            for (int64_t x = 0; x < width; ++x) to[x] = row[x];
+          }
         }
     });
   });
@@ -136,11 +168,18 @@ void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const
       });
     }
   log_kernel(std::is_same_v<T, float> ? "tiles" : "dgemm");
+  if (trans_a && k >= kTerms && m * n <= 1 << 20) return product_of_columns(trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
+  if constexpr (std::is_same_v<T, float>)
+    if (!trans_a && trans_b && 4 * m * (k + n) < 3 * n * k)
+      return product_turned(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate);
+  if (m < 128)
+    return parallel_ranges(n, column_grain(m, n, k), [&](int64_t begin, int64_t end) {
+      Right<T>{trans_b, k, end - begin, b + (trans_b ? begin * ldb : begin), ldb}.multiply(
+          trans_a, m, a, lda, c + begin, ldc, bias ? bias + begin : nullptr, accumulate);
+    });
   const Right<T> right{trans_b, k, n, b, ldb};
-  if (trans_a && k >= 256 && m * n <= 1 << 20) return product_of_columns(right, m, a, lda, c, ldc, accumulate);
   parallel_ranges(m, row_grain(m), [&](int64_t begin, int64_t end) {
-    right.multiply(trans_a, end - begin, trans_a ? a + begin : a + begin * lda, lda, 0, k, c + begin * ldc, ldc, bias,
-                   accumulate);
+    right.multiply(trans_a, end - begin, trans_a ? a + begin : a + begin * lda, lda, c + begin * ldc, ldc, bias, accumulate);
   });
 }
 

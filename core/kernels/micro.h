@@ -16,6 +16,7 @@ struct Product {
   int64_t m = 0, n = 0, k = 0;
   const float* a = nullptr;
   int64_t a_row = 1, a_term = 1;
+  int64_t a_tile = 0;  // not 0: A is as pack_left wrote it, a_term = rows, and tiles lie so far apart
   const float* b = nullptr;
   int64_t b_term = 0, b_panel = 0;
   float* c = nullptr;
@@ -66,6 +67,8 @@ struct Micro {
   /// Writes the panels [first, last) of op(B), k x n, for Product: panel q at packed + q * k * panel, b_term
   /// = panel, zeros beyond n. ldb: elements between rows as stored.
   void (*pack)(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last, float* packed);
+  /// Writes A for Product, given as its transpose (k x m, lda between terms): tiles at a distance of a_tile = k * rows.
+  void (*pack_left)(int64_t k, int64_t m, const float* a, int64_t lda, float* packed);
   /// C (+)= A B^T for few rows, without packing: A is m x k, B n x k. bias: n values or null; not with
   /// accumulate.
   void (*dots)(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, const float* bias,

@@ -68,8 +68,15 @@ TEMPLATE_TEST_CASE("matmul equals its definition, with the same bits at any thre
   at_every_level([] {
     for (bool ta : {false, true})
       for (bool tb : {false, true}) {
-        for (auto [m, n, k] :
-             {std::array<int64_t, 3>{1, 1, 1}, {3, 5, 7}, {130, 33, 65}, {64, 1, 300}, {1, 70, 40}, {6, 19, 100}, {200, 48, 600}})
+        for (auto [m, n, k] : {std::array<int64_t, 3>{1, 1, 1},
+                               {3, 5, 7},
+                               {130, 33, 65},
+                               {64, 1, 300},
+                               {1, 70, 40},
+                               {6, 19, 100},
+                               {200, 48, 600},
+                               {20, 150, 90},
+                               {150, 300, 700}})
           check_matmul<TestType>(ta, tb, m, n, k, m == 3 || m == 200);
         check_matmul<TestType>(ta, tb, 4, 3, 0, false);
         check_matmul<TestType>(ta, tb, 4, 3, 0, true);
@@ -106,7 +113,7 @@ TEMPLATE_TEST_CASE("batched matmul takes offsets per operand, equal ones for a s
 TEMPLATE_TEST_CASE("linear: forward and the three gradients", "", float, double) {
   using T = TestType;
   for (auto [rows, in, out] :
-       {std::array<int64_t, 3>{1, 1, 1}, {7, 13, 5}, {64, 300, 10}, {768, 40, 130}, {3, 0, 4}, {0, 4, 3}}) {
+       {std::array<int64_t, 3>{1, 1, 1}, {7, 13, 5}, {64, 300, 10}, {16, 130, 200}, {768, 40, 130}, {3, 0, 4}, {0, 4, 3}}) {
     CAPTURE(rows, in, out);
     const auto x = numbers<T>(rows * in, 1), w = numbers<T>(out * in, 2), bias = numbers<T>(out, 3),
                dy = numbers<T>(rows * out, 4);

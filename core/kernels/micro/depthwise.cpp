@@ -23,56 +23,57 @@ void pixels(const Depthwise& d, const float* x, const float* w, Vec start, float
   LOUPE_UNROLL for (int i = 0; i < Pixels; ++i) put<Whole>(y + i * d.y_column, sum[i], n);
 }
 
-// Taps first to first + Taps of the weight gradient, held in registers over the whole image.
-template <bool Whole, int Taps> void taps(const Depthwise& d, int64_t first, int64_t at, float* dw, int64_t n) {
+// Taps first to first + Taps of the weight gradient, held in registers over one row.
+template <bool Whole, int Taps>
+void taps(const Depthwise& d, int64_t first, const float* x, const float* y, float* dw, int64_t n) {
   Vec sum[Taps];
   int64_t offsets[Taps];
   LOUPE_UNROLL for (int t = 0; t < Taps; ++t) {
     sum[t] = get<Whole>(dw + (first + t) * d.channels, n);
     offsets[t] = d.offsets[first + t];
   }
-  for (int64_t row = 0; row < d.rows; ++row) {
-    const float* x = d.x + row * d.x_row + at;
-    const float* y = d.y + row * d.y_row + at;
-    for (int64_t column = 0; column < d.columns; ++column) {
-      const Vec dy = get<Whole>(y, n);
-      LOUPE_UNROLL for (int t = 0; t < Taps; ++t) sum[t] += get<Whole>(x + offsets[t], n) * dy;
-      x += d.x_column;
-      y += d.y_column;
-    }
+  for (int64_t column = 0; column < d.columns; ++column) {
+    const Vec dy = get<Whole>(y, n);
+    LOUPE_UNROLL for (int t = 0; t < Taps; ++t) sum[t] += get<Whole>(x + offsets[t], n) * dy;
+    x += d.x_column;
+    y += d.y_column;
   }
   LOUPE_UNROLL for (int t = 0; t < Taps; ++t) put<Whole>(dw + (first + t) * d.channels, sum[t], n);
 }
 
-template <bool Whole> void run(const Depthwise& d, int64_t at, const float* w, const float* bias) {
-  const int64_t n = d.channels - at;
-  const Vec start = bias ? get<Whole>(bias + at, n) : Vec{};
-  for (int64_t row = 0; row < d.rows; ++row) {
-    const float* x = d.x + row * d.x_row + at;
-    float* y = d.y + row * d.y_row + at;
-    int64_t j = 0;
-    for (; j + 6 <= d.columns; j += 6) pixels<Whole, 6>(d, x + j * d.x_column, w + at, start, y + j * d.y_column, n);
-    for (; j < d.columns; ++j) pixels<Whole, 1>(d, x + j * d.x_column, w + at, start, y + j * d.y_column, n);
-  }
+template <bool Whole> void run(const Depthwise& d, const float* x, const float* w, Vec start, float* y, int64_t n) {
+  int64_t j = 0;
+  for (; j + 6 <= d.columns; j += 6) pixels<Whole, 6>(d, x + j * d.x_column, w, start, y + j * d.y_column, n);
+  for (; j + 2 <= d.columns; j += 2) pixels<Whole, 2>(d, x + j * d.x_column, w, start, y + j * d.y_column, n);
+  for (; j < d.columns; ++j) pixels<Whole, 1>(d, x + j * d.x_column, w, start, y + j * d.y_column, n);
 }
 
-template <bool Whole> void run_weights(const Depthwise& d, int64_t at, float* dw) {
-  const int64_t n = d.channels - at;
+template <bool Whole> void run_weights(const Depthwise& d, const float* x, const float* y, float* dw, int64_t n) {
   int64_t t = 0;
-  for (; t + 9 <= d.taps; t += 9) taps<Whole, 9>(d, t, at, dw + at, n);
-  for (; t + 3 <= d.taps; t += 3) taps<Whole, 3>(d, t, at, dw + at, n);
-  for (; t < d.taps; ++t) taps<Whole, 1>(d, t, at, dw + at, n);
+  for (; t + 9 <= d.taps; t += 9) taps<Whole, 9>(d, t, x, y, dw, n);
+  for (; t + 3 <= d.taps; t += 3) taps<Whole, 3>(d, t, x, y, dw, n);
+  for (; t < d.taps; ++t) taps<Whole, 1>(d, t, x, y, dw, n);
 }
 
 }  // namespace
 
+// All channels of a row before the next one: what the taps of a row see stays in L1.
 void depthwise(const Depthwise& d, const float* w, const float* bias) {
-  for (int64_t at = 0; at < d.channels; at += kLanes) (at + kLanes <= d.channels ? run<true> : run<false>)(d, at, w, bias);
+  for (int64_t row = 0; row < d.rows; ++row)
+    for (int64_t at = 0; at < d.channels; at += kLanes) {
+      const int64_t n = d.channels - at;
+      const bool whole = n >= kLanes;
+      const Vec start = !bias ? Vec{} : whole ? load(bias + at) : load_part(bias + at, n);
+      (whole ? run<true> : run<false>)(d, d.x + row * d.x_row + at, w + at, start, d.y + row * d.y_row + at, n);
+    }
 }
 
 void depthwise_weights(const Depthwise& d, float* dw) {
-  for (int64_t at = 0; at < d.channels; at += kLanes)
-    (at + kLanes <= d.channels ? run_weights<true> : run_weights<false>)(d, at, dw);
+  for (int64_t row = 0; row < d.rows; ++row)
+    for (int64_t at = 0; at < d.channels; at += kLanes) {
+      const int64_t n = d.channels - at;
+      (n >= kLanes ? run_weights<true> : run_weights<false>)(d, d.x + row * d.x_row + at, d.y + row * d.y_row + at, dw + at, n);
+    }
 }
 
 }  // namespace loupe::kernels::LOUPE_LEVEL

@@ -10,7 +10,7 @@ namespace loupe::kernels::LOUPE_LEVEL {
 namespace {
 
 struct Strides {
-  int64_t a_row, a_term, b_term, c_row, k, segments, tail;  // tail: columns in the last vector
+  int64_t a_row, a_term, b_term, c_row, k, segments;
   const int64_t* a_segments;
   bool accumulate;
 };
@@ -19,10 +19,8 @@ struct Strides {
 template <int Rows, int Vectors, bool Down>
 void tile(const Strides& s, const float* a, const float* b, const float* bias, float* c) {
   Vec sum[Rows][Vectors];
-  const auto whole = [&](int j) { return j + 1 < Vectors || s.tail == kLanes; };
   LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) {
-    Vec start{};
-    if (bias) start = whole(j) ? load(bias + j * kLanes) : load_part(bias + j * kLanes, s.tail);
+    const Vec start = bias ? load(bias + j * kLanes) : Vec{};
     LOUPE_UNROLL for (int i = 0; i < Rows; ++i) sum[i][j] = start;
   }
   const int64_t row = Down ? 1 : s.a_row, term = Down ? s.a_term : 1;
@@ -39,17 +37,22 @@ void tile(const Strides& s, const float* a, const float* b, const float* bias, f
       b += s.b_term;
     }
   }
-  LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
-    LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) {
-      float* to = c + i * s.c_row + j * kLanes;
-      if (whole(j)) {
-        store(to, s.accumulate ? load(to) + sum[i][j] : sum[i][j]);
-      } else {
-        store_part(to, s.accumulate ? load_part(to, s.tail) + sum[i][j] : sum[i][j], s.tail);
-      }
+  if (s.accumulate) {
+    LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
+      LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] += load(c + i * s.c_row + j * kLanes);
     }
   }
+  LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
+    LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) store(c + i * s.c_row + j * kLanes, sum[i][j]);
+  }
 }
+
+// m rows in tiles of nearly equal height: 16 is 8 + 8 rather than 14 + 2.
+struct Tiles {
+  int64_t count, height, taller;  // the first `taller` have a row more
+  explicit Tiles(int64_t m) : count((m + kMaxRows - 1) / kMaxRows), height(m / count), taller(m % count) {}
+  int64_t rows(int64_t t) const { return height + (t < taller); }
+};
 
 using Tile = void (*)(const Strides&, const float*, const float*, const float*, float*);
 
@@ -79,15 +82,30 @@ inline void transpose(Vec* v) {
   transpose_step<1>(v, All());
 }
 
-// One vector's worth of columns of op(B), `columns` of them real, into a panel.
-void pack_rows(int64_t k, int64_t columns, const float* b, int64_t ldb, float* to) {
-  if (columns == kLanes) {
-    for (int64_t p = 0; p < k; ++p) store(to + p * kPanel, load(b + p * ldb));
-  } else {
-    for (int64_t p = 0; p < k; ++p) store(to + p * kPanel, load_part(b + p * ldb, columns));
+// Terms that are packed at a time: their rows are read from front to back, and each panel gets some lines.
+constexpr int64_t kRun = 16;
+
+// Panels [first, last) of B as it is stored.
+void pack_rows(int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last, float* packed) {
+  for (int64_t run = 0; run < k; run += kRun) {
+    const int64_t end = run + kRun < k ? run + kRun : k;
+    for (int64_t q = first; q < last; ++q) {
+      const int64_t columns = n - q * kPanel;
+      const float* from = b + q * kPanel;
+      float* to = packed + q * k * kPanel;
+      for (int64_t p = run; p < end; ++p) {
+        if (columns >= kPanel) {
+          store(to + p * kPanel, load(from + p * ldb));
+          store(to + p * kPanel + kLanes, load(from + p * ldb + kLanes));
+        } else {
+          for (int64_t x = 0; x < kPanel; ++x) to[p * kPanel + x] = x < columns ? from[p * ldb + x] : 0;
+        }
+      }
+    }
   }
 }
 
+// One vector's worth of columns of op(B), `columns` of them real, into a panel: B is stored as its transpose.
 void pack_columns(int64_t k, int64_t columns, const float* b, int64_t ldb, float* to) {
   for (int64_t p = 0; p < k; p += kLanes) {
     const int64_t terms = k - p < kLanes ? k - p : kLanes;
@@ -134,30 +152,58 @@ template <int Rows, int Columns> void dot_tile(int64_t k, const float* a, int64_
 }  // namespace
 
 void product(const Product& p) {
-  // Rows in tiles of nearly equal height: 16 is 8 + 8 rather than 14 + 2.
-  const int64_t tiles = (p.m + kMaxRows - 1) / kMaxRows;
-  if (tiles == 0) return;
-  const int64_t height = p.m / tiles, taller = p.m % tiles;
-  Strides s{p.a_row, p.a_term, p.b_term, p.c_row, p.k, p.segments, kLanes, p.a_segments, p.accumulate};
+  if (p.m == 0) return;
+  const Tiles tiles(p.m);
   const bool down = p.a_row == 1 && p.a_term != 1;
   for (int64_t outer = 0; outer < p.outer; ++outer) {
     for (int64_t j = 0; j < p.n; j += kPanel) {
       const int64_t columns = p.n - j < kPanel ? p.n - j : kPanel;
-      const bool two = columns > kLanes;
-      s.tail = two ? columns - kLanes : columns;
       const auto choose = [&](int64_t rows) {
-        if (down) return two ? tile_of<2, true>(rows) : tile_of<1, true>(rows);
-        return two ? tile_of<2, false>(rows) : tile_of<1, false>(rows);
+        if (down) return columns > kLanes ? tile_of<2, true>(rows) : tile_of<1, true>(rows);
+        return columns > kLanes ? tile_of<2, false>(rows) : tile_of<1, false>(rows);
       };
-      const Tile tall = choose(taller ? height + 1 : height), low = choose(height);
+      const Tile tall = choose(tiles.rows(0)), low = choose(tiles.rows(tiles.count - 1));
+      // Columns that end within a vector go by way of `room`.
+      const bool whole = columns % kLanes == 0;
+      float room[kMaxRows * kPanel], start[kPanel];
+      const Strides s{p.a_row, p.a_term,   p.b_term,     whole ? p.c_row : kPanel,
+                      p.k,     p.segments, p.a_segments, p.accumulate && whole};
+      const float* bias = p.bias ? p.bias + j : nullptr;
+      if (bias && !whole) {
+        for (int64_t x = 0; x < kPanel; ++x) start[x] = x < columns ? bias[x] : 0;
+        bias = start;
+      }
       const float* a = p.a + outer * p.a_outer;
       const float* b = p.b + outer * p.b_outer + j / kPanel * p.b_panel;
       float* c = p.c + outer * p.c_outer + j;
-      for (int64_t t = 0; t < tiles; ++t) {
-        (t < taller ? tall : low)(s, a, b, p.bias ? p.bias + j : nullptr, c);
-        const int64_t rows = t < taller ? height + 1 : height;
-        a += rows * p.a_row;
+      for (int64_t t = 0; t < tiles.count; ++t) {
+        const int64_t rows = tiles.rows(t);
+        (t < tiles.taller ? tall : low)(s, a, b, bias, whole ? c : room);
+        for (int64_t i = 0; i < rows && !whole; ++i)
+          for (int64_t x = 0; x < columns; ++x) {
+            float& to = c[i * p.c_row + x];
+            to = p.accumulate ? to + room[i * kPanel + x] : room[i * kPanel + x];
+          }
+        a += p.a_tile ? p.a_tile : rows * p.a_row;
         c += rows * p.c_row;
+      }
+    }
+  }
+}
+
+void pack_left(int64_t k, int64_t m, const float* a, int64_t lda, float* packed) {
+  const Tiles tiles(m);
+  for (int64_t first = 0; first < k; first += kRun) {
+    const int64_t last = first + kRun < k ? first + kRun : k;
+    const float* from = a;
+    for (int64_t t = 0; t < tiles.count; from += tiles.rows(t++)) {
+      float* to = packed + (t * k + first) * kMaxRows;
+      for (int64_t p = first; p < last; ++p, to += kMaxRows) {
+        if (t + 1 < tiles.count) {  // what is read beyond the tile belongs to the next one
+          __builtin_memcpy(to, from + p * lda, kMaxRows * sizeof(float));
+        } else {
+          for (int64_t i = 0; i < tiles.rows(t); ++i) to[i] = from[p * lda + i];
+        }
       }
     }
   }
@@ -190,19 +236,13 @@ void dots(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const fl
 }
 
 void pack(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last, float* packed) {
+  if (!trans) return pack_rows(k, n, b, ldb, first, last, packed);
   for (int64_t q = first; q < last; ++q)
     for (int64_t half = 0; half < 2; ++half) {
       const int64_t j = q * kPanel + half * kLanes;
       int64_t columns = n - j;
       columns = columns < 0 ? 0 : columns > kLanes ? kLanes : columns;
-      float* to = packed + q * k * kPanel + half * kLanes;
-      if (columns == 0) {
-        for (int64_t p = 0; p < k; ++p) store(to + p * kPanel, Vec{});
-      } else if (trans) {
-        pack_columns(k, columns, b + j * ldb, ldb, to);
-      } else {
-        pack_rows(k, columns, b + j, ldb, to);
-      }
+      pack_columns(k, columns, b + j * ldb, ldb, packed + q * k * kPanel + half * kLanes);
     }
 }
 
