@@ -3,7 +3,7 @@
 #   sh setup.sh         build, data, tests
 #   sh setup.sh full    and what the full tests need: clang, sanitizers, a browser, the other OpenBLAS
 set -e
-packages="g++ cmake ninja-build ccache libopenblas-dev libfmt-dev catch2 zlib1g-dev libcli11-dev nlohmann-json3-dev
+packages="g++ cmake ninja-build ccache libopenblas-dev libfmt-dev catch2 zlib1g-dev libssl-dev libcli11-dev nlohmann-json3-dev
   libprotozero-dev dataset-fashion-mnist wamerican"
 [ "$1" = full ] && packages="$packages clang-14 clang-format-14 libclang-rt-14-dev libopenblas0-openmp chromium chromium-driver python3"
 missing=""

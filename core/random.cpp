@@ -86,12 +86,26 @@ double Rng::normal() {
 }
 
 int64_t Rng::integer(int64_t low, int64_t high) {
+  int64_t value = 0;
+  integers(low, high, {&value, 1});
+  return value;
+}
+
+void Rng::integers(int64_t low, int64_t high, std::span<int64_t> out) {
   if (low >= high) fail<ValueError>("Rng::integer: the range [{}, {}) is empty", low, high);
   const uint64_t range = static_cast<uint64_t>(high) - static_cast<uint64_t>(low);
-  const uint64_t limit = ~uint64_t{0} - ~uint64_t{0} % range;  // words at or above it would favour small values
-  uint64_t word = next_u64();
-  while (word >= limit) word = next_u64();
-  return static_cast<int64_t>(static_cast<uint64_t>(low) + word % range);
+  for (size_t i = 0; i < out.size();) {
+    uint32_t words[256];
+    const size_t blocks = std::min<size_t>(out.size() - i, 64);
+    if (blocks == 1) std::ranges::copy(philox(state_.key, reserve(4)), words);
+    else philox_fill(state_.key, reserve(static_cast<int64_t>(4 * blocks)), words, static_cast<int64_t>(4 * blocks));
+    for (size_t k = 0; k < blocks; ++k) {
+      const uint64_t word = uint64_t{words[4 * k]} << 32 | words[4 * k + 1];
+      // Words from the last multiple of range on would favour small values; that multiple is rarely worth a division.
+      if (word >= ~range && word >= ~uint64_t{0} - ~uint64_t{0} % range) continue;
+      out[i++] = static_cast<int64_t>(static_cast<uint64_t>(low) + word % range);
+    }
+  }
 }
 
 Rng Rng::split() { return Rng(next_u64()); }

@@ -1,12 +1,12 @@
 #include <loupe/io/file.h>
 
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <bit>
 #include <cerrno>
 #include <utility>
 
@@ -130,64 +130,19 @@ void write_file(const std::string& path, std::string_view content) {
 
 // ---- SHA-256 ------------------------------------------------------------------------------------------------------
 
-namespace {
-
-constexpr uint32_t kRound[64] = {0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-                                 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-                                 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-                                 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-                                 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-                                 0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-                                 0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-                                 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
-
-void sha256_block(uint32_t h[8], const uint8_t* p) {
-  uint32_t w[64];
-  for (int i = 0; i < 16; ++i) {
-    std::memcpy(&w[i], p + 4 * i, 4);
-    w[i] = __builtin_bswap32(w[i]);
-  }
-  for (int i = 16; i < 64; ++i) {
-    const uint32_t s0 = std::rotr(w[i - 15], 7) ^ std::rotr(w[i - 15], 18) ^ w[i - 15] >> 3;
-    const uint32_t s1 = std::rotr(w[i - 2], 17) ^ std::rotr(w[i - 2], 19) ^ w[i - 2] >> 10;
-    w[i] = w[i - 16] + s0 + w[i - 7] + s1;
-  }
-  uint32_t a = h[0], b = h[1], c = h[2], d = h[3], e = h[4], f = h[5], g = h[6], k = h[7];
-  for (int i = 0; i < 64; ++i) {
-    const uint32_t t1 = k + (std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25)) + ((e & f) ^ (~e & g)) + kRound[i] + w[i];
-    const uint32_t t2 = (std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
-    k = g, g = f, f = e, e = d + t1, d = c, c = b, b = a, a = t1 + t2;
-  }
-  const uint32_t sum[8] = {a, b, c, d, e, f, g, k};
-  for (int i = 0; i < 8; ++i) h[i] += sum[i];
+Sha256::Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+  if (!context_ || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1) fail<IoError>("SHA-256: libcrypto has none");
 }
 
-}  // namespace
-
 void Sha256::update(const void* data, size_t size) {
-  const uint8_t* p = static_cast<const uint8_t*>(data);
-  size_t filled = length_ % 64;
-  length_ += size;
-  while (size > 0) {
-    if (filled == 0 && size >= 64) {
-      sha256_block(h_, p);
-      p += 64, size -= 64;
-      continue;
-    }
-    const size_t n = std::min(size, 64 - filled);
-    std::memcpy(block_ + filled, p, n);
-    p += n, size -= n, filled += n;
-    if (filled == 64) sha256_block(h_, block_), filled = 0;
-  }
+  if (EVP_DigestUpdate(context_.get(), data, size) != 1) fail<IoError>("SHA-256: used after hex()");
 }
 
 std::string Sha256::hex() {
-  const uint64_t bits = __builtin_bswap64(length_ * 8);
-  static constexpr uint8_t kPad[64] = {0x80};
-  update(kPad, 1 + (119 - length_ % 64) % 64);
-  update(&bits, 8);
+  uint8_t digest[32];
+  if (EVP_DigestFinal_ex(context_.get(), digest, nullptr) != 1) fail<IoError>("SHA-256: used after hex()");
   std::string out;
-  for (uint32_t word : h_) out += fmt::format("{:08x}", word);
+  for (const uint8_t byte : digest) out += fmt::format("{:02x}", byte);
   return out;
 }
 

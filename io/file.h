@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+struct evp_md_ctx_st;  // OpenSSL's EVP_MD_CTX
+
 namespace loupe {
 
 using Bytes = std::span<const uint8_t>;
@@ -69,18 +71,17 @@ void write_file(const std::string& path, std::string_view content);
 /// An empty function switches it off.
 void set_write_fault(std::function<int(const char* call)> fault);
 
-/// SHA-256 (FIPS 180-4), fed in pieces.
+/// SHA-256 (FIPS 180-4) by OpenSSL's libcrypto, fed in pieces.
 class Sha256 {
  public:
+  Sha256();
   void update(const void* data, size_t size);
   void update(std::string_view s) { update(s.data(), s.size()); }
   /// 64 lower-case hex digits; the object is then used up.
   std::string hex();
 
  private:
-  uint32_t h_[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-  uint8_t block_[64] = {};
-  uint64_t length_ = 0;
+  std::unique_ptr<evp_md_ctx_st, void (*)(evp_md_ctx_st*)> context_;
 };
 std::string sha256(Bytes bytes);
 std::string sha256_of_file(const std::string& path);

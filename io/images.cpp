@@ -1,3 +1,4 @@
+#include <loupe/core/threads.h>
 #include <loupe/io/cifar10.h>
 #include <loupe/io/idx.h>
 #include <loupe/io/images.h>
@@ -19,22 +20,16 @@ Tensor adopt(std::vector<uint8_t>&& bytes, const Shape& shape) {
 Tensor as_labels(const std::vector<uint8_t>& bytes) { return from_data(std::vector<int64_t>(bytes.begin(), bytes.end())); }
 
 /// The first of `names` that exists in `folder`; IoError with the way to get it.
-std::string find(const std::string& folder, std::initializer_list<std::string> names, const std::string& remedy) {
+std::string find_file(const std::string& folder, std::initializer_list<std::string> names, const std::string& remedy) {
   for (const std::string& name : names)
     if (const std::string path = folder + "/" + name; ::access(path.c_str(), R_OK) == 0) return path;
   fail<IoError>("{}/{}: not found. {}", folder, *names.begin(), remedy);
 }
 
-IdxArray read_hashed(const std::string& path, Sha256& hash) {
-  const MappedFile file(path);
-  hash.update(file.bytes().data(), file.bytes().size());
-  return read_idx(file.bytes(), path);
-}
-
-ImageSet read_mnist_part(const std::string& folder, const std::string& part, const std::string& remedy, Sha256& hash) {
-  const auto path = [&](const std::string& what) { return find(folder, {part + what + ".gz", part + what}, remedy); };
-  const std::string image_path = path("-images-idx3-ubyte"), label_path = path("-labels-idx1-ubyte");
-  IdxArray images = read_hashed(image_path, hash), labels = read_hashed(label_path, hash);
+// A part of a data set from its files: images and labels, or batches of both.
+ImageSet read_mnist(std::span<const std::string> files) {
+  const std::string &image_path = files[0], &label_path = files[1];
+  IdxArray images = read_idx(image_path), labels = read_idx(label_path);
   if (images.type != IdxArray::u8 || images.shape.size() != 3)
     fail<IoError>("{}: expected bytes of rank 3, found type 0x{:02x} of rank {}", image_path, static_cast<int>(images.type),
                   images.shape.size());
@@ -53,12 +48,10 @@ ImageSet read_mnist_part(const std::string& folder, const std::string& part, con
   return set;
 }
 
-ImageSet read_cifar_part(const std::string& folder, int first, int last, const std::string& remedy, Sha256& hash) {
+ImageSet read_cifar(std::span<const std::string> files) {
   Cifar10Batch all;
-  for (int i = first; i <= last; ++i) {
-    const MappedFile file(find(folder, {i ? fmt::format("data_batch_{}.bin", i) : "test_batch.bin"}, remedy));
-    hash.update(file.bytes().data(), file.bytes().size());
-    const Cifar10Batch one = read_cifar10(file.bytes(), file.path());
+  for (const std::string& file : files) {
+    const Cifar10Batch one = read_cifar10(file);
     all.labels.insert(all.labels.end(), one.labels.begin(), one.labels.end());
     all.pixels.insert(all.pixels.end(), one.pixels.begin(), one.pixels.end());
   }
@@ -91,10 +84,25 @@ ImageData load_images(const std::string& name, const std::string& folder) {
   data.name = name;
   data.path = folder.empty() && fashion ? kFashionMnistPath : folder;
   if (data.path.empty()) fail<IoError>("{}: no folder was given. {}", name, remedy);
+  std::vector<std::string> files;  // those of the training images, then those of the test images
+  if (cifar) {
+    for (const char* batch : {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"})
+      files.push_back(find_file(data.path, {std::string(batch) + ".bin"}, remedy));
+  } else {
+    for (const std::string part : {"train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"})
+      files.push_back(find_file(data.path, {part + "-ubyte.gz", part + "-ubyte"}, remedy));
+  }
   Sha256 hash;
-  data.train = cifar ? read_cifar_part(data.path, 1, 5, remedy, hash) : read_mnist_part(data.path, "train", remedy, hash);
-  data.test = cifar ? read_cifar_part(data.path, 0, 0, remedy, hash) : read_mnist_part(data.path, "t10k", remedy, hash);
+  for (const std::string& file : files) {
+    const MappedFile bytes(file);
+    hash.update(bytes.bytes().data(), bytes.bytes().size());
+  }
   data.sha256 = hash.hex();
+  const size_t cut = cifar ? 5 : 2;
+  parallel_pieces(2, [&](int64_t part) {  // inflating takes its time
+    const std::span all(files);
+    (part ? data.test : data.train) = (cifar ? read_cifar : read_mnist)(part ? all.subspan(cut) : all.first(cut));
+  });
   for (ImageSet* set : {&data.train, &data.test}) {
     if (fashion) {
       set->classes = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"};

@@ -40,7 +40,7 @@ void DataLoader::start_epoch() {
   rng.set_state(state_.rng);
   order_.resize(static_cast<size_t>(n));
   if (options_.replacement) {
-    for (int64_t& i : order_) i = rng.integer(0, n);
+    rng.integers(0, n, order_);
   } else {
     std::iota(order_.begin(), order_.end(), 0);
     for (int64_t i = n - 1; i > 0 && options_.shuffle; --i)

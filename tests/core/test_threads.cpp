@@ -79,6 +79,14 @@ TEST_CASE("Philox gives the published words, the fast form the same, and streams
     REQUIRE((k >= -3 && k < 4));
   }
   REQUIRE_THROWS_AS(a.integer(2, 2), ValueError);
+  // Many at a time are the same numbers, also where many words are refused.
+  for (const int64_t high : {int64_t{1000}, int64_t{1} << 62}) {
+    Rng one(9), many(9);
+    std::vector<int64_t> values(200);
+    many.integers(INT64_MIN, high, values);
+    for (const int64_t v : values) REQUIRE(v == one.integer(INT64_MIN, high));
+    REQUIRE(one.state() == many.state());
+  }
 }
 
 TEST_CASE("the allocator counts, reuses and refuses") {
