@@ -5,6 +5,9 @@
 
 #include <limits>
 
+// Exported by OpenBLAS beside what cblas.h declares; null in a build that lacks it.
+extern "C" int blas_thread_shutdown_() __attribute__((weak));
+
 namespace loupe::blas {
 namespace {
 
@@ -41,6 +44,10 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double al
   serial();
   cblas_dgemm(CblasRowMajor, transposed(trans_a), transposed(trans_b), to_blas(m), to_blas(n), to_blas(k), alpha, a, to_blas(lda),
               b, to_blas(ldb), beta, c, to_blas(ldc));
+}
+
+void stop_threads() {
+  if (openblas_get_parallel() == 1 && blas_thread_shutdown_) blas_thread_shutdown_();
 }
 
 std::string description() {

@@ -12,6 +12,10 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alp
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double alpha, const double* a, int64_t lda,
           const double* b, int64_t ldb, double beta, double* c, int64_t ldc);
 
+/// Ends the threads that OpenBLAS' pthread build starts when it is loaded. They would spin for a tenth of a second, and the
+/// system would put two of our threads on one core meanwhile.
+void stop_threads();
+
 /// Version, kernel set and threading of the library in use, e.g. "OpenBLAS 0.3.21 SkylakeX pthread".
 std::string description();
 

@@ -1,3 +1,4 @@
+#include <loupe/core/blas.h>
 #include <loupe/core/error.h>
 #include <loupe/core/threads.h>
 
@@ -52,6 +53,7 @@ class Pool {
     std::unique_lock owner(owner_, std::try_to_lock);
     if (!owner) return false;
     const int n = static_cast<int>(std::min<int64_t>({threads, pieces, kMaxThreads}));
+    if (workers_.empty()) blas::stop_threads();
     while (static_cast<int>(workers_.size()) < n - 1) {
       const int index = static_cast<int>(workers_.size()) + 1;
       workers_.emplace_back([this, index] { work(index); });
@@ -73,17 +75,19 @@ class Pool {
     }
     if (sleepers_.load(std::memory_order_relaxed) > 0) wake_.notify_all();
     run_share(0, n);
-    for (int spin = 0; pending_.load(std::memory_order_acquire) != 0; ++spin) {
-      if (spin < kSpin) pause();
-      else std::this_thread::yield();
-    }
+    for (int spin = 0; pending_.load(std::memory_order_acquire) != 0; ++spin) relax(spin);
     if (failed_.load(std::memory_order_relaxed)) std::rethrow_exception(error_);
     return true;
   }
 
  private:
   static constexpr int kMaxThreads = 256;
-  static constexpr int kSpin = 4000;  // about 50 us before a worker sleeps
+  static constexpr int kSpin = 600;    // some 10 us: what the other threads still need of a job, mostly
+  static constexpr int kYields = 100;  // and as many us more before a worker sleeps
+
+  // Waits a moment. The system may have put two of the threads on one core: then the other one cannot go on before this one
+  // gives way.
+  static void relax(int spin) { spin < kSpin ? pause() : std::this_thread::yield(); }
 
   struct alignas(128) Share {
     std::atomic<int64_t> next{0};
@@ -114,10 +118,7 @@ class Pool {
     uint64_t seen = 0;
     for (;;) {
       int spin = 0;
-      while (epoch_.load(std::memory_order_acquire) == seen && spin < kSpin) {
-        ++spin;
-        pause();
-      }
+      while (epoch_.load(std::memory_order_acquire) == seen && spin < kSpin + kYields) relax(spin++);
       if (epoch_.load(std::memory_order_acquire) == seen) {
         std::unique_lock lock(mutex_);
         sleepers_.fetch_add(1, std::memory_order_relaxed);

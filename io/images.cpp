@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <exception>
 
 namespace loupe {
 namespace {
@@ -99,10 +100,15 @@ ImageData load_images(const std::string& name, const std::string& folder) {
   }
   data.sha256 = hash.hex();
   const size_t cut = cifar ? 5 : 2;
+  std::exception_ptr errors[2];           // the training images' comes first, whoever was faster
   parallel_pieces(2, [&](int64_t part) {  // inflating takes its time
-    const std::span all(files);
-    (part ? data.test : data.train) = (cifar ? read_cifar : read_mnist)(part ? all.subspan(cut) : all.first(cut));
+    try {
+      const std::span all(files);
+      (part ? data.test : data.train) = (cifar ? read_cifar : read_mnist)(part ? all.subspan(cut) : all.first(cut));
+    } catch (...) { errors[part] = std::current_exception(); }
   });
+  for (const std::exception_ptr& error : errors)
+    if (error) std::rethrow_exception(error);
   for (ImageSet* set : {&data.train, &data.test}) {
     if (fashion) {
       set->classes = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"};

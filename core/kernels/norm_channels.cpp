@@ -90,14 +90,24 @@ void moments_item(const float* x, int64_t begin, int64_t end, const NormShape& s
   out[2 * C] = seen;
 }
 
-/// Calls f(item, image, first row, end row) for every item, on all threads.
-template <class F> void for_items(const NormShape& s, const NormPlan& plan, const F& f) {
-  parallel_ranges(plan.items, plan.grain, [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t first = item % plan.chunks * plan.chunk;
-      f(item, item / plan.chunks, first, std::min(s.rows, first + plan.chunk));
-    }
+/// Calls f(image) for every image, each on one thread, which meets its rows again in the cache; a single one has all threads.
+template <class F> void for_images(const NormShape& s, const NormPlan& plan, const F& f) {
+  parallel_ranges(s.images, plan.chunks == 1 ? plan.grain : 1, [&](int64_t begin, int64_t end) {
+    for (int64_t image = begin; image < end; ++image) f(image);
   });
+}
+
+/// Calls f(item, first row, end row) for the items of an image.
+template <class F> void for_items(const NormShape& s, const NormPlan& plan, int64_t image, const F& f) {
+  parallel_ranges(plan.chunks, plan.grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) f(image * plan.chunks + i, i * plan.chunk, std::min(s.rows, (i + 1) * plan.chunk));
+  });
+}
+
+/// One image of a shape and its statistics.
+NormShape one_of(NormShape s) { return s.images = 1, s; }
+NormStats one_of(NormStats st, const NormShape& s, int64_t image) {
+  return st.mean += image * s.groups, st.rstd += image * s.groups, st;
 }
 
 template <bool kRelu>
@@ -220,53 +230,59 @@ template <bool kRelu>
 void backward(const float* x, const float* dy, float* dx, float* dgamma, float* dbeta, const NormShape& s, const NormStats& st,
               const float* gamma, const float* beta, double* scratch) {
   const NormPlan plan(s);
+  const NormShape one = one_of(s);
   const int64_t C = s.channels;
-  const Coefficients k(reinterpret_cast<float*>(scratch), s.images * C);
-  double *sums = scratch + coefficient_doubles(s), *partials = sums + (2 * s.images * C + 7) / 8 * 8;
-  forward_coefficients(s, st, gamma, beta, k);
+  const Coefficients all(reinterpret_cast<float*>(scratch), s.images * C);
+  double *all_sums = scratch + coefficient_doubles(s), *partials = all_sums + (2 * s.images * C + 7) / 8 * 8;
   const bool summed = !st.constant || dgamma || dbeta;
-  if (summed) {
-    for_items(s, plan, [&](int64_t item, int64_t image, int64_t begin, int64_t end) {
-      double* out = partials + item * plan.partial;
-      std::fill_n(out, 2 * C, 0.0);
-      for_parts(s, plan, at(k, image * C), 3, begin, end, [&](int64_t r, int64_t n, int64_t width, const Coefficients& c, bool) {
+  for_images(s, plan, [&](int64_t image) {
+    const Coefficients k = at(all, image * C);
+    const NormStats its = one_of(st, s, image);
+    double* sums = all_sums + image * 2 * C;
+    forward_coefficients(one, its, gamma, beta, k);
+    if (summed) {
+      for_items(s, plan, image, [&](int64_t item, int64_t begin, int64_t end) {
+        double* out = partials + item * plan.partial;
+        std::fill_n(out, 2 * C, 0.0);
+        for_parts(s, plan, k, 3, begin, end, [&](int64_t r, int64_t n, int64_t width, const Coefficients& c, bool) {
+          const int64_t from = (image * s.rows + r) * C;
+          if (width == C) return sums_rows<kRelu>(x + from, dy + from, n, width, c, out, out + C);
+          double wide[2 * NormPlan::kMaxFolded] = {};
+          sums_rows<kRelu>(x + from, dy + from, n, width, c, wide, wide + width);
+          for (int64_t j = 0; j < width; ++j) out[j % C] += wide[j], out[C + j % C] += wide[width + j];
+        });
+      });
+      add_partials(C, plan.chunks, plan.partial, partials + image * plan.chunks * plan.partial, sums);
+    }
+    backward_coefficients(one, its, gamma, sums, k);
+    if (!dx) return;
+    for_items(s, plan, image, [&](int64_t, int64_t begin, int64_t end) {
+      for_parts(s, plan, k, 5, begin, end, [&](int64_t r, int64_t n, int64_t width, const Coefficients& c, bool on) {
         const int64_t from = (image * s.rows + r) * C;
-        if (width == C) return sums_rows<kRelu>(x + from, dy + from, n, width, c, out, out + C);
-        double wide[2 * NormPlan::kMaxFolded] = {};
-        sums_rows<kRelu>(x + from, dy + from, n, width, c, wide, wide + width);
-        for (int64_t j = 0; j < width; ++j) out[j % C] += wide[j], out[C + j % C] += wide[width + j];
+        dx_rows<kRelu>(x + from, dy + from, dx + from, n, width, c, on);
       });
     });
-    add_partials(s, plan.chunks, plan.partial, partials, sums);
-  }
-  backward_coefficients(s, st, gamma, summed ? sums : nullptr, dgamma, dbeta, k);
-  if (!dx) return;
-  for_items(s, plan, [&](int64_t, int64_t image, int64_t begin, int64_t end) {
-    for_parts(s, plan, at(k, image * C), 5, begin, end, [&](int64_t r, int64_t n, int64_t width, const Coefficients& c, bool on) {
-      const int64_t from = (image * s.rows + r) * C;
-      dx_rows<kRelu>(x + from, dy + from, dx + from, n, width, c, on);
-    });
   });
+  weight_gradients(s, st, all_sums, all, dgamma, dbeta);
 }
 
 }  // namespace
 
 void forward_coefficients(const NormShape& s, const NormStats& st, const float* gamma, const float* beta, const Coefficients& k) {
   const int64_t size = s.channels / s.groups;
-  for (int64_t image = 0, i = 0; image < s.images; ++image)
-    for (int64_t c = 0; c < s.channels; ++c, ++i) {
-      const int64_t g = image * s.groups + c / size;
-      const double scale = st.rstd[g] * (gamma ? double(gamma[c]) : 1);
-      k.center[i] = static_cast<float>(st.mean[g]);
-      k.scale[i] = static_cast<float>(scale);
-      k.shift[i] = static_cast<float>((beta ? double(beta[c]) : 0) - (st.mean[g] - double(k.center[i])) * scale);
-    }
+  for (int64_t c = 0; c < s.channels; ++c) {
+    const int64_t g = c / size;
+    const double scale = st.rstd[g] * (gamma ? double(gamma[c]) : 1);
+    k.center[c] = static_cast<float>(st.mean[g]);
+    k.scale[c] = static_cast<float>(scale);
+    k.shift[c] = static_cast<float>((beta ? double(beta[c]) : 0) - (st.mean[g] - double(k.center[c])) * scale);
+  }
 }
 
-void backward_coefficients(const NormShape& s, const NormStats& st, const float* gamma, const double* sums, float* dgamma,
-                           float* dbeta, const Coefficients& k) {
+void weight_gradients(const NormShape& s, const NormStats& st, const double* sums, const Coefficients& k, float* dgamma,
+                      float* dbeta) {
   const int64_t C = s.channels, size = C / s.groups;
-  for (int64_t c = 0; sums && c < C; ++c) {
+  for (int64_t c = 0; (dgamma || dbeta) && c < C; ++c) {
     double dg = 0, db = 0;
     for (int64_t image = 0; image < s.images; ++image) {
       const int64_t i = image * C + c, g = image * s.groups + c / size;
@@ -275,15 +291,19 @@ void backward_coefficients(const NormShape& s, const NormStats& st, const float*
     if (dgamma) dgamma[c] = static_cast<float>(dg);
     if (dbeta) dbeta[c] = static_cast<float>(db);
   }
+}
+
+void backward_coefficients(const NormShape& s, const NormStats& st, const float* gamma, const double* sums,
+                           const Coefficients& k) {
+  const int64_t size = s.channels / s.groups;
   const double n = st.count + st.extra;
-  for (int64_t g = 0; g < s.images * s.groups; ++g) {
-    const int64_t first = g / s.groups * C + g % s.groups * size;
+  for (int64_t first = 0, g = 0; g < s.groups; first += size, ++g) {
     const double rest = st.mean[g] - double(k.center[first]), r = st.rstd[g];
     double slope = 0, offset = 0;
     if (!st.constant && n > 0) {
       double sum_g = 0, sum_gx = 0;
       for (int64_t i = first; i < first + size; ++i) {
-        const double weight = gamma ? double(gamma[i % C]) : 1;
+        const double weight = gamma ? double(gamma[i]) : 1;
         sum_g += weight * sums[2 * i], sum_gx += weight * r * (sums[2 * i + 1] - rest * sums[2 * i]);
       }
       // With extra > 0 the deviations about the mean do not add up to 0: the variance depends on the mean a little.
@@ -296,17 +316,12 @@ void backward_coefficients(const NormShape& s, const NormStats& st, const float*
   }
 }
 
-void add_partials(const NormShape& s, int64_t items, int64_t stride, const double* partials, double* sums) {
-  parallel_ranges(s.images, std::max<int64_t>(2048 / (items * s.channels + 1), 1), [&](int64_t begin, int64_t end) {
-    for (int64_t image = begin; image < end; ++image) {
-      double* out = sums + image * s.channels * 2;
-      std::fill_n(out, 2 * s.channels, 0.0);
-      for (int64_t item = image * items; item < (image + 1) * items; ++item) {
-        const double *a = partials + item * stride, *b = a + s.channels;
-        for (int64_t c = 0; c < s.channels; ++c) out[2 * c] += a[c], out[2 * c + 1] += b[c];
-      }
-    }
-  });
+void add_partials(int64_t channels, int64_t items, int64_t stride, const double* partials, double* sums) {
+  std::fill_n(sums, 2 * channels, 0.0);
+  for (int64_t item = 0; item < items; ++item) {
+    const double *a = partials + item * stride, *b = a + channels;
+    for (int64_t c = 0; c < channels; ++c) sums[2 * c] += a[c], sums[2 * c + 1] += b[c];
+  }
 }
 
 int64_t norm_scratch(const NormShape& s) {
@@ -318,33 +333,31 @@ template <> double norm_moments(const float* x, const NormShape& s, double extra
   if (plain_kernels()) return plain::norm_moments(x, s, extra, mean, var);
   const NormPlan plan(s);
   const int64_t C = s.channels, size = s.groups ? C / s.groups : 1;
-  for_items(s, plan, [&](int64_t item, int64_t image, int64_t begin, int64_t end) {
-    simd([=, shape = s, cut = plan] {
-      moments_item(x + image * shape.rows * shape.channels, begin, end, shape, cut, scratch + item * cut.partial);
+  double count = 0;  // of one image: the same for all
+  for_images(s, plan, [&](int64_t image) {
+    for_items(s, plan, image, [&](int64_t item, int64_t begin, int64_t end) {
+      simd([=, shape = s, cut = plan] {
+        moments_item(x + image * shape.rows * shape.channels, begin, end, shape, cut, scratch + item * cut.partial);
+      });
     });
-  });
-  double count = 0;
-  for (int64_t item = 0; item < plan.chunks && s.images > 0; ++item) count += scratch[item * plan.partial + 2 * C];
-  const double n = count * static_cast<double>(size), inv = n + extra > 0 ? 1 / (n + extra) : 0;
-  parallel_ranges(s.images, std::max<int64_t>(2048 / (plan.chunks * C + 1), 1), [&](int64_t begin, int64_t end) {
-    for (int64_t image = begin; image < end; ++image) {
-      double *m = mean + image * s.groups, *v = var + image * s.groups;
-      std::fill_n(m, s.groups, 0.0), std::fill_n(v, s.groups, 0.0);
-      for (int64_t item = image * plan.chunks; item < (image + 1) * plan.chunks; ++item) {
-        const double* sum = scratch + item * plan.partial;
-        for (int64_t g = 0; g < s.groups; ++g)
-          for (int64_t c = g * size; c < (g + 1) * size; ++c) m[g] += sum[c] * inv;
-      }
-      for (int64_t item = image * plan.chunks; item < (image + 1) * plan.chunks; ++item) {
-        const double *sum = scratch + item * plan.partial, *m2 = sum + C, rows = sum[2 * C];
-        const double inv_rows = rows > 0 ? 1 / rows : 0;
-        for (int64_t g = 0; g < s.groups; ++g)
-          for (int64_t c = g * size; c < (g + 1) * size; ++c)
-            v[g] += (m2[c] + rows * (sum[c] * inv_rows - m[g]) * (sum[c] * inv_rows - m[g])) * inv;
-      }
+    const double *first = scratch + image * plan.chunks * plan.partial, *last = first + plan.chunks * plan.partial;
+    double rows = 0;
+    for (const double* sum = first; sum < last; sum += plan.partial) rows += sum[2 * C];
+    if (image == 0) count = rows;
+    const double total = rows * static_cast<double>(size) + extra, inv = total > 0 ? 1 / total : 0;
+    double *m = mean + image * s.groups, *v = var + image * s.groups;
+    std::fill_n(m, s.groups, 0.0), std::fill_n(v, s.groups, 0.0);
+    for (const double* sum = first; sum < last; sum += plan.partial)
+      for (int64_t g = 0; g < s.groups; ++g)
+        for (int64_t c = g * size; c < (g + 1) * size; ++c) m[g] += sum[c] * inv;
+    for (const double* sum = first; sum < last; sum += plan.partial) {
+      const double *m2 = sum + C, inv_rows = sum[2 * C] > 0 ? 1 / sum[2 * C] : 0;
+      for (int64_t g = 0; g < s.groups; ++g)
+        for (int64_t c = g * size; c < (g + 1) * size; ++c)
+          v[g] += (m2[c] + sum[2 * C] * (sum[c] * inv_rows - m[g]) * (sum[c] * inv_rows - m[g])) * inv;
     }
   });
-  return n;
+  return count * static_cast<double>(size);
 }
 
 template <>
@@ -354,14 +367,16 @@ void norm_apply(const float* x, float* y, const NormShape& s, const NormStats& s
   NormShape shape = s;
   shape.mask = nullptr;  // masked rows are normalized like the others
   const NormPlan plan(shape);
-  const Coefficients k(reinterpret_cast<float*>(scratch), s.images * s.channels);
-  forward_coefficients(s, st, gamma, beta, k);
-  for_items(shape, plan, [&](int64_t, int64_t image, int64_t begin, int64_t end) {
-    for_parts(shape, plan, at(k, image * s.channels), 3, begin, end,
-              [&](int64_t r, int64_t n, int64_t width, const Coefficients& c, bool) {
-                const int64_t from = (image * s.rows + r) * s.channels;
-                (relu ? apply_rows<true> : apply_rows<false>)(x + from, y + from, n, width, c.center, c.scale, c.shift);
-              });
+  const Coefficients all(reinterpret_cast<float*>(scratch), s.images * s.channels);
+  for_images(shape, plan, [&](int64_t image) {
+    const Coefficients k = at(all, image * s.channels);
+    forward_coefficients(one_of(s), one_of(st, s, image), gamma, beta, k);
+    for_items(shape, plan, image, [&](int64_t, int64_t begin, int64_t end) {
+      for_parts(shape, plan, k, 3, begin, end, [&](int64_t r, int64_t n, int64_t width, const Coefficients& c, bool) {
+        const int64_t from = (image * s.rows + r) * s.channels;
+        (relu ? apply_rows<true> : apply_rows<false>)(x + from, y + from, n, width, c.center, c.scale, c.shift);
+      });
+    });
   });
 }
 

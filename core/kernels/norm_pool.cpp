@@ -154,9 +154,10 @@ void norm_relu_pool_backward(const float* x, const float* dy, float* dx, float* 
       for (int64_t oy = begin; oy < end; ++oy)
         pool_sums(x + plan.input(image, 2 * oy, 0), dy + plan.output(image, oy, 0), plan, k, out);
     });
-    add_partials(s, plan.items, plan.partial, partials, sums);
+    add_partials(C, plan.items, plan.partial, partials, sums);
   }
-  backward_coefficients(s, st, gamma, summed ? sums : nullptr, dgamma, dbeta, k);
+  backward_coefficients(s, st, gamma, sums, k);
+  weight_gradients(s, st, sums, k, dgamma, dbeta);
   if (!dx) return;
   plan.for_items([&](int64_t, int64_t image, int64_t begin, int64_t end) {
     for (int64_t oy = begin; oy < end; ++oy) {

@@ -38,13 +38,16 @@ struct Coefficients {
 
 /// Doubles that the coefficients of a shape take.
 inline int64_t coefficient_doubles(const NormShape& s) { return (5 * s.images * s.channels + 1) / 2 + 8; }
-/// center, scale and shift.
+/// center, scale and shift of one image's channels.
 void forward_coefficients(const NormShape& s, const NormStats& st, const float* gamma, const float* beta, const Coefficients& k);
-/// dgamma, dbeta, slope and offset, from the sums (images, channels, 2) of dt and dt * (x - center).
-void backward_coefficients(const NormShape& s, const NormStats& st, const float* gamma, const double* sums, float* dgamma,
-                           float* dbeta, const Coefficients& k);
-/// sums (images, channels, 2): the partials of each image's `items`, two a channel, in order; `stride` doubles apart.
-void add_partials(const NormShape& s, int64_t items, int64_t stride, const double* partials, double* sums);
+/// slope and offset of one image's channels, from its sums (channels, 2) of dt and dt * (x - center).
+void backward_coefficients(const NormShape& s, const NormStats& st, const float* gamma, const double* sums,
+                           const Coefficients& k);
+/// dgamma and dbeta from the sums (images, channels, 2) and the centers of all images.
+void weight_gradients(const NormShape& s, const NormStats& st, const double* sums, const Coefficients& k, float* dgamma,
+                      float* dbeta);
+/// sums (channels, 2): the partials of an image's `items`, two a channel, in order; `stride` doubles apart.
+void add_partials(int64_t channels, int64_t items, int64_t stride, const double* partials, double* sums);
 
 /// A width known when compiling, for lambdas that also take one that is not.
 template <int64_t N> struct Width {

@@ -43,9 +43,13 @@ void taps(const Depthwise& d, int64_t first, const float* x, const float* y, flo
 
 template <bool Whole> void run(const Depthwise& d, const float* x, const float* w, Vec start, float* y, int64_t n) {
   int64_t j = 0;
-  for (; j + 6 <= d.columns; j += 6) pixels<Whole, 6>(d, x + j * d.x_column, w, start, y + j * d.y_column, n);
-  for (; j + 2 <= d.columns; j += 2) pixels<Whole, 2>(d, x + j * d.x_column, w, start, y + j * d.y_column, n);
-  for (; j < d.columns; ++j) pixels<Whole, 1>(d, x + j * d.x_column, w, start, y + j * d.y_column, n);
+  const auto next = [&](auto row, int64_t count) {
+    for (; j + count <= d.columns; j += count) row(d, x + j * d.x_column, w, start, y + j * d.y_column, n);
+  };
+  next(pixels<Whole, 8>, 8);
+  next(pixels<Whole, 4>, 4);
+  next(pixels<Whole, 2>, 2);
+  next(pixels<Whole, 1>, 1);
 }
 
 template <bool Whole> void run_weights(const Depthwise& d, const float* x, const float* y, float* dw, int64_t n) {

@@ -82,27 +82,37 @@ inline void transpose(Vec* v) {
   transpose_step<1>(v, All());
 }
 
-// Terms that are packed at a time: their rows are read from front to back, and each panel gets some lines.
-constexpr int64_t kRun = 16;
+// Terms that are packed at a time, while the next ones come from memory: their rows are read from front to back, and each
+// panel or tile gets a few lines.
+constexpr int64_t kRun = 8;
+
+// Calls f(first, last) for each run of terms of a matrix that has `columns` of them.
+template <class F> inline void for_runs(int64_t k, int64_t columns, const float* x, int64_t ld, const F& f) {
+  for (int64_t first = 0; first < k; first += kRun) {
+    const int64_t last = first + kRun < k ? first + kRun : k, next = last + kRun < k ? last + kRun : k;
+    for (int64_t p = last; p < next; ++p)
+      for (int64_t c = 0; c < columns; c += 16) __builtin_prefetch(x + p * ld + c);
+    f(first, last);
+  }
+}
 
 // Panels [first, last) of B as it is stored.
 void pack_rows(int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last, float* packed) {
-  for (int64_t run = 0; run < k; run += kRun) {
-    const int64_t end = run + kRun < k ? run + kRun : k;
+  const int64_t end = last * kPanel < n ? last * kPanel : n;
+  for_runs(k, end - first * kPanel, b + first * kPanel, ldb, [&](int64_t begin_term, int64_t end_term) {
     for (int64_t q = first; q < last; ++q) {
       const int64_t columns = n - q * kPanel;
-      const float* from = b + q * kPanel;
-      float* to = packed + q * k * kPanel;
-      for (int64_t p = run; p < end; ++p) {
-        if (columns >= kPanel) {
-          store(to + p * kPanel, load(from + p * ldb));
-          store(to + p * kPanel + kLanes, load(from + p * ldb + kLanes));
-        } else {
-          for (int64_t x = 0; x < kPanel; ++x) to[p * kPanel + x] = x < columns ? from[p * ldb + x] : 0;
-        }
+      const float* from = b + begin_term * ldb + q * kPanel;
+      float* to = packed + (q * k + begin_term) * kPanel;
+      if (columns >= kPanel) {
+        for (int64_t p = begin_term; p < end_term; ++p, from += ldb, to += kPanel)
+          __builtin_memcpy(to, from, kPanel * sizeof(float));
+      } else {
+        for (int64_t p = begin_term; p < end_term; ++p, from += ldb, to += kPanel)
+          for (int64_t x = 0; x < kPanel; ++x) to[x] = x < columns ? from[x] : 0;
       }
     }
-  }
+  });
 }
 
 // One vector's worth of columns of op(B), `columns` of them real, into a panel: B is stored as its transpose.
@@ -193,20 +203,21 @@ void product(const Product& p) {
 
 void pack_left(int64_t k, int64_t m, const float* a, int64_t lda, float* packed) {
   const Tiles tiles(m);
-  for (int64_t first = 0; first < k; first += kRun) {
-    const int64_t last = first + kRun < k ? first + kRun : k;
-    const float* from = a;
-    for (int64_t t = 0; t < tiles.count; from += tiles.rows(t++)) {
-      float* to = packed + (t * k + first) * kMaxRows;
-      for (int64_t p = first; p < last; ++p, to += kMaxRows) {
-        if (t + 1 < tiles.count) {  // what is read beyond the tile belongs to the next one
-          __builtin_memcpy(to, from + p * lda, kMaxRows * sizeof(float));
-        } else {
-          for (int64_t i = 0; i < tiles.rows(t); ++i) to[i] = from[p * lda + i];
-        }
+  for_runs(k, m, a, lda, [&](int64_t begin, int64_t end) {
+    const float* column = a + begin * lda;
+    for (int64_t t = 0; t < tiles.count; ++t) {
+      const int64_t rows = tiles.rows(t);
+      const float* from = column;
+      float* to = packed + (t * k + begin) * kMaxRows;
+      if (t + 1 < tiles.count) {  // what is read beyond the tile belongs to the next one
+        for (int64_t p = begin; p < end; ++p, from += lda, to += kMaxRows) __builtin_memcpy(to, from, kMaxRows * sizeof(float));
+      } else {
+        for (int64_t p = begin; p < end; ++p, from += lda, to += kMaxRows)
+          for (int64_t i = 0; i < rows; ++i) to[i] = from[i];
       }
+      column += rows;
     }
-  }
+  });
 }
 
 void dots(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, const float* bias,
