@@ -75,19 +75,16 @@ class Pool {
     }
     if (sleepers_.load(std::memory_order_relaxed) > 0) wake_.notify_all();
     run_share(0, n);
-    for (int spin = 0; pending_.load(std::memory_order_acquire) != 0; ++spin) relax(spin);
+    for (int spin = 0; spin < kSpin && pending_.load(std::memory_order_acquire) != 0; ++spin) pause();
+    for (int left; (left = pending_.load(std::memory_order_acquire)) != 0;) pending_.wait(left, std::memory_order_acquire);
     if (failed_.load(std::memory_order_relaxed)) std::rethrow_exception(error_);
     return true;
   }
 
  private:
   static constexpr int kMaxThreads = 256;
-  static constexpr int kSpin = 600;    // some 10 us: what the other threads still need of a job, mostly
-  static constexpr int kYields = 100;  // and as many us more before a worker sleeps
-
-  // Waits a moment. The system may have put two of the threads on one core: then the other one cannot go on before this one
-  // gives way.
-  static void relax(int spin) { spin < kSpin ? pause() : std::this_thread::yield(); }
+  // About 50 us before a thread sleeps. Yielding instead would hand a busy core to others for whole time slices.
+  static constexpr int kSpin = 4000;
 
   struct alignas(128) Share {
     std::atomic<int64_t> next{0};
@@ -118,7 +115,7 @@ class Pool {
     uint64_t seen = 0;
     for (;;) {
       int spin = 0;
-      while (epoch_.load(std::memory_order_acquire) == seen && spin < kSpin + kYields) relax(spin++);
+      for (; epoch_.load(std::memory_order_acquire) == seen && spin < kSpin; ++spin) pause();
       if (epoch_.load(std::memory_order_acquire) == seen) {
         std::unique_lock lock(mutex_);
         sleepers_.fetch_add(1, std::memory_order_relaxed);
@@ -132,7 +129,7 @@ class Pool {
       const int threads = static_cast<int>(seen & 0xffff);
       if (self >= threads) continue;
       run_share(self, threads);
-      pending_.fetch_sub(1, std::memory_order_release);
+      if (pending_.fetch_sub(1, std::memory_order_release) == 1) pending_.notify_one();
     }
   }
 
