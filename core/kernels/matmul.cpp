@@ -136,6 +136,34 @@ void product_turned(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda
   });
 }
 
+// A B of few rows reads B where it is, four rows at a time from front to back, and adds their multiples to C.
+void product_unpacked(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
+                      int64_t ldc, const float* bias, bool accumulate) {
+  parallel_ranges(n, round_up(std::max(n / 4, 65536 / k + 1), 16), [&](int64_t begin, int64_t end) {
+    for (int64_t i = 0; i < m && !accumulate; ++i)
+      for (int64_t j = begin; j < end; ++j) c[i * ldc + j] = bias ? bias[j] : 0.0f;
+    simd([=] {
+      for (int64_t p = 0; p < k; p += 4)
+        for (int64_t i = 0; i < m; ++i) {
+          const float *left = a + i * lda + p, *row = b + p * ldb;
+          float* to = c + i * ldc;
+          if (p + 4 <= k) {
+            const float a0 = left[0], a1 = left[1], a2 = left[2], a3 = left[3];
+#pragma omp simd
+            for (int64_t j = begin; j < end; ++j)
+              to[j] += (a0 * row[j] + a1 * row[ldb + j]) + (a2 * row[2 * ldb + j] + a3 * row[3 * ldb + j]);
+            continue;
+          }
+          for (int64_t r = 0; r < k - p; ++r) {
+            const float factor = left[r];
+#pragma omp simd
+            for (int64_t j = begin; j < end; ++j) to[j] += factor * row[r * ldb + j];
+          }
+        }
+    });
+  });
+}
+
 // One dot product for each element of C, its terms in order: what the fast paths are tested against.
 template <class T>
 void multiply_plain(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb,
@@ -166,6 +194,11 @@ void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const
       return parallel_ranges(n, std::max<int64_t>(16, 65536 / k / 4 * 4), [&](int64_t begin, int64_t end) {
         micro().dots(m, end - begin, k, a, lda, b + begin * ldb, ldb, bias ? bias + begin : nullptr, accumulate, c + begin, ldc);
       });
+    }
+  if constexpr (std::is_same_v<T, float>)
+    if (!trans_a && !trans_b && m <= kFewRows) {
+      log_kernel("rows");
+      return product_unpacked(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate);
     }
   log_kernel(std::is_same_v<T, float> ? "tiles" : "dgemm");
   if (trans_a && k >= kTerms && m * n <= 1 << 20) return product_of_columns(trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
