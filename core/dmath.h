@@ -42,20 +42,23 @@ inline double log_series(double s) {
   return 2 * (s + s * q);
 }
 
-/// log(x 2^scale) for a normal x above zero; without a branch, for loops over many.
-inline double log_normal(double x, double scale = 0) {
-  const uint64_t bits = std::bit_cast<uint64_t>(x);
-  const double m = std::bit_cast<double>((bits & 0xfffffffffffffull) | 0x3ff0000000000000ull);  // [1, 2)
-  const double e = std::bit_cast<double>(bits >> 52 | 0x4330000000000000ull) - 0x1p52;          // the exponent's field
-  const bool large = m > 1.41421356237309514547;
-  const double k = e - (large ? 1022 : 1023) + scale, f = large ? m * 0.5 : m;
-  return k * kLn2High + (log_series((f - 1) / (f + 1)) + k * kLn2Low);
-}
-
 inline double log(double x) {
   if (x != x || x == kInf) return x;
   if (x <= 0) return x == 0 ? -kInf : std::numeric_limits<double>::quiet_NaN();
-  return x < 0x1p-1022 ? log_normal(x * 0x1p54, -54) : log_normal(x);
+  int64_t e = 0;
+  if (x < 0x1p-1022) {
+    x *= 0x1p54;
+    e = -54;
+  }
+  const uint64_t bits = std::bit_cast<uint64_t>(x);
+  e += static_cast<int64_t>(bits >> 52) - 1023;
+  double m = std::bit_cast<double>((bits & 0xfffffffffffffull) | 0x3ff0000000000000ull);  // [1, 2)
+  if (m > 1.41421356237309514547) {
+    m *= 0.5;
+    ++e;
+  }
+  const double k = static_cast<double>(e);
+  return k * kLn2High + (log_series((m - 1) / (m + 1)) + k * kLn2Low);
 }
 
 /// log(1 + x).
@@ -80,7 +83,7 @@ struct SinCos {
   double sin, cos;
 };
 inline SinCos sincos_turns(double turns) {
-  const double quarter = (4 * turns + 0x1.8p52) - 0x1.8p52;       // rounded to the nearest
+  const double quarter = std::nearbyint(4 * turns);
   const double a = (turns - quarter / 4) * (2 * kPi), z = a * a;  // |a| <= pi / 4
   double s = 0, c = 0;                                            // the Taylor series, from the highest power down
 #pragma GCC unroll 10
@@ -90,10 +93,12 @@ inline SinCos sincos_turns(double turns) {
   }
   s = a + a * s;
   c += 1;
-  // A quarter turn maps (s, c) to (c, -s); the low bits of 1.5 * 2^52 + quarter count them.
-  const uint64_t turned = std::bit_cast<uint64_t>(quarter + 0x1.8p52);
-  const double sin = turned & 1 ? c : s, cos = turned & 1 ? s : c;
-  return {turned & 2 ? -sin : sin, (turned + 1) & 2 ? -cos : cos};
+  switch (static_cast<int64_t>(quarter) & 3) {
+    case 0: return {s, c};
+    case 1: return {c, -s};
+    case 2: return {-s, -c};
+    default: return {-c, s};
+  }
 }
 /// cos(pi * x), for schedules.
 inline double cos_pi(double x) { return sincos_turns(x / 2).cos; }

@@ -256,7 +256,7 @@ template <class T> void draw_normal(Rng& rng, T* out, int64_t n, double mean, do
         const uint32_t* w = words + 2 * j;
         const double u = (static_cast<double>((uint64_t{w[0]} << 32 | w[1]) >> 11) + 1.0) * 0x1p-53;  // (0, 1]
         const double v = static_cast<double>((uint64_t{w[2]} << 32 | w[3]) >> 11) * 0x1p-53;
-        const double radius = std * std::sqrt(-2 * dmath::log_normal(u));
+        const double radius = std * std::sqrt(-2 * dmath::log(u));
         const auto [sin, cos] = dmath::sincos_turns(v);
         out[i + j] = static_cast<T>(mean + radius * cos);
         if (j + 1 < m) out[i + j + 1] = static_cast<T>(mean + radius * sin);
