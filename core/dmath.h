@@ -45,11 +45,8 @@ inline double log_series(double s) {
 inline double log(double x) {
   if (x != x || x == kInf) return x;
   if (x <= 0) return x == 0 ? -kInf : std::numeric_limits<double>::quiet_NaN();
-  int64_t e = 0;
-  if (x < 0x1p-1022) {
-    x *= 0x1p54;
-    e = -54;
-  }
+  int64_t e = x < 0x1p-1022 ? -54 : 0;
+  if (e) x *= 0x1p54;
   const uint64_t bits = std::bit_cast<uint64_t>(x);
   e += static_cast<int64_t>(bits >> 52) - 1023;
   double m = std::bit_cast<double>((bits & 0xfffffffffffffull) | 0x3ff0000000000000ull);  // [1, 2)
@@ -93,12 +90,9 @@ inline SinCos sincos_turns(double turns) {
   }
   s = a + a * s;
   c += 1;
-  switch (static_cast<int64_t>(quarter) & 3) {
-    case 0: return {s, c};
-    case 1: return {c, -s};
-    case 2: return {-s, -c};
-    default: return {-c, s};
-  }
+  const auto turned = static_cast<int64_t>(quarter);  // each quarter turn maps (s, c) to (c, -s)
+  const double sin = turned & 1 ? c : s, cos = turned & 1 ? s : c;
+  return {turned & 2 ? -sin : sin, (turned + 1) & 2 ? -cos : cos};
 }
 /// cos(pi * x), for schedules.
 inline double cos_pi(double x) { return sincos_turns(x / 2).cos; }

@@ -114,8 +114,7 @@ class Pool {
   void work(int self) {
     uint64_t seen = 0;
     for (;;) {
-      int spin = 0;
-      for (; epoch_.load(std::memory_order_acquire) == seen && spin < kSpin; ++spin) pause();
+      for (int spin = 0; epoch_.load(std::memory_order_acquire) == seen && spin < kSpin; ++spin) pause();
       if (epoch_.load(std::memory_order_acquire) == seen) {
         std::unique_lock lock(mutex_);
         sleepers_.fetch_add(1, std::memory_order_relaxed);

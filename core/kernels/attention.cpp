@@ -1,14 +1,11 @@
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernel_log.h>
-#include <loupe/core/kernels/attention.h>
+#include <loupe/core/kernels/attention_rows.h>
 #include <loupe/core/kernels/micro.h>
 #include <loupe/core/kernels/vmath.h>
 #include <loupe/core/memory.h>
-#include <loupe/core/random.h>
-#include <loupe/core/threads.h>
 
 #include <algorithm>
-#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -22,33 +19,6 @@ constexpr int64_t kKeyBlock = 128;           // keys of a tile
 constexpr int64_t kLd = kKeyBlock + kLanes;  // of a tile; no power of two, so that its rows fall into different cache sets
 constexpr int64_t kPieces = 8;               // heads are cut when there are fewer
 
-template <class T> constexpr T kInf = std::numeric_limits<T>::infinity();
-
-int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
-// How many keys query i sees.
-int64_t seen(const AttentionShape& s, int64_t i) { return s.causal ? std::min(i + 1, s.keys) : s.keys; }
-
-// The factors that dropout multiplies the weights of query i with, for the keys [j, j + n): 0 or 1 / (1 - p). A query's
-// words start with a block of four, and so does j.
-template <class T> void dropout_row(const AttentionShape& s, int64_t head, int64_t i, int64_t j, int64_t n, T* factors) {
-  const int64_t block = ((head * s.queries + i) * round_up(s.keys, 4) + j) / 4;
-  const uint32_t below = static_cast<uint32_t>(std::min(s.dropout * 0x1p32, 0x1p32 - 1));
-  const T keep = s.dropout < 1 ? static_cast<T>(1 / (1 - s.dropout)) : T(0);
-  uint32_t words[kKeyBlock];
-  for (int64_t at = 0; at < n; at += kKeyBlock) {
-    const int64_t count = std::min(kKeyBlock, n - at);
-    philox_fill(s.key, s.counter + static_cast<uint64_t>(block + at / 4), words, count);
-    for (int64_t c = 0; c < count; ++c) factors[at + c] = words[c] < below ? T(0) : keep;
-  }
-}
-
-template <class T> T masked(const AttentionShape& s, int64_t b, int64_t h, int64_t i, int64_t j, T score) {
-  const AttentionMask& m = s.mask;
-  const int64_t at = b * m.batch + h * m.head + i * m.query + j * m.key;
-  if (m.keep && !m.keep[at]) return -kInf<T>;
-  return m.add ? score + static_cast<const T*>(m.add)[at] : score;
-}
 bool has_mask(const AttentionShape& s) { return s.mask.keep || s.mask.add; }
 
 // A right-hand side of a product: a matrix as it is stored, or a packed copy.
@@ -162,38 +132,9 @@ void zero_rows(int64_t rows, int64_t n, float* x, int64_t ld) {
   for (int64_t r = 0; r < rows; ++r) std::fill_n(x + r * ld, n, 0.0f);
 }
 
-// Calls run(b, h, group) for each head, cut into `groups` pieces.
-template <class F> void for_heads(const AttentionShape& s, int64_t groups, const F& run) {
-  parallel_pieces(s.batch * s.heads * groups, [&](int64_t piece) {
-    const int64_t head = piece / groups;
-    run(head / s.heads, head % s.heads, piece % groups);
-  });
-}
-
 int64_t groups_of(const AttentionShape& s, int64_t blocks) {
   const int64_t heads = std::max<int64_t>(s.batch * s.heads, 1);
   return std::clamp<int64_t>((kPieces + heads - 1) / heads, 1, std::max<int64_t>(blocks, 1));
-}
-
-// Scaled and masked scores of one query, and the log of the sum of their exponentials: +Inf if it sees nothing.
-template <class T>
-T plain_scores(const AttentionShape& s, int64_t b, int64_t h, int64_t i, Heads<const T> q, Heads<const T> k, T* row) {
-  T top = -kInf<T>, sum = 0;
-  const int64_t n = seen(s, i);
-  for (int64_t j = 0; j < n; ++j) {
-    T dot = 0;
-    for (int64_t d = 0; d < s.dim; ++d) dot += q.at(b, h)[i * q.row + d] * k.at(b, h)[j * k.row + d];
-    row[j] = masked(s, b, h, i, j, dot * static_cast<T>(s.scale));
-    top = row[j] > top ? row[j] : top;
-  }
-  std::fill(row + n, row + s.keys, -kInf<T>);
-  if (top == -kInf<T>) top = 0;
-  for (int64_t j = 0; j < n; ++j) sum += vexp(row[j] - top);
-  return sum == 0 ? kInf<T> : top + vlog(sum);
-}
-
-template <class T> void plain_weights(const AttentionShape& s, T* row, T log_sum) {
-  for (int64_t j = 0; j < s.keys; ++j) row[j] = vexp(row[j] - log_sum);
 }
 
 // The queries [first, last) of one head.
@@ -433,79 +374,11 @@ void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T
   }
 }
 
-template <class T>
-void attention_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> out, T* lse,
-                     T* weights) {
-  for_heads(s, 1, [&](int64_t b, int64_t h, int64_t) {
-    const int64_t head = b * s.heads + h;
-    Scratch<T> row(s.keys), factor(s.keys);
-    for (int64_t i = 0; i < s.queries; ++i) {
-      const T log_sum = plain_scores(s, b, h, i, q, k, row.data());
-      plain_weights(s, row.data(), log_sum);
-      if (lse) lse[head * s.queries + i] = log_sum;
-      if (weights) std::copy_n(row.data(), s.keys, weights + (head * s.queries + i) * s.keys);
-      if (s.dropout > 0) {
-        dropout_row(s, head, i, 0, s.keys, factor.data());
-        for (int64_t j = 0; j < s.keys; ++j) row[j] *= factor[j];
-      }
-      T* const o = out.at(b, h) + i * out.row;
-      std::fill_n(o, s.value_dim, T(0));
-      for (int64_t j = 0; j < seen(s, i); ++j)
-        for (int64_t d = 0; d < s.value_dim; ++d) o[d] += row[j] * v.at(b, h)[j * v.row + d];
-    }
-  });
-}
-
-template <class T>
-void attention_backward_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<const T> out,
-                              Heads<const T> dout, const T* lse, const T* weights, Heads<T> dq, Heads<T> dk, Heads<T> dv) {
-  for_heads(s, 1, [&](int64_t b, int64_t h, int64_t) {
-    const int64_t head = b * s.heads + h;
-    Scratch<T> row(s.keys), factor(s.keys);
-    for (int64_t i = 0; i < s.queries; ++i) std::fill_n(dq.at(b, h) + i * dq.row, s.dim, T(0));
-    for (int64_t j = 0; j < s.keys; ++j) {
-      std::fill_n(dk.at(b, h) + j * dk.row, s.dim, T(0));
-      std::fill_n(dv.at(b, h) + j * dv.row, s.value_dim, T(0));
-    }
-    std::fill_n(factor.data(), s.keys, T(1));
-    for (int64_t i = 0; i < s.queries; ++i) {
-      const T *qi = q.at(b, h) + i * q.row, *oi = out.at(b, h) + i * out.row, *doi = dout.at(b, h) + i * dout.row;
-      T* const dqi = dq.at(b, h) + i * dq.row;
-      if (weights) {
-        std::copy_n(weights + (head * s.queries + i) * s.keys, s.keys, row.data());
-      } else {
-        plain_scores(s, b, h, i, q, k, row.data());
-        plain_weights(s, row.data(), lse[head * s.queries + i]);
-      }
-      if (s.dropout > 0) dropout_row(s, head, i, 0, s.keys, factor.data());
-      T delta = 0;
-      for (int64_t d = 0; d < s.value_dim; ++d) delta += oi[d] * doi[d];
-      for (int64_t j = 0; j < seen(s, i); ++j) {
-        const T *kj = k.at(b, h) + j * k.row, *vj = v.at(b, h) + j * v.row;
-        T *const dkj = dk.at(b, h) + j * dk.row, *const dvj = dv.at(b, h) + j * dv.row;
-        T dp = 0;
-        for (int64_t d = 0; d < s.value_dim; ++d) {
-          dp += doi[d] * vj[d];
-          dvj[d] += row[j] * factor[j] * doi[d];
-        }
-        const T ds = row[j] * (dp * factor[j] - delta) * static_cast<T>(s.scale);
-        for (int64_t d = 0; d < s.dim; ++d) {
-          dqi[d] += ds * kj[d];
-          dkj[d] += ds * qi[d];
-        }
-      }
-    }
-  });
-}
-
 #define LOUPE_INSTANTIATE(T)                                                                                                 \
   template void attention_dropout<T>(const AttentionShape&, T*);                                                             \
   template void attention<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>, Heads<T>, T*, T*);       \
-  template void attention_plain<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>, Heads<T>, T*, T*); \
   template void attention_backward<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>, Heads<const T>, \
-                                      Heads<const T>, const T*, const T*, Heads<T>, Heads<T>, Heads<T>);                     \
-  template void attention_backward_plain<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>,           \
-                                            Heads<const T>, Heads<const T>, const T*, const T*, Heads<T>, Heads<T>, Heads<T>);
+                                      Heads<const T>, const T*, const T*, Heads<T>, Heads<T>, Heads<T>);
 LOUPE_INSTANTIATE(float)
 LOUPE_INSTANTIATE(double)
 #undef LOUPE_INSTANTIATE
