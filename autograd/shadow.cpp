@@ -188,6 +188,8 @@ std::string ShadowGuard::table() {
 
 namespace detail {
 
+bool forward_is_checked() { return t_shadow || anomaly_mode(); }
+
 void shadow_flush() {
   if (t_shadow) t_shadow->flush();
 }

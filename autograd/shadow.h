@@ -46,6 +46,8 @@ namespace detail {
 void shadow_forward(const std::shared_ptr<Node>& node, std::span<const Tensor* const> inputs, std::span<Tensor> outputs);
 void shadow_backward(Node& node, const Tensors& dy, const Tensors& dx);
 void shadow_flush();
+/// Whether link() looks at the values of outputs: a ShadowGuard or anomaly mode.
+bool forward_is_checked();
 }  // namespace detail
 
 }  // namespace loupe

@@ -36,4 +36,10 @@ Tensor bn_relu_max_pool(BatchNorm2d& bn, In x, int64_t pool) {
   return max_pool2d(bn_relu(bn, x), pool);
 }
 
+Tensor linear_relu(Linear& layer, In x) {
+  if (fusion() && !layer.has_forward_hooks()) return layer(x, LinearThen::relu);
+  SiteScope site(x.here);
+  return relu(layer(x));
+}
+
 }  // namespace loupe

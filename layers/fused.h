@@ -1,6 +1,7 @@
 #pragma once
 // Fusion of neighbouring layers: functions over the layers there are, so that names and state stay. Write them in a
 // model's forward. A switch runs the parts instead; both give the same numbers (relu and pooling exactly).
+#include <loupe/layers/linear.h>
 #include <loupe/layers/norm.h>
 
 namespace loupe {
@@ -13,5 +14,7 @@ void set_fusion(bool on);
 Tensor bn_relu(BatchNorm2d& bn, In x);
 /// max_pool2d(relu(bn(x)), pool). One op for pool = 2; x is all that is kept for the backward.
 Tensor bn_relu_max_pool(BatchNorm2d& bn, In x, int64_t pool = 2);
+/// relu(layer(x)): relu's input is not kept, and memory is passed over once less.
+Tensor linear_relu(Linear& layer, In x);
 
 }  // namespace loupe

@@ -16,7 +16,9 @@ Linear::Linear(Rng& rng, int64_t in_features, int64_t out_features, Options opti
   bias.requires_grad_();
 }
 
-Tensor Linear::forward(In x) const { return linear(x, weight, bias); }
+Tensor Linear::forward(In x, LinearThen then) const {
+  return then == LinearThen::relu ? linear_relu(x, weight, bias) : linear(x, weight, bias);
+}
 
 std::string Linear::describe() const {
   return fmt::format("{} -> {}{}", weight.size(1), weight.size(0), bias.defined() ? "" : ", no bias");

@@ -9,20 +9,22 @@ Tensor Sequential::forward(In x) {
   Tensor y = x;
   for (size_t i = 0; i < modules_.size();) {
     const In in{y, x.here.file, x.here.line};
-    // Module i + 1 or i + 2, if it is an M that nobody watches.
+    // Module i + k, if it is an M that nobody watches.
     const auto next = [&]<class M>(size_t k, Type<M>) {
       M* const m = i + k < modules_.size() ? dynamic_cast<M*>(modules_[i + k].get()) : nullptr;
       return m && !m->has_forward_hooks() ? m : nullptr;
     };
-    auto* const bn = fusion() ? next(0, Type<BatchNorm2d>{}) : nullptr;
-    if (!bn || !next(1, Type<ReLU>{})) {
+    const bool relu = fusion() && next(1, Type<ReLU>{});
+    auto* const linear = relu ? next(0, Type<Linear>{}) : nullptr;
+    auto* const bn = relu && !linear ? next(0, Type<BatchNorm2d>{}) : nullptr;
+    if (!linear && !bn) {
       y = modules_[i++]->call(in);
       continue;
     }
-    const auto* const pool = next(2, Type<MaxPool2d>{});
+    const auto* const pool = bn ? next(2, Type<MaxPool2d>{}) : nullptr;
     const bool halves = pool && pool->options.kernel_size == Size2(2) && pool->options.stride.value_or(2) == Size2(2) &&
                         pool->options.padding == Size2(0);
-    y = halves ? bn_relu_max_pool(*bn, in) : bn_relu(*bn, in);
+    y = linear ? linear_relu(*linear, in) : halves ? bn_relu_max_pool(*bn, in) : bn_relu(*bn, in);
     i += halves ? 3 : 2;
   }
   return y;

@@ -6,8 +6,8 @@ namespace loupe {
 
 /// Modules called one after the other, named "0", "1", ...:
 ///   Sequential net(Linear(rng, 784, 128), ReLU(), Linear(rng, 128, 10));
-/// BatchNorm2d followed by ReLU, or by ReLU and MaxPool2d of 2, runs as one op (layers/fused.h) unless a hook watches one
-/// of them.
+/// BatchNorm2d followed by ReLU, or by ReLU and MaxPool2d of 2, and Linear followed by ReLU run as one op (layers/fused.h)
+/// unless a hook watches one of them.
 class Sequential : public Layer<Sequential> {
  public:
   Sequential() = default;

@@ -1,4 +1,5 @@
 #include <loupe/autograd/ops/activation.h>
+#include <loupe/layers/fused.h>
 #include <loupe/layers/transformer.h>
 
 namespace loupe {
@@ -12,8 +13,8 @@ MultiheadAttention attention(Rng& rng, int64_t d_model, int64_t nhead, const Opt
 LayerNorm norm(int64_t d_model, const Options& o) { return LayerNorm(d_model, {.eps = o.layer_norm_eps, .bias = o.bias}); }
 
 template <class L> Tensor feed_forward(L& l, const Tensor& x) {
-  const Tensor h = l.linear1(x);
-  return l.linear2(l.dropout(l.options.activation == TransformerActivation::gelu ? gelu(h) : relu(h)));
+  const bool smooth = l.options.activation == TransformerActivation::gelu;
+  return l.linear2(l.dropout(smooth ? gelu(l.linear1(x)) : linear_relu(l.linear1, x)));
 }
 
 // One residual step: norm(x + drop(f(x))) or x + drop(f(norm(x))).

@@ -1,4 +1,5 @@
 #include <loupe/autograd/ops.h>
+#include <loupe/layers/fused.h>
 #include <loupe/layers/init.h>
 #include <loupe/layers/sequential.h>
 #include <loupe/layers/state.h>
@@ -138,7 +139,7 @@ Tensor TransformerBlock::attend(In x, const Tensor& mask) {
   return proj(self_attention(qkv(x), heads_, {.attn_mask = mask, .is_causal = causal_}));
 }
 
-Tensor TransformerBlock::feed_forward(In x) { return fc2(relu(fc1(x))); }
+Tensor TransformerBlock::feed_forward(In x) { return fc2(linear_relu(fc1, x)); }
 
 Tensor TransformerBlock::forward(In x, const Tensor& keep) {
   const Tensor mask = keep.defined() ? keep.reshape({keep.size(0), 1, 1, keep.size(1)}) : Tensor();

@@ -127,15 +127,19 @@ template <class Rule> struct ActivationNode final : Node {
   }
 };
 
-template <class Rule> Tensor activate(In x, Rule rule) {
-  Tensor y = raw::empty_like(x);
-  dispatch_floating(x->dtype(), Rule::kName,
-                    [&]<class T>(Type<T>) { raw::map1<T, T>(y, x, [rule](T v) { return rule.value(v); }); });
+template <class Rule> void record_rule(In x, Tensor& y, Rule rule) {
   if (auto n = record<ActivationNode<Rule>>({x}, y)) {
     n->rule = rule;
     if (Rule::kFromOutput) n->saved.output(y);
     else n->saved.input(x);
   }
+}
+
+template <class Rule> Tensor activate(In x, Rule rule) {
+  Tensor y = raw::empty_like(x);
+  dispatch_floating(x->dtype(), Rule::kName,
+                    [&]<class T>(Type<T>) { raw::map1<T, T>(y, x, [rule](T v) { return rule.value(v); }); });
+  record_rule(x, y, rule);
   return y;
 }
 
@@ -155,5 +159,6 @@ Tensor softplus(In x, SoftplusOptions options) {
   return activate(x, Softplus{options.beta, options.threshold});
 }
 Tensor elu(In x, double alpha) { return activate(x, Elu{alpha}); }
+void detail::record_relu(In z, Tensor& y) { record_rule(z, y, Relu{}); }
 
 }  // namespace loupe

@@ -34,4 +34,9 @@ Tensor softplus(In x, SoftplusOptions options = {});
 /// x above 0, alpha (e^x - 1) below. Clevert et al., "Exponential linear units", 2015.
 Tensor elu(In x, double alpha = 1);
 
+namespace detail {
+/// Records y as relu(z), which it is already.
+void record_relu(In z, Tensor& y);
+}  // namespace detail
+
 }  // namespace loupe

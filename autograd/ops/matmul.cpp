@@ -1,5 +1,7 @@
 #include <loupe/autograd/graph.h>
+#include <loupe/autograd/ops/activation.h>
 #include <loupe/autograd/ops/matmul.h>
+#include <loupe/autograd/shadow.h>
 #include <loupe/core/kernels/matmul.h>
 
 namespace loupe {
@@ -110,62 +112,78 @@ struct MatmulNode final : Node {
   }
 };
 
-struct AddmmNode final : Node {
-  SavedTensor x{this}, w{this};
-  const char* name() const override { return "addmm"; }
-  Tensors replay(const Tensors& in) const override { return {addmm(in[0], in[1], in[2])}; }
-  Tensors backward(const Tensors& dy) override {
-    Tensor db, dx, dw;
-    if (needs(1)) dx = matmul(dy[0], w.get().t());
-    if (!needs(0) && !needs(2)) return {db, dx, dw};
-    const Tensor g = as_rows(dy[0]);
-    if (grad_enabled()) return {needs(0) ? g.sum({0}) : db, dx, needs(2) ? matmul(as_rows(x.get()).t(), g) : dw};
-    dispatch_floating(g.dtype(), "addmm", [&]<class T>(Type<T>) {
-      const Tensor dense = raw::row_major(g);
-      const int64_t rows = g.size(0), out = g.size(1);
-      if (needs(0)) {
-        db = raw::empty({out}, g.dtype());
-        kernels::column_sums(rows, out, dense.ptr<T>(), out, db.ptr<T>(), false);
-      }
-      if (needs(2)) {
-        const Tensor in = raw::row_major(as_rows(x.get()));
-        dw = raw::empty({in.size(1), out}, g.dtype());
-        kernels::linear_dw<T>(rows, out, in.size(1), in.ptr<T>(), dense.ptr<T>(), dw.ptr<T>(), nullptr);
-      }
-    });
-    return {db, dx, dw};
-  }
-};
-
+// x op(W) + b over all rows of x: linear() with W stored as (out, in), addmm() with W as (in, out).
 struct LinearNode final : Node {
   SavedTensor x{this}, w{this};
-  const char* name() const override { return "linear"; }
-  Tensors replay(const Tensors& in) const override { return {linear(in[0], in[1], in[2])}; }
+  bool turned = false;
+  const char* name() const override { return turned ? "addmm" : "linear"; }
+  Tensors replay(const Tensors& in) const override { return {turned ? addmm(in[2], in[0], in[1]) : linear(in[0], in[1], in[2])}; }
   Tensors backward(const Tensors& dy) override {
     Tensor dx, dw, db;
-    if (needs(0)) dx = matmul(dy[0], w.get());
-    const Tensor g = needs(1) || needs(2) ? as_rows(dy[0]) : Tensor();
+    if (needs(0)) dx = matmul(dy[0], turned ? w.get().t() : w.get());
+    if (!needs(1) && !needs(2)) return {dx, dw, db};
+    const Tensor g = as_rows(dy[0]);
     if (grad_enabled()) {
-      if (needs(1)) dw = matmul(g.t(), as_rows(x.get()));
+      if (needs(1)) dw = turned ? matmul(as_rows(x.get()).t(), g) : matmul(g.t(), as_rows(x.get()));
       if (needs(2)) db = g.sum({0});
       return {dx, dw, db};
     }
-    if (!g.defined()) return {dx, dw, db};
-    dispatch_floating(g.dtype(), "linear", [&]<class T>(Type<T>) {
+    dispatch_floating(g.dtype(), name(), [&]<class T>(Type<T>) {
       const Tensor dense = raw::row_major(g);
       const int64_t rows = g.size(0), out = g.size(1);
-      if (needs(2)) db = raw::empty({out}, g.dtype());
       if (needs(1)) {
-        const Tensor in = raw::row_major(as_rows(x.get()));
-        dw = raw::empty({out, in.size(1)}, g.dtype());
-        kernels::linear_dw(rows, in.size(1), out, dense.ptr<T>(), in.ptr<T>(), dw.ptr<T>(), needs(2) ? db.ptr<T>() : nullptr);
-      } else {
+        const Tensor rest = raw::row_major(as_rows(x.get())), &left = turned ? rest : dense, &right = turned ? dense : rest;
+        dw = raw::empty({left.size(1), right.size(1)}, g.dtype());
+        kernels::linear_dw(rows, right.size(1), left.size(1), left.ptr<T>(), right.ptr<T>(), dw.ptr<T>());
+      }
+      if (needs(2)) {
+        db = raw::empty({out}, g.dtype());
         kernels::column_sums(rows, out, dense.ptr<T>(), out, db.ptr<T>(), false);
       }
     });
     return {dx, dw, db};
   }
 };
+
+Tensor linear_op(const char* op, bool turned, In x, In weight, In bias, bool relu = false) {
+  if (weight->dim() != 2)
+    fail<ShapeError>("{}: the weight must be {}, got {}", op, turned ? "(in, out)" : "(out, in)", weight->shape());
+  const int64_t in = weight->size(turned ? 0 : 1), out = weight->size(turned ? 1 : 0);
+  if (x->dim() == 0 || x->size(-1) != in)
+    fail<ShapeError>("{}: expected an input of shape (..., {}) for a weight of shape {}, got {}", op, in, weight->shape(),
+                     x->shape());
+  check_dtypes(op, x, weight);
+  if (bias.t.defined()) {
+    if (bias->shape() != Shape{out})
+      fail<ShapeError>("{}: expected a bias of shape ({},) for a weight of shape {}, got {}", op, out, weight->shape(),
+                       bias->shape());
+    check_dtypes(op, x, bias);
+  }
+  Shape shape = x->shape();
+  shape[shape.rank() - 1] = out;
+  Tensor y = raw::empty(shape, x->dtype());
+  // relu's input: of its values nothing is needed, only its place in the graph, unless the forward pass is checked.
+  const bool checked = relu && detail::forward_is_checked();
+  Tensor z = checked ? raw::empty(shape, x->dtype()) : relu ? raw::reshape(y, shape) : y;
+  dispatch_floating(x->dtype(), op, [&]<class T>(Type<T>) {
+    const Tensor rows = raw::row_major(x), w = raw::row_major(weight);
+    const Tensor b = bias.t.defined() ? raw::row_major(bias) : Tensor();
+    const auto run = [&](bool then_relu, const Tensor& to) {
+      kernels::linear(out == 0 ? 0 : to.numel() / out, in, out, rows.ptr<T>(), w.ptr<T>(), turned,
+                      b.defined() ? b.ptr<T>() : nullptr, then_relu, to.ptr<T>());
+    };
+    run(relu, y);
+    if (checked) run(false, z);
+  });
+  if (auto n = record<LinearNode>({x, weight, bias}, z)) {
+    if (n->needs(1)) n->x.input(x);
+    if (n->needs(0)) n->w.input(weight);
+    n->turned = turned;
+  }
+  if (!relu) return z;
+  detail::record_relu({z, x.here.file, x.here.line}, y);
+  return y;
+}
 
 }  // namespace
 
@@ -192,61 +210,8 @@ Tensor matmul(In a, In b) {
   return y;
 }
 
-Tensor linear(In x, In weight, In bias) {
-  if (weight->dim() != 2) fail<ShapeError>("linear: the weight must be (out, in), got {}", weight->shape());
-  if (x->dim() == 0 || x->size(-1) != weight->size(1))
-    fail<ShapeError>("linear: expected an input of shape (..., {}) for a weight of shape {}, got {}", weight->size(1),
-                     weight->shape(), x->shape());
-  check_dtypes("linear", x, weight);
-  if (bias.t.defined()) {
-    if (bias->shape() != Shape{weight->size(0)})
-      fail<ShapeError>("linear: expected a bias of shape ({},) for a weight of shape {}, got {}", weight->size(0),
-                       weight->shape(), bias->shape());
-    check_dtypes("linear", x, bias);
-  }
-  Shape shape = x->shape();
-  shape[shape.rank() - 1] = weight->size(0);
-  Tensor y = raw::empty(shape, x->dtype());
-  dispatch_floating(x->dtype(), "linear", [&]<class T>(Type<T>) {
-    const Tensor in = raw::row_major(x), w = raw::row_major(weight);
-    const Tensor b = bias.t.defined() ? raw::row_major(bias) : Tensor();
-    int64_t rows = 1;
-    for (int i = 0; i + 1 < shape.rank(); ++i) rows *= shape[i];
-    kernels::linear(rows, weight->size(1), weight->size(0), in.ptr<T>(), w.ptr<T>(), b.defined() ? b.ptr<T>() : nullptr,
-                    y.ptr<T>());
-  });
-  if (auto n = record<LinearNode>({x, weight, bias}, y)) {
-    if (n->needs(1)) n->x.input(x);
-    if (n->needs(0)) n->w.input(weight);
-  }
-  return y;
-}
-
-Tensor addmm(In bias, In x, In weight) {
-  if (weight->dim() != 2) fail<ShapeError>("addmm: the weight must be (in, out), got {}", weight->shape());
-  if (x->dim() == 0 || x->size(-1) != weight->size(0))
-    fail<ShapeError>("addmm: expected an input of shape (..., {}) for a weight of shape {}, got {}", weight->size(0),
-                     weight->shape(), x->shape());
-  check_dtypes("addmm", x, weight);
-  const int64_t out = weight->size(1);
-  if (bias.t.defined()) {
-    if (bias->shape() != Shape{out}) fail<ShapeError>("addmm: expected a bias of shape ({},), got {}", out, bias->shape());
-    check_dtypes("addmm", x, bias);
-  }
-  Shape shape = x->shape();
-  shape[shape.rank() - 1] = out;
-  Tensor y = raw::empty(shape, x->dtype());
-  if (bias.t.defined()) raw::copy(bias, y);
-  dispatch_floating(x->dtype(), "addmm", [&]<class T>(Type<T>) {
-    const Tensor in = raw::row_major(x), w = raw::row_major(weight);
-    const int64_t width = w.size(0), rows = out == 0 ? 0 : y.numel() / out;
-    kernels::matmul<T>(false, false, rows, out, width, in.ptr<T>(), width, w.ptr<T>(), out, y.ptr<T>(), out, bias.t.defined());
-  });
-  if (auto n = record<AddmmNode>({bias, x, weight}, y)) {
-    if (n->needs(2)) n->x.input(x);
-    if (n->needs(1)) n->w.input(weight);
-  }
-  return y;
-}
+Tensor linear(In x, In weight, In bias) { return linear_op("linear", false, x, weight, bias); }
+Tensor linear_relu(In x, In weight, In bias) { return linear_op("linear_relu", false, x, weight, bias, true); }
+Tensor addmm(In bias, In x, In weight) { return linear_op("addmm", true, x, weight, bias); }
 
 }  // namespace loupe

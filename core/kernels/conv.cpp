@@ -338,7 +338,7 @@ template <class T> void conv_forward(const ConvShape& s, const T* x, const T* w,
         return winograd_forward(tile, s, x, w, bias, y);
       }
       chose(direct_name(s));
-      if (is_matmul(s)) return linear(s.n * s.h * s.w, s.c, s.o, x, w, bias, y);
+      if (is_matmul(s)) return linear(s.n * s.h * s.w, s.c, s.o, x, w, false, bias, false, y);
       return correlate(forward_plan(s), x, w, bias, y);
     }
   }
@@ -372,7 +372,7 @@ template <class T> void conv_weight_gradient(const ConvShape& s, const T* x, con
         return winograd_weight_gradient(tile, s, x, dy, dw);
       }
       chose(direct_name(s));
-      if (is_matmul(s)) return linear_dw<T>(s.n * s.h * s.w, s.c, s.o, dy, x, dw, nullptr);
+      if (is_matmul(s)) return linear_dw<T>(s.n * s.h * s.w, s.c, s.o, dy, x, dw);
       return direct_weight_gradient(s, x, dy, dw);
     }
   }

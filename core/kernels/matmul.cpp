@@ -7,6 +7,7 @@
 #include <loupe/core/threads.h>
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 
 namespace loupe::kernels {
@@ -27,6 +28,12 @@ constexpr int64_t kTerms = 256;
 // Up to so many rows, packing W of y = x W^T costs more than it saves.
 constexpr int64_t kFewRows = 8;
 
+// max(x, 0); NaN stays.
+template <class T> void relu_rows(int64_t m, int64_t n, T* c, int64_t ldc) {
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j) c[i * ldc + j] = c[i * ldc + j] < T(0) ? T(0) : c[i * ldc + j];
+}
+
 // The right operand, ready to be multiplied by any row piece: for f32 packed once into panels for the
 // micro-kernel, for f64 as it is, for BLAS.
 template <class T> struct Right {
@@ -35,11 +42,13 @@ template <class T> struct Right {
   const T* b;
   int64_t ldb;
 
-  // C (+)= op(A) B, with m rows.
-  void multiply(bool trans_a, int64_t m, const T* a, int64_t lda, T* c, int64_t ldc, const T* bias, bool accumulate) const {
+  // C (+)= op(A) B, with m rows; `relu`: of the result.
+  void multiply(bool trans_a, int64_t m, const T* a, int64_t lda, T* c, int64_t ldc, const T* bias, bool accumulate,
+                bool relu = false) const {
     if (bias)
       for (int64_t i = 0; i < m; ++i) std::copy_n(bias, n, c + i * ldc);
     blas::gemm(trans_a, trans, m, n, k, T(1), a, lda, b, ldb, T(bias || accumulate ? 1 : 0), c, ldc);
+    if (relu) relu_rows(m, n, c, ldc);
   }
 };
 
@@ -54,8 +63,8 @@ template <> struct Right<float> {
                     [&](int64_t begin, int64_t end) { mu.pack(trans, k, n, b, ldb, begin, end, packed); });
   }
 
-  void multiply(bool trans_a, int64_t m, const float* a, int64_t lda, float* c, int64_t ldc, const float* bias,
-                bool accumulate) const {
+  void multiply(bool trans_a, int64_t m, const float* a, int64_t lda, float* c, int64_t ldc, const float* bias, bool accumulate,
+                bool relu = false) const {
     Product p{.m = m, .n = n, .a_row = lda, .b_term = mu.panel, .b_panel = k * mu.panel, .c = c, .c_row = ldc};
     // The columns of A that a tile needs lie far apart, often in the same few sets of L1.
     const Scratch<float> left(trans_a ? std::min(k, kTerms) * round_up(m, mu.rows) : 0);
@@ -69,6 +78,7 @@ template <> struct Right<float> {
       p.b = packed + term * mu.panel;
       p.bias = term == 0 ? bias : nullptr;
       p.accumulate = term > 0 || accumulate;
+      p.relu = relu && term + kTerms >= k;
       mu.product(p);
     }
   }
@@ -109,7 +119,7 @@ void product_of_columns(bool trans_b, int64_t m, int64_t n, int64_t k, const T* 
 
 // A B^T where B is larger than A and C: as (B A^T)^T, which packs A instead.
 void product_turned(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
-                    int64_t ldc, const float* bias, bool accumulate) {
+                    int64_t ldc, const float* bias, bool accumulate, bool relu) {
   const Right<float> right{true, k, m, a, lda};
   const int64_t panel = micro().panel;
   parallel_ranges(n, std::min<int64_t>(64, column_grain(m, n, k)), [&](int64_t begin, int64_t end) {
@@ -117,7 +127,7 @@ void product_turned(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda
     const Scratch<float> turned(columns * m), block(panels * m * panel);
     right.multiply(false, columns, b + begin * ldb, ldb, turned, m, nullptr, false);
     micro().pack(true, m, columns, turned, m, 0, panels, block);
-    simd([=, from = block.data()] {
+    simd([=, from = block.data(), low = relu ? 0.0f : -std::numeric_limits<float>::infinity()] {
       for (int64_t i = 0; i < m; ++i)
         for (int64_t j = 0; j < columns; j += panel) {
           float* to = c + i * ldc + begin + j;
@@ -126,10 +136,13 @@ void product_turned(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda
           const int64_t width = std::min(panel, columns - j);
           if (start) {
 #pragma omp simd
-            for (int64_t x = 0; x < width; ++x) to[x] = row[x] + start[x];
+            for (int64_t x = 0; x < width; ++x) {
+              const float sum = row[x] + start[x];
+              to[x] = sum < low ? low : sum;
+            }
           } else {
 #pragma omp simd
-            for (int64_t x = 0; x < width; ++x) to[x] = row[x];
+            for (int64_t x = 0; x < width; ++x) to[x] = row[x] < low ? low : row[x];
           }
         }
     });
@@ -167,52 +180,55 @@ void product_unpacked(int64_t m, int64_t n, int64_t k, const float* a, int64_t l
 // One dot product for each element of C, its terms in order: what the fast paths are tested against.
 template <class T>
 void multiply_plain(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb,
-                    T* c, int64_t ldc, const T* bias, bool accumulate) {
+                    T* c, int64_t ldc, const T* bias, bool accumulate, bool relu) {
   parallel_ranges(m, std::max<int64_t>(1, 65536 / (n * k)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       for (int64_t j = 0; j < n; ++j) {
         T sum = accumulate ? c[i * ldc + j] : bias ? bias[j] : T(0);
         for (int64_t p = 0; p < k; ++p)
           sum += (trans_a ? a[p * lda + i] : a[i * lda + p]) * (trans_b ? b[j * ldb + p] : b[p * ldb + j]);
-        c[i * ldc + j] = sum;
+        c[i * ldc + j] = relu && sum < T(0) ? T(0) : sum;
       }
   });
 }
 
 template <class T>
 void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb, T* c,
-              int64_t ldc, const T* bias, bool accumulate) {
+              int64_t ldc, const T* bias, bool accumulate, bool relu = false) {
   if (m <= 0 || n <= 0) return;
   if (k <= 0) {
     for (int64_t i = 0; i < m && !accumulate; ++i) bias ? std::copy_n(bias, n, c + i * ldc) : std::fill_n(c + i * ldc, n, T(0));
-    return;
+    return relu ? relu_rows(m, n, c, ldc) : void();
   }
-  if (plain_kernels()) return multiply_plain(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate);
+  if (plain_kernels()) return multiply_plain(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate, relu);
   if constexpr (std::is_same_v<T, float>)
     if (!trans_a && trans_b && m <= kFewRows) {
       log_kernel("dots");
-      return parallel_ranges(n, std::max<int64_t>(16, 65536 / k / 4 * 4), [&](int64_t begin, int64_t end) {
+      parallel_ranges(n, std::max<int64_t>(16, 65536 / k / 4 * 4), [&](int64_t begin, int64_t end) {
         micro().dots(m, end - begin, k, a, lda, b + begin * ldb, ldb, bias ? bias + begin : nullptr, accumulate, c + begin, ldc);
       });
+      return relu ? relu_rows(m, n, c, ldc) : void();
     }
   if constexpr (std::is_same_v<T, float>)
     if (!trans_a && !trans_b && m <= kFewRows) {
       log_kernel("rows");
-      return product_unpacked(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate);
+      product_unpacked(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate);
+      return relu ? relu_rows(m, n, c, ldc) : void();
     }
   log_kernel(std::is_same_v<T, float> ? "tiles" : "dgemm");
   if (trans_a && k >= kTerms && m * n <= 1 << 20) return product_of_columns(trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
   if constexpr (std::is_same_v<T, float>)
     if (!trans_a && trans_b && 4 * m * (k + n) < 3 * n * k)
-      return product_turned(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate);
+      return product_turned(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate, relu);
   if (m < 128)
     return parallel_ranges(n, column_grain(m, n, k), [&](int64_t begin, int64_t end) {
       Right<T>{trans_b, k, end - begin, b + (trans_b ? begin * ldb : begin), ldb}.multiply(
-          trans_a, m, a, lda, c + begin, ldc, bias ? bias + begin : nullptr, accumulate);
+          trans_a, m, a, lda, c + begin, ldc, bias ? bias + begin : nullptr, accumulate, relu);
     });
   const Right<T> right{trans_b, k, n, b, ldb};
   parallel_ranges(m, row_grain(m), [&](int64_t begin, int64_t end) {
-    right.multiply(trans_a, end - begin, trans_a ? a + begin : a + begin * lda, lda, c + begin * ldc, ldc, bias, accumulate);
+    right.multiply(trans_a, end - begin, trans_a ? a + begin : a + begin * lda, lda, c + begin * ldc, ldc, bias, accumulate,
+                   relu);
   });
 }
 
@@ -235,17 +251,17 @@ void matmul_batched(int64_t batch, int64_t m, int64_t n, int64_t k, Matrices<con
   for (int64_t i = 0; i < batch; ++i) one(i);
 }
 
-template <class T> void linear(int64_t rows, int64_t in, int64_t out, const T* x, const T* w, const T* bias, T* y) {
-  multiply(false, true, rows, out, in, x, in, w, in, y, out, bias, false);
+template <class T>
+void linear(int64_t rows, int64_t in, int64_t out, const T* x, const T* w, bool turned, const T* bias, bool relu, T* y) {
+  multiply(false, !turned, rows, out, in, x, in, w, turned ? out : in, y, out, bias, false, relu);
 }
 
 template <class T> void linear_dx(int64_t rows, int64_t in, int64_t out, const T* dy, const T* w, T* dx) {
   matmul(false, false, rows, in, out, dy, out, w, in, dx, in, false);
 }
 
-template <class T> void linear_dw(int64_t rows, int64_t in, int64_t out, const T* dy, const T* x, T* dw, T* db) {
+template <class T> void linear_dw(int64_t rows, int64_t in, int64_t out, const T* dy, const T* x, T* dw) {
   matmul(true, false, out, in, rows, dy, out, x, in, dw, in, false);
-  if (db) column_sums(rows, out, dy, out, db, false);
 }
 
 template <class T> void column_sums(int64_t rows, int64_t cols, const T* x, int64_t ld, T* out, bool accumulate) {
@@ -272,9 +288,9 @@ template <class T> void column_sums(int64_t rows, int64_t cols, const T* x, int6
 #define LOUPE_MATMUL(T)                                                                                                         \
   template void matmul<T>(bool, bool, int64_t, int64_t, int64_t, const T*, int64_t, const T*, int64_t, T*, int64_t, bool);      \
   template void matmul_batched<T>(int64_t, int64_t, int64_t, int64_t, Matrices<const T>, Matrices<const T>, Matrices<T>, bool); \
-  template void linear<T>(int64_t, int64_t, int64_t, const T*, const T*, const T*, T*);                                         \
+  template void linear<T>(int64_t, int64_t, int64_t, const T*, const T*, bool, const T*, bool, T*);                             \
   template void linear_dx<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);                                                \
-  template void linear_dw<T>(int64_t, int64_t, int64_t, const T*, const T*, T*, T*);                                            \
+  template void linear_dw<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);                                                \
   template void column_sums<T>(int64_t, int64_t, const T*, int64_t, T*, bool);
 LOUPE_MATMUL(float)
 LOUPE_MATMUL(double)

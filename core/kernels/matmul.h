@@ -26,12 +26,14 @@ template <class T>
 void matmul_batched(int64_t batch, int64_t m, int64_t n, int64_t k, Matrices<const T> a, Matrices<const T> b, Matrices<T> c,
                     bool accumulate);
 
-/// y = x W^T + bias: x is rows x in, W out x in, y rows x out, bias out or null; all dense.
-template <class T> void linear(int64_t rows, int64_t in, int64_t out, const T* x, const T* w, const T* bias, T* y);
+/// y = x op(W) + bias, or max(that, 0) if `relu`: x is rows x in, op(W) in x out, y rows x out, bias out or null; all
+/// dense. W is stored as out x in (a linear layer) or, if `turned`, as in x out.
+template <class T>
+void linear(int64_t rows, int64_t in, int64_t out, const T* x, const T* w, bool turned, const T* bias, bool relu, T* y);
 /// dx = dy W.
 template <class T> void linear_dx(int64_t rows, int64_t in, int64_t out, const T* dy, const T* w, T* dx);
-/// dW = dy^T x and, unless null, db = column sums of dy.
-template <class T> void linear_dw(int64_t rows, int64_t in, int64_t out, const T* dy, const T* x, T* dw, T* db);
+/// dW = dy^T x.
+template <class T> void linear_dw(int64_t rows, int64_t in, int64_t out, const T* dy, const T* x, T* dw);
 
 /// out[j] = sum over i of x[i, j], x rows x cols with `ld` elements between rows; or += when `accumulate`.
 template <class T> void column_sums(int64_t rows, int64_t cols, const T* x, int64_t ld, T* out, bool accumulate);

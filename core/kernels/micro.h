@@ -23,6 +23,7 @@ struct Product {
   int64_t c_row = 0;
   const float* bias = nullptr;  // n values that the sums start from; null: zero
   bool accumulate = false;      // the sums start from C instead
+  bool relu = false;            // max(sum, 0) is stored
   int64_t segments = 1;
   const int64_t* a_segments = nullptr;  // null: one segment that starts at a
   int64_t outer = 1, a_outer = 0, b_outer = 0, c_outer = 0;

@@ -1,6 +1,8 @@
 // Matrix products and convolutions.
 #include "op_cases.h"
 
+#include <algorithm>
+
 namespace loupe::testing {
 namespace {
 
@@ -94,7 +96,7 @@ OpCase conv2d_case(std::string name, std::vector<std::vector<Shape>> shapes, Con
 }  // namespace
 
 std::vector<OpCase> product_cases() {
-  return {
+  std::vector<OpCase> cases = {
       {.name = "matmul",
        .shapes = {{{2, 3}, {3, 4}}, {{1, 1}, {1, 1}}, {{3, 3}, {3, 3}}, {{0, 3}, {3, 2}}, {{2, 0}, {0, 3}}, {{2, 3}, {3, 0}}},
        .f = [](const Tensors& x) { return matmul(x[0], x[1]); },
@@ -196,6 +198,19 @@ std::vector<OpCase> product_cases() {
                   {{2, 32, 14, 14}, {48, 32, 1, 1}, {48}}),
       conv2d_case("conv2d(5x5)", {{{1, 2, 6, 6}, {2, 2, 5, 5}, {2}}}, {.padding = 2}, {{2, 6, 28, 28}, {16, 6, 5, 5}, {16}}),
   };
+  OpCase active = *std::find_if(cases.begin(), cases.end(), [](const OpCase&c) { return c.name == "linear"; }), turned = active;
+  active.name = "linear_relu";
+  active.f = [](const Tensors& x) { return linear_relu(x[0], x[1], x.size() > 2 ? x[2] : Tensor()); };
+  active.naive = [linear = active.naive](const Arrays& x) {
+    Array y = linear(x)[0];
+    for (double& v : y.v) v = std::max(v, 0.0);
+    return y;
+  };
+  cases.push_back(active);
+  turned.name = "addmm";
+  turned.f = [](const Tensors& x) { return addmm(x.size() > 2 ? x[2] : Tensor(), x[0], x[1].t()); };
+  cases.push_back(turned);
+  return cases;
 }
 
 }  // namespace loupe::testing

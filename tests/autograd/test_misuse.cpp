@@ -308,6 +308,8 @@ TEST_CASE("misuse: products, convolution, pooling") {
   refuses<DtypeError>("matmul", [] { matmul(f23, zeros({3, 2}, DType::f64)); });
   refuses<DtypeError>("matmul", [] { matmul(i23, zeros({3, 2}, DType::i64)); });
   refuses<ShapeError>("linear", [] { linear(f23, f22); });
+  refuses<ShapeError>("linear_relu", [] { linear_relu(f23, f22); });
+  refuses<DtypeError>("linear_relu", [] { linear_relu(i23, zeros({4, 3}, DType::i64)); });
   refuses<ShapeError>("linear", [] { linear(f23, zeros({3})); });
   refuses<ShapeError>("linear", [] { linear(scalar0, f23); });
   refuses<ShapeError>("linear", [] { linear(f23, zeros({4, 3}), zeros({3})); });

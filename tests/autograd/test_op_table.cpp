@@ -344,13 +344,14 @@ TEST_CASE("op table: the rows' names are distinct, and every op of the library h
     ops.insert(c.name.substr(0, c.name.find('(')));
   }
   for (const char* op :
-       {"add",          "sub",        "mul",         "div",     "neg",     "pow",    "square",  "reciprocal", "sqrt",
-        "rsqrt",        "exp",        "log",         "abs",     "sign",    "clamp",  "maximum", "minimum",    "where",
-        "masked_fill",  "tril",       "triu",        "eq",      "ne",      "lt",     "le",      "gt",         "ge",
-        "logical_not",  "sum",        "mean",        "var",     "std",     "max",    "min",     "argmax",     "topk",
-        "reshape",      "flatten",    "transpose",   "t",       "permute", "slice",  "select",  "expand",     "squeeze",
-        "unsqueeze",    "contiguous", "clone",       "to",      "cat",     "stack",  "split",   "chunk",      "pad",
-        "index_select", "gather",     "scatter_add", "one_hot", "matmul",  "linear", "conv1d",  "conv2d"}) {
+       {"add",         "sub",     "mul",         "div",         "neg",     "pow",       "square",       "reciprocal",
+        "sqrt",        "rsqrt",   "exp",         "log",         "abs",     "sign",      "clamp",        "maximum",
+        "minimum",     "where",   "masked_fill", "tril",        "triu",    "eq",        "ne",           "lt",
+        "le",          "gt",      "ge",          "logical_not", "sum",     "mean",      "var",          "std",
+        "max",         "min",     "argmax",      "topk",        "reshape", "flatten",   "transpose",    "t",
+        "permute",     "slice",   "select",      "expand",      "squeeze", "unsqueeze", "contiguous",   "clone",
+        "to",          "cat",     "stack",       "split",       "chunk",   "pad",       "index_select", "gather",
+        "scatter_add", "one_hot", "matmul",      "linear",      "conv1d",  "conv2d",    "addmm",        "linear_relu"}) {
     INFO(op);
     REQUIRE(ops.count(op) == 1);
   }

@@ -118,9 +118,10 @@ TEMPLATE_TEST_CASE("linear: forward and the three gradients", "", float, double)
     const auto x = numbers<T>(rows * in, 1), w = numbers<T>(out * in, 2), bias = numbers<T>(out, 3),
                dy = numbers<T>(rows * out, 4);
     std::vector<T> y(static_cast<size_t>(rows * out)), dx(x.size()), dw(w.size()), db(bias.size());
-    kernels::linear<T>(rows, in, out, x.data(), w.data(), bias.data(), y.data());
+    kernels::linear<T>(rows, in, out, x.data(), w.data(), false, bias.data(), false, y.data());
     kernels::linear_dx<T>(rows, in, out, dy.data(), w.data(), dx.data());
-    kernels::linear_dw<T>(rows, in, out, dy.data(), x.data(), dw.data(), db.data());
+    kernels::linear_dw<T>(rows, in, out, dy.data(), x.data(), dw.data());
+    kernels::column_sums<T>(rows, out, dy.data(), out, db.data(), false);
     const double eps = std::is_same_v<T, float> ? 6e-8 : 1.2e-16;
     const auto check = [&](const std::vector<T>& got, const Truth& truth, int64_t terms, const T* add) {
       for (size_t i = 0; i < got.size(); ++i) {
@@ -134,5 +135,43 @@ TEMPLATE_TEST_CASE("linear: forward and the three gradients", "", float, double)
     check(dw, product(true, false, out, in, rows, dy.data(), out, x.data(), in), rows, nullptr);
     const std::vector<T> ones(static_cast<size_t>(rows), T(1));
     check(db, product(false, false, 1, out, rows, ones.data(), rows, dy.data(), out), rows, nullptr);
+  }
+}
+
+TEMPLATE_TEST_CASE("linear: both layouts of W, and max(y, 0) to the bit on every path", "", float, double) {
+  using T = TestType;
+  for (auto [rows, in, out] : {std::array<int64_t, 3>{1, 300, 70},
+                               {7, 13, 5},
+                               {16, 130, 200},
+                               {64, 784, 40},
+                               {100, 40, 50},
+                               {768, 40, 130},
+                               {300, 520, 33},
+                               {5, 0, 4},
+                               {130, 0, 3}}) {
+    const auto x = numbers<T>(rows * in, 1), w = numbers<T>(out * in, 2), bias = numbers<T>(out, 3);
+    for (const T* b : {bias.data(), static_cast<const T*>(nullptr)})
+      for (bool turned : {false, true})
+        at_every_level([&, rows = rows, in = in, out = out] {
+          CAPTURE(rows, in, out, turned, b != nullptr);
+          std::vector<T> y(static_cast<size_t>(rows * out)), z(y.size());
+          kernels::linear<T>(rows, in, out, x.data(), w.data(), turned, b, false, y.data());
+          kernels::linear<T>(rows, in, out, x.data(), w.data(), turned, b, true, z.data());
+          const Truth truth = product(false, !turned, rows, out, in, x.data(), in, w.data(), turned ? out : in);
+          const double eps = std::is_same_v<T, float> ? 6e-8 : 1.2e-16;
+          for (size_t i = 0; i < y.size(); ++i) {
+            const double more = b ? static_cast<double>(b[i % bias.size()]) : 0;
+            REQUIRE(std::abs(static_cast<double>(y[i]) - more - truth.sums[i]) <=
+                    eps * static_cast<double>(in + 2) * (truth.sizes[i] + std::abs(more)));
+            REQUIRE(z[i] == (y[i] < T(0) ? T(0) : y[i]));
+          }
+        });
+  }
+  // NaN stays; with 3, 20 and 200 rows.
+  for (int64_t rows : {3, 20, 200}) {
+    std::vector<T> x(static_cast<size_t>(rows * 40), std::numeric_limits<T>::quiet_NaN()), w(40 * 30, T(-1)),
+        y(static_cast<size_t>(rows * 30));
+    kernels::linear<T>(rows, 40, 30, x.data(), w.data(), false, nullptr, true, y.data());
+    for (T v : y) REQUIRE(std::isnan(v));
   }
 }

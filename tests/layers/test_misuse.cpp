@@ -44,6 +44,7 @@ TEST_CASE("misuse: Linear, Embedding, Dropout, Flatten") {
   refuses<ShapeError>("linear", [&] { linear(scalar0); });
   refuses<DtypeError>("linear", [&] { linear(d23); });
   refuses<DtypeError>("linear", [&] { linear(i23); });
+  refuses<ShapeError>("linear_relu", [&] { linear_relu(linear, zeros({2, 4})); });
   linear.weight = none;
   refuses<ValueError>("tensor", [&] { linear(f23); });
 
@@ -277,7 +278,7 @@ TEST_CASE("misuse: containers, states and whole models") {
   Rng rng(1);
   Sequential net(Linear(rng, 3, 2), ReLU());
   refuses<IndexError>("Sequential", [&] { net[2]; });
-  refuses<ShapeError>("linear", [&] { net(zeros({2, 4})); });
+  refuses<ShapeError>("linear_relu", [&] { net(zeros({2, 4})); });
   ModuleList<Linear> list;
   list.push_back(Linear(rng, 3, 2));
   refuses<IndexError>("ModuleList", [&] { list[1]; });

@@ -12,7 +12,7 @@ namespace {
 struct Strides {
   int64_t a_row, a_term, b_term, c_row, k, segments;
   const int64_t* a_segments;
-  bool accumulate;
+  bool accumulate, relu;
 };
 
 // Rows x Vectors of C. Down: the rows of A are neighbours in memory (a_row = 1), else its terms are.
@@ -41,6 +41,9 @@ void tile(const Strides& s, const float* a, const float* b, const float* bias, f
     LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
       LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] += load(c + i * s.c_row + j * kLanes);
     }
+  }
+  if (s.relu) {
+    LOUPE_UNROLL for (int i = 0; i < Rows; ++i) { LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = relu(sum[i][j]); }
   }
   LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
     LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) store(c + i * s.c_row + j * kLanes, sum[i][j]);
@@ -176,8 +179,9 @@ void product(const Product& p) {
       // Columns that end within a vector go by way of `room`.
       const bool whole = columns % kLanes == 0;
       float room[kMaxRows * kPanel], start[kPanel];
-      const Strides s{p.a_row, p.a_term,   p.b_term,     whole ? p.c_row : kPanel,
-                      p.k,     p.segments, p.a_segments, p.accumulate && whole};
+      const Strides s{
+          p.a_row,        p.a_term, p.b_term, whole ? p.c_row : kPanel, p.k, p.segments, p.a_segments, p.accumulate && whole,
+          p.relu && whole};
       const float* bias = p.bias ? p.bias + j : nullptr;
       if (bias && !whole) {
         for (int64_t x = 0; x < kPanel; ++x) start[x] = x < columns ? bias[x] : 0;
@@ -192,7 +196,8 @@ void product(const Product& p) {
         for (int64_t i = 0; i < rows && !whole; ++i)
           for (int64_t x = 0; x < columns; ++x) {
             float& to = c[i * p.c_row + x];
-            to = p.accumulate ? to + room[i * kPanel + x] : room[i * kPanel + x];
+            const float sum = p.accumulate ? to + room[i * kPanel + x] : room[i * kPanel + x];
+            to = p.relu && sum < 0 ? 0 : sum;
           }
         a += p.a_tile ? p.a_tile : rows * p.a_row;
         c += rows * p.c_row;

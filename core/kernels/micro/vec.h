@@ -26,6 +26,7 @@ typedef float Loose __attribute__((vector_size(kLanes * sizeof(float)), aligned(
 static inline Vec load(const float* p) { return *reinterpret_cast<const Loose*>(p); }
 static inline void store(float* p, Vec v) { *reinterpret_cast<Loose*>(p) = v; }
 static inline Vec splat(float x) { return x - Vec{}; }
+static inline Vec relu(Vec v) { return v < Vec{} ? Vec{} : v; }  // NaN stays
 
 /// The first n lanes; the others are zero.
 static inline Vec load_part(const float* p, int64_t n) {
