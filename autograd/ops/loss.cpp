@@ -7,6 +7,7 @@
 #include <loupe/autograd/ops/softmax.h>
 #include <loupe/core/kernels/loss.h>
 
+#include <algorithm>
 #include <limits>
 
 namespace loupe {
@@ -128,7 +129,10 @@ Tensor cross_entropy(In logits, In target, const CrossEntropyOptions& o) {
   Tensor y = raw::reshape(loss, target->shape());
   const bool reduced = o.reduction != Reduction::none;
   if (reduced) {
-    if (o.reduction == Reduction::mean) divisor = raw::sum(Labels(labels, w, o.ignore_index, x.dtype()).weight, {}, false).item();
+    const auto* const t = labels.ptr<int64_t>();
+    if (o.reduction == Reduction::mean)
+      divisor = w.defined() ? raw::sum(Labels(labels, w, o.ignore_index, x.dtype()).weight, {}, false).item()
+                            : static_cast<double>(shape.rows - std::count(t, t + shape.rows, o.ignore_index));
     y = raw::sum(loss, {}, false);
     raw::scale(y, 1 / divisor);
   }

@@ -15,7 +15,7 @@ template <class T> LOUPE_INLINE T gelu(T x) { return detail::at_least(x, T(-40))
 /// Phi(x) + x phi(x).
 template <class T> LOUPE_INLINE T gelu_slope(T x) {
   const Normal<T> n = vnormal(x);
-  return n.cdf + detail::at_most(detail::at_least(x, T(-40)), T(40)) * n.exp * T(0.39894228040143267794);
+  return n.cdf + detail::within(x, T(40)) * n.exp * T(0.39894228040143267794);
 }
 
 /// x (1 + tanh(u)) / 2 with u = sqrt(2/pi) (x + 0.044715 x^3), written as x sigmoid(2u).
@@ -24,7 +24,7 @@ template <class T> LOUPE_INLINE T gelu_tanh(T x) {
   return detail::at_least(x, T(-40)) * vsigmoid(two_u);
 }
 template <class T> LOUPE_INLINE T gelu_tanh_slope(T x) {
-  x = detail::at_most(detail::at_least(x, T(-40)), T(40));
+  x = detail::within(x, T(40));
   const T z = x * x;
   const T s = vsigmoid(T(1.59576912160573071) * x * (T(1) + T(0.044715) * z));
   return s + s * (T(1) - s) * x * T(1.59576912160573071) * (T(1) + T(0.134145) * z);
@@ -34,7 +34,7 @@ template <class T> LOUPE_INLINE T gelu_tanh_slope(T x) {
 template <class T> LOUPE_INLINE T silu(T x) { return detail::at_least(x, T(-1000)) * vsigmoid(x); }
 template <class T> LOUPE_INLINE T silu_slope(T x) {
   const T s = vsigmoid(x);
-  return s + detail::at_most(detail::at_least(x, T(-1000)), T(1000)) * s * (T(1) - s);
+  return s + detail::within(x, T(1000)) * s * (T(1) - s);
 }
 
 /// log(1 + e^(beta x)) / beta, and x itself where beta x > threshold.

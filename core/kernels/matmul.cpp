@@ -89,19 +89,24 @@ template <> struct Right<float> {
 template <class T>
 void product_of_columns(bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb, T* c,
                         int64_t ldc, bool accumulate) {
-  constexpr int64_t kRows = 128, kColumns = 256;
-  const int64_t across = (n + kColumns - 1) / kColumns, blocks = (m + kRows - 1) / kRows * across;
-  const int64_t ranges = std::clamp<int64_t>(k / kTerms, 1, (7 + blocks) / blocks);
+  constexpr int64_t kColumns = 384, kLeft = 128;  // what is packed at a time lies in L2
+  const int64_t down = (m + 383) / 384, across = (n + kColumns - 1) / kColumns, blocks = down * across;
+  const int64_t ranges = std::clamp<int64_t>(k / 128, 1, (7 + blocks) / blocks);
   const int64_t partial = round_up(m * n, 64 / static_cast<int64_t>(sizeof(T)));  // each on its own cache lines
   Scratch<T> partials((ranges - 1) * partial);
   parallel_pieces(ranges * blocks, [&](int64_t piece) {
-    const int64_t range = piece / blocks, row = piece % blocks / across * kRows, column = piece % across * kColumns;
-    const int64_t rows = std::min(kRows, m - row), columns = std::min(kColumns, n - column), last = k * (range + 1) / ranges;
+    const int64_t range = piece / blocks, part = piece % blocks / across, column = piece % across * kColumns;
+    const int64_t row = m * part / down, rows = m * (part + 1) / down - row, columns = std::min(kColumns, n - column);
     const int64_t ld = range == 0 ? ldc : n;
     T* out = (range == 0 ? c : partials + (range - 1) * partial) + row * ld + column;
-    for (int64_t first = k * range / ranges, term = first; term < last; term += kTerms)
-      Right<T>{trans_b, std::min(kTerms, last - term), columns, trans_b ? b + column * ldb + term : b + term * ldb + column, ldb}
-          .multiply(true, rows, a + term * lda + row, lda, out, ld, nullptr, term > first || (range == 0 && accumulate));
+    const int64_t first = k * range / ranges, last = k * (range + 1) / ranges;
+    for (int64_t term = first; term < last; term += kTerms) {
+      const Right<T> right{trans_b, std::min(kTerms, last - term), columns,
+                           trans_b ? b + column * ldb + term : b + term * ldb + column, ldb};
+      for (int64_t i = 0; i < rows; i += kLeft)
+        right.multiply(true, std::min(kLeft, rows - i), a + term * lda + row + i, lda, out + i * ld, ld, nullptr,
+                       term > first || (range == 0 && accumulate));
+    }
   });
   if (ranges == 1) return;
   parallel_ranges(m, std::max<int64_t>(1, 16384 / n), [&](int64_t begin, int64_t end) {

@@ -13,6 +13,7 @@ struct Strides {
   int64_t a_row, a_term, b_term, c_row, k, segments;
   const int64_t* a_segments;
   bool accumulate, relu;
+  int64_t fetch_row;  // distance of A's rows if the next tile's are to be fetched, else 0
 };
 
 // Rows x Vectors of C. Down: the rows of A are neighbours in memory (a_row = 1), else its terms are.
@@ -27,6 +28,8 @@ void tile(const Strides& s, const float* a, const float* b, const float* bias, f
   for (int64_t segment = 0; segment < s.segments; ++segment) {
     const float* at = s.a_segments ? a + s.a_segments[segment] : a;
     for (int64_t p = 0; p < s.k; ++p) {
+      // A line of one of the next tile's rows: the processor follows no six of them by itself, and finds them in L2.
+      if constexpr (!Down) __builtin_prefetch(a + (Rows + (p >> 1 & 7)) * s.fetch_row + (p & ~15));
       Vec right[Vectors];
       LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) right[j] = load(b + j * kLanes);
       LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
@@ -168,6 +171,8 @@ void product(const Product& p) {
   if (p.m == 0) return;
   const Tiles tiles(p.m);
   const bool down = p.a_row == 1 && p.a_term != 1;
+  // Rows a multiple of 4 KiB apart would drive each other out of L1.
+  const int64_t fetch_row = p.m >= 64 && p.segments == 1 && p.a_row % 1024 != 0 ? p.a_row : 0;
   for (int64_t outer = 0; outer < p.outer; ++outer) {
     for (int64_t j = 0; j < p.n; j += kPanel) {
       const int64_t columns = p.n - j < kPanel ? p.n - j : kPanel;
@@ -180,8 +185,8 @@ void product(const Product& p) {
       const bool whole = columns % kLanes == 0;
       float room[kMaxRows * kPanel], start[kPanel];
       const Strides s{
-          p.a_row,        p.a_term, p.b_term, whole ? p.c_row : kPanel, p.k, p.segments, p.a_segments, p.accumulate && whole,
-          p.relu && whole};
+          p.a_row,         p.a_term, p.b_term, whole ? p.c_row : kPanel, p.k, p.segments, p.a_segments, p.accumulate && whole,
+          p.relu && whole, fetch_row};
       const float* bias = p.bias ? p.bias + j : nullptr;
       if (bias && !whole) {
         for (int64_t x = 0; x < kPanel; ++x) start[x] = x < columns ? bias[x] : 0;
