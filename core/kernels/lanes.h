@@ -72,11 +72,6 @@ template <class T> LOUPE_INLINE T finite_max(int64_t n, const T* x) {
 
 /// log(sum e^x); -Inf if all is -Inf.
 template <class T> LOUPE_INLINE T log_sum_exp(int64_t n, const T* x) {
-  T row[kSumLanes];
-  if (n < kSumLanes) {  // one vector too: of e^x, the rest is 0
-    for (int64_t l = 0; l < kSumLanes; ++l) row[l] = l < n ? x[l] : -std::numeric_limits<T>::infinity();
-    x = row, n = kSumLanes;
-  }
   const T shift = finite_max(n, x);
   const T sum = static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return vexp_nonpositive(x[i] - shift); }));
   return shift + vlog(sum);
