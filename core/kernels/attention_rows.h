@@ -1,6 +1,7 @@
 #pragma once
 // What the plain loops and the tiles of attention share: which keys a query sees, masks, dropout's factors.
 #include <loupe/core/kernels/attention.h>
+#include <loupe/core/kernels/micro.h>
 #include <loupe/core/random.h>
 #include <loupe/core/threads.h>
 
@@ -10,8 +11,6 @@
 namespace loupe::kernels {
 
 template <class T> inline constexpr T kInf = std::numeric_limits<T>::infinity();
-
-inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 /// How many keys query i sees.
 inline int64_t seen(const AttentionShape& s, int64_t i) { return s.causal ? std::min(i + 1, s.keys) : s.keys; }

@@ -24,7 +24,6 @@ void chose(const char* kernel) {
   log_kernel(kernel);
 }
 
-int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The forward pass and the input gradient are one computation: pixels of the output lie on a lattice, and

@@ -13,8 +13,6 @@
 namespace loupe::kernels {
 namespace {
 
-int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
 // Rows of C in one piece: about eight pieces, and enough rows each that B, which every piece reads, costs
 // little.
 int64_t row_grain(int64_t m) { return std::clamp<int64_t>(round_up(m / 8, 16), 64, 256); }
@@ -28,9 +26,9 @@ constexpr int64_t kTerms = 256;
 // Up to so many rows, packing W of y = x W^T costs more than it saves.
 constexpr int64_t kFewRows = 8;
 
-// max(x, 0); NaN stays.
-template <class T> void relu_rows(int64_t m, int64_t n, T* c, int64_t ldc) {
-  for (int64_t i = 0; i < m; ++i)
+// C = max(C, 0) if `relu`; NaN stays.
+template <class T> void finish(bool relu, int64_t m, int64_t n, T* c, int64_t ldc) {
+  for (int64_t i = 0; i < m && relu; ++i)
     for (int64_t j = 0; j < n; ++j) c[i * ldc + j] = c[i * ldc + j] < T(0) ? T(0) : c[i * ldc + j];
 }
 
@@ -48,7 +46,7 @@ template <class T> struct Right {
     if (bias)
       for (int64_t i = 0; i < m; ++i) std::copy_n(bias, n, c + i * ldc);
     blas::gemm(trans_a, trans, m, n, k, T(1), a, lda, b, ldb, T(bias || accumulate ? 1 : 0), c, ldc);
-    if (relu) relu_rows(m, n, c, ldc);
+    finish(relu, m, n, c, ldc);
   }
 };
 
@@ -203,7 +201,7 @@ void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const
   if (m <= 0 || n <= 0) return;
   if (k <= 0) {
     for (int64_t i = 0; i < m && !accumulate; ++i) bias ? std::copy_n(bias, n, c + i * ldc) : std::fill_n(c + i * ldc, n, T(0));
-    return relu ? relu_rows(m, n, c, ldc) : void();
+    return finish(relu, m, n, c, ldc);
   }
   if (plain_kernels()) return multiply_plain(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate, relu);
   if constexpr (std::is_same_v<T, float>)
@@ -212,13 +210,13 @@ void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const
       parallel_ranges(n, std::max<int64_t>(16, 65536 / k / 4 * 4), [&](int64_t begin, int64_t end) {
         micro().dots(m, end - begin, k, a, lda, b + begin * ldb, ldb, bias ? bias + begin : nullptr, accumulate, c + begin, ldc);
       });
-      return relu ? relu_rows(m, n, c, ldc) : void();
+      return finish(relu, m, n, c, ldc);
     }
   if constexpr (std::is_same_v<T, float>)
     if (!trans_a && !trans_b && m <= kFewRows) {
       log_kernel("rows");
       product_unpacked(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate);
-      return relu ? relu_rows(m, n, c, ldc) : void();
+      return finish(relu, m, n, c, ldc);
     }
   log_kernel(std::is_same_v<T, float> ? "tiles" : "dgemm");
   if (trans_a && k >= kTerms && m * n <= 1 << 20) return product_of_columns(trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate);

@@ -5,6 +5,9 @@
 
 namespace loupe::kernels {
 
+/// The smallest multiple of `to` from n upwards.
+inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
 /// C = A B for matrices that need not be stored as such: a row of A may start anywhere and its terms come in
 /// segments.
 ///   C[i, j] (+)= sum over s < segments, p < k of A(i, s, p) B(s, p, j),  i < m, j < n
