@@ -26,14 +26,15 @@ CpuLevel best_cpu_level();
 
 namespace detail {
 // `flatten` inlines the loop into a function that carries the target: the loop is compiled for that level.
+// It runs a copy of f, which no store through a pointer can reach: captured numbers stay in registers.
 // clang drops a target string that names a vector width; it then uses 256-bit vectors of the v4 set.
 #if defined(__clang__)
 #define LOUPE_TARGET_V4 target("arch=x86-64-v4")
 #else
 #define LOUPE_TARGET_V4 target("arch=x86-64-v4,prefer-vector-width=512")
 #endif
-template <class F> [[gnu::flatten]] __attribute__((LOUPE_TARGET_V4)) void run_v4(const F& f) { f(); }
-template <class F> [[gnu::flatten]] __attribute__((target("arch=x86-64-v3"))) void run_v3(const F& f) { f(); }
+template <class F> [[gnu::flatten]] __attribute__((LOUPE_TARGET_V4)) void run_v4(const F& f) { F{f}(); }
+template <class F> [[gnu::flatten]] __attribute__((target("arch=x86-64-v3"))) void run_v3(const F& f) { F{f}(); }
 }  // namespace detail
 
 /// Runs f compiled for the level in use; T is the element type of the loop: only f32 has fast forms, the others run the

@@ -72,6 +72,11 @@ template <class T> LOUPE_INLINE T finite_max(int64_t n, const T* x) {
 
 /// log(sum e^x); -Inf if all is -Inf.
 template <class T> LOUPE_INLINE T log_sum_exp(int64_t n, const T* x) {
+  T few[kSumLanes];  // a row shorter than the lanes is filled up with -Inf, whose exponential is 0
+  if (sizeof(T) == 4 && n < kSumLanes) {
+    for (int64_t i = 0; i < kSumLanes; ++i) few[i] = i < n ? x[i] : -std::numeric_limits<T>::infinity();
+    x = few, n = kSumLanes;
+  }
   const T shift = finite_max(n, x);
   const T sum = static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return vexp_nonpositive(x[i] - shift); }));
   return shift + vlog(sum);

@@ -14,14 +14,15 @@ namespace loupe::kernels {
 namespace {
 
 // Rows of C in one piece: about eight pieces, and enough rows each that B, which every piece reads, costs
-// little.
-int64_t row_grain(int64_t m) { return std::clamp<int64_t>(round_up(m / 8, 16), 64, 256); }
+// little; their part of A stays in L2.
+int64_t row_grain(int64_t m) { return std::clamp<int64_t>(round_up(m / 8, 16), 64, 128); }
 
 // Columns of C in one piece where a piece has all rows: about eight pieces, each of 16,000 terms at least.
 int64_t column_grain(int64_t m, int64_t n, int64_t k) { return round_up(std::max(n / 8, 16384 / (m * k) + 1), 32); }
 
-// Terms that one sweep over a piece covers: a panel of B stays in L1, the rows of A in L2.
-constexpr int64_t kTerms = 256;
+// Terms that one sweep over a piece covers: a panel of B and the rows of A lie in L2, from where they come as fast as a tile
+// uses them; C is read and written once a sweep.
+constexpr int64_t kTerms = 896;
 
 // Up to so many rows, packing W of y = x W^T costs more than it saves.
 constexpr int64_t kFewRows = 8;
@@ -65,9 +66,10 @@ template <> struct Right<float> {
                 bool relu = false) const {
     Product p{.m = m, .n = n, .a_row = lda, .b_term = mu.panel, .b_panel = k * mu.panel, .c = c, .c_row = ldc};
     // The columns of A that a tile needs lie far apart, often in the same few sets of L1.
-    const Scratch<float> left(trans_a ? std::min(k, kTerms) * round_up(m, mu.rows) : 0);
-    for (int64_t term = 0; term < k; term += kTerms) {
-      p.k = std::min(kTerms, k - term);
+    const int64_t sweeps = (k + kTerms - 1) / kTerms, terms = round_up((k + sweeps - 1) / sweeps, 16);
+    const Scratch<float> left(trans_a ? terms * round_up(m, mu.rows) : 0);
+    for (int64_t term = 0; term < k; term += terms) {
+      p.k = std::min(terms, k - term);
       p.a = a + term;
       if (trans_a) {
         mu.pack_left(p.k, m, a + term * lda, lda, left);
@@ -76,7 +78,7 @@ template <> struct Right<float> {
       p.b = packed + term * mu.panel;
       p.bias = term == 0 ? bias : nullptr;
       p.accumulate = term > 0 || accumulate;
-      p.relu = relu && term + kTerms >= k;
+      p.relu = relu && term + terms >= k;
       mu.product(p);
     }
   }
@@ -87,7 +89,7 @@ template <> struct Right<float> {
 template <class T>
 void product_of_columns(bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb, T* c,
                         int64_t ldc, bool accumulate) {
-  constexpr int64_t kColumns = 384, kLeft = 128;  // what is packed at a time lies in L2
+  constexpr int64_t kColumns = 384, kLeft = 128, kDeep = 256;  // what is packed at a time lies in L2
   const int64_t down = (m + 383) / 384, across = (n + kColumns - 1) / kColumns, blocks = down * across;
   const int64_t ranges = std::clamp<int64_t>(k / 128, 1, (7 + blocks) / blocks);
   const int64_t partial = round_up(m * n, 64 / static_cast<int64_t>(sizeof(T)));  // each on its own cache lines
@@ -98,8 +100,8 @@ void product_of_columns(bool trans_b, int64_t m, int64_t n, int64_t k, const T* 
     const int64_t ld = range == 0 ? ldc : n;
     T* out = (range == 0 ? c : partials + (range - 1) * partial) + row * ld + column;
     const int64_t first = k * range / ranges, last = k * (range + 1) / ranges;
-    for (int64_t term = first; term < last; term += kTerms) {
-      const Right<T> right{trans_b, std::min(kTerms, last - term), columns,
+    for (int64_t term = first; term < last; term += kDeep) {
+      const Right<T> right{trans_b, std::min(kDeep, last - term), columns,
                            trans_b ? b + column * ldb + term : b + term * ldb + column, ldb};
       for (int64_t i = 0; i < rows; i += kLeft)
         right.multiply(true, std::min(kLeft, rows - i), a + term * lda + row + i, lda, out + i * ld, ld, nullptr,
@@ -219,7 +221,7 @@ void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const
       return finish(relu, m, n, c, ldc);
     }
   log_kernel(std::is_same_v<T, float> ? "tiles" : "dgemm");
-  if (trans_a && k >= kTerms && m * n <= 1 << 20) return product_of_columns(trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
+  if (trans_a && k >= 256 && m * n <= 1 << 20) return product_of_columns(trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
   if constexpr (std::is_same_v<T, float>)
     if (!trans_a && trans_b && 4 * m * (k + n) < 3 * n * k)
       return product_turned(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate, relu);

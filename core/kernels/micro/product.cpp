@@ -27,17 +27,19 @@ void tile(const Strides& s, const float* a, const float* b, const float* bias, f
   const int64_t row = Down ? 1 : s.a_row, term = Down ? s.a_term : 1;
   for (int64_t segment = 0; segment < s.segments; ++segment) {
     const float* at = s.a_segments ? a + s.a_segments[segment] : a;
-    for (int64_t p = 0; p < s.k; ++p) {
-      // A line of one of the next tile's rows: the processor follows no six of them by itself, and finds them in L2.
-      if constexpr (!Down) __builtin_prefetch(a + (Rows + (p >> 1 & 7)) * s.fetch_row + (p & ~15));
-      Vec right[Vectors];
-      LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) right[j] = load(b + j * kLanes);
-      LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
-        const Vec left = splat(at[i * row]);
-        LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] += left * right[j];
+    for (int64_t p = 0; p < s.k;) {
+      // The next tile's rows, a line of each: the processor follows no six of them by itself, and finds them in L2.
+      if constexpr (!Down) { LOUPE_UNROLL for (int i = 0; i < Rows; ++i) __builtin_prefetch(at + Rows * s.fetch_row + i * row); }
+      for (const int64_t end = !Down && p + 16 < s.k ? p + 16 : s.k; p < end; ++p) {
+        Vec right[Vectors];
+        LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) right[j] = load(b + j * kLanes);
+        LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
+          const Vec left = splat(at[i * row]);
+          LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] += left * right[j];
+        }
+        at += term;
+        b += s.b_term;
       }
-      at += term;
-      b += s.b_term;
     }
   }
   if (s.accumulate) {
@@ -121,22 +123,19 @@ void pack_rows(int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first,
   });
 }
 
-// One vector's worth of columns of op(B), `columns` of them real, into a panel: B is stored as its transpose.
-void pack_columns(int64_t k, int64_t columns, const float* b, int64_t ldb, float* to) {
-  for (int64_t p = 0; p < k; p += kLanes) {
-    const int64_t terms = k - p < kLanes ? k - p : kLanes;
-    Vec v[kLanes];
-    if (terms == kLanes && columns == kLanes) {
-      LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) v[i] = load(b + i * ldb + p);
-    } else {
-      for (int i = 0; i < kLanes; ++i) v[i] = i < columns ? load_part(b + i * ldb + p, terms) : Vec{};
-    }
-    transpose(v);
-    if (terms == kLanes) {
-      LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) store(to + (p + i) * kPanel, v[i]);
-    } else {
-      for (int i = 0; i < terms; ++i) store(to + (p + i) * kPanel, v[i]);
-    }
+// Up to kLanes terms of up to kLanes columns of op(B) into a panel: B is stored as its transpose.
+inline void pack_block(int64_t terms, int64_t columns, const float* b, int64_t ldb, float* to) {
+  Vec v[kLanes];
+  if (terms >= kLanes && columns >= kLanes) {
+    LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) v[i] = load(b + i * ldb);
+  } else {
+    for (int i = 0; i < kLanes; ++i) v[i] = i < columns ? load_part(b + i * ldb, terms) : Vec{};
+  }
+  transpose(v);
+  if (terms >= kLanes) {
+    LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) store(to + i * kPanel, v[i]);
+  } else {
+    for (int i = 0; i < terms; ++i) store(to + i * kPanel, v[i]);
   }
 }
 
@@ -259,12 +258,9 @@ void dots(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const fl
 void pack(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last, float* packed) {
   if (!trans) return pack_rows(k, n, b, ldb, first, last, packed);
   for (int64_t q = first; q < last; ++q)
-    for (int64_t half = 0; half < 2; ++half) {
-      const int64_t j = q * kPanel + half * kLanes;
-      int64_t columns = n - j;
-      columns = columns < 0 ? 0 : columns > kLanes ? kLanes : columns;
-      pack_columns(k, columns, b + j * ldb, ldb, packed + q * k * kPanel + half * kLanes);
-    }
+    for (int64_t p = 0; p < k; p += kLanes)
+      for (int64_t j = q * kPanel; j < (q + 1) * kPanel; j += kLanes)
+        pack_block(k - p, n - j, b + j * ldb + p, ldb, packed + (q * k + p) * kPanel + j - q * kPanel);
 }
 
 }  // namespace loupe::kernels::LOUPE_LEVEL
