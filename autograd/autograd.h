@@ -23,12 +23,10 @@ void register_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f);
 
 /// Anomaly mode: every op's outputs and gradients are checked, and the first NaN or Inf throws NumericError with the op,
 /// its module path and the source line of the call. Ops that need no gradient are not recorded and not checked.
-class AnomalyMode {
+class AnomalyMode : Pinned {
  public:
   explicit AnomalyMode(bool on = true);
   ~AnomalyMode();
-  AnomalyMode(const AnomalyMode&) = delete;
-  AnomalyMode& operator=(const AnomalyMode&) = delete;
 
  private:
   bool before_;

@@ -1,6 +1,7 @@
 #pragma once
 // Whether ops are recorded: a flag of the thread. (Train/eval is a flag of a module, frozen is requires_grad:
 // three different things.)
+#include <loupe/core/pinned.h>
 
 namespace loupe {
 
@@ -8,12 +9,10 @@ namespace loupe {
 bool grad_enabled();
 
 /// Switches recording for a scope. `NoGrad guard;` is the common case.
-class GradMode {
+class GradMode : Pinned {
  public:
   explicit GradMode(bool on);
   ~GradMode();
-  GradMode(const GradMode&) = delete;
-  GradMode& operator=(const GradMode&) = delete;
 
  private:
   bool before_;

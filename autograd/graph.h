@@ -37,11 +37,9 @@ struct GradMeta {
 };
 
 /// A tensor that a Node keeps for its backward. Constructed with its Node: `SavedTensor x{this};`.
-class SavedTensor {
+class SavedTensor : Pinned {
  public:
   explicit SavedTensor(Node* owner);
-  SavedTensor(const SavedTensor&) = delete;
-  SavedTensor& operator=(const SavedTensor&) = delete;
 
   /// Keeps an input, with its edge.
   void input(const Tensor& t);
@@ -62,12 +60,9 @@ class SavedTensor {
 };
 
 /// An op that was recorded. Derived structs say what they save and how gradients flow.
-class Node : public std::enable_shared_from_this<Node> {
+class Node : public std::enable_shared_from_this<Node>, Pinned {
  public:
-  Node() = default;
   virtual ~Node() = default;
-  Node(const Node&) = delete;
-  Node& operator=(const Node&) = delete;
 
   /// The op's name, as users know it.
   virtual const char* name() const = 0;
@@ -143,12 +138,10 @@ template <class N> std::shared_ptr<N> record(std::initializer_list<In> inputs, T
 }
 
 /// Ops called while one of these lives report its site: composite ops and backward rules use it (the outermost wins).
-class SiteScope {
+class SiteScope : Pinned {
  public:
   explicit SiteScope(Here site);
   ~SiteScope();
-  SiteScope(const SiteScope&) = delete;
-  SiteScope& operator=(const SiteScope&) = delete;
 
  private:
   const Here* before_;
@@ -164,13 +157,11 @@ int path_id(const std::string& path);
 
 /// Ops recorded while one of these lives carry a path: `name` appended to the enclosing scopes', or a whole path by its
 /// number (0 keeps the enclosing one).
-class PathScope {
+class PathScope : Pinned {
  public:
   explicit PathScope(const std::string& name);
   explicit PathScope(int id);
   ~PathScope();
-  PathScope(const PathScope&) = delete;
-  PathScope& operator=(const PathScope&) = delete;
 
  private:
   int before_;

@@ -19,14 +19,12 @@ struct ShadowRow {
   std::string kernel;  // that ran there, where the op has several
 };
 
-class ShadowGuard {
+class ShadowGuard : Pinned {
  public:
   /// An error above `bound` throws NumericError with op, path, source line, kernel, position and both numbers. ValueError
   /// unless bound > 0.
   explicit ShadowGuard(double bound = 0x1p-14);
   ~ShadowGuard();
-  ShadowGuard(const ShadowGuard&) = delete;
-  ShadowGuard& operator=(const ShadowGuard&) = delete;
 
   /// Checks what is still pending and gives the rows, the largest error first. An op without a twin has checks = 0.
   std::vector<ShadowRow> rows();

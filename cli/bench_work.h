@@ -9,11 +9,9 @@
 
 namespace loupe::cli {
 
-class Work {
+class Work : Pinned {
  public:
   Work() = default;
-  Work(const Work&) = delete;
-  Work& operator=(const Work&) = delete;
   virtual ~Work() = default;
 
   /// One training step, one forward and backward, one inference or one generated text.

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace loupe {
@@ -16,7 +17,7 @@ namespace {
 
 std::atomic<int64_t> g_storages{0}, g_live{0}, g_peak{0}, g_cached{0};
 
-constexpr size_t kAlign = 64;
+constexpr size_t kAlign = 64, kPage = 4096;
 constexpr size_t kHuge = size_t{4} << 20;     // from here on blocks ask for huge pages
 constexpr size_t kLargest = size_t{1} << 46;  // beyond any machine; keeps size arithmetic from overflowing
 
@@ -47,9 +48,26 @@ size_t class_bytes(size_t c) {
 
 constexpr size_t kClasses = 16 + 8 * 44;
 
+// Blocks between these sizes are cut from slabs of huge pages, of which one entry of the TLB covers 2 MiB. They start a few
+// lines apart modulo 4096: equal addresses there make a load wait for a store to another block.
+constexpr size_t kCut = 32 << 10, kSlab = size_t{16} << 20, kApart = 5 * kAlign;
+bool is_cut(size_t bytes) { return bytes >= kCut && bytes < kHuge; }
+
+void* cut(size_t bytes) {
+  static std::mutex mutex;
+  static char *at = nullptr, *end = nullptr;
+  std::lock_guard lock(mutex);
+  if (static_cast<size_t>(end - at) < bytes + kApart) {
+    at = static_cast<char*>(system_alloc(kSlab));
+    end = at ? at + kSlab : nullptr;
+  }
+  return at ? std::exchange(at, at + bytes + kApart) : nullptr;
+}
+
 struct Bucket {
   std::mutex mutex;
   std::vector<void*> free;
+  size_t bare = 0;  // of these, at the bottom: cut blocks whose memory has gone back to the system, and not their addresses
 };
 
 // Never destroyed: tensors in globals may outlive any static.
@@ -66,14 +84,16 @@ void* take(size_t bytes) {
     if (!bucket.free.empty()) {
       void* p = bucket.free.back();
       bucket.free.pop_back();
-      g_cached.fetch_sub(static_cast<int64_t>(rounded), std::memory_order_relaxed);
+      if (bucket.free.size() >= bucket.bare) g_cached.fetch_sub(static_cast<int64_t>(rounded), std::memory_order_relaxed);
+      bucket.bare = std::min(bucket.bare, bucket.free.size());
       return p;
     }
   }
-  void* p = system_alloc(rounded);
+  const auto fresh = [&] { return is_cut(rounded) ? cut(rounded) : system_alloc(rounded); };
+  void* p = fresh();
   if (!p) {
     release_cached_memory();
-    p = system_alloc(rounded);
+    p = fresh();
   }
   return p;
 }
@@ -131,9 +151,18 @@ void release_cached_memory() {
   for (size_t c = 0; c < kClasses; ++c) {
     Bucket& bucket = buckets()[c];
     std::lock_guard lock(bucket.mutex);
-    for (void* p : bucket.free) std::free(p);
-    g_cached.fetch_sub(static_cast<int64_t>(class_bytes(c) * bucket.free.size()), std::memory_order_relaxed);
-    bucket.free.clear();
+    const size_t bytes = class_bytes(c), held = bucket.free.size() - bucket.bare;
+    for (size_t i = bucket.bare; i < bucket.free.size(); ++i) {
+      if (!is_cut(bytes)) {
+        std::free(bucket.free[i]);
+        continue;
+      }
+      const auto begin = reinterpret_cast<uintptr_t>(bucket.free[i]), first = (begin + kPage - 1) & ~(kPage - 1);
+      madvise(reinterpret_cast<void*>(first), ((begin + bytes) & ~(kPage - 1)) - first, MADV_DONTNEED);
+    }
+    g_cached.fetch_sub(static_cast<int64_t>(bytes * held));
+    bucket.free.resize(is_cut(bytes) ? bucket.free.size() : 0);
+    bucket.bare = bucket.free.size();
   }
 #endif
 }

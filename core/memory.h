@@ -1,5 +1,7 @@
 #pragma once
 // Memory for tensors: 64-byte aligned blocks from a caching allocator. Nothing goes back to the system during training.
+#include <loupe/core/pinned.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -8,15 +10,13 @@
 namespace loupe {
 
 /// A block of memory that tensors share. Views are other shapes over the same Storage.
-class Storage {
+class Storage : Pinned {
  public:
   /// `bytes` of uninitialised memory (NaN-filled in debug and sanitizer builds). OutOfMemory if there is none.
   explicit Storage(size_t bytes);
   /// Memory that `owner` keeps alive, such as a mapped file. Writing to it is the caller's business.
   Storage(void* data, size_t bytes, std::shared_ptr<const void> owner);
   ~Storage();
-  Storage(const Storage&) = delete;
-  Storage& operator=(const Storage&) = delete;
 
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }

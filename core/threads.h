@@ -1,6 +1,8 @@
 #pragma once
 // The thread pool. Work is cut into pieces by its shape, never by the number of threads, and partial sums are
 // combined in a fixed order by the caller: so a result has the same bits whoever ran the pieces.
+#include <loupe/core/pinned.h>
+
 #include <cstdint>
 #include <memory>
 #include <type_traits>
@@ -14,12 +16,10 @@ int thread_limit();
 void set_thread_limit(int threads);
 
 /// Sets the calling thread's limit for a scope.
-class ThreadLimit {
+class ThreadLimit : Pinned {
  public:
   explicit ThreadLimit(int threads) : before_(thread_limit()) { set_thread_limit(threads); }
   ~ThreadLimit() { set_thread_limit(before_); }
-  ThreadLimit(const ThreadLimit&) = delete;
-  ThreadLimit& operator=(const ThreadLimit&) = delete;
 
  private:
   int before_;

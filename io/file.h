@@ -1,6 +1,7 @@
 #pragma once
 // Files: mapped reading, atomic writing, SHA-256, and a cursor over bytes whose errors name file and offset.
 #include <loupe/core/error.h>
+#include <loupe/core/pinned.h>
 
 #include <cstdint>
 #include <cstring>
@@ -21,13 +22,11 @@ inline std::string_view as_text(Bytes b) { return {reinterpret_cast<const char*>
 
 /// A file mapped privately: pages come from the disk when touched, writes to them stay in this process.
 /// The file must not be cut short by others while mapped (files replaced by rename, as AtomicFile does, are safe).
-class MappedFile {
+class MappedFile : Pinned {
  public:
   /// IoError if `path` is missing, unreadable or not a regular file.
   explicit MappedFile(const std::string& path);
   ~MappedFile();
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
 
   Bytes bytes() const { return {data_, size_}; }
   uint8_t* data() const { return data_; }
@@ -44,13 +43,11 @@ std::string read_file(const std::string& path);
 
 /// A new file that appears under `path` whole or not at all: written beside it, flushed to the disk, then renamed.
 /// Until commit() returns, whatever was at `path` stays; without commit() the partial file is removed.
-class AtomicFile {
+class AtomicFile : Pinned {
  public:
   /// IoError if the folder is missing or not writable.
   explicit AtomicFile(const std::string& path);
   ~AtomicFile();
-  AtomicFile(const AtomicFile&) = delete;
-  AtomicFile& operator=(const AtomicFile&) = delete;
 
   /// Appends. IoError when the disk is full or fails.
   void write(const void* data, size_t size);

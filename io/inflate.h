@@ -11,14 +11,12 @@ namespace loupe {
 inline constexpr uint64_t kMaxDeflateRatio = 1032;
 
 /// A compressed stream read piece by piece.
-class Inflater {
+class Inflater : Pinned {
  public:
   enum class Format { gzip, raw };
   /// `name` and `base` (the offset of bytes[0] in the file) are for error messages; `bytes` must outlive this.
   Inflater(Bytes bytes, Format format, std::string name, size_t base = 0);
   ~Inflater();
-  Inflater(const Inflater&) = delete;
-  Inflater& operator=(const Inflater&) = delete;
 
   /// Writes up to n bytes to `out`, fewer only at the end of the stream. IoError on corrupt or truncated data.
   size_t read(uint8_t* out, size_t n);

@@ -26,7 +26,7 @@ struct LoaderOptions {
 };
 
 /// for (const Batch& batch : loader) walks one epoch (what is left of it after a break or a restored state).
-class DataLoader {
+class DataLoader : Pinned {
  public:
   /// Everything that decides which batches come next: 32 bytes of a checkpoint.
   struct State {
@@ -43,8 +43,6 @@ class DataLoader {
   DataLoader(Data data, Rng& rng, const LoaderOptions& options = {})
       : DataLoader(std::make_shared<const Data>(std::move(data)), rng, options) {}
   ~DataLoader();
-  DataLoader(const DataLoader&) = delete;
-  DataLoader& operator=(const DataLoader&) = delete;
 
   const Dataset& dataset() const { return *data_; }
   const LoaderOptions& options() const { return options_; }

@@ -23,7 +23,7 @@ std::string layer_of(const std::string& parameter) {
 double squares(const Tensor& t) { return sum(square(t.to(DType::f64))).item(); }
 
 // Buffers and random streams of a model, put back at the end.
-class Restore {
+class Restore : Pinned {
  public:
   explicit Restore(Module& m) {
     for (const auto& [name, t] : named_buffers(m)) buffers_.emplace_back(t, raw::clone(t));
@@ -34,8 +34,6 @@ class Restore {
     for (const auto& [t, value] : buffers_) t.copy_(value);
     for (const auto& [rng, state] : streams_) rng->set_state(state);
   }
-  Restore(const Restore&) = delete;
-  Restore& operator=(const Restore&) = delete;
 
  private:
   std::vector<std::pair<Tensor, Tensor>> buffers_;

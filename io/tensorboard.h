@@ -22,13 +22,11 @@ struct GraphNode {
 /// Writes one run: a new file in `folder`, which TensorBoard may watch while it grows. Events reach the system at the
 /// latest with the first one that comes a second after the last flush. For one thread at a time.
 /// ValueError for a tag or a node's name that is empty or not UTF-8.
-class EventWriter {
+class EventWriter : Pinned {
  public:
   /// Creates the folder (and those above). IoError if that or the file fails.
   explicit EventWriter(const std::string& folder);
   ~EventWriter();
-  EventWriter(const EventWriter&) = delete;
-  EventWriter& operator=(const EventWriter&) = delete;
 
   void scalar(const std::string& tag, double value, int64_t step);
   /// The distribution of a tensor's elements, in TensorFlow's exponential buckets (a tenth wider each, from 1e-12 on

@@ -231,7 +231,7 @@ std::string in_units(double flops) {
 }
 
 // Modules in eval mode; what was there before comes back at the end, however that comes.
-class EvalScope {
+class EvalScope : Pinned {
  public:
   explicit EvalScope(const std::vector<std::pair<std::string, Module*>>& modules) {
     for (const auto& [name, module] : modules) {
@@ -242,8 +242,6 @@ class EvalScope {
   ~EvalScope() {
     for (auto b = before_.rbegin(); b != before_.rend(); ++b) b->first->set_training(b->second);  // a module may be there twice
   }
-  EvalScope(const EvalScope&) = delete;
-  EvalScope& operator=(const EvalScope&) = delete;
 
  private:
   std::vector<std::pair<Module*, bool>> before_;

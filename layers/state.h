@@ -46,12 +46,10 @@ void to(Module& m, DType dtype);
 
 /// A forward hook on every module of a tree while it lives; hooks that were there stay. Scopes end in reverse order, before
 /// the model is moved or destroyed.
-class HookScope {
+class HookScope : Pinned {
  public:
   HookScope(Module& m, const Module::ForwardHook& hook);
   ~HookScope();
-  HookScope(const HookScope&) = delete;
-  HookScope& operator=(const HookScope&) = delete;
 
  private:
   std::vector<Module*> modules_;

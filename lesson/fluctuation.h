@@ -9,14 +9,12 @@
 namespace loupe::lesson {
 
 /// Watches a model's BatchNorm layers, through hooks, while batches go through it in training mode.
-class Fluctuation {
+class Fluctuation : Pinned {
  public:
   enum class Of { convolutions, all };
   Fluctuation(Module& model, Of which);
   /// Takes its hooks away, and any others of these layers.
   ~Fluctuation();
-  Fluctuation(const Fluctuation&) = delete;
-  Fluctuation& operator=(const Fluctuation&) = delete;
 
   Tensor keep;  // (n) bool: the rows of the coming batch that count; undefined: all
 

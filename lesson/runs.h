@@ -3,6 +3,7 @@
 // spreads one-thread runs over the cores. A run is a pure function of its configuration and seed, so the results do not
 // depend on the number of workers or the order, and a finished run is never repeated.
 #include <loupe/core/error.h>
+#include <loupe/core/pinned.h>
 #include <loupe/lesson/stats.h>
 
 #include <condition_variable>
@@ -70,7 +71,7 @@ struct Stopped : Error {
   using Error::Error;
 };
 
-class Scheduler {
+class Scheduler : Pinned {
  public:
   struct Options {
     int workers = 0;                                  // 0: one a core
@@ -82,8 +83,6 @@ class Scheduler {
   };
   explicit Scheduler(Options options);
   ~Scheduler();
-  Scheduler(const Scheduler&) = delete;
-  Scheduler& operator=(const Scheduler&) = delete;
 
   /// Makes the runs, or finds them finished, and returns them in the order asked for. Blocks; many threads may call it.
   /// A job's exception is rethrown here.

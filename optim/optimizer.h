@@ -29,7 +29,7 @@ template <HasParameters M> std::vector<ParamGroup> no_decay_on_norms_and_biases(
 }
 
 /// Base: holds groups and state, checks, and runs all parameters of a group in one parallel pass.
-class Optimizer {
+class Optimizer : Pinned {
  public:
   struct Group {
     StateDict params;
@@ -37,8 +37,6 @@ class Optimizer {
     double initial_lr;  // what schedules start from
   };
   virtual ~Optimizer() = default;
-  Optimizer(const Optimizer&) = delete;
-  Optimizer& operator=(const Optimizer&) = delete;
 
   /// One step from the gradients; parameters without one are left alone. ValueError, before anything has changed, if a
   /// parameter's memory has gaps.

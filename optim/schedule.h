@@ -8,11 +8,9 @@ namespace loupe {
 
 /// Base. The learning rate of a group at an epoch depends on its initial rate and the epoch alone, but for
 /// ReduceLROnPlateau.
-class Schedule {
+class Schedule : Pinned {
  public:
   virtual ~Schedule() = default;
-  Schedule(const Schedule&) = delete;
-  Schedule& operator=(const Schedule&) = delete;
 
   /// The next epoch.
   virtual void step();

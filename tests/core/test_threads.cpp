@@ -6,8 +6,13 @@
 #include <loupe/core/random.h>
 #include <loupe/core/threads.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -107,3 +112,39 @@ TEST_CASE("the allocator counts, reuses and refuses") {
   release_cached_memory();
   REQUIRE(memory_stats().cached_bytes == 0);
 }
+
+#ifndef LOUPE_OWN_BLOCKS
+namespace {
+int64_t resident_bytes() {
+  std::ifstream in("/proc/self/statm");
+  int64_t pages = 0;
+  in >> pages >> pages;
+  return pages * 4096;
+}
+}  // namespace
+
+TEST_CASE("release_cached_memory gives the memory of medium blocks back, and their addresses serve again") {
+  constexpr size_t kBytes = 3 << 20;
+  release_cached_memory();
+  std::vector<std::unique_ptr<Storage>> blocks;
+  for (int i = 0; i < 20; ++i) std::memset(blocks.emplace_back(std::make_unique<Storage>(kBytes))->data(), 1, kBytes);
+  std::set<void*> before;
+  for (const auto& b : blocks) before.insert(b->data());
+  CHECK(before.size() == 20);
+  blocks.clear();
+  const int64_t cached = memory_stats().cached_bytes, resident = resident_bytes();
+  CHECK(cached >= int64_t{20} * 3 << 20);
+  release_cached_memory();
+  CHECK(memory_stats().cached_bytes == 0);
+  CHECK(resident - resident_bytes() > int64_t{50} << 20);
+  for (int i = 0; i < 20; ++i) {
+    const auto& b = blocks.emplace_back(std::make_unique<Storage>(kBytes));
+    CHECK(before.erase(b->data()) == 1);
+    std::memset(b->data(), i, kBytes);
+  }
+  for (int i = 0; i < 20; ++i) {
+    const char* data = static_cast<const char*>(blocks[static_cast<size_t>(i)]->data());
+    CHECK(std::all_of(data, data + kBytes, [i](char x) { return x == i; }));
+  }
+}
+#endif
