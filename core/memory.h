@@ -41,7 +41,7 @@ struct MemoryStats {
 MemoryStats memory_stats();
 /// Sets the peak to the bytes that are live now.
 void reset_peak_memory();
-/// Gives all cached blocks back to the system.
+/// Gives the memory of all cached blocks back to the system, in whole pages; blocks that share a slab keep their addresses.
 void release_cached_memory();
 
 /// Scratch memory of a kernel's caller, from the same allocator: 64-byte aligned, uninitialised, freed at scope end.

@@ -90,13 +90,17 @@ template <bool Whole> void run_weights(const Depthwise& d, const float* x, const
 // All channels of a row before the next one: what the taps of a row see stays in L1.
 void depthwise(const Depthwise& d, const float* w, const float* bias) {
   const bool threes = in_threes(d);
-  for (int64_t row = 0; row < d.rows; ++row)
+  for (int64_t row = 0; row < d.rows; ++row) {
+    // The next row of the result is far from the core, and its channels are met a vector at a time, too far apart to be followed.
+    for (int64_t column = 0; column < d.columns; ++column)
+      for (int64_t at = 0; at < d.channels; at += 16) __builtin_prefetch(d.y + (row + 1) * d.y_row + column * d.y_column + at);
     for (int64_t at = 0; at < d.channels; at += kLanes) {
       const int64_t n = d.channels - at;
       const bool whole = n >= kLanes;
       const Vec start = !bias ? Vec{} : whole ? load(bias + at) : load_part(bias + at, n);
       (whole ? run<true> : run<false>)(d, threes, d.x + row * d.x_row + at, w + at, start, d.y + row * d.y_row + at, n);
     }
+  }
 }
 
 void depthwise_weights(const Depthwise& d, float* dw) {
