@@ -31,21 +31,26 @@ void kill_often(const std::string& command, int kills, uint64_t seed) {
   const json whole = last_event(loupe_program(command + " --out " + f / "whole"));
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - from).count();
   loupe::Rng rng(seed);
+  int64_t most =
+      std::max<int64_t>(took * 3 / 4, 20);  // of the wait: shorter when runs end before it, longer when they get nowhere
   int unfinished = 0, progressed = 0;
   std::string out, newest;
   for (int i = 0, round = 0; i < kills; ++i) {
     if (out.empty()) out = f / ("cut" + std::to_string(round++));
     const pid_t child = start_loupe(command + " --resume --out " + out);
-    sleep_ms(rng.integer(0, std::max<int64_t>(took, 20)));
+    sleep_ms(rng.integer(0, most));
     kill(child, SIGKILL);
     int status = 0;
     REQUIRE(waitpid(child, &status, 0) == child);
     std::string latest;
     if (fs::exists(out + "/checkpoints"))
       for (const auto& entry : fs::directory_iterator(out + "/checkpoints")) latest = std::max(latest, entry.path().string());
-    progressed += latest != newest;
+    const bool went_on = latest != newest;
+    progressed += went_on;
     newest = latest;
     unfinished += WIFSIGNALED(status);
+    if (!WIFSIGNALED(status)) most = std::max<int64_t>(most * 3 / 4, 20);
+    if (WIFSIGNALED(status) && !went_on) most = most * 5 / 4;
     // Looked at now and then: the rest is resumed and goes on to be killed.
     if (i % 10 == 9 || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
       const json resumed = last_event(loupe_program(command + " --resume --out " + out));
