@@ -23,6 +23,8 @@ int64_t column_grain(int64_t m, int64_t n, int64_t k) { return round_up(std::max
 // Terms that one sweep over a piece covers: a panel of B and the rows of A lie in L2, from where they come as fast as a tile
 // uses them; C is read and written once a sweep.
 constexpr int64_t kTerms = 896;
+// The same where both operands are packed, and the least for which that pays.
+constexpr int64_t kDeep = 256;
 
 // Up to so many rows, packing W of y = x W^T costs more than it saves.
 constexpr int64_t kFewRows = 8;
@@ -89,7 +91,7 @@ template <> struct Right<float> {
 template <class T>
 void product_of_columns(bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb, T* c,
                         int64_t ldc, bool accumulate) {
-  constexpr int64_t kColumns = 384, kLeft = 128, kDeep = 256;  // what is packed at a time lies in L2
+  constexpr int64_t kColumns = 384, kLeft = 128;  // what is packed at a time lies in L2
   const int64_t down = (m + 383) / 384, across = (n + kColumns - 1) / kColumns, blocks = down * across;
   const int64_t ranges = std::clamp<int64_t>(k / 128, 1, (7 + blocks) / blocks);
   const int64_t partial = round_up(m * n, 64 / static_cast<int64_t>(sizeof(T)));  // each on its own cache lines
@@ -221,7 +223,7 @@ void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const
       return finish(relu, m, n, c, ldc);
     }
   log_kernel(std::is_same_v<T, float> ? "tiles" : "dgemm");
-  if (trans_a && k >= 256 && m * n <= 1 << 20) return product_of_columns(trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
+  if (trans_a && k >= kDeep && m * n <= 1 << 20) return product_of_columns(trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
   if constexpr (std::is_same_v<T, float>)
     if (!trans_a && trans_b && 4 * m * (k + n) < 3 * n * k)
       return product_turned(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate, relu);

@@ -31,8 +31,8 @@ void kill_often(const std::string& command, int kills, uint64_t seed) {
   const json whole = last_event(loupe_program(command + " --out " + f / "whole"));
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - from).count();
   loupe::Rng rng(seed);
-  int64_t most =
-      std::max<int64_t>(took * 3 / 4, 20);  // of the wait: shorter when runs end before it, longer when they get nowhere
+  // The longest wait: shorter when runs end before it, longer when they get nowhere.
+  int64_t most = std::max<int64_t>(took * 3 / 4, 20);
   int unfinished = 0, progressed = 0;
   std::string out, newest;
   for (int i = 0, round = 0; i < kills; ++i) {
