@@ -17,7 +17,7 @@ namespace {
 
 std::atomic<int64_t> g_storages{0}, g_live{0}, g_peak{0}, g_cached{0};
 
-constexpr size_t kAlign = 64, kPage = 4096;
+constexpr size_t kAlign = 64;
 constexpr size_t kHuge = size_t{4} << 20;     // from here on blocks ask for huge pages
 constexpr size_t kLargest = size_t{1} << 46;  // beyond any machine; keeps size arithmetic from overflowing
 
@@ -50,7 +50,7 @@ constexpr size_t kClasses = 16 + 8 * 44;
 
 // Blocks between these sizes are cut from slabs of huge pages, of which one entry of the TLB covers 2 MiB. They start a few
 // lines apart modulo 4096: equal addresses there make a load wait for a store to another block.
-constexpr size_t kCut = 32 << 10, kSlab = size_t{16} << 20, kApart = 5 * kAlign;
+constexpr size_t kPage = 4096, kCut = 32 << 10, kSlab = size_t{16} << 20, kApart = 5 * kAlign;
 bool is_cut(size_t bytes) { return bytes >= kCut && bytes < kHuge; }
 
 void* cut(size_t bytes) {
