@@ -7,7 +7,6 @@
 #include <loupe/core/threads.h>
 
 #include <algorithm>
-#include <limits>
 #include <type_traits>
 
 namespace loupe::kernels {
@@ -124,35 +123,43 @@ void product_of_columns(bool trans_b, int64_t m, int64_t n, int64_t k, const T* 
   });
 }
 
+// A^T op(B) of few terms and rows, the weight gradient of a small batch: a piece has all rows of some panels, so that their
+// end, which a tile reaches soon, is met by few pieces.
+void product_of_few_terms(bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
+                          float* c, int64_t ldc, bool accumulate) {
+  const Micro& mu = micro();
+  const int64_t panels = (n + mu.panel - 1) / mu.panel;
+  // B is read where it is unless its rows share few sets of L1 and many tiles need them.
+  const bool stays = !trans_b && n % mu.lanes == 0 && (ldb % 64 != 0 || m <= 2 * mu.rows);
+  const Scratch<float> left(k * round_up(m, mu.rows)), right(stays ? 0 : k * panels * mu.panel);
+  mu.pack_left(k, m, a, lda, left);
+  parallel_ranges(panels, std::max<int64_t>({1, panels / 32, 65536 / (m * k * mu.panel)}), [&](int64_t begin, int64_t end) {
+    if (!stays) mu.pack(trans_b, k, n, b, ldb, begin, end, right);
+    const int64_t first = begin * mu.panel, b_panel = stays ? mu.panel : k * mu.panel;
+    mu.product({.m = m,
+                .n = std::min(end * mu.panel, n) - first,
+                .k = k,
+                .a = left,
+                .a_row = 1,
+                .a_term = mu.rows,
+                .a_tile = k * mu.rows,
+                .b = (stays ? b : right) + begin * b_panel,
+                .b_term = stays ? ldb : mu.panel,
+                .b_panel = b_panel,
+                .c = c + first,
+                .c_row = ldc,
+                .accumulate = accumulate});
+  });
+}
+
 // A B^T where B is larger than A and C: as (B A^T)^T, which packs A instead.
 void product_turned(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c,
                     int64_t ldc, const float* bias, bool accumulate, bool relu) {
   const Right<float> right{true, k, m, a, lda};
-  const int64_t panel = micro().panel;
   parallel_ranges(n, std::min<int64_t>(64, column_grain(m, n, k)), [&](int64_t begin, int64_t end) {
-    const int64_t columns = end - begin, panels = (columns + panel - 1) / panel;
-    const Scratch<float> turned(columns * m), block(panels * m * panel);
-    right.multiply(false, columns, b + begin * ldb, ldb, turned, m, nullptr, false);
-    micro().pack(true, m, columns, turned, m, 0, panels, block);
-    simd([=, from = block.data(), low = relu ? 0.0f : -std::numeric_limits<float>::infinity()] {
-      for (int64_t i = 0; i < m; ++i)
-        for (int64_t j = 0; j < columns; j += panel) {
-          float* to = c + i * ldc + begin + j;
-          const float* row = from + (j * m + i * panel);
-          const float* start = accumulate ? to : bias ? bias + begin + j : nullptr;
-          const int64_t width = std::min(panel, columns - j);
-          if (start) {
-#pragma omp simd
-            for (int64_t x = 0; x < width; ++x) {
-              const float sum = row[x] + start[x];
-              to[x] = sum < low ? low : sum;
-            }
-          } else {
-#pragma omp simd
-            for (int64_t x = 0; x < width; ++x) to[x] = row[x] < low ? low : row[x];
-          }
-        }
-    });
+    const Scratch<float> turned((end - begin) * m);
+    right.multiply(false, end - begin, b + begin * ldb, ldb, turned, m, nullptr, false);
+    micro().turn(m, end - begin, turned, m, bias ? bias + begin : nullptr, accumulate, relu, c + begin, ldc);
   });
 }
 
@@ -225,7 +232,10 @@ void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const
   log_kernel(std::is_same_v<T, float> ? "tiles" : "dgemm");
   if (trans_a && k >= kDeep && m * n <= 1 << 20) return product_of_columns(trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
   if constexpr (std::is_same_v<T, float>)
-    if (!trans_a && trans_b && 4 * m * (k + n) < 3 * n * k)
+    if (trans_a && k <= 128 && m * k <= 1 << 15)
+      return product_of_few_terms(trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate);
+  if constexpr (std::is_same_v<T, float>)
+    if (!trans_a && trans_b && 4 * m * (k + n) <= 3 * n * k)
       return product_turned(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate, relu);
   if (m < 128)
     return parallel_ranges(n, column_grain(m, n, k), [&](int64_t begin, int64_t end) {

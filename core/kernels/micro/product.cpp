@@ -82,11 +82,18 @@ template <int S, int... I> inline void transpose_step(Vec* v, std::integer_seque
   }
 }
 
-inline void transpose(Vec* v) {
+// Up to kLanes rows of up to kLanes columns of a matrix that is stored as its transpose; zeros beyond.
+[[gnu::always_inline]] inline void load_turned(int64_t rows, int64_t columns, const float* from, int64_t ld, Vec* v) {
   using All = std::make_integer_sequence<int, kLanes>;
-  if constexpr (kLanes > 8) transpose_step<8>(v, All());
-  if constexpr (kLanes > 4) transpose_step<4>(v, All());
-  transpose_step<2>(v, All());
+  constexpr int kHalf = kLanes / 2;
+  if (rows >= kLanes && columns >= kLanes) {
+    LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) v[i] = load(from + i * ld);
+  } else {
+    for (int i = 0; i < kLanes; ++i) v[i] = i < columns ? load_part(from + i * ld, rows) : Vec{};
+  }
+  transpose_step<kHalf>(v, All());
+  if constexpr (kHalf > 4) transpose_step<4>(v, All());
+  if constexpr (kHalf > 2) transpose_step<2>(v, All());
   transpose_step<1>(v, All());
 }
 
@@ -126,12 +133,7 @@ void pack_rows(int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first,
 // Up to kLanes terms of up to kLanes columns of op(B) into a panel: B is stored as its transpose.
 inline void pack_block(int64_t terms, int64_t columns, const float* b, int64_t ldb, float* to) {
   Vec v[kLanes];
-  if (terms >= kLanes && columns >= kLanes) {
-    LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) v[i] = load(b + i * ldb);
-  } else {
-    for (int i = 0; i < kLanes; ++i) v[i] = i < columns ? load_part(b + i * ldb, terms) : Vec{};
-  }
-  transpose(v);
+  load_turned(terms, columns, b, ldb, v);
   if (terms >= kLanes) {
     LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) store(to + i * kPanel, v[i]);
   } else {
@@ -261,6 +263,28 @@ void pack(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t
     for (int64_t p = 0; p < k; p += kLanes)
       for (int64_t j = q * kPanel; j < (q + 1) * kPanel; j += kLanes)
         pack_block(k - p, n - j, b + j * ldb + p, ldb, packed + (q * k + p) * kPanel + j - q * kPanel);
+}
+
+void turn(int64_t m, int64_t n, const float* from, int64_t ld, const float* bias, bool accumulate, bool rectify, float* c,
+          int64_t ldc) {
+  for (int64_t i = 0; i < m; i += kLanes)
+    for (int64_t j = 0; j < n; j += kLanes) {
+      Vec v[kLanes];
+      load_turned(m - i, n - j, from + j * ld + i, ld, v);
+      const auto finish = [&](int64_t r, auto get, auto put) {
+        float* to = c + (i + r) * ldc + j;
+        if (accumulate) v[r] += get(to);
+        if (bias) v[r] += get(bias + j);
+        put(to, rectify ? relu(v[r]) : v[r]);
+      };
+      if (m - i >= kLanes && n - j >= kLanes) {
+        LOUPE_UNROLL for (int r = 0; r < kLanes; ++r) finish(r, load, store);
+      } else {
+        const auto get = [&](const float* x) { return load_part(x, n - j); };
+        const auto put = [&](float* to, Vec x) { store_part(to, x, n - j); };
+        for (int64_t r = 0; r < kLanes && i + r < m; ++r) finish(r, get, put);
+      }
+    }
 }
 
 }  // namespace loupe::kernels::LOUPE_LEVEL

@@ -3,7 +3,7 @@
 
 namespace loupe::kernels::LOUPE_LEVEL {
 
-constinit const Micro table{kLanes, kPanel,    kMaxRows,          product,    pack,      pack_left,
-                            dots,   depthwise, depthwise_weights, &winograd2, &winograd4};
+constinit const Micro table{kLanes, kPanel, kMaxRows,  product,           pack,       pack_left,
+                            turn,   dots,   depthwise, depthwise_weights, &winograd2, &winograd4};
 
 }  // namespace loupe::kernels::LOUPE_LEVEL
