@@ -16,28 +16,45 @@ struct Strides {
   int64_t fetch_row;  // distance of A's rows if the next tile's are to be fetched, else 0
 };
 
+// The same pointer, but the compiler cannot know where it came from.
+inline const float* opaque(const float* p) {
+  asm("" : "+r"(p));
+  return p;
+}
+
 // Rows x Vectors of C. Down: the rows of A are neighbours in memory (a_row = 1), else its terms are.
 template <int Rows, int Vectors, bool Down>
-void tile(const Strides& s, const float* a, const float* b, const float* bias, float* c) {
+void tile(const Strides& strides, const float* a, const float* b, const float* bias, float* c) {
+  const Strides s = strides;  // a copy, which no store to C can change: it stays in registers
   Vec sum[Rows][Vectors];
   LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) {
     const Vec start = bias ? load(bias + j * kLanes) : Vec{};
     LOUPE_UNROLL for (int i = 0; i < Rows; ++i) sum[i][j] = start;
   }
+  // One pointer and one distance address three rows.
+  constexpr int kThree = Down ? Rows : 3, kPointers = (Rows + kThree - 1) / kThree;
   const int64_t row = Down ? 1 : s.a_row, term = Down ? s.a_term : 1;
   for (int64_t segment = 0; segment < s.segments; ++segment) {
-    const float* at = s.a_segments ? a + s.a_segments[segment] : a;
-    for (int64_t p = 0; p < s.k;) {
+    const float* at[kPointers];
+    at[0] = s.a_segments ? a + s.a_segments[segment] : a;
+    LOUPE_UNROLL for (int g = 1; g < kPointers; ++g) at[g] = opaque(at[g - 1] + 3 * row);
+    for (int64_t left = s.k; left > 0;) {
       // The next tile's rows, a line of each: the processor follows no six of them by itself, and finds them in L2.
-      if constexpr (!Down) { LOUPE_UNROLL for (int i = 0; i < Rows; ++i) __builtin_prefetch(at + Rows * s.fetch_row + i * row); }
-      for (const int64_t end = !Down && p + 16 < s.k ? p + 16 : s.k; p < end; ++p) {
+      if constexpr (!Down) {
+        const float* next[kPointers];
+        LOUPE_UNROLL for (int g = 0; g < kPointers; ++g) next[g] = opaque(at[g] + Rows * s.fetch_row);
+        LOUPE_UNROLL for (int i = 0; i < Rows; ++i) __builtin_prefetch(next[i / 3] + i % 3 * row);
+      }
+      int64_t terms = Down || left < 16 ? left : 16;
+      left -= terms;
+      for (; terms > 0; --terms) {
         Vec right[Vectors];
         LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) right[j] = load(b + j * kLanes);
         LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
-          const Vec left = splat(at[i * row]);
-          LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] += left * right[j];
+          const Vec factor = splat(at[i / kThree][i % kThree * row]);
+          LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] += factor * right[j];
         }
-        at += term;
+        LOUPE_UNROLL for (int g = 0; g < kPointers; ++g) at[g] += term;
         b += s.b_term;
       }
     }
@@ -50,8 +67,8 @@ void tile(const Strides& s, const float* a, const float* b, const float* bias, f
   if (s.relu) {
     LOUPE_UNROLL for (int i = 0; i < Rows; ++i) { LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = relu(sum[i][j]); }
   }
-  LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
-    LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) store(c + i * s.c_row + j * kLanes, sum[i][j]);
+  LOUPE_UNROLL for (int i = 0; i < Rows; ++i, c += s.c_row) {
+    LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) store(c + j * kLanes, sum[i][j]);
   }
 }
 

@@ -122,9 +122,16 @@ template <> struct Back<4> {
   }
 };
 
+// The same number, but the compiler cannot know: else it keeps a table of the addresses of 36 planes, outside of the loop over
+// channels, and the loop reads more addresses than numbers.
+inline int64_t unknown(int64_t x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 // The map on every column, then on every row: In x In become Out x Out. column(j, v) loads, row(i, v) stores.
 // Addresses are strides from one pointer: a table of 36 pointers cost as many instructions as the arithmetic.
-template <class Map, class Column, class Row> inline void both_ways(const Column& column, const Row& row) {
+template <class Map, class Column, class Row> [[gnu::always_inline]] inline void both_ways(const Column& column, const Row& row) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   Vec middle[kOut * kIn];
   LOUPE_UNROLL for (int j = 0; j < kIn; ++j) {
@@ -144,20 +151,21 @@ template <class Map, class Column, class Row> inline void both_ways(const Column
 template <class Map>
 void to_planes(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes, int64_t plane) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
-  for (int64_t c = 0; c < channels; c += kLanes)
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    const int64_t row = unknown(from.row), ahead_row = unknown(next.row), column = unknown(channels), step = unknown(plane);
     both_ways<Map>(
-        [&](int j, Vec* v) {
-          const float* at = from.at + j * channels + c;
-          const float* ahead = next.at + j * channels + c;
+        [=](int j, Vec* v) {
+          const float *at = from.at + j * column + c, *ahead = next.at + j * column + c;
           LOUPE_UNROLL for (int i = 0; i < kIn; ++i) {
-            v[i] = load(at + i * from.row);
-            __builtin_prefetch(ahead + i * next.row, 0);
+            v[i] = load(at + i * row);
+            __builtin_prefetch(ahead + i * ahead_row, 0);
           }
         },
-        [&](int i, const Vec* v) {
-          float* to = planes + i * kOut * plane + c;
-          LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + j * plane, v[j]);
+        [=](int i, const Vec* v) {
+          float* to = planes + i * kOut * step + c;
+          LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + j * step, v[j]);
         });
+  }
 }
 
 template <class Map>
@@ -165,15 +173,16 @@ void from_planes(const float* planes, int64_t plane, int64_t channels, const flo
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   for (int64_t c = 0; c < channels; c += kLanes) {
     const Vec add = bias ? load(bias + c) : Vec{};
+    const int64_t row = unknown(to.row), ahead_row = unknown(next.row), column = unknown(channels), step = unknown(plane);
     both_ways<Map>(
-        [&](int j, Vec* v) {
-          const float* at = planes + j * plane + c;
-          LOUPE_UNROLL for (int i = 0; i < kIn; ++i) v[i] = load(at + i * kIn * plane);
+        [=](int j, Vec* v) {
+          const float* at = planes + j * step + c;
+          LOUPE_UNROLL for (int i = 0; i < kIn; ++i) v[i] = load(at + i * kIn * step);
         },
-        [&](int i, const Vec* v) {
+        [=](int i, const Vec* v) {
           LOUPE_UNROLL for (int j = 0; j < kOut; ++j) {
-            store(to.at + i * to.row + j * channels + c, v[j] + add);
-            __builtin_prefetch(next.at + i * next.row + j * channels + c, 1);
+            store(to.at + i * row + j * column + c, v[j] + add);
+            __builtin_prefetch(next.at + i * ahead_row + j * column + c, 1);
           }
         });
   }
@@ -181,12 +190,12 @@ void from_planes(const float* planes, int64_t plane, int64_t channels, const flo
 
 template <class Map> void between(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
-  for (int64_t c = 0; c < count; c += kLanes)
+  for (int64_t c = 0; c < count; c += kLanes) {
+    const int64_t in = unknown(from_plane), out = unknown(to_plane);
     both_ways<Map>(
-        [&](int j, Vec* v) { LOUPE_UNROLL for (int i = 0; i < kIn; ++i) v[i] = load(from + (i * kIn + j) * from_plane + c); },
-        [&](int i, const Vec* v) {
-          LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + (i * kOut + j) * to_plane + c, v[j]);
-        });
+        [=](int j, Vec* v) { LOUPE_UNROLL for (int i = 0; i < kIn; ++i) v[i] = load(from + (i * kIn + j) * in + c); },
+        [=](int i, const Vec* v) { LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + (i * kOut + j) * out + c, v[j]); });
+  }
 }
 
 }  // namespace
