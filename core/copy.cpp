@@ -1,5 +1,6 @@
 // Copies between layouts and element types, and fills.
 #include <loupe/core/elementwise.h>
+#include <loupe/core/kernels/micro.h>
 #include <loupe/core/number.h>
 #include <loupe/core/threads.h>
 
@@ -19,8 +20,7 @@ template <class T> void copy_tiled(const Plan& plan, int fast, T* dst, const T* 
   int64_t outer = 1;
   for (int d = 1; d < plan.rank; ++d)
     if (d != fast) outer *= plan.size[d];
-  const int64_t bands = (n1 + kTile - 1) / kTile;
-  const int64_t grain = std::max<int64_t>(1, kElementGrain / std::max<int64_t>(n0 * kTile, 1));
+  const int64_t bands = (n1 + kTile - 1) / kTile, grain = std::max<int64_t>(1, kElementGrain / std::max<int64_t>(n0 * kTile, 1));
   parallel_ranges(outer * bands, grain, [&](int64_t begin, int64_t end) {
     for (int64_t at = begin; at < end; ++at) {
       int64_t rest = at / bands, od = 0, os = 0;
@@ -32,13 +32,15 @@ template <class T> void copy_tiled(const Plan& plan, int fast, T* dst, const T* 
         os += i * plan.stride[1][d];
       }
       const int64_t j0 = at % bands * kTile, j1 = std::min(j0 + kTile, n1);
+      if constexpr (std::is_same_v<T, float>)
+        if (d0 == 1 && n0 >= 8 && j1 - j0 >= 8) {
+          kernels::micro().turn(j1 - j0, n0, src + os + j0, s0, nullptr, false, false, dst + od + j0 * d1, d1);
+          continue;
+        }
       for (int64_t i0 = 0; i0 < n0; i0 += kTile) {
         const int64_t i1 = std::min(i0 + kTile, n0);
-        for (int64_t j = j0; j < j1; ++j) {
-          T* const p = dst + od + j * d1;
-          const T* const q = src + os + j * s1;
-          for (int64_t i = i0; i < i1; ++i) p[i * d0] = q[i * s0];
-        }
+        for (int64_t j = j0; j < j1; ++j)
+          for (int64_t i = i0; i < i1; ++i) dst[od + j * d1 + i * d0] = src[os + j * s1 + i * s0];
       }
     }
   });
@@ -49,7 +51,7 @@ template <class T> void copy_same(const Tensor& src, const Tensor& dst) {
   T* const p = dst.ptr<T>();
   const T* const q = src.ptr<T>();
   for (int d = 1; d < plan.rank; ++d)
-    if (plan.stride[1][d] == 1 && plan.stride[1][0] > 1 && plan.size[0] >= 4 && plan.size[d] >= 4)
+    if (plan.stride[1][d] == 1 && plan.stride[1][0] > 1 && plan.size[0] >= 2 && plan.size[d] >= 4)
       return copy_tiled(plan, d, p, q);
   const int64_t sp = plan.stride[0][0], sq = plan.stride[1][0];
   for_rows(plan, [=](const int64_t* at, int64_t n) {

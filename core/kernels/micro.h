@@ -43,10 +43,11 @@ struct Depthwise {
   int64_t y_row = 0, y_column = 0;
 };
 
-/// The pixels of a tile: rows `row` floats apart, columns as many as there are channels.
+/// The pixels of a tile: rows `row` floats apart, columns as many as there are channels. Only those in rows [top, bottom)
+/// and columns [left, right) lie in the image; the others are zero when read and dropped when written.
 template <class T> struct Pixels {
   T* at;
-  int64_t row;
+  int64_t row, top, bottom, left, right;
 };
 
 /// Winograd's transforms for 3x3 kernels and tiles of `size` x `size` output pixels. Channels and counts are

@@ -24,52 +24,24 @@ struct Grid {
     const int64_t per_image = across * down;
     return {q / per_image, q % per_image / across * tile - pad_y, q % across * tile - pad_x};
   }
-  bool inside(const Place& p) const { return p.y >= 0 && p.x >= 0 && p.y + side <= h && p.x + side <= w; }
 
-  // The part of a tile that lies in the image: f(address in the image, address in the patch, floats) for each
-  // row.
-  template <class T, class P, class F> void each_row(const Place& p, T* image, P* patch, const F& f) const {
-    const int64_t x0 = std::max<int64_t>(p.x, 0), x1 = std::min(p.x + side, w);
-    for (int64_t y = std::max<int64_t>(p.y, 0); y < std::min(p.y + side, h) && x0 < x1; ++y)
-      f(image + ((p.image * h + y) * w + x0) * channels, patch + ((y - p.y) * side + x0 - p.x) * channels, (x1 - x0) * channels);
-  }
-
-  // Where tile q begins in the image, or the nearest pixel to that.
-  template <class T> Pixels<T> in_image(int64_t q, T* image) const {
+  template <class T> Pixels<T> pixels(int64_t q, T* image) const {
     const Place p = place(std::min(q, tiles() - 1));
-    const int64_t y = std::clamp<int64_t>(p.y, 0, h - 1), x = std::clamp<int64_t>(p.x, 0, w - 1);
-    return {image + ((p.image * h + y) * w + x) * channels, w * channels};
+    return {image + ((p.image * h + p.y) * w + p.x) * channels,
+            w * channels,
+            std::max<int64_t>(-p.y, 0),
+            std::min(h - p.y, side),
+            std::max<int64_t>(-p.x, 0),
+            std::min(w - p.x, side)};
   }
 
-  // Calls f(i, pixels, next tile's) for tiles begin + i, i < count, to be read: a copy with zeros where a
-  // tile leaves the image.
-  template <class F> void read(int64_t begin, int64_t count, const float* image, const F& f) const {
-    const Scratch<float> patch(side * side * channels);
+  // Calls f(i, pixels, next tile's pixels) for tiles begin + i, i < count.
+  template <class T, class F> void each_tile(int64_t begin, int64_t count, T* image, const F& f) const {
+    Pixels<T> at = pixels(begin, image);
     for (int64_t i = 0; i < count; ++i) {
-      const Place p = place(begin + i);
-      const auto next = in_image(begin + i + 1, image);
-      if (inside(p)) {
-        f(i, in_image(begin + i, image), next);
-        continue;
-      }
-      std::fill_n(patch.data(), side * side * channels, 0.0f);
-      each_row(p, image, patch.data(), [](const float* from, float* to, int64_t n) { std::copy_n(from, n, to); });
-      f(i, Pixels<const float>{patch, side * channels}, next);
-    }
-  }
-
-  // The same for tiles to be written; what lies outside the image is dropped.
-  template <class F> void write(int64_t begin, int64_t count, float* image, const F& f) const {
-    const Scratch<float> patch(side * side * channels);
-    for (int64_t i = 0; i < count; ++i) {
-      const Place p = place(begin + i);
-      const auto next = in_image(begin + i + 1, image);
-      if (inside(p)) {
-        f(i, in_image(begin + i, image), next);
-        continue;
-      }
-      f(i, Pixels<float>{patch, side * channels}, next);
-      each_row(p, image, patch.data(), [](float* to, const float* from, int64_t n) { std::copy_n(from, n, to); });
+      const Pixels<T> next = pixels(begin + i + 1, image);
+      f(i, at, next);
+      at = next;
     }
   }
 };
@@ -126,7 +98,7 @@ void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid
     // Planes are a line apart from a multiple of 4 KB, so that a tile's numbers do not meet in one set of L1.
     const int64_t in_plane = count * ci + 16, out_plane = count * co + 16;
     const Scratch<float> transformed(numbers * in_plane), products(numbers * out_plane);
-    in.read(begin, count, x, [&](int64_t i, auto at, auto next) { f.input(at, next, ci, transformed + i * ci, in_plane); });
+    in.each_tile(begin, count, x, [&](int64_t i, auto at, auto next) { f.input(at, next, ci, transformed + i * ci, in_plane); });
     mu.product({.m = count,
                 .n = co,
                 .k = ci,
@@ -141,8 +113,8 @@ void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid
                 .a_outer = in_plane,
                 .b_outer = panels * width,
                 .c_outer = out_plane});
-    out.write(begin, count, y,
-              [&](int64_t i, auto at, auto next) { f.output(products + i * co, out_plane, co, bias, at, next); });
+    out.each_tile(begin, count, y,
+                  [&](int64_t i, auto at, auto next) { f.output(products + i * co, out_plane, co, bias, at, next); });
   });
 }
 
@@ -186,8 +158,8 @@ void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, 
     const Scratch<float> xs(numbers * x_plane), ys(numbers * y_plane), total(numbers * size);
     for (int64_t begin = first; begin < last; begin += block) {
       const int64_t count = std::min(block, last - begin);
-      in.read(begin, count, x, [&](int64_t i, auto at, auto next) { f.input(at, next, s.c, xs + i * s.c, x_plane); });
-      out.read(begin, count, dy, [&](int64_t i, auto at, auto next) { f.gradient(at, next, s.o, ys + i * s.o, y_plane); });
+      in.each_tile(begin, count, x, [&](int64_t i, auto at, auto next) { f.input(at, next, s.c, xs + i * s.c, x_plane); });
+      out.each_tile(begin, count, dy, [&](int64_t i, auto at, auto next) { f.gradient(at, next, s.o, ys + i * s.o, y_plane); });
       mu.product({.m = s.c,
                   .n = s.o,
                   .k = count,

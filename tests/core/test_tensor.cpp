@@ -115,7 +115,8 @@ TEST_CASE("elementwise results keep the strides of the first dense full-shape op
 
 TEST_CASE("copies between layouts and types are exact") {
   Rng rng(3);
-  for (Shape s : {Shape{2, 3, 17, 33}, Shape{5, 64, 7, 7}, Shape{1, 1, 3, 3}, Shape{2, 16, 1, 1}, Shape{0, 3, 4, 4}}) {
+  for (Shape s :
+       {Shape{2, 3, 17, 33}, Shape{5, 64, 7, 7}, Shape{2, 12, 5, 4}, Shape{1, 1, 3, 3}, Shape{2, 16, 1, 1}, Shape{0, 3, 4, 4}}) {
     const Tensor x = randn(rng, s);
     const Tensor last = raw::channels_last(x);
     REQUIRE(raw::is_channels_last(last));

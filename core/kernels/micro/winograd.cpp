@@ -130,7 +130,6 @@ inline int64_t unknown(int64_t x) {
 }
 
 // The map on every column, then on every row: In x In become Out x Out. column(j, v) loads, row(i, v) stores.
-// Addresses are strides from one pointer: a table of 36 pointers cost as many instructions as the arithmetic.
 template <class Map, class Column, class Row> [[gnu::always_inline]] inline void both_ways(const Column& column, const Row& row) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   Vec middle[kOut * kIn];
@@ -146,31 +145,48 @@ template <class Map, class Column, class Row> [[gnu::always_inline]] inline void
   }
 }
 
+template <int Side, class T> inline bool whole(const Pixels<T>& p) {
+  return p.top == 0 && p.left == 0 && p.bottom == Side && p.right == Side;
+}
+template <class T> inline bool inside(const Pixels<T>& p, int i, int j) {
+  return i >= p.top && i < p.bottom && j >= p.left && j < p.right;
+}
+
 // A tile's pixels lie in too many streams for the processor to foresee: those of the next tile are fetched
 // meanwhile.
 template <class Map>
 void to_planes(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes, int64_t plane) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
+  const bool all = whole<kIn>(from);
   for (int64_t c = 0; c < channels; c += kLanes) {
     const int64_t row = unknown(from.row), ahead_row = unknown(next.row), column = unknown(channels), step = unknown(plane);
-    both_ways<Map>(
-        [=](int j, Vec* v) {
-          const float *at = from.at + j * column + c, *ahead = next.at + j * column + c;
-          LOUPE_UNROLL for (int i = 0; i < kIn; ++i) {
-            v[i] = load(at + i * row);
-            __builtin_prefetch(ahead + i * ahead_row, 0);
-          }
-        },
-        [=](int i, const Vec* v) {
-          float* to = planes + i * kOut * step + c;
-          LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + j * step, v[j]);
-        });
+    const auto put = [=](int i, const Vec* v) {
+      float* to = planes + i * kOut * step + c;
+      LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + j * step, v[j]);
+    };
+    const auto get = [=](int j, Vec* v) {
+      const float *at = from.at + j * column + c, *ahead = next.at + j * column + c;
+      LOUPE_UNROLL for (int i = 0; i < kIn; ++i) {
+        v[i] = load(at + i * row);
+        __builtin_prefetch(ahead + i * ahead_row, 0);
+      }
+    };
+    const auto get_inside = [=](int j, Vec* v) {
+      const float *at = from.at + j * column + c, *ahead = next.at + j * column + c;
+      LOUPE_UNROLL for (int i = 0; i < kIn; ++i) {
+        v[i] = inside(from, i, j) ? load(at + i * row) : Vec{};
+        __builtin_prefetch(ahead + i * ahead_row, 0);
+      }
+    };
+    if (all) both_ways<Map>(get, put);
+    else both_ways<Map>(get_inside, put);
   }
 }
 
 template <class Map>
 void from_planes(const float* planes, int64_t plane, int64_t channels, const float* bias, Pixels<float> to, Pixels<float> next) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
+  const bool all = whole<kOut>(to);
   for (int64_t c = 0; c < channels; c += kLanes) {
     const Vec add = bias ? load(bias + c) : Vec{};
     const int64_t row = unknown(to.row), ahead_row = unknown(next.row), column = unknown(channels), step = unknown(plane);
@@ -181,7 +197,7 @@ void from_planes(const float* planes, int64_t plane, int64_t channels, const flo
         },
         [=](int i, const Vec* v) {
           LOUPE_UNROLL for (int j = 0; j < kOut; ++j) {
-            store(to.at + i * row + j * column + c, v[j] + add);
+            if (all || inside(to, i, j)) store(to.at + i * row + j * column + c, v[j] + add);
             __builtin_prefetch(next.at + i * ahead_row + j * column + c, 1);
           }
         });
