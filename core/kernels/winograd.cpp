@@ -52,10 +52,8 @@ Grid grid_of(int64_t tile, int64_t border, int64_t images, int64_t h, int64_t w,
   return {images, h, w, channels, tile, tile + border, (ow + tile - 1) / tile, (oh + tile - 1) / tile, pad_y, pad_x};
 }
 
-// Tiles in a block: both stacks of planes stay in L2, and blocks are equal and even in number where there are
-// many.
-int64_t block_of(int64_t tiles, int64_t floats_of_tile) {
-  const int64_t most = std::clamp<int64_t>(65536 / floats_of_tile, 14, 128);
+// Tiles in a block, `most` or fewer: blocks are equal, and even in number where there are many.
+int64_t block_of(int64_t tiles, int64_t most) {
   int64_t blocks = (tiles + most - 1) / most;
   if (blocks > 1) blocks += blocks % 2;
   return (tiles + blocks - 1) / blocks;
@@ -92,7 +90,8 @@ void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid
   const int64_t panels = (co + mu.panel - 1) / mu.panel, width = ci * mu.panel;
   const Scratch<float> packed(numbers * panels * width);
   transform_weights(f, s, w, gradient, packed);
-  const int64_t tiles = in.tiles(), block = block_of(tiles, numbers * (ci + co));
+  // Both stacks of planes stay in L2.
+  const int64_t tiles = in.tiles(), block = block_of(tiles, std::clamp<int64_t>(65536 / (numbers * (ci + co)), 14, 128));
   parallel_ranges(tiles, block, [&](int64_t begin, int64_t end) {
     const int64_t count = end - begin;
     // Planes are a line apart from a multiple of 4 KB, so that a tile's numbers do not meet in one set of L1.
@@ -153,7 +152,9 @@ void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, 
   const Scratch<float> partials(sums * 9 * size);
   parallel_pieces(sums, [&](int64_t sum) {
     const int64_t first = tiles * sum / sums, last = tiles * (sum + 1) / sums;
-    const int64_t block = block_of(last - first, numbers * (s.c + s.o));
+    // The planes of a block stay in L2, or are large against the products, which every block reads and writes.
+    const int64_t most = std::max(65536 / numbers, 3 * size) / (s.c + s.o);
+    const int64_t block = block_of(last - first, std::clamp<int64_t>(most, 14, 64));
     const int64_t x_plane = block * s.c + 16, y_plane = block * s.o + 16;
     const Scratch<float> xs(numbers * x_plane), ys(numbers * y_plane), total(numbers * size);
     for (int64_t begin = first; begin < last; begin += block) {

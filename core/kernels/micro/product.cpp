@@ -40,7 +40,7 @@ void tile(const Strides& strides, const float* a, const float* b, const float* b
     LOUPE_UNROLL for (int g = 1; g < kPointers; ++g) at[g] = opaque(at[g - 1] + 3 * row);
     for (int64_t left = s.k; left > 0;) {
       // The next tile's rows, a line of each: the processor follows no six of them by itself, and finds them in L2.
-      if constexpr (!Down) {
+      if (!Down && s.fetch_row != 0) {
         const float* next[kPointers];
         LOUPE_UNROLL for (int g = 0; g < kPointers; ++g) next[g] = opaque(at[g] + Rows * s.fetch_row);
         LOUPE_UNROLL for (int i = 0; i < Rows; ++i) __builtin_prefetch(next[i / 3] + i % 3 * row);
@@ -85,8 +85,10 @@ template <int Vectors, bool Down, int... I> Tile tile_of(int64_t rows, std::inte
   static constexpr Tile all[] = {tile<I + 1, Vectors, Down>...};
   return all[rows - 1];
 }
+constexpr int kFew = 3;  // so few rows leave registers for two panels of B
 template <int Vectors, bool Down> Tile tile_of(int64_t rows) {
-  return tile_of<Vectors, Down>(rows, std::make_integer_sequence<int, kMaxRows>());
+  constexpr int kRows = Vectors == 4 ? kFew : kMaxRows;
+  return tile_of<Vectors, Down>(rows, std::make_integer_sequence<int, kRows>());
 }
 
 // Transposes kLanes x kLanes numbers: step S swaps the blocks off the diagonal.
@@ -188,13 +190,14 @@ template <int Rows, int Columns> void dot_tile(int64_t k, const float* a, int64_
 void product(const Product& p) {
   if (p.m == 0) return;
   const Tiles tiles(p.m);
-  const bool down = p.a_row == 1 && p.a_term != 1;
+  const bool down = p.a_row == 1, few = p.m <= kFew && p.b_panel == kPanel;
   // Rows a multiple of 4 KiB apart would drive each other out of L1.
   const int64_t fetch_row = p.m >= 64 && p.segments == 1 && p.a_row % 1024 != 0 ? p.a_row : 0;
   for (int64_t outer = 0; outer < p.outer; ++outer) {
-    for (int64_t j = 0; j < p.n; j += kPanel) {
-      const int64_t columns = p.n - j < kPanel ? p.n - j : kPanel;
+    for (int64_t j = 0, columns; j < p.n; j += columns) {
+      columns = p.n - j < kPanel ? p.n - j : few && p.n - j >= 2 * kPanel ? 2 * kPanel : kPanel;
       const auto choose = [&](int64_t rows) {
+        if (columns > kPanel) return down ? tile_of<4, true>(rows) : tile_of<4, false>(rows);
         if (down) return columns > kLanes ? tile_of<2, true>(rows) : tile_of<1, true>(rows);
         return columns > kLanes ? tile_of<2, false>(rows) : tile_of<1, false>(rows);
       };
