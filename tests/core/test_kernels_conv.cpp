@@ -74,6 +74,7 @@ TEST_CASE("direct convolution equals plain loops in f64 at every CPU level") {
   at_every_level([] {
     check({.n = 2, .c = 3, .h = 5, .w = 7, .o = 4, .kh = 3, .kw = 2, .ph = 1}, "direct", kExact);
     check({.n = 9, .c = 1, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1}, "direct", kExact);
+    check({.n = 2, .c = 1, .h = 9, .w = 7, .o = 72, .kh = 3, .kw = 2, .ph = 1}, "direct", kExact);
     check({.n = 3, .c = 16, .h = 9, .w = 16, .o = 40, .kh = 5, .kw = 5, .ph = 2, .pw = 2}, "direct", kExact);
     check({.n = 2, .c = 8, .h = 9, .w = 10, .o = 19, .kh = 3, .kw = 3, .sh = 2, .sw = 3, .ph = 1, .pw = 2}, "direct", kExact);
     check({.n = 2, .c = 8, .h = 11, .w = 10, .o = 16, .kh = 3, .kw = 3, .ph = 2, .pw = 1, .dh = 2, .dw = 3}, "direct", kExact);
