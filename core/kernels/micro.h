@@ -56,11 +56,13 @@ template <class T> struct Pixels {
 struct Winograd {
   int64_t size;
   /// (size + 2)^2 input pixels to planes.
-  void (*input)(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes, int64_t plane);
+  void (*input)(const Pixels<const float>& from, const Pixels<const float>& next, int64_t channels, float* planes, int64_t plane);
   /// Planes to size^2 output pixels, plus bias unless null.
-  void (*output)(const float* planes, int64_t plane, int64_t channels, const float* bias, Pixels<float> to, Pixels<float> next);
+  void (*output)(const float* planes, int64_t plane, int64_t channels, const float* bias, const Pixels<float>& to,
+                 const Pixels<float>& next);
   /// size^2 pixels of dy to planes: the transpose of `output`.
-  void (*gradient)(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes, int64_t plane);
+  void (*gradient)(const Pixels<const float>& from, const Pixels<const float>& next, int64_t channels, float* planes,
+                   int64_t plane);
   /// 9 planes of weights to (size + 2)^2, and its transpose; each plane `count` numbers.
   void (*weights)(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane);
   void (*weights_back)(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane);

@@ -17,29 +17,20 @@ struct Grid {
   int64_t tile, side, across, down, pad_y, pad_x;
   int64_t tiles() const { return images * across * down; }
 
-  struct Place {
-    int64_t image, y, x;
-  };
-  Place place(int64_t q) const {
-    const int64_t per_image = across * down;
-    return {q / per_image, q % per_image / across * tile - pad_y, q % across * tile - pad_x};
-  }
-
-  template <class T> Pixels<T> pixels(int64_t q, T* image) const {
-    const Place p = place(std::min(q, tiles() - 1));
-    return {image + ((p.image * h + p.y) * w + p.x) * channels,
-            w * channels,
-            std::max<int64_t>(-p.y, 0),
-            std::min(h - p.y, side),
-            std::max<int64_t>(-p.x, 0),
-            std::min(w - p.x, side)};
-  }
-
   // Calls f(i, pixels, next tile's pixels) for tiles begin + i, i < count.
   template <class T, class F> void each_tile(int64_t begin, int64_t count, T* image, const F& f) const {
-    Pixels<T> at = pixels(begin, image);
+    int64_t x = begin % across * tile - pad_x, y = begin / across % down * tile - pad_y;
+    T* first = image + begin / (across * down) * h * w * channels;  // pixel of the tile's image
+    const auto pixels = [&] {
+      return Pixels<T>{first + (y * w + x) * channels, w * channels,         std::max<int64_t>(-y, 0), std::min(h - y, side),
+                       std::max<int64_t>(-x, 0),       std::min(w - x, side)};
+    };
+    Pixels<T> at = pixels();
     for (int64_t i = 0; i < count; ++i) {
-      const Pixels<T> next = pixels(begin + i + 1, image);
+      x += tile;
+      if (x == across * tile - pad_x) x = -pad_x, y += tile;
+      if (y == down * tile - pad_y) y = -pad_y, first += h * w * channels;
+      const Pixels<T> next = pixels();
       f(i, at, next);
       at = next;
     }
@@ -61,25 +52,24 @@ int64_t block_of(int64_t tiles, int64_t most) {
 
 // The transformed weights, as the right side of Product: for each number of a tile, panels of a k x n matrix.
 // Forward, k counts input and n output channels; for a gradient the two change places and the kernel is
-// turned around.
-void transform_weights(const Winograd& f, const ConvShape& s, const float* w, bool gradient, float* packed) {
+// turned around. Planes of numbers lie `plane` apart.
+void transform_weights(const Winograd& f, const ConvShape& s, const float* w, bool gradient, float* packed, int64_t plane) {
   const Micro& mu = micro();
   const int64_t numbers = (f.size + 2) * (f.size + 2), p = mu.panel;
-  const int64_t o_panels = (s.o + p - 1) / p, c_panels = (s.c + p - 1) / p, wide = o_panels * p;
-  const Scratch<float> turned(gradient ? numbers * s.c * wide : 0);
+  const int64_t o_panels = (s.o + p - 1) / p, c_panels = (s.c + p - 1) / p, wide = o_panels * p, turned_plane = s.c * wide + 16;
+  const Scratch<float> turned(gradient ? numbers * turned_plane : 0);
   parallel_pieces(o_panels, [&](int64_t q) {
     const Scratch<float> taps(s.c * 9 * p);  // [c, tap, o] for the output channels of this panel
     mu.pack(true, s.c * 9, s.o, w, s.c * 9, q, q + 1, taps - q * s.c * 9 * p);
     for (int64_t c = 0; c < s.c; ++c) {
       const float* from = taps + c * 9 * p;
-      if (gradient) f.weights(p, from + 8 * p, -p, turned + c * wide + q * p, s.c * wide);
-      else f.weights(p, from, p, packed + (q * s.c + c) * p, o_panels * s.c * p);
+      if (gradient) f.weights(p, from + 8 * p, -p, turned + c * wide + q * p, turned_plane);
+      else f.weights(p, from, p, packed + (q * s.c + c) * p, plane);
     }
   });
   if (!gradient) return;
-  parallel_pieces(numbers, [&](int64_t i) {
-    mu.pack(true, s.o, s.c, turned + i * s.c * wide, wide, 0, c_panels, packed + i * c_panels * s.o * p);
-  });
+  parallel_pieces(numbers,
+                  [&](int64_t i) { mu.pack(true, s.o, s.c, turned + i * turned_plane, wide, 0, c_panels, packed + i * plane); });
 }
 
 // y = bias + correlation of x with the kernels w of s, tile by tile; for a gradient x is dy, and y is dx.
@@ -88,16 +78,19 @@ void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid
   const Micro& mu = micro();
   const int64_t side = f.size + 2, numbers = side * side, ci = in.channels, co = out.channels;
   const int64_t panels = (co + mu.panel - 1) / mu.panel, width = ci * mu.panel;
-  const Scratch<float> packed(numbers * panels * width);
-  transform_weights(f, s, w, gradient, packed);
+  // Planes are a line apart from a multiple of 4 KB, so that their numbers do not meet in one set of L1.
+  const int64_t w_plane = panels * width + 16;
+  const Scratch<float> packed(numbers * w_plane);
+  transform_weights(f, s, w, gradient, packed, w_plane);
   // Both stacks of planes stay in L2.
-  const int64_t tiles = in.tiles(), block = block_of(tiles, std::clamp<int64_t>(65536 / (numbers * (ci + co)), 14, 128));
+  const int64_t tiles = in.tiles(), most = std::clamp<int64_t>(65536 / (numbers * (ci + co)), 14, 128);
+  const int64_t block = round_up(block_of(tiles, most), mu.rows);
   parallel_ranges(tiles, block, [&](int64_t begin, int64_t end) {
     const int64_t count = end - begin;
-    // Planes are a line apart from a multiple of 4 KB, so that a tile's numbers do not meet in one set of L1.
     const int64_t in_plane = count * ci + 16, out_plane = count * co + 16;
     const Scratch<float> transformed(numbers * in_plane), products(numbers * out_plane);
-    in.each_tile(begin, count, x, [&](int64_t i, auto at, auto next) { f.input(at, next, ci, transformed + i * ci, in_plane); });
+    in.each_tile(begin, count, x,
+                 [&](int64_t i, const auto& at, const auto& next) { f.input(at, next, ci, transformed + i * ci, in_plane); });
     mu.product({.m = count,
                 .n = co,
                 .k = ci,
@@ -110,10 +103,11 @@ void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid
                 .c_row = co,
                 .outer = numbers,
                 .a_outer = in_plane,
-                .b_outer = panels * width,
+                .b_outer = w_plane,
                 .c_outer = out_plane});
-    out.each_tile(begin, count, y,
-                  [&](int64_t i, auto at, auto next) { f.output(products + i * co, out_plane, co, bias, at, next); });
+    out.each_tile(begin, count, y, [&](int64_t i, const auto& at, const auto& next) {
+      f.output(products + i * co, out_plane, co, bias, at, next);
+    });
   });
 }
 
@@ -156,11 +150,13 @@ void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, 
     const int64_t most = std::max(65536 / numbers, 3 * size) / (s.c + s.o);
     const int64_t block = block_of(last - first, std::clamp<int64_t>(most, 14, 64));
     const int64_t x_plane = block * s.c + 16, y_plane = block * s.o + 16;
-    const Scratch<float> xs(numbers * x_plane), ys(numbers * y_plane), total(numbers * size);
+    const Scratch<float> xs(numbers * x_plane), ys(numbers * y_plane), total(numbers * (size + 16));
     for (int64_t begin = first; begin < last; begin += block) {
       const int64_t count = std::min(block, last - begin);
-      in.each_tile(begin, count, x, [&](int64_t i, auto at, auto next) { f.input(at, next, s.c, xs + i * s.c, x_plane); });
-      out.each_tile(begin, count, dy, [&](int64_t i, auto at, auto next) { f.gradient(at, next, s.o, ys + i * s.o, y_plane); });
+      in.each_tile(begin, count, x,
+                   [&](int64_t i, const auto& at, const auto& next) { f.input(at, next, s.c, xs + i * s.c, x_plane); });
+      out.each_tile(begin, count, dy,
+                    [&](int64_t i, const auto& at, const auto& next) { f.gradient(at, next, s.o, ys + i * s.o, y_plane); });
       mu.product({.m = s.c,
                   .n = s.o,
                   .k = count,
@@ -176,9 +172,9 @@ void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, 
                   .outer = numbers,
                   .a_outer = x_plane,
                   .b_outer = y_plane,
-                  .c_outer = size});
+                  .c_outer = size + 16});
     }
-    f.weights_back(size, total, size, partials + sum * 9 * size, size);
+    f.weights_back(size, total, size + 16, partials + sum * 9 * size, size);
   });
   add_weight_sums(s, sums, 9 * size, partials, dw);
 }

@@ -155,8 +155,9 @@ template <class T> inline bool inside(const Pixels<T>& p, int i, int j) {
 // A tile's pixels lie in too many streams for the processor to foresee: those of the next tile are fetched
 // meanwhile.
 template <class Map>
-void to_planes(Pixels<const float> from, Pixels<const float> next, int64_t channels, float* planes, int64_t plane) {
+void to_planes(const Pixels<const float>& from, const Pixels<const float>& next, int64_t channels, float* planes, int64_t plane) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
+  const float *const start = from.at, *const fetched = next.at;
   const bool all = whole<kIn>(from);
   for (int64_t c = 0; c < channels; c += kLanes) {
     const int64_t row = unknown(from.row), ahead_row = unknown(next.row), column = unknown(channels), step = unknown(plane);
@@ -165,14 +166,14 @@ void to_planes(Pixels<const float> from, Pixels<const float> next, int64_t chann
       LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + j * step, v[j]);
     };
     const auto get = [=](int j, Vec* v) {
-      const float *at = from.at + j * column + c, *ahead = next.at + j * column + c;
+      const float *at = start + j * column + c, *ahead = fetched + j * column + c;
       LOUPE_UNROLL for (int i = 0; i < kIn; ++i) {
         v[i] = load(at + i * row);
         __builtin_prefetch(ahead + i * ahead_row, 0);
       }
     };
     const auto get_inside = [=](int j, Vec* v) {
-      const float *at = from.at + j * column + c, *ahead = next.at + j * column + c;
+      const float *at = start + j * column + c, *ahead = fetched + j * column + c;
       LOUPE_UNROLL for (int i = 0; i < kIn; ++i) {
         v[i] = inside(from, i, j) ? load(at + i * row) : Vec{};
         __builtin_prefetch(ahead + i * ahead_row, 0);
@@ -184,7 +185,8 @@ void to_planes(Pixels<const float> from, Pixels<const float> next, int64_t chann
 }
 
 template <class Map>
-void from_planes(const float* planes, int64_t plane, int64_t channels, const float* bias, Pixels<float> to, Pixels<float> next) {
+void from_planes(const float* planes, int64_t plane, int64_t channels, const float* bias, const Pixels<float>& to,
+                 const Pixels<float>& next) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   const bool all = whole<kOut>(to);
   for (int64_t c = 0; c < channels; c += kLanes) {
