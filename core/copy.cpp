@@ -32,7 +32,7 @@ template <class T> void copy_tiled(const Plan& plan, int fast, T* dst, const T* 
         os += i * plan.stride[1][d];
       }
       const int64_t j0 = at % bands * kTile, j1 = std::min(j0 + kTile, n1);
-      if constexpr (std::is_same_v<T, float>)
+      if constexpr (std::is_same_v<T, float>)  // through registers, where a block fills them
         if (d0 == 1 && n0 >= 8 && j1 - j0 >= 8) {
           kernels::micro().turn(j1 - j0, n0, src + os + j0, s0, nullptr, false, false, dst + od + j0 * d1, d1);
           continue;

@@ -123,8 +123,8 @@ void product_of_columns(bool trans_b, int64_t m, int64_t n, int64_t k, const T* 
   });
 }
 
-// A^T op(B) of few terms and rows, the weight gradient of a small batch: a piece has all rows of some panels, so that their
-// end, which a tile reaches soon, is met by few pieces.
+// A^T op(B) of few terms and rows, the weight gradient of a small batch: A is packed once, and a piece multiplies all of it by
+// some panels of B. Tiles are short here, so packing counts.
 void product_of_few_terms(bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
                           float* c, int64_t ldc, bool accumulate) {
   const Micro& mu = micro();

@@ -76,7 +76,7 @@ struct Micro {
   void (*pack)(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first, int64_t last, float* packed);
   /// Writes A for Product, given as its transpose (k x m, lda between terms): tiles at a distance of a_tile = k * rows.
   void (*pack_left)(int64_t k, int64_t m, const float* a, int64_t lda, float* packed);
-  /// C (+)= T^T + bias, of m x n numbers: T is n x m. bias: n values or null. rectify: max(C, 0).
+  /// C (+)= T^T + bias, of m x n numbers: T at `from` is n x m, its rows ld apart. bias: n values or null. rectify: max(C, 0).
   void (*turn)(int64_t m, int64_t n, const float* from, int64_t ld, const float* bias, bool accumulate, bool rectify, float* c,
                int64_t ldc);
   /// C (+)= A B^T for few rows, without packing: A is m x k, B n x k. bias: n values or null; not with

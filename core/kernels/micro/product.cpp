@@ -16,12 +16,6 @@ struct Strides {
   int64_t fetch_row;  // distance of A's rows if the next tile's are to be fetched, else 0
 };
 
-// The same pointer, but the compiler cannot know where it came from.
-inline const float* opaque(const float* p) {
-  asm("" : "+r"(p));
-  return p;
-}
-
 // Rows x Vectors of C. Down: the rows of A are neighbours in memory (a_row = 1), else its terms are.
 template <int Rows, int Vectors, bool Down>
 void tile(const Strides& strides, const float* a, const float* b, const float* bias, float* c) {

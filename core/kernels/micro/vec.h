@@ -28,6 +28,13 @@ static inline void store(float* p, Vec v) { *reinterpret_cast<Loose*>(p) = v; }
 static inline Vec splat(float x) { return x - Vec{}; }
 static inline Vec relu(Vec v) { return v < Vec{} ? Vec{} : v; }  // NaN stays
 
+/// The same value, but the compiler cannot know: it then neither makes a table of all addresses that follow from it nor keeps
+/// each in a register of its own.
+template <class T> static inline T opaque(T x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 /// The first n lanes; the others are zero.
 static inline Vec load_part(const float* p, int64_t n) {
   Vec v{};

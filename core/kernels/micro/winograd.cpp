@@ -122,14 +122,8 @@ template <> struct Back<4> {
   }
 };
 
-// The same number, but the compiler cannot know: else it keeps a table of the addresses of 36 planes, outside of the loop over
-// channels, and the loop reads more addresses than numbers.
-inline int64_t unknown(int64_t x) {
-  asm volatile("" : "+r"(x));
-  return x;
-}
-
-// The map on every column, then on every row: In x In become Out x Out. column(j, v) loads, row(i, v) stores.
+// The map on every column, then on every row: In x In become Out x Out. column(j, v) loads, row(i, v) stores. Their strides
+// are opaque: the compiler keeps a table of the addresses of 36 planes otherwise, and reads more addresses than numbers.
 template <class Map, class Column, class Row> [[gnu::always_inline]] inline void both_ways(const Column& column, const Row& row) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   Vec middle[kOut * kIn];
@@ -160,7 +154,7 @@ void to_planes(const Pixels<const float>& from, const Pixels<const float>& next,
   const float *const start = from.at, *const fetched = next.at;
   const bool all = whole<kIn>(from);
   for (int64_t c = 0; c < channels; c += kLanes) {
-    const int64_t row = unknown(from.row), ahead_row = unknown(next.row), column = unknown(channels), step = unknown(plane);
+    const int64_t row = opaque(from.row), ahead_row = opaque(next.row), column = opaque(channels), step = opaque(plane);
     const auto put = [=](int i, const Vec* v) {
       float* to = planes + i * kOut * step + c;
       LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + j * step, v[j]);
@@ -191,7 +185,7 @@ void from_planes(const float* planes, int64_t plane, int64_t channels, const flo
   const bool all = whole<kOut>(to);
   for (int64_t c = 0; c < channels; c += kLanes) {
     const Vec add = bias ? load(bias + c) : Vec{};
-    const int64_t row = unknown(to.row), ahead_row = unknown(next.row), column = unknown(channels), step = unknown(plane);
+    const int64_t row = opaque(to.row), ahead_row = opaque(next.row), column = opaque(channels), step = opaque(plane);
     both_ways<Map>(
         [=](int j, Vec* v) {
           const float* at = planes + j * step + c;
@@ -209,7 +203,7 @@ void from_planes(const float* planes, int64_t plane, int64_t channels, const flo
 template <class Map> void between(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   for (int64_t c = 0; c < count; c += kLanes) {
-    const int64_t in = unknown(from_plane), out = unknown(to_plane);
+    const int64_t in = opaque(from_plane), out = opaque(to_plane);
     both_ways<Map>(
         [=](int j, Vec* v) { LOUPE_UNROLL for (int i = 0; i < kIn; ++i) v[i] = load(from + (i * kIn + j) * in + c); },
         [=](int i, const Vec* v) { LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + (i * kOut + j) * out + c, v[j]); });
