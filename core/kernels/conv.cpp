@@ -24,14 +24,14 @@ void chose(const char* kernel) {
   log_kernel(kernel);
 }
 
+// Weight gradients: a fixed number of groups of images, each with a partial sum of its own, laid out [kh, kw, c, o].
+constexpr int64_t kSums = 8;
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The forward pass and the input gradient are one computation: pixels of the output lie on a lattice, and
 // each sees pixels of the input at fixed distances. A gradient of stride s has s x s such lattices, each with
 // its own taps.
-struct Tap {
-  int64_t y, x, weight;  // where it looks, relative to the lattice pixel; which of the kh x kw weights
-};
 struct Lattice {
   int64_t rows = 0, columns = 0, out = 0;  // `out`: its first pixel within the output image
   std::vector<Tap> taps;
@@ -139,15 +139,41 @@ int64_t run_length(const Plan& p, const Lattice& lattice) {
   return static_cast<int64_t>(run);
 }
 
+void depthwise(const Plan& p, const float* x, const float* w, const float* bias, float* y) {
+  int64_t rows = 0, taps = 0;
+  for (const Lattice& lattice : p.lattices) {
+    rows = std::max(rows, lattice.rows);
+    taps += static_cast<int64_t>(lattice.taps.size());
+  }
+  const Scratch<float> turned(taps * p.channels);  // [tap, c], one lattice after the other
+  float* next = turned;
+  for (const Lattice& lattice : p.lattices)
+    for (const Tap& tap : lattice.taps)
+      for (int64_t c = 0; c < p.channels; ++c) *next++ = w[c * p.taps + tap.weight];
+
+  const int64_t count = bands(p.images, rows, 0);
+  parallel_pieces(p.images * count, [&](int64_t piece) {
+    const int64_t image = piece / count, band = piece % count;
+    const float* weights = turned;
+    for (const Lattice& l : p.lattices) {
+      const int64_t size = static_cast<int64_t>(l.taps.size());
+      micro().depthwise({l.rows * band / count, l.rows * (band + 1) / count, l.columns, p.channels, size, l.taps.data(),
+                         x + image * p.h * p.w * p.channels, p.h, p.w, p.step_y, p.step_x, y + image * p.out_image + l.out,
+                         p.out_row, p.out_column},
+                        weights, bias);
+      weights += size * p.channels;
+    }
+  });
+}
+
 void correlate(const Plan& p, const float* x, const float* w, const float* bias, float* y) {
   const Micro& mu = micro();
-  const bool depthwise = p.k == 1 && p.n == 1 && p.groups > 1;
   const int64_t panels = ceil_div(p.n, mu.panel);
   Window window{0, 0, p.channels, p.w};
   int64_t above = 0, below = p.h, rows = 0, weights = 0;  // first and last row that any tap looks at
   for (const Lattice& lattice : p.lattices) {
     rows = std::max(rows, lattice.rows);
-    weights += static_cast<int64_t>(lattice.taps.size()) * (depthwise ? p.channels : p.groups * p.k * panels * mu.panel);
+    weights += static_cast<int64_t>(lattice.taps.size()) * p.groups * p.k * panels * mu.panel;
     for (const Tap& tap : lattice.taps) {
       above = std::min(above, tap.y);
       below = std::max(below, (lattice.rows - 1) * p.step_y + tap.y + 1);
@@ -162,11 +188,6 @@ void correlate(const Plan& p, const float* x, const float* w, const float* bias,
   for (const Lattice& lattice : p.lattices) {
     right.push_back(next);
     const int64_t taps = static_cast<int64_t>(lattice.taps.size());
-    if (depthwise) {
-      for (const Tap& tap : lattice.taps)
-        for (int64_t c = 0; c < p.channels; ++c) *next++ = w[c * p.taps + tap.weight];
-      continue;
-    }
     const int64_t group = taps * p.k * panels * mu.panel;
     for (int64_t g = 0; g < p.groups; ++g) pack_weights(p, lattice, w + g * p.k * p.n * p.taps, next + g * group);
     next += p.groups * group;
@@ -198,12 +219,6 @@ void correlate(const Plan& p, const float* x, const float* w, const float* bias,
         offsets.push_back((begin * p.step_y + tap.y - first) * line + (tap.x + window.left) * p.channels);
       }
       float* out = y + image * p.out_image + lattice.out + begin * p.out_row;
-      if (depthwise) {
-        mu.depthwise({row_count, lattice.columns, p.channels, taps, in, p.step_y * line, p.step_x * p.channels, offsets.data(),
-                      out, p.out_row, p.out_column},
-                     right[l], bias);
-        continue;
-      }
       Product product{.m = lattice.columns,
                       .k = p.k * run,
                       .a_row = p.step_x * p.channels,
@@ -227,12 +242,25 @@ void correlate(const Plan& p, const float* x, const float* w, const float* bias,
   });
 }
 
+void depthwise_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw) {
+  const Lattice lattice = forward_plan(s).lattices[0];
+  const int64_t sums = std::min(s.n, kSums), size = round_up(s.taps() * s.o, 16), oh = s.oh(), ow = s.ow();
+  const Scratch<float> partials(sums * size);
+  parallel_pieces(sums, [&](int64_t sum) {
+    std::fill_n(partials + sum * size, size, 0.0f);
+    for (int64_t image = s.n * sum / sums; image < s.n * (sum + 1) / sums; ++image)
+      // The kernel only reads y here; Depthwise has one pointer for both directions.
+      micro().depthwise_weights({0, oh, ow, s.c, s.taps(), lattice.taps.data(), x + image * s.h * s.w * s.c, s.h, s.w, s.sh, s.sw,
+                                 const_cast<float*>(dy + image * oh * ow * s.o), ow * s.o, s.o},
+                                partials + sum * size);
+  });
+  add_weight_sums(s, sums, size, partials, dw);
+}
+
 void direct_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw) {
   const Micro& mu = micro();
   const int64_t cg = s.c / s.groups, og = s.o / s.groups, oh = s.oh(), ow = s.ow();
-  const bool depthwise = cg == 1 && og == 1 && s.groups > 1;
-  // A fixed number of groups of images, each with a partial sum of its own, laid out [kh, kw, c, o].
-  const int64_t sums = std::min<int64_t>(s.n, 8), size = round_up(s.taps() * cg * s.o, 16);
+  const int64_t sums = std::min(s.n, kSums), size = round_up(s.taps() * cg * s.o, 16);
   const Scratch<float> partials(sums * size);
   const Window window{s.pw, std::max<int64_t>(0, (ow - 1) * s.sw + (s.kw - 1) * s.dw + 1 - s.pw - s.w), s.c, s.w};
   const int64_t line = window.width() * s.c, span = (s.kh - 1) * s.dh + 1;
@@ -245,7 +273,7 @@ void direct_weight_gradient(const ConvShape& s, const float* x, const float* dy,
     float* partial = partials + sum * size;
     std::fill_n(partial, size, 0.0f);
     const int64_t most = ceil_div(oh, count);
-    const Scratch<float> own(((most - 1) * s.sh + span) * line), own_dy(copy && !depthwise ? most * ow * wide : 0);
+    const Scratch<float> own(((most - 1) * s.sh + span) * line), own_dy(copy ? most * ow * wide : 0);
     std::vector<int64_t> offsets;
     for (int64_t piece = s.n * sum / sums * count; piece < s.n * (sum + 1) / sums * count; ++piece) {
       const int64_t image = piece / count, begin = oh * (piece % count) / count;
@@ -253,14 +281,6 @@ void direct_weight_gradient(const ConvShape& s, const float* x, const float* dy,
       const float* in = window.view(x + image * s.h * s.w * s.c, s.h, first, first + (rows - 1) * s.sh + span, own);
       const float* out = dy + (image * oh + begin) * ow * s.o;
       offsets.clear();
-      if (depthwise) {
-        for (int64_t t = 0; t < s.taps(); ++t) offsets.push_back(t / s.kw * s.dh * line + t % s.kw * s.dw * s.c);
-        // The kernel only reads y here; Depthwise has one pointer for both directions.
-        mu.depthwise_weights(
-            {rows, ow, s.c, s.taps(), in, s.sh * line, s.sw * s.c, offsets.data(), const_cast<float*>(out), ow * s.o, s.o},
-            partial);
-        continue;
-      }
       for (int64_t i = 0; i < rows; ++i) offsets.push_back(i * s.sh * line);
       for (int64_t g = 0; g < s.groups; ++g) {
         if (copy)
@@ -293,9 +313,8 @@ void direct_weight_gradient(const ConvShape& s, const float* x, const float* dy,
 
 // A 1x1 convolution of every pixel is a matrix product over all pixels of the batch.
 bool is_matmul(const ConvShape& s) { return s.taps() == 1 && s.groups == 1 && s.sh == 1 && s.sw == 1 && s.ph == 0 && s.pw == 0; }
-const char* direct_name(const ConvShape& s) {
-  return is_matmul(s) ? "matmul" : s.groups > 1 && s.c == s.groups && s.o == s.groups ? "depthwise" : "direct";
-}
+bool is_depthwise(const ConvShape& s) { return s.groups > 1 && s.c == s.groups && s.o == s.groups; }
+const char* direct_name(const ConvShape& s) { return is_matmul(s) ? "matmul" : is_depthwise(s) ? "depthwise" : "direct"; }
 
 std::atomic<bool>& winograd() {
   static std::atomic<bool> value = [] {
@@ -338,7 +357,7 @@ template <class T> void conv_forward(const ConvShape& s, const T* x, const T* w,
       }
       chose(direct_name(s));
       if (is_matmul(s)) return linear(s.n * s.h * s.w, s.c, s.o, x, w, false, bias, false, y);
-      return correlate(forward_plan(s), x, w, bias, y);
+      return (is_depthwise(s) ? depthwise : correlate)(forward_plan(s), x, w, bias, y);
     }
   }
   chose("plain");
@@ -355,7 +374,7 @@ template <class T> void conv_input_gradient(const ConvShape& s, const T* dy, con
       }
       chose(direct_name(s));
       if (is_matmul(s)) return linear_dx(s.n * s.h * s.w, s.c, s.o, dy, w, dx);
-      return correlate(gradient_plan(s), dy, w, nullptr, dx);
+      return (is_depthwise(s) ? depthwise : correlate)(gradient_plan(s), dy, w, nullptr, dx);
     }
   }
   chose("plain");
@@ -372,7 +391,7 @@ template <class T> void conv_weight_gradient(const ConvShape& s, const T* x, con
       }
       chose(direct_name(s));
       if (is_matmul(s)) return linear_dw<T>(s.n * s.h * s.w, s.c, s.o, dy, x, dw);
-      return direct_weight_gradient(s, x, dy, dw);
+      return (is_depthwise(s) ? depthwise_weight_gradient : direct_weight_gradient)(s, x, dy, dw);
     }
   }
   chose("plain");

@@ -32,15 +32,21 @@ struct Product {
   int64_t outer = 1, a_outer = 0, b_outer = 0, c_outer = 0;
 };
 
-/// One image of a depthwise convolution: output pixel (i, j) meets, for tap t, the input pixel at
-/// x + i * x_row + j * x_column + offsets[t]; `channels` neighbours in memory each.
+/// Where a weight of a convolution looks: row and column relative to the pixel that the output pixel starts from.
+struct Tap {
+  int64_t y, x, weight;  // `weight`: which of the kh x kw
+};
+
+/// One image of a depthwise convolution, read in place: output pixel (i, j) meets, for each tap, the input pixel
+/// (i * step_y + tap.y, j * step_x + tap.x), which counts as zeros outside the image. `channels` neighbours in memory each.
 struct Depthwise {
-  int64_t rows = 0, columns = 0, channels = 0, taps = 0;
-  const float* x = nullptr;
-  int64_t x_row = 0, x_column = 0;
-  const int64_t* offsets = nullptr;
-  float* y = nullptr;
-  int64_t y_row = 0, y_column = 0;
+  int64_t begin, end, columns;  // rows and columns of the output; y points at its row 0
+  int64_t channels, taps;
+  const Tap* tap;  // y ascends
+  const float* x;  // h x w pixels
+  int64_t h, w, step_y, step_x;
+  float* y;
+  int64_t y_row, y_column;
 };
 
 /// The pixels of a tile: rows `row` floats apart, columns as many as there are channels. Only those in rows [top, bottom)

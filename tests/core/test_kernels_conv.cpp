@@ -116,7 +116,29 @@ TEST_CASE("depthwise convolution equals plain loops in f64 at every CPU level") 
               "depthwise", kExact);
         check({.n = 2, .c = c, .h = 14, .w = 9, .o = c, .kh = 4, .kw = 2, .sh = stride, .ph = 2, .dh = 2, .dw = 3, .groups = c},
               "depthwise", kExact);
+        // Runs of 5 and 7 taps, more padding than kernel, a stride that leaves pixels without taps, taps that all lie outside.
+        for (int64_t k : {5, 7})
+          check({.n = 2,
+                 .c = c,
+                 .h = 9,
+                 .w = 17,
+                 .o = c,
+                 .kh = k,
+                 .kw = k,
+                 .sh = stride,
+                 .sw = stride,
+                 .ph = k / 2,
+                 .pw = k / 2,
+                 .groups = c},
+                "depthwise", kExact);
+        check({.n = 2, .c = c, .h = 6, .w = 10, .o = c, .kh = 3, .kw = 4, .sh = 3, .sw = 2, .ph = 4, .pw = 5, .groups = c},
+              "depthwise", kExact);
+        check({.n = 2, .c = c, .h = 7, .w = 8, .o = c, .kh = 1, .kw = 1, .sh = 2 * stride, .sw = 3, .groups = c}, "depthwise",
+              kExact);
+        check({.n = 2, .c = c, .h = 1, .w = 1, .o = c, .kh = 3, .kw = 3, .ph = 1, .pw = 2, .groups = c}, "depthwise", kExact);
       }
+    // Bands of one large image.
+    check({.n = 1, .c = 32, .h = 90, .w = 60, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1, .groups = 32}, "depthwise", kExact);
   });
 }
 
