@@ -25,6 +25,10 @@ void tile(const Strides& strides, const float* a, const float* b, const float* b
     const Vec start = bias ? load(bias + j * kLanes) : Vec{};
     LOUPE_UNROLL for (int i = 0; i < Rows; ++i) sum[i][j] = start;
   }
+  // What the next tile will write is far from the core as a rule: fetched into L2, a line of 16 numbers for each row and part.
+  LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
+    LOUPE_UNROLL for (int j = 0; j < Vectors * kLanes; j += 16) __builtin_prefetch(c + (Rows + i) * s.c_row + j, 1, 2);
+  }
   // One pointer and one distance address three rows.
   constexpr int kThree = Down ? Rows : 3, kPointers = (Rows + kThree - 1) / kThree;
   const int64_t row = Down ? 1 : s.a_row, term = Down ? s.a_term : 1;
@@ -110,16 +114,16 @@ template <int S, int... I> inline void transpose_step(Vec* v, std::integer_seque
   transpose_step<1>(v, All());
 }
 
-// Terms that are packed at a time, while the next ones come from memory: their rows are read from front to back, and each
-// panel or tile gets a few lines.
+// Terms that are packed at a time: their rows are read from front to back, and each panel or tile gets a few lines.
 constexpr int64_t kRun = 8;
 
-// Calls f(first, last) for each run of terms of a matrix that has `columns` of them.
+// Calls f(first, last) for each run of terms of a matrix that has `columns` of them, while later ones come from memory to L2.
 template <class F> inline void for_runs(int64_t k, int64_t columns, const float* x, int64_t ld, const F& f) {
+  constexpr int64_t kAhead = 2 * kRun;
   for (int64_t first = 0; first < k; first += kRun) {
-    const int64_t last = first + kRun < k ? first + kRun : k, next = last + kRun < k ? last + kRun : k;
-    for (int64_t p = last; p < next; ++p)
-      for (int64_t c = 0; c < columns; c += 16) __builtin_prefetch(x + p * ld + c);
+    const int64_t last = first + kRun < k ? first + kRun : k;
+    for (int64_t p = first + kAhead; p < last + kAhead && p < k; ++p)
+      for (int64_t c = 0; c < columns; c += 16) __builtin_prefetch(x + p * ld + c, 0, 2);
     f(first, last);
   }
 }
