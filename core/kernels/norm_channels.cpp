@@ -121,6 +121,7 @@ void apply_rows(const float* x, float* y, int64_t n, int64_t width, const float*
         const float* p = x + r * width + c;
         float* q = y + r * width + c;
         for (int64_t end = std::min(kBlock, n - r), i = 0; i < end; ++i, p += width, q += width) {
+          fetch_far(q, w);
 #pragma omp simd
           for (int64_t j = 0; j < w; ++j) {
             const float v = (p[j] - m[j]) * s[j] + t[j];
@@ -188,6 +189,7 @@ void dx_rows(const float* x, const float* dy, float* dx, int64_t n, int64_t widt
         const float *p = x + first * width + c, *q = dy + first * width + c;
         float* to = dx + first * width + c;
         for (int64_t end = std::min(kBlock, n - first), r = 0; r < end; ++r, p += width, q += width, to += width) {
+          fetch_far(to, w);
 #pragma omp simd
           for (int64_t j = 0; j < w; ++j) {
             const float v = p[j] - m[j];

@@ -47,6 +47,7 @@ void pool_rows(const float* x, float* y, const PoolPlan& p, const Coefficients& 
       const float* in = x + c;
       float* out = y + c;
       for (int64_t i = 0; i < ow; ++i, in += 2 * C, out += C) {
+        fetch_far(out, w);
 #pragma omp simd
         for (int64_t j = 0; j < w; ++j) {
           const float a = (in[j] - m[j]) * s[j] + t[j], b = (in[C + j] - m[j]) * s[j] + t[j];
@@ -101,6 +102,7 @@ void pool_dx(const float* x, const float* dy, float* dx, const PoolPlan& p, cons
       const float *in = x + c, *up = dy + c;
       float* out = dx + c;
       for (int64_t i = 0; i < ow; ++i, in += 2 * C, out += 2 * C, up += C) {
+        fetch_far(out, w), fetch_far(out + C, w), fetch_far(out + row, w), fetch_far(out + row + C, w);
 #pragma omp simd
         for (int64_t j = 0; j < w; ++j) {
           const float xa = in[j] - m[j], xb = in[C + j] - m[j], xd = in[row + j] - m[j], xe = in[row + C + j] - m[j];
