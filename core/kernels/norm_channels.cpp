@@ -272,12 +272,15 @@ void backward(const float* x, const float* dy, float* dx, float* dgamma, float* 
 
 void forward_coefficients(const NormShape& s, const NormStats& st, const float* gamma, const float* beta, const Coefficients& k) {
   const int64_t size = s.channels / s.groups;
-  for (int64_t c = 0; c < s.channels; ++c) {
-    const int64_t g = c / size;
-    const double scale = st.rstd[g] * (gamma ? double(gamma[c]) : 1);
-    k.center[c] = static_cast<float>(st.mean[g]);
-    k.scale[c] = static_cast<float>(scale);
-    k.shift[c] = static_cast<float>((beta ? double(beta[c]) : 0) - (st.mean[g] - double(k.center[c])) * scale);
+  for (int64_t first = 0, g = 0; g < s.groups; first += size, ++g) {
+    const auto center = static_cast<float>(st.mean[g]);
+    const double rest = st.mean[g] - double(center), rstd = st.rstd[g];
+    for (int64_t c = first; c < first + size; ++c) {
+      const double scale = rstd * (gamma ? double(gamma[c]) : 1);
+      k.center[c] = center;
+      k.scale[c] = static_cast<float>(scale);
+      k.shift[c] = static_cast<float>((beta ? double(beta[c]) : 0) - rest * scale);
+    }
   }
 }
 
