@@ -281,9 +281,7 @@ void pack(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t
     for (int64_t p = 0; p < k; p += kLanes)
       for (int64_t j = q * kPanel; j < (q + 1) * kPanel; j += kLanes) {
         // The rows are as many streams, more than the processor follows.
-        if (p % 16 == 0) {
-          LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) __builtin_prefetch(b + (j + i) * ldb + p + 32, 0, 2);
-        }
+        if (p % 16 == 0) { LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) __builtin_prefetch(b + (j + i) * ldb + p + 32, 0, 2); }
         pack_block(k - p, n - j, b + j * ldb + p, ldb, packed + (q * k + p) * kPanel + j - q * kPanel);
       }
 }
