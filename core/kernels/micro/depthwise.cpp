@@ -67,11 +67,11 @@ int64_t run_length(const Depthwise& d) {
   }
   return 1;
 }
-// Calls f with a type that holds run_length(d).
-template <int N> struct Run { static constexpr int value = N; };
+// Calls f with a value whose type holds run_length(d).
+template <int N> struct Length { static constexpr int value = N; };
 template <class F> void with_run_length(const Depthwise& d, const F& f) {
   const int64_t run = run_length(d);
-  run == 7 ? f(Run<7>{}) : run == 5 ? f(Run<5>{}) : run == 3 ? f(Run<3>{}) : f(Run<1>{});
+  run == 7 ? f(Length<7>{}) : run == 5 ? f(Length<5>{}) : run == 3 ? f(Length<3>{}) : f(Length<1>{});
 }
 
 // `Pixels` neighbours from column j on: each tap's weights are loaded once for all of them.
