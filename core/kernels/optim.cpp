@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 namespace loupe::kernels {
 namespace {
@@ -57,29 +58,27 @@ template <class T> void adam_step(std::span<const ParamSlot<T>> slots, const Ada
   const T one_beta1 = T(1 - o.beta1), beta2 = T(o.beta2), one_beta2 = T(1 - o.beta2), eps = T(o.eps);
   const T shrink = o.decoupled ? T(1 - o.lr * o.weight_decay) : T(1), decay = o.decoupled ? T(0) : T(o.weight_decay);
   const T sign = o.maximize ? T(-1) : T(1);
+  const bool plain = sign == 1 && decay == 0;
   for_pieces(slots, [=](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
     T *p = s.p, *m = s.s0, *v = s.s1, *top = s.s2;
     const T* g = s.g;
-    simd<T>([=] {
-      if (top) {
+    const auto run = [=](auto as_it_is, auto amsgrad) {  // as_it_is: the gradient, with no decay or sign to apply
+      simd<T>([=] {
 #pragma omp simd
         for (int64_t i = begin; i < end; ++i) {
-          const T q = p[i] * shrink, d = sign * g[i] + decay * q;
-          const T m1 = m[i] + one_beta1 * (d - m[i]), v1 = beta2 * v[i] + one_beta2 * d * d, old = top[i];
-          const T most = v1 > old ? v1 : old;
-          m[i] = m1, v[i] = v1, top[i] = most;
+          const T q = p[i] * shrink, d = as_it_is ? g[i] : sign * g[i] + decay * q;
+          const T m1 = m[i] + one_beta1 * (d - m[i]), v1 = beta2 * v[i] + one_beta2 * d * d;
+          T most = v1;
+          if constexpr (amsgrad) most = top[i] = v1 > top[i] ? v1 : top[i];
+          m[i] = m1, v[i] = v1;
           p[i] = q - step_size * m1 / (std::sqrt(most) * inv_root + eps);
         }
-        return;
-      }
-#pragma omp simd
-      for (int64_t i = begin; i < end; ++i) {
-        const T q = p[i] * shrink, d = sign * g[i] + decay * q;
-        const T m1 = m[i] + one_beta1 * (d - m[i]), v1 = beta2 * v[i] + one_beta2 * d * d;
-        m[i] = m1, v[i] = v1;
-        p[i] = q - step_size * m1 / (std::sqrt(v1) * inv_root + eps);
-      }
-    });
+      });
+    };
+    constexpr std::true_type kYes;
+    constexpr std::false_type kNo;
+    if (top) return run(kNo, kYes);
+    plain ? run(kYes, kNo) : run(kNo, kNo);
   });
 }
 

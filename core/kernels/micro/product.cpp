@@ -89,29 +89,49 @@ template <int Vectors, bool Down> Tile tile_of(int64_t rows) {
   return tile_of<Vectors, Down>(rows, std::make_integer_sequence<int, kRows>());
 }
 
-// Transposes kLanes x kLanes numbers: step S swaps the blocks off the diagonal.
-template <int S, int... I> inline void transpose_step(Vec* v, std::integer_sequence<int, I...>) {
-  LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) {
-    if (i & S) continue;
-    const Vec x = v[i], y = v[i + S];
-    v[i] = __builtin_shufflevector(x, y, ((I & S) ? kLanes + I - S : I)...);
-    v[i + S] = __builtin_shufflevector(x, y, ((I & S) ? kLanes + I : I + S)...);
+// Of every 4 numbers of x and y the first (Upper: the last) two, groups of `Group` from x and from y in turns.
+template <int Group, bool Upper, int... I> inline Vec zip(Vec x, Vec y, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(x, y,
+                                 (I / 4 * 4 + Upper * 2 + I % 4 / (2 * Group) * Group + I % Group + I / Group % 2 * kLanes)...);
+}
+// Every second group of 4 numbers of x, from the first (Odd: the second) on, then those of y.
+template <bool Odd, int... I> inline Vec pick(Vec x, Vec y, std::integer_sequence<int, I...>) {
+  constexpr int kHalf = kLanes < 8 ? 4 : kLanes / 2;  // four lanes have no second group
+  return __builtin_shufflevector(x, y, (I / kHalf * kLanes + I % kHalf / 4 * 8 + Odd * 4 + I % 4)...);
+}
+
+// Transposes kLanes x kLanes numbers: within blocks of 4 x 4, then the blocks. All shuffles are of the kinds that need no
+// register of indices.
+[[gnu::always_inline]] inline void transpose(Vec* v) {
+  constexpr std::make_integer_sequence<int, kLanes> kAll;
+  LOUPE_UNROLL for (int g = 0; g < kLanes; g += 4) {
+    const Vec a = zip<1, false>(v[g], v[g + 1], kAll), b = zip<1, true>(v[g], v[g + 1], kAll);
+    const Vec c = zip<1, false>(v[g + 2], v[g + 3], kAll), d = zip<1, true>(v[g + 2], v[g + 3], kAll);
+    v[g] = zip<2, false>(a, c, kAll), v[g + 1] = zip<2, true>(a, c, kAll);
+    v[g + 2] = zip<2, false>(b, d, kAll), v[g + 3] = zip<2, true>(b, d, kAll);
+  }
+  const auto step = [&](int i, int j) {
+    const Vec x = v[i], y = v[j];
+    v[i] = pick<false>(x, y, kAll), v[j] = pick<true>(x, y, kAll);
+  };
+  LOUPE_UNROLL for (int j = 0; j < 4; ++j) {
+    if constexpr (kLanes == 8) step(j, 4 + j);
+    if constexpr (kLanes == 16) {
+      step(j, 4 + j), step(8 + j, 12 + j);  // columns j and 8 + j, 4 + j and 12 + j of half the rows each
+      step(j, 8 + j), step(4 + j, 12 + j);
+    }
   }
 }
 
-// Up to kLanes rows of up to kLanes columns of a matrix that is stored as its transpose; zeros beyond.
+// Up to kLanes rows of up to kLanes columns of a matrix that is stored as its transpose; zeros beyond. No index of v is known
+// only at run time: the vectors stay in registers.
 [[gnu::always_inline]] inline void load_turned(int64_t rows, int64_t columns, const float* from, int64_t ld, Vec* v) {
-  using All = std::make_integer_sequence<int, kLanes>;
-  constexpr int kHalf = kLanes / 2;
   if (rows >= kLanes && columns >= kLanes) {
     LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) v[i] = load(from + i * ld);
   } else {
-    for (int i = 0; i < kLanes; ++i) v[i] = i < columns ? load_part(from + i * ld, rows) : Vec{};
+    LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) v[i] = i < columns ? load_part(from + i * ld, rows) : Vec{};
   }
-  transpose_step<kHalf>(v, All());
-  if constexpr (kHalf > 4) transpose_step<4>(v, All());
-  if constexpr (kHalf > 2) transpose_step<2>(v, All());
-  transpose_step<1>(v, All());
+  transpose(v);
 }
 
 // Terms that are packed at a time: their rows are read from front to back, and each panel or tile gets a few lines.
@@ -141,7 +161,7 @@ void pack_rows(int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first,
           __builtin_memcpy(to, from, kPanel * sizeof(float));
       } else {
         for (int64_t p = begin_term; p < end_term; ++p, from += ldb, to += kPanel)
-          for (int64_t x = 0; x < kPanel; ++x) to[x] = x < columns ? from[x] : 0;
+          for (int64_t x = 0; x < kPanel; x += kLanes) store(to + x, load_part(from + x, columns - x));
       }
     }
   });
@@ -154,7 +174,9 @@ inline void pack_block(int64_t terms, int64_t columns, const float* b, int64_t l
   if (terms >= kLanes) {
     LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) store(to + i * kPanel, v[i]);
   } else {
-    for (int i = 0; i < terms; ++i) store(to + i * kPanel, v[i]);
+    LOUPE_UNROLL for (int i = 0; i < kLanes; ++i) {
+      if (i < terms) store(to + i * kPanel, v[i]);
+    }
   }
 }
 
@@ -208,7 +230,7 @@ void product(const Product& p) {
           p.relu && whole, fetch_row};
       const float* bias = p.bias ? p.bias + j : nullptr;
       if (bias && !whole) {
-        for (int64_t x = 0; x < kPanel; ++x) start[x] = x < columns ? bias[x] : 0;
+        for (int64_t x = 0; x < kPanel; x += kLanes) store(start + x, load_part(bias + x, columns - x));
         bias = start;
       }
       const float* a = p.a + outer * p.a_outer;
@@ -218,10 +240,11 @@ void product(const Product& p) {
         const int64_t rows = tiles.rows(t);
         (t < tiles.taller ? tall : low)(s, a, b, bias, whole ? c : room);
         for (int64_t i = 0; i < rows && !whole; ++i)
-          for (int64_t x = 0; x < columns; ++x) {
-            float& to = c[i * p.c_row + x];
-            const float sum = p.accumulate ? to + room[i * kPanel + x] : room[i * kPanel + x];
-            to = p.relu && sum < 0 ? 0 : sum;
+          for (int64_t x = 0; x < columns; x += kLanes) {
+            float* to = c + i * p.c_row + x;
+            Vec v = load(room + i * kPanel + x);
+            if (p.accumulate) v += load_part(to, columns - x);
+            store_part(to, p.relu ? relu(v) : v, columns - x);
           }
         a += p.a_tile ? p.a_tile : rows * p.a_row;
         c += rows * p.c_row;
@@ -288,23 +311,23 @@ void pack(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t
 
 void turn(int64_t m, int64_t n, const float* from, int64_t ld, const float* bias, bool accumulate, bool rectify, float* c,
           int64_t ldc) {
+  const Vec least = splat(rectify ? 0 : -__builtin_inff());
   for (int64_t i = 0; i < m; i += kLanes)
     for (int64_t j = 0; j < n; j += kLanes) {
       Vec v[kLanes];
       load_turned(m - i, n - j, from + j * ld + i, ld, v);
-      const auto finish = [&](int64_t r, auto get, auto put) {
-        float* to = c + (i + r) * ldc + j;
-        if (accumulate) v[r] += get(to);
-        if (bias) v[r] += get(bias + j);
-        put(to, rectify ? relu(v[r]) : v[r]);
+      const auto finish = [&](auto get, auto put) {
+        const Vec start = bias ? get(bias + j) : splat(-0.0f);  // which changes no number
+        float* to = c + i * ldc + j;
+        LOUPE_UNROLL for (int r = 0; r < kLanes; ++r, to = opaque(to + ldc)) {
+          if (i + r >= m) break;
+          if (accumulate) v[r] += get(to);
+          v[r] += start;
+          put(to, v[r] < least ? least : v[r]);
+        }
       };
-      if (m - i >= kLanes && n - j >= kLanes) {
-        LOUPE_UNROLL for (int r = 0; r < kLanes; ++r) finish(r, load, store);
-      } else {
-        const auto get = [&](const float* x) { return load_part(x, n - j); };
-        const auto put = [&](float* to, Vec x) { store_part(to, x, n - j); };
-        for (int64_t r = 0; r < kLanes && i + r < m; ++r) finish(r, get, put);
-      }
+      if (n - j >= kLanes) finish(load, store);
+      else finish([&](const float* x) { return load_part(x, n - j); }, [&](float* y, Vec x) { store_part(y, x, n - j); });
     }
 }
 

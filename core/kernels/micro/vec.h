@@ -3,6 +3,10 @@
 // level: nothing of the standard library, whose inline functions would be merged across levels by the linker.
 #include <cstdint>
 
+#if defined(LOUPE_LEVEL_v3) || defined(LOUPE_LEVEL_v4)
+#include <immintrin.h>
+#endif
+
 #if defined(__clang__)
 #define LOUPE_UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -35,16 +39,26 @@ template <class T> static inline T opaque(T x) {
   return x;
 }
 
-/// The first n lanes; the others are zero.
+/// The first n lanes, at most all and none below zero; the others are zero, and not stored.
+#if defined(LOUPE_LEVEL_v4)
+static inline __mmask16 first_lanes(int64_t n) { return __mmask16(n < 0 ? 0 : n < kLanes ? (1 << n) - 1 : 0xffff); }
+static inline Vec load_part(const float* p, int64_t n) { return Vec(_mm512_maskz_loadu_ps(first_lanes(n), p)); }
+static inline void store_part(float* p, Vec v, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), __m512(v)); }
+#elif defined(LOUPE_LEVEL_v3)
+static inline __m256i first_lanes(int64_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(int(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+static inline Vec load_part(const float* p, int64_t n) { return Vec(_mm256_maskload_ps(p, first_lanes(n))); }
+static inline void store_part(float* p, Vec v, int64_t n) { _mm256_maskstore_ps(p, first_lanes(n), __m256(v)); }
+#else
 static inline Vec load_part(const float* p, int64_t n) {
   Vec v{};
-  for (int i = 0; i < kLanes; ++i)
-    if (i < n) v[i] = p[i];
+  for (int i = 0; i < kLanes; ++i) v[i] = i < n ? p[i] : 0;
   return v;
 }
 static inline void store_part(float* p, Vec v, int64_t n) {
-  for (int i = 0; i < kLanes; ++i)
-    if (i < n) p[i] = v[i];
+  for (int i = 0; i < kLanes && i < n; ++i) p[i] = v[i];
 }
+#endif
 
 }  // namespace loupe::kernels::LOUPE_LEVEL
