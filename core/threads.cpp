@@ -41,10 +41,9 @@ void pause() {
 class Pool {
  public:
   ~Pool() {
-    {
-      std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
+    std::unique_lock lock(mutex_);
+    stop_ = true;
+    lock.unlock();
     wake_.notify_all();
     for (auto& w : workers_) w.join();
   }
@@ -70,8 +69,7 @@ class Pool {
     {
       // The lock orders the epoch against a worker that is about to sleep.
       std::lock_guard lock(mutex_);
-      job_ += 1;
-      epoch_.store(job_ << 16 | static_cast<uint64_t>(n), std::memory_order_release);
+      epoch_.store(++job_ << 16 | static_cast<uint64_t>(n), std::memory_order_release);
     }
     if (sleepers_.load(std::memory_order_relaxed) > 0) wake_.notify_all();
     run_share(0, n);
@@ -132,15 +130,13 @@ class Pool {
     }
   }
 
-  std::mutex owner_;
-  std::mutex mutex_;
+  std::mutex owner_, mutex_;
   std::condition_variable wake_;
   std::vector<std::thread> workers_;
   Share shares_[kMaxThreads];
   std::atomic<uint64_t> epoch_{0};  // job number << 16 | threads of the job
   uint64_t job_ = 0;
-  std::atomic<int> sleepers_{0};
-  std::atomic<int> pending_{0};
+  std::atomic<int> sleepers_{0}, pending_{0};
   std::atomic<bool> failed_{false};
   std::exception_ptr error_;
   bool stop_ = false;

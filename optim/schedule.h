@@ -119,8 +119,7 @@ class OneCycleLR : public Schedule {
     bool linear = false;  // straight lines for the cosines
     /// The optimizer's momentum (Adam's beta1) goes the other way: max, base, max. Replaces what it was made with.
     bool cycle_momentum = true;
-    double base_momentum = 0.85, max_momentum = 0.95;
-    double div_factor = 25, final_div_factor = 1e4;
+    double base_momentum = 0.85, max_momentum = 0.95, div_factor = 25, final_div_factor = 1e4;
     /// As many steps down to max_lr / div_factor as up, then on to the end.
     bool three_phase = false;
   };

@@ -108,8 +108,7 @@ Tensor one_hot(In labels, int64_t classes, DType dtype) {
   check_index(labels, "one_hot");
   if (classes < -1) fail<ValueError>("one_hot: the number of classes must not be negative, got {}", classes);
   if (classes == -1) classes = labels->numel() == 0 ? 0 : raw::extremum(labels, {}, false, true).item<int64_t>() + 1;
-  const Tensor l = raw::unsqueeze(labels, -1);
-  const Tensor dense = raw::row_major(labels);
+  const Tensor l = raw::unsqueeze(labels, -1), dense = raw::row_major(labels);
   for (int64_t label : dense.data<int64_t>())
     if (label < 0 || label >= classes) fail<IndexError>("one_hot: label {} is outside [0, {})", label, classes);
   Shape shape = labels->shape();

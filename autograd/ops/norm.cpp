@@ -4,10 +4,12 @@
 #include <loupe/autograd/ops/norm.h>
 #include <loupe/autograd/ops/pool.h>
 #include <loupe/autograd/ops/reduce.h>
+#include <loupe/core/cpu.h>
 #include <loupe/core/kernels/norm.h>
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace loupe {
 namespace {
@@ -65,7 +67,7 @@ struct ChannelNorm {
   int axis;
   int64_t groups = 0;  // of an image; 0: statistics over all images, a channel at a time
   double eps, count = 0, extra = 0;
-  bool constant = false;  // running statistics
+  bool constant = false, together = false;  // running statistics; statistics that apply() makes, image by image
   After after = After::nothing;
   Tensor mask;   // bool
   Tensor stats;  // f64 (3, ...): mean, var, rstd
@@ -85,11 +87,13 @@ struct ChannelNorm {
                : kernels::norm_scratch(s);
   }
 
-  // Statistics of x, unless they are constant and there already; then rstd.
+  // Statistics of x, unless they are constant and there already, or apply() makes them; then rstd.
   void measure(const Tensor& rows) {
     const NormShape s = shape(rows);
     if (!constant) {
       stats = raw::empty({3, s.images * s.groups}, DType::f64);
+      together = groups && rows.dtype() == DType::f32 && !plain_kernels();
+      if (together) return;
       const Scratch<double> room(kernels::norm_scratch(s));
       dispatch_floating(rows.dtype(), label, [&]<class T>(Type<T>) {
         count = kernels::norm_moments(rows.ptr<T>(), s, extra, stat(0), stat(1), room.data());
@@ -98,7 +102,7 @@ struct ChannelNorm {
     for (int64_t i = 0; i < stats.size(1); ++i) stat(2)[i] = 1 / std::sqrt(stat(1)[i] + eps);
   }
 
-  Tensor apply(const Tensor& rows, const Tensor& weight, const Tensor& bias) const {
+  Tensor apply(const Tensor& rows, const Tensor& weight, const Tensor& bias) {
     const NormShape s = shape(rows);
     Shape out = rows.shape();
     if (after == After::relu_max_pool) out[1] /= 2, out[2] /= 2;
@@ -108,7 +112,10 @@ struct ChannelNorm {
       const T *x = rows.ptr<T>(), *w = data_or_null<T>(gain), *b = data_or_null<T>(shift);
       if (after == After::relu_max_pool)
         kernels::norm_relu_pool(x, y.ptr<T>(), s, rows.size(1), rows.size(2), view(), w, b, room.data());
-      else kernels::norm_apply(x, y.ptr<T>(), s, view(), w, b, after == After::relu, room.data());
+      else if (!std::exchange(together, false))
+        kernels::norm_apply(x, y.ptr<T>(), s, view(), w, b, after == After::relu, room.data());
+      else if constexpr (std::is_same_v<T, float>)
+        count = kernels::norm_forward(x, y.ptr<T>(), s, eps, stat(0), stat(1), stat(2), w, b, room.data());
     });
     return from_rows(y, axis);
   }
@@ -167,7 +174,7 @@ struct ChannelNorm {
   }
 };
 
-Tensor finish(ChannelNorm&& norm, const Tensor& rows, In x, In weight, In bias);
+Tensor finish(ChannelNorm& norm, const Tensor& rows, In x, In weight, In bias);
 
 struct ChannelNormNode final : Node {
   SavedTensor x{this}, weight{this}, bias{this};
@@ -184,7 +191,7 @@ struct ChannelNormNode final : Node {
     ChannelNorm again = norm;
     const Tensor rows = to_rows(in[0], norm.axis);
     again.measure(rows);
-    return {finish(std::move(again), rows, in[0], in[1], in[2])};
+    return {finish(again, rows, in[0], in[1], in[2])};
   }
 };
 
@@ -225,13 +232,13 @@ template <class F> void update_running(const Tensor& buffer, double momentum, co
 }
 
 // Normalizes with the statistics that `norm` has, and records.
-Tensor finish(ChannelNorm&& norm, const Tensor& rows, In x, In weight, In bias) {
+Tensor finish(ChannelNorm& norm, const Tensor& rows, In x, In weight, In bias) {
   Tensor y = norm.apply(rows, weight, bias);
   if (auto n = record<ChannelNormNode>({x, weight, bias}, y)) {
     n->x.input(x);
     if (weight->defined()) n->weight.input(weight);
     if (bias->defined() && norm.after != After::nothing) n->bias.input(bias);
-    n->norm = std::move(norm);
+    n->norm = norm;
   }
   return y;
 }
@@ -275,7 +282,7 @@ Tensor batch_norm_then(const char* op, After after, In x, In weight, In bias, co
       update_running(a.running_var, a.momentum, [&](int64_t c) { return norm.stat(1)[c] * unbiased; });
     }
   }
-  return finish(std::move(norm), rows, x, weight, bias);
+  return finish(norm, rows, x, weight, bias);
 }
 
 void check_image(const char* op, const Tensor& x) {
@@ -374,7 +381,7 @@ Tensor group_norm(In x, int64_t groups, In weight, In bias, double eps) {
   ChannelNorm norm{.label = "group_norm", .axis = 1, .groups = groups, .eps = eps, .mask = {}, .stats = {}};
   const Tensor rows = to_rows(x, 1);
   norm.measure(rows);
-  return finish(std::move(norm), rows, x, weight, bias);
+  return finish(norm, rows, x, weight, bias);
 }
 
 Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& a) {
@@ -388,6 +395,7 @@ Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& a) {
   if (!a.training) load_running(norm, a);
   const Tensor rows = to_rows(x, 1);
   norm.measure(rows);
+  const Tensor y = finish(norm, rows, x, weight, bias);
   if (a.training && a.running_mean.defined() && x->numel() > 0) {
     const auto n = static_cast<double>(positions);
     auto average = [&](int i, double factor) {
@@ -400,7 +408,7 @@ Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& a) {
     update_running(a.running_mean, a.momentum, average(0, 1));
     update_running(a.running_var, a.momentum, average(1, n / (n - 1)));
   }
-  return finish(std::move(norm), rows, x, weight, bias);
+  return y;
 }
 
 Tensor layer_norm(In x, const Shape& shape, In weight, In bias, double eps) {

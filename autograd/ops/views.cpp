@@ -281,8 +281,7 @@ Tensor pad(In a, const std::vector<int64_t>& amounts, double value) {
     int64_t& size = shape[a->dim() - 1 - static_cast<int>(i / 2)];
     if (__builtin_add_overflow(size, amounts[i], &size)) fail<ValueError>("pad: amount {} is too large", amounts[i]);
   }
-  Tensor y = full(shape, value, a->dtype());
-  Tensor inner = y;
+  Tensor y = full(shape, value, a->dtype()), inner = y;
   for (size_t i = 0; i < amounts.size(); i += 2) {
     const int axis = a->dim() - 1 - static_cast<int>(i / 2);
     inner = raw::slice(inner, axis, amounts[i], amounts[i] + a->shape()[axis], 1);

@@ -216,17 +216,14 @@ void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const
   }
   if (plain_kernels()) return multiply_plain(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate, relu);
   if constexpr (std::is_same_v<T, float>)
-    if (!trans_a && trans_b && m <= kFewRows) {
-      log_kernel("dots");
-      parallel_ranges(n, std::max<int64_t>(16, 65536 / k / 4 * 4), [&](int64_t begin, int64_t end) {
-        micro().dots(m, end - begin, k, a, lda, b + begin * ldb, ldb, bias ? bias + begin : nullptr, accumulate, c + begin, ldc);
-      });
-      return finish(relu, m, n, c, ldc);
-    }
-  if constexpr (std::is_same_v<T, float>)
-    if (!trans_a && !trans_b && m <= kFewRows) {
-      log_kernel("rows");
-      product_unpacked(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate);
+    if (!trans_a && m <= kFewRows) {
+      log_kernel(trans_b ? "dots" : "rows");
+      if (!trans_b) product_unpacked(m, n, k, a, lda, b, ldb, c, ldc, bias, accumulate);
+      else
+        parallel_ranges(n, std::max<int64_t>(16, 65536 / k / 4 * 4), [&](int64_t begin, int64_t end) {
+          micro().dots(m, end - begin, k, a, lda, b + begin * ldb, ldb, bias ? bias + begin : nullptr, accumulate, c + begin,
+                       ldc);
+        });
       return finish(relu, m, n, c, ldc);
     }
   log_kernel(std::is_same_v<T, float> ? "tiles" : "dgemm");

@@ -48,6 +48,11 @@ template <class T>
 void norm_apply(const T* x, T* y, const NormShape& shape, const NormStats& stats, const T* gamma, const T* beta, bool relu,
                 double* scratch);
 
+/// norm_moments, rstd = 1 / sqrt(var + eps) and norm_apply (no mask, extra or relu), each image while it is in the cache; returns n.
+/// The fast kernel alone: not at CpuLevel::reference.
+double norm_forward(const float* x, float* y, const NormShape& shape, double eps, double* mean, double* var, double* rstd,
+                    const float* gamma, const float* beta, double* scratch);
+
 /// Gradients of norm_apply over norm_moments; dgamma and dbeta (channels), dx may be nullptr. With relu the clipped
 /// places are found again from x.
 template <class T>

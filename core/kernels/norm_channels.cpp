@@ -3,6 +3,8 @@
 #include <loupe/core/kernels/norm_strips.h>
 #include <loupe/core/threads.h>
 
+#include <cmath>
+
 namespace loupe::kernels {
 namespace {
 
@@ -268,6 +270,52 @@ void backward(const float* x, const float* dy, float* dx, float* dgamma, float* 
   weight_gradients(s, st, all_sums, all, dgamma, dbeta);
 }
 
+// norm_moments, and then(image) after each image.
+template <class F>
+double moments(const float* x, const NormShape& s, double extra, double* mean, double* var, double* scratch, const F& then) {
+  const NormPlan plan(s);
+  const int64_t C = s.channels, size = s.groups ? C / s.groups : 1;
+  double count = 0;  // of one image: the same for all
+  for_images(s, plan, [&](int64_t image) {
+    for_items(s, plan, image, [&](int64_t item, int64_t begin, int64_t end) {
+      simd([=, shape = s, cut = plan] {
+        moments_item(x + image * shape.rows * shape.channels, begin, end, shape, cut, scratch + item * cut.partial);
+      });
+    });
+    const double *first = scratch + image * plan.chunks * plan.partial, *last = first + plan.chunks * plan.partial;
+    double rows = 0;
+    for (const double* sum = first; sum < last; sum += plan.partial) rows += sum[2 * C];
+    if (image == 0) count = rows;
+    const double total = rows * static_cast<double>(size) + extra, inv = total > 0 ? 1 / total : 0;
+    double *m = mean + image * s.groups, *v = var + image * s.groups;
+    std::fill_n(m, s.groups, 0.0), std::fill_n(v, s.groups, 0.0);
+    for (const double* sum = first; sum < last; sum += plan.partial)
+      for (int64_t g = 0; g < s.groups; ++g)
+        for (int64_t c = g * size; c < (g + 1) * size; ++c) m[g] += sum[c] * inv;
+    for (const double* sum = first; sum < last; sum += plan.partial) {
+      const double *m2 = sum + C, inv_rows = sum[2 * C] > 0 ? 1 / sum[2 * C] : 0;
+      for (int64_t g = 0; g < s.groups; ++g)
+        for (int64_t c = g * size; c < (g + 1) * size; ++c)
+          v[g] += (m2[c] + sum[2 * C] * (sum[c] * inv_rows - m[g]) * (sum[c] * inv_rows - m[g])) * inv;
+    }
+    then(image);
+  });
+  return count * static_cast<double>(size);
+}
+
+// norm_apply to one image.
+void apply_image(const float* x, float* y, const NormShape& s, const NormPlan& plan, int64_t image, const NormStats& st,
+                 const float* gamma, const float* beta, bool relu, const Coefficients& all) {
+  const Coefficients k = at(all, image * s.channels);
+  forward_coefficients(one_of(s), one_of(st, s, image), gamma, beta, k);
+  for_items(s, plan, image, [&](int64_t, int64_t begin, int64_t end) {
+    for_parts(s, plan, k, 3, begin, end, [&](int64_t r, int64_t n, int64_t width, const Coefficients& c, bool) {
+      const int64_t from = (image * s.rows + r) * s.channels;
+      (relu ? apply_rows<true> : apply_rows<false>)(x + from, y + from, n, width, c.center, c.scale, c.shift);
+    });
+  });
+}
+
 }  // namespace
 
 void forward_coefficients(const NormShape& s, const NormStats& st, const float* gamma, const float* beta, const Coefficients& k) {
@@ -336,33 +384,7 @@ int64_t norm_scratch(const NormShape& s) {
 
 template <> double norm_moments(const float* x, const NormShape& s, double extra, double* mean, double* var, double* scratch) {
   if (plain_kernels()) return plain::norm_moments(x, s, extra, mean, var);
-  const NormPlan plan(s);
-  const int64_t C = s.channels, size = s.groups ? C / s.groups : 1;
-  double count = 0;  // of one image: the same for all
-  for_images(s, plan, [&](int64_t image) {
-    for_items(s, plan, image, [&](int64_t item, int64_t begin, int64_t end) {
-      simd([=, shape = s, cut = plan] {
-        moments_item(x + image * shape.rows * shape.channels, begin, end, shape, cut, scratch + item * cut.partial);
-      });
-    });
-    const double *first = scratch + image * plan.chunks * plan.partial, *last = first + plan.chunks * plan.partial;
-    double rows = 0;
-    for (const double* sum = first; sum < last; sum += plan.partial) rows += sum[2 * C];
-    if (image == 0) count = rows;
-    const double total = rows * static_cast<double>(size) + extra, inv = total > 0 ? 1 / total : 0;
-    double *m = mean + image * s.groups, *v = var + image * s.groups;
-    std::fill_n(m, s.groups, 0.0), std::fill_n(v, s.groups, 0.0);
-    for (const double* sum = first; sum < last; sum += plan.partial)
-      for (int64_t g = 0; g < s.groups; ++g)
-        for (int64_t c = g * size; c < (g + 1) * size; ++c) m[g] += sum[c] * inv;
-    for (const double* sum = first; sum < last; sum += plan.partial) {
-      const double *m2 = sum + C, inv_rows = sum[2 * C] > 0 ? 1 / sum[2 * C] : 0;
-      for (int64_t g = 0; g < s.groups; ++g)
-        for (int64_t c = g * size; c < (g + 1) * size; ++c)
-          v[g] += (m2[c] + sum[2 * C] * (sum[c] * inv_rows - m[g]) * (sum[c] * inv_rows - m[g])) * inv;
-    }
-  });
-  return count * static_cast<double>(size);
+  return moments(x, s, extra, mean, var, scratch, [](int64_t) {});
 }
 
 template <>
@@ -373,15 +395,16 @@ void norm_apply(const float* x, float* y, const NormShape& s, const NormStats& s
   shape.mask = nullptr;  // masked rows are normalized like the others
   const NormPlan plan(shape);
   const Coefficients all(reinterpret_cast<float*>(scratch), s.images * s.channels);
-  for_images(shape, plan, [&](int64_t image) {
-    const Coefficients k = at(all, image * s.channels);
-    forward_coefficients(one_of(s), one_of(st, s, image), gamma, beta, k);
-    for_items(shape, plan, image, [&](int64_t, int64_t begin, int64_t end) {
-      for_parts(shape, plan, k, 3, begin, end, [&](int64_t r, int64_t n, int64_t width, const Coefficients& c, bool) {
-        const int64_t from = (image * s.rows + r) * s.channels;
-        (relu ? apply_rows<true> : apply_rows<false>)(x + from, y + from, n, width, c.center, c.scale, c.shift);
-      });
-    });
+  for_images(shape, plan, [&](int64_t image) { apply_image(x, y, shape, plan, image, st, gamma, beta, relu, all); });
+}
+
+double norm_forward(const float* x, float* y, const NormShape& s, double eps, double* mean, double* var, double* rstd,
+                    const float* gamma, const float* beta, double* scratch) {
+  const NormPlan plan(s);
+  const Coefficients all(reinterpret_cast<float*>(scratch), s.images * s.channels);
+  return moments(x, s, 0, mean, var, scratch + coefficient_doubles(s), [&](int64_t image) {
+    for (int64_t g = image * s.groups; g < (image + 1) * s.groups; ++g) rstd[g] = 1 / std::sqrt(var[g] + eps);
+    apply_image(x, y, s, plan, image, {mean, rstd}, gamma, beta, false, all);
   });
 }
 

@@ -13,12 +13,15 @@ namespace {
 constexpr int64_t kPiece = 1 << 14;  // values of a piece; a piece lies in one array
 
 int64_t pieces_of(int64_t n) { return (n + kPiece - 1) / kPiece; }
+template <class Slot> int64_t pieces_of(std::span<const Slot> slots) {
+  int64_t total = 0;
+  for (const Slot& s : slots) total += pieces_of(s.n);
+  return total;
+}
 
 /// Calls f(slot, begin, end, piece) over all arrays cut into pieces, on all threads.
 template <class Slot, class F> void for_pieces(std::span<const Slot> slots, const F& f) {
-  int64_t total = 0;
-  for (const Slot& s : slots) total += pieces_of(s.n);
-  parallel_pieces(total, [&](int64_t piece) {  // walking the list is cheap next to a piece
+  parallel_pieces(pieces_of(slots), [&](int64_t piece) {  // walking the list is cheap next to a piece
     int64_t k = piece;
     size_t i = 0;
     while (k >= pieces_of(slots[i].n)) k -= pieces_of(slots[i++].n);
@@ -104,11 +107,7 @@ template <class T> void rmsprop_step(std::span<const ParamSlot<T>> slots, const 
   });
 }
 
-template <class T> int64_t sum_squares_scratch(std::span<const ArraySlot<T>> slots) {
-  int64_t total = 0;
-  for (const auto& s : slots) total += pieces_of(s.n);
-  return total;
-}
+template <class T> int64_t sum_squares_scratch(std::span<const ArraySlot<T>> slots) { return pieces_of(slots); }
 
 template <class T> double sum_squares(std::span<const ArraySlot<T>> slots, double* scratch) {
   for_pieces(slots, [=](const ArraySlot<T>& s, int64_t begin, int64_t end, int64_t piece) {
@@ -142,17 +141,14 @@ template <class T> void scale_all(std::span<const ArraySlot<T>> slots, double fa
   });
 }
 
-template void sgd_step(std::span<const ParamSlot<float>>, const SgdStep&);
-template void sgd_step(std::span<const ParamSlot<double>>, const SgdStep&);
-template void adam_step(std::span<const ParamSlot<float>>, const AdamStep&);
-template void adam_step(std::span<const ParamSlot<double>>, const AdamStep&);
-template void rmsprop_step(std::span<const ParamSlot<float>>, const RmspropStep&);
-template void rmsprop_step(std::span<const ParamSlot<double>>, const RmspropStep&);
-template int64_t sum_squares_scratch(std::span<const ArraySlot<float>>);
-template int64_t sum_squares_scratch(std::span<const ArraySlot<double>>);
-template double sum_squares(std::span<const ArraySlot<float>>, double*);
-template double sum_squares(std::span<const ArraySlot<double>>, double*);
-template void scale_all(std::span<const ArraySlot<float>>, double);
-template void scale_all(std::span<const ArraySlot<double>>, double);
+#define LOUPE_OPTIM(T)                                                           \
+  template void sgd_step(std::span<const ParamSlot<T>>, const SgdStep&);         \
+  template void adam_step(std::span<const ParamSlot<T>>, const AdamStep&);       \
+  template void rmsprop_step(std::span<const ParamSlot<T>>, const RmspropStep&); \
+  template int64_t sum_squares_scratch(std::span<const ArraySlot<T>>);           \
+  template double sum_squares(std::span<const ArraySlot<T>>, double*);           \
+  template void scale_all(std::span<const ArraySlot<T>>, double);
+LOUPE_OPTIM(float)
+LOUPE_OPTIM(double)
 
 }  // namespace loupe::kernels

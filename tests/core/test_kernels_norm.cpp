@@ -55,6 +55,10 @@ struct Case {
   bool relu = false, affine = true, constant = false;
 };
 
+bool same_bits(const Floats& a, const Floats& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * 4) == 0);
+}
+
 ChannelResult run_float(const Case& c, const Floats& x, const Floats& dy, const Floats& gamma, const Floats& beta) {
   const NormShape& s = c.shape;
   const int64_t stats = s.images * s.groups, n = s.images * s.rows * s.channels;
@@ -67,12 +71,14 @@ ChannelResult run_float(const Case& c, const Floats& x, const Floats& dy, const 
   const NormStats st{r.mean.data(), rstd.data(), c.constant, r.count, c.extra};
   const float *g = c.affine ? gamma.data() : nullptr, *b = c.affine ? beta.data() : nullptr;
   norm_apply(x.data(), r.y.data(), s, st, g, b, c.relu, scratch.data());
+  if (!plain_kernels() && !s.mask && !c.relu && !c.constant && c.extra == 0) {
+    Doubles mean(sz(stats)), var(sz(stats)), root(sz(stats));
+    Floats y(sz(n));
+    const double count = norm_forward(x.data(), y.data(), s, 1e-5, mean.data(), var.data(), root.data(), g, b, scratch.data());
+    REQUIRE((count == r.count && mean == r.mean && var == r.var && root == rstd && same_bits(y, r.y)));
+  }
   norm_backward(x.data(), dy.data(), r.dx.data(), r.dgamma.data(), r.dbeta.data(), s, st, g, b, c.relu, scratch.data());
   return r;
-}
-
-bool same_bits(const Floats& a, const Floats& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * 4) == 0);
 }
 
 void check_channels(const Case& c, uint64_t seed) {
