@@ -25,7 +25,8 @@ inline double exp(double x) {
   if (x != x) return x;
   if (x > 709.8) return kInf;
   if (x < -745.2) return 0;
-  const double k = std::nearbyint(x * 1.44269504088896340736), r = (x - k * kLn2High) - k * kLn2Low;
+  const double k = std::nearbyint(x * 1.44269504088896340736);
+  const double r = (x - k * kLn2High) - k * kLn2Low;
   const int64_t n = static_cast<int64_t>(k), half = n / 2;
   return (1 + expm1_small(r)) * pow2(half) * pow2(n - half);
 }

@@ -41,9 +41,10 @@ void pause() {
 class Pool {
  public:
   ~Pool() {
-    std::unique_lock lock(mutex_);
-    stop_ = true;
-    lock.unlock();
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
     wake_.notify_all();
     for (auto& w : workers_) w.join();
   }

@@ -9,7 +9,6 @@
 
 #include <cmath>
 #include <limits>
-#include <utility>
 
 namespace loupe {
 namespace {
@@ -67,7 +66,7 @@ struct ChannelNorm {
   int axis;
   int64_t groups = 0;  // of an image; 0: statistics over all images, a channel at a time
   double eps, count = 0, extra = 0;
-  bool constant = false, together = false;  // running statistics; statistics that apply() makes, image by image
+  bool constant = false;  // running statistics
   After after = After::nothing;
   Tensor mask;   // bool
   Tensor stats;  // f64 (3, ...): mean, var, rstd
@@ -87,13 +86,11 @@ struct ChannelNorm {
                : kernels::norm_scratch(s);
   }
 
-  // Statistics of x, unless they are constant and there already, or apply() makes them; then rstd.
+  // Statistics of x, unless they are constant and there already; then rstd.
   void measure(const Tensor& rows) {
     const NormShape s = shape(rows);
     if (!constant) {
       stats = raw::empty({3, s.images * s.groups}, DType::f64);
-      together = groups && rows.dtype() == DType::f32 && !plain_kernels();
-      if (together) return;
       const Scratch<double> room(kernels::norm_scratch(s));
       dispatch_floating(rows.dtype(), label, [&]<class T>(Type<T>) {
         count = kernels::norm_moments(rows.ptr<T>(), s, extra, stat(0), stat(1), room.data());
@@ -102,7 +99,7 @@ struct ChannelNorm {
     for (int64_t i = 0; i < stats.size(1); ++i) stat(2)[i] = 1 / std::sqrt(stat(1)[i] + eps);
   }
 
-  Tensor apply(const Tensor& rows, const Tensor& weight, const Tensor& bias) {
+  Tensor apply(const Tensor& rows, const Tensor& weight, const Tensor& bias) const {
     const NormShape s = shape(rows);
     Shape out = rows.shape();
     if (after == After::relu_max_pool) out[1] /= 2, out[2] /= 2;
@@ -112,11 +109,19 @@ struct ChannelNorm {
       const T *x = rows.ptr<T>(), *w = data_or_null<T>(gain), *b = data_or_null<T>(shift);
       if (after == After::relu_max_pool)
         kernels::norm_relu_pool(x, y.ptr<T>(), s, rows.size(1), rows.size(2), view(), w, b, room.data());
-      else if (!std::exchange(together, false))
-        kernels::norm_apply(x, y.ptr<T>(), s, view(), w, b, after == After::relu, room.data());
-      else if constexpr (std::is_same_v<T, float>)
-        count = kernels::norm_forward(x, y.ptr<T>(), s, eps, stat(0), stat(1), stat(2), w, b, room.data());
+      else kernels::norm_apply(x, y.ptr<T>(), s, view(), w, b, after == After::relu, room.data());
     });
+    return from_rows(y, axis);
+  }
+
+  // Both; of groups image by image, where the fast kernel runs.
+  Tensor measure_and_apply(const Tensor& rows, const Tensor& weight, const Tensor& bias) {
+    if (groups == 0 || rows.dtype() != DType::f32 || plain_kernels()) return measure(rows), apply(rows, weight, bias);
+    const NormShape s = shape(rows);
+    stats = raw::empty({3, s.images * s.groups}, DType::f64);
+    const Tensor y = raw::empty(rows.shape(), DType::f32), gain = dense(weight), shift = dense(bias);
+    count = kernels::norm_forward(rows.ptr<float>(), y.ptr<float>(), s, eps, stat(0), stat(1), stat(2), data_or_null<float>(gain),
+                                  data_or_null<float>(shift), Scratch<double>(kernels::norm_scratch(s)).data());
     return from_rows(y, axis);
   }
 
@@ -174,7 +179,7 @@ struct ChannelNorm {
   }
 };
 
-Tensor finish(ChannelNorm& norm, const Tensor& rows, In x, In weight, In bias);
+Tensor finish(const ChannelNorm& norm, Tensor y, In x, In weight, In bias);
 
 struct ChannelNormNode final : Node {
   SavedTensor x{this}, weight{this}, bias{this};
@@ -189,9 +194,7 @@ struct ChannelNormNode final : Node {
   }
   Tensors replay(const Tensors& in) const override {
     ChannelNorm again = norm;
-    const Tensor rows = to_rows(in[0], norm.axis);
-    again.measure(rows);
-    return {finish(again, rows, in[0], in[1], in[2])};
+    return {finish(again, again.measure_and_apply(to_rows(in[0], norm.axis), in[1], in[2]), in[0], in[1], in[2])};
   }
 };
 
@@ -231,9 +234,8 @@ template <class F> void update_running(const Tensor& buffer, double momentum, co
   buffer.storage()->bump_version();
 }
 
-// Normalizes with the statistics that `norm` has, and records.
-Tensor finish(ChannelNorm& norm, const Tensor& rows, In x, In weight, In bias) {
-  Tensor y = norm.apply(rows, weight, bias);
+// Records that `norm` made y.
+Tensor finish(const ChannelNorm& norm, Tensor y, In x, In weight, In bias) {
   if (auto n = record<ChannelNormNode>({x, weight, bias}, y)) {
     n->x.input(x);
     if (weight->defined()) n->weight.input(weight);
@@ -282,7 +284,7 @@ Tensor batch_norm_then(const char* op, After after, In x, In weight, In bias, co
       update_running(a.running_var, a.momentum, [&](int64_t c) { return norm.stat(1)[c] * unbiased; });
     }
   }
-  return finish(norm, rows, x, weight, bias);
+  return finish(norm, norm.apply(rows, weight, bias), x, weight, bias);
 }
 
 void check_image(const char* op, const Tensor& x) {
@@ -379,9 +381,7 @@ Tensor group_norm(In x, int64_t groups, In weight, In bias, double eps) {
     fail<ValueError>("group_norm: expected more than 1 value per group, got an input of shape {} and {} groups", x->shape(),
                      groups);
   ChannelNorm norm{.label = "group_norm", .axis = 1, .groups = groups, .eps = eps, .mask = {}, .stats = {}};
-  const Tensor rows = to_rows(x, 1);
-  norm.measure(rows);
-  return finish(norm, rows, x, weight, bias);
+  return finish(norm, norm.measure_and_apply(to_rows(x, 1), weight, bias), x, weight, bias);
 }
 
 Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& a) {
@@ -393,9 +393,7 @@ Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& a) {
   ChannelNorm norm{
       .label = "instance_norm", .axis = 1, .groups = a.training ? channels : 0, .eps = a.eps, .mask = {}, .stats = {}};
   if (!a.training) load_running(norm, a);
-  const Tensor rows = to_rows(x, 1);
-  norm.measure(rows);
-  const Tensor y = finish(norm, rows, x, weight, bias);
+  Tensor y = norm.measure_and_apply(to_rows(x, 1), weight, bias);
   if (a.training && a.running_mean.defined() && x->numel() > 0) {
     const auto n = static_cast<double>(positions);
     auto average = [&](int i, double factor) {
@@ -408,7 +406,7 @@ Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& a) {
     update_running(a.running_mean, a.momentum, average(0, 1));
     update_running(a.running_var, a.momentum, average(1, n / (n - 1)));
   }
-  return y;
+  return finish(norm, std::move(y), x, weight, bias);
 }
 
 Tensor layer_norm(In x, const Shape& shape, In weight, In bias, double eps) {

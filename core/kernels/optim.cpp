@@ -61,11 +61,12 @@ template <class T> void adam_step(std::span<const ParamSlot<T>> slots, const Ada
   const T one_beta1 = T(1 - o.beta1), beta2 = T(o.beta2), one_beta2 = T(1 - o.beta2), eps = T(o.eps);
   const T shrink = o.decoupled ? T(1 - o.lr * o.weight_decay) : T(1), decay = o.decoupled ? T(0) : T(o.weight_decay);
   const T sign = o.maximize ? T(-1) : T(1);
+  // Then three products by 1 and 0 fall away. (AdamW's p * shrink would be fused with the subtraction below: other bits.)
   const bool plain = shrink == 1 && sign == 1 && decay == 0;
   for_pieces(slots, [=](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
     T *p = s.p, *m = s.s0, *v = s.s1, *top = s.s2;
     const T* g = s.g;
-    const auto run = [=](auto as_it_is, auto amsgrad) {  // as_it_is: no decay or sign to apply
+    const auto run = [=](auto as_it_is, auto amsgrad) {
       simd<T>([=] {
 #pragma omp simd
         for (int64_t i = begin; i < end; ++i) {
