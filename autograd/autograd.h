@@ -5,24 +5,28 @@
 namespace loupe {
 
 struct GradOptions {
-  /// Record the backward pass too, so that its results can be differentiated again. Implies retain_graph.
+  /// Record the backward pass too, so that its results can be differentiated again. Implies
+  /// retain_graph.
   bool create_graph = false;
   /// Keep what the ops saved, so that another backward pass can follow.
   bool retain_graph = false;
-  /// Give an undefined tensor for an input that no output depends on, instead of throwing GradError.
+  /// Give an undefined tensor for an input that no output depends on, instead of throwing
+  /// GradError.
   bool allow_unused = false;
 };
 
-/// d(outputs)/d(inputs), without storing anything into grad(). Each output must be one number, or `upstream` must hold a
-/// tensor of its shape. Inputs may be leaves or computed tensors.
-Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions options = {}, const Tensors& upstream = {});
+/// d(outputs)/d(inputs), without storing anything into grad(). Each output must be one number, or
+/// `upstream` must hold a tensor of its shape. Inputs may be leaves or computed tensors.
+Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions options = {},
+             const Tensors& upstream = {});
 
-/// Calls f with the gradient of t each time it has been computed; what f returns (if defined) takes its place.
-/// GradError on a tensor that needs no gradient.
+/// Calls f with the gradient of t each time it has been computed; what f returns (if defined) takes
+/// its place. GradError on a tensor that needs no gradient.
 void register_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f);
 
-/// Anomaly mode: every op's outputs and gradients are checked, and the first NaN or Inf throws NumericError with the op,
-/// its module path and the source line of the call. Ops that need no gradient are not recorded and not checked.
+/// Anomaly mode: every op's outputs and gradients are checked, and the first NaN or Inf throws
+/// NumericError with the op, its module path and the source line of the call. Ops that need no
+/// gradient are not recorded and not checked.
 class AnomalyMode : Pinned {
  public:
   explicit AnomalyMode(bool on = true);

@@ -1,5 +1,5 @@
-// The backward pass: one loop. Each Node has a birth number, and the youngest pending Node goes first; so a Node is met
-// after all its consumers, without counting them.
+// The backward pass: one loop. Each Node has a birth number, and the youngest pending Node goes
+// first; so a Node is met after all its consumers, without counting them.
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/shadow.h>
 
@@ -15,17 +15,20 @@ using Edge = std::shared_ptr<GradMeta>;
 void accumulate(Tensor& sum, Tensor g, bool create_graph) {
   if (!sum.defined()) sum = std::move(g);
   else if (create_graph) sum = sum + g;
-  else if (sum.use_count() == 1 && sum.storage().use_count() == 1 && raw::is_dense(sum)) raw::add_into(sum, g);
+  else if (sum.use_count() == 1 && sum.storage().use_count() == 1 && raw::is_dense(sum))
+    raw::add_into(sum, g);
   else sum = raw::binary(raw::Binary::add, sum, g, "accumulate");
 }
 
 // A gradient for an input of `meta`'s shape: broadcast dimensions are summed here and nowhere else.
 Tensor fit(const Node& node, const GradMeta& meta, Tensor g) {
   if (g.dtype() != meta.dtype)
-    fail<DtypeError>("{}: backward gave a gradient of type {} for an input of type {}", node.describe(), g.dtype(), meta.dtype);
+    fail<DtypeError>("{}: backward gave a gradient of type {} for an input of type {}",
+                     node.describe(), g.dtype(), meta.dtype);
   if (g.shape() == meta.shape) return g;
   if (broadcast_shapes(g.shape(), meta.shape, node.name()) != g.shape())
-    fail<ShapeError>("{}: backward gave a gradient of shape {} for an input of shape {}", node.describe(), g.shape(), meta.shape);
+    fail<ShapeError>("{}: backward gave a gradient of shape {} for an input of shape {}",
+                     node.describe(), g.shape(), meta.shape);
   if (!grad_enabled() || !g.requires_grad()) return raw::sum_to(g, meta.shape);
   Dims axes;
   const int shift = g.dim() - meta.shape.rank();
@@ -37,12 +40,16 @@ Tensor fit(const Node& node, const GradMeta& meta, Tensor g) {
 class Engine {
  public:
   explicit Engine(GradOptions options, bool store)
-      : create_graph_(options.create_graph), retain_graph_(options.retain_graph || options.create_graph), store_(store) {}
+      : create_graph_(options.create_graph),
+        retain_graph_(options.retain_graph || options.create_graph),
+        store_(store) {}
 
   /// The gradient of this tensor is wanted as a result.
   void want(const Edge& meta) { wanted_[key(*meta)] = Tensor(); }
   Tensor result(const GradMeta& meta) const { return wanted_.at(key(meta)); }
-  void start(const Tensor& output, const Tensor& upstream) { deliver(output.grad_meta(), upstream); }
+  void start(const Tensor& output, const Tensor& upstream) {
+    deliver(output.grad_meta(), upstream);
+  }
 
   void run() {
     detail::shadow_flush();
@@ -63,9 +70,13 @@ class Engine {
   };
   using Key = std::pair<const void*, int>;
   struct Hash {
-    size_t operator()(const Key& k) const { return std::hash<const void*>()(k.first) * 31 + static_cast<size_t>(k.second); }
+    size_t operator()(const Key& k) const {
+      return std::hash<const void*>()(k.first) * 31 + static_cast<size_t>(k.second);
+    }
   };
-  static Key key(const GradMeta& meta) { return meta.fn ? Key{meta.fn.get(), meta.output} : Key{&meta, -1}; }
+  static Key key(const GradMeta& meta) {
+    return meta.fn ? Key{meta.fn.get(), meta.output} : Key{&meta, -1};
+  }
 
   void step(Pending& now) {
     Node& node = *now.node;
@@ -73,27 +84,34 @@ class Engine {
       if (!now.dy[i].defined()) continue;
       run_hooks(*now.edges[i], now.dy[i]);
       if (wanted_.empty()) continue;
-      if (const auto w = wanted_.find({&node, static_cast<int>(i)}); w != wanted_.end()) w->second = now.dy[i];
+      if (const auto w = wanted_.find({&node, static_cast<int>(i)}); w != wanted_.end())
+        w->second = now.dy[i];
     }
     if (create_graph_ && node.fused())
-      fail<GradError>("{}: the op is fused and has no second derivative; use the ops it consists of", node.describe());
+      fail<GradError>(
+          "{}: the op is fused and has no second derivative; use the ops it consists of",
+          node.describe());
     if (node.released())
-      fail<GradError>("{}: backward a second time: what the op saved was freed; pass retain_graph to the first backward",
-                      node.describe());
+      fail<GradError>(
+          "{}: backward a second time: what the op saved was freed; pass retain_graph to the first "
+          "backward",
+          node.describe());
     Tensors dx;
     {
       SiteScope site(node.site());  // ops inside a rule are recorded under the forward call's line
       dx = node.backward(now.dy);
     }
     if (dx.size() != node.input_count())
-      fail<GradError>("{}: backward returned {} gradients for {} inputs", node.describe(), dx.size(), node.input_count());
+      fail<GradError>("{}: backward returned {} gradients for {} inputs", node.describe(),
+                      dx.size(), node.input_count());
     detail::shadow_backward(node, now.dy, dx);
     now.dy.clear();
     for (size_t i = 0; i < dx.size(); ++i) {
       if (!node.needs(i) || !dx[i].defined()) continue;
       if (anomaly_mode() && raw::has_nonfinite(dx[i]))
-        fail<NumericError>("{}: the backward pass produced a NaN or Inf in the gradient of input {}, shape {}", node.describe(),
-                           i, dx[i].shape());
+        fail<NumericError>(
+            "{}: the backward pass produced a NaN or Inf in the gradient of input {}, shape {}",
+            node.describe(), i, dx[i].shape());
       deliver(node.edge(i), fit(node, *node.edge(i), std::move(dx[i])));
     }
     if (!retain_graph_) node.release();
@@ -104,8 +122,8 @@ class Engine {
       Tensor changed = hook(g);
       if (!changed.defined()) continue;
       if (changed.shape() != g.shape() || changed.dtype() != g.dtype())
-        fail<ShapeError>("register_hook: the hook returned {} {} for a gradient {} {}", changed.dtype(), changed.shape(),
-                         g.dtype(), g.shape());
+        fail<ShapeError>("register_hook: the hook returned {} {} for a gradient {} {}",
+                         changed.dtype(), changed.shape(), g.dtype(), g.shape());
       g = std::move(changed);
     }
   }
@@ -152,17 +170,21 @@ class Engine {
 Tensor checked_upstream(const Tensor& output, const Tensor& upstream, const char* op) {
   if (!output.defined()) fail<GradError>("{}: the output is undefined", op);
   if (!output.requires_grad())
-    fail<GradError>("{}: the tensor needs no gradient: no input of its computation has requires_grad_(), or grad mode was off",
-                    op);
+    fail<GradError>(
+        "{}: the tensor needs no gradient: no input of its computation has requires_grad_(), or "
+        "grad mode was off",
+        op);
   if (!upstream.defined()) {
     if (output.numel() != 1)
-      fail<GradError>("{}: only a single number has an implied upstream gradient, got shape {}; sum() it or pass one", op,
-                      output.shape());
+      fail<GradError>(
+          "{}: only a single number has an implied upstream gradient, got shape {}; sum() it or "
+          "pass one",
+          op, output.shape());
     return ones_like(output);
   }
   if (upstream.shape() != output.shape() || upstream.dtype() != output.dtype())
-    fail<ShapeError>("{}: the upstream gradient is {} {}, the tensor is {} {}", op, upstream.dtype(), upstream.shape(),
-                     output.dtype(), output.shape());
+    fail<ShapeError>("{}: the upstream gradient is {} {}, the tensor is {} {}", op,
+                     upstream.dtype(), upstream.shape(), output.dtype(), output.shape());
   return upstream;
 }
 
@@ -170,33 +192,42 @@ Tensor checked_upstream(const Tensor& output, const Tensor& upstream, const char
 
 void Tensor::backward(const Tensor& upstream, bool retain_graph) const {
   Engine engine({.retain_graph = retain_graph}, true);
-  engine.start(*this, checked_upstream(*this, upstream.defined() ? upstream.detach() : upstream, "backward"));
+  engine.start(*this, checked_upstream(*this, upstream.defined() ? upstream.detach() : upstream,
+                                       "backward"));
   engine.run();
 }
 
-Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions options, const Tensors& upstream) {
+Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions options,
+             const Tensors& upstream) {
   if (!upstream.empty() && upstream.size() != outputs.size())
     fail<ValueError>("grad: {} upstream gradients for {} outputs", upstream.size(), outputs.size());
   Engine engine(options, false);
   for (const Tensor& x : inputs) {
     if (!x.requires_grad())
-      fail<GradError>("grad: an input of shape {} needs no gradient; call requires_grad_() before using it", x.shape());
+      fail<GradError>(
+          "grad: an input of shape {} needs no gradient; call requires_grad_() before using it",
+          x.shape());
     engine.want(x.grad_meta());
   }
   for (size_t i = 0; i < outputs.size(); ++i)
-    engine.start(outputs[i], checked_upstream(outputs[i], upstream.empty() ? Tensor() : upstream[i], "grad"));
+    engine.start(outputs[i],
+                 checked_upstream(outputs[i], upstream.empty() ? Tensor() : upstream[i], "grad"));
   engine.run();
   Tensors results;
   for (const Tensor& x : inputs) {
     results.push_back(engine.result(*x.grad_meta()));
     if (!results.back().defined() && !options.allow_unused)
-      fail<GradError>("grad: no output depends on an input of shape {}; pass allow_unused to get an undefined tensor", x.shape());
+      fail<GradError>(
+          "grad: no output depends on an input of shape {}; pass allow_unused to get an undefined "
+          "tensor",
+          x.shape());
   }
   return results;
 }
 
 void register_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f) {
-  if (!t.requires_grad()) fail<GradError>("register_hook: the tensor of shape {} needs no gradient", t.shape());
+  if (!t.requires_grad())
+    fail<GradError>("register_hook: the tensor of shape {} needs no gradient", t.shape());
   if (!f) fail<ValueError>("register_hook: the function is empty");
   t.grad_meta()->hooks.push_back(std::move(f));
 }

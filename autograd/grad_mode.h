@@ -1,6 +1,6 @@
 #pragma once
-// Whether ops are recorded: a flag of the thread. (Train/eval is a flag of a module, frozen is requires_grad:
-// three different things.)
+// Whether ops are recorded: a flag of the thread. (Train/eval is a flag of a module, frozen is
+// requires_grad: three different things.)
 #include <loupe/core/pinned.h>
 
 namespace loupe {

@@ -14,7 +14,8 @@ using Values = std::vector<double>;
 Tensor leaf_like(const Tensor& t) {
   int64_t span = 1;
   for (int i = 0; i < t.dim(); ++i) {
-    if (t.shape()[i] > 1 && t.strides()[i] == 0) return raw::clone(raw::row_major(t)).requires_grad_();
+    if (t.shape()[i] > 1 && t.strides()[i] == 0)
+      return raw::clone(raw::row_major(t)).requires_grad_();
     span += (t.shape()[i] - 1) * t.strides()[i];
   }
   if (t.numel() == 0) return raw::zeros(t.shape(), t.dtype()).requires_grad_();
@@ -42,14 +43,18 @@ double& element(const Tensor& t, int64_t i) {
 
 class Check {
  public:
-  Check(const GradFunction& f, const Tensors& inputs, const GradcheckOptions& options, const char* name)
+  Check(const GradFunction& f, const Tensors& inputs, const GradcheckOptions& options,
+        const char* name)
       : f_(f), options_(options), rng_(options.seed), name_(name), label_(options.label) {
     if (!(options.tolerance > 0 && options.step > 0))
-      fail<ValueError>("{}: tolerance {} and step {} must be above 0", name_, options.tolerance, options.step);
+      fail<ValueError>("{}: tolerance {} and step {} must be above 0", name_, options.tolerance,
+                       options.step);
     for (const Tensor& x : inputs) {
       if (x.dtype() == DType::f32)
-        fail<DtypeError>("{}: input {} is f32, whose rounding hides wrong gradients; convert with to(DType::f64)", name_,
-                         x_.size());
+        fail<DtypeError>(
+            "{}: input {} is f32, whose rounding hides wrong gradients; convert with "
+            "to(DType::f64)",
+            name_, x_.size());
       x_.push_back(x.dtype() == DType::f64 ? leaf_like(x) : x);
       if (x.dtype() == DType::f64) checked_.push_back(x_.size() - 1);
     }
@@ -62,15 +67,18 @@ class Check {
     if (y_.empty()) fail<ValueError>("{}: the function gives no tensor", name_);
     Tensors differentiable;
     for (const Tensor& y : y_) {
-      if (y.dtype() == DType::f32) fail<DtypeError>("{}: {} gave f32 for f64 inputs", name_, label_);
+      if (y.dtype() == DType::f32)
+        fail<DtypeError>("{}: {} gave f32 for f64 inputs", name_, label_);
       if (y.requires_grad()) differentiable.push_back(y);
-      if (label_.empty() && y.requires_grad() && y.grad_meta()->fn) label_ = y.grad_meta()->fn->name();
+      if (label_.empty() && y.requires_grad() && y.grad_meta()->fn)
+        label_ = y.grad_meta()->fn->name();
     }
     if (label_.empty()) label_ = "the function";
     same_unrecorded();
 
     size_t outputs = 0;
-    for (const Tensor& y : y_) outputs += y.dtype() == DType::f64 ? static_cast<size_t>(y.numel()) : 0;
+    for (const Tensor& y : y_)
+      outputs += y.dtype() == DType::f64 ? static_cast<size_t>(y.numel()) : 0;
     Values projection(outputs);
     for (double& w : projection) w = rng_.normal();
     const std::vector<Values> g = gradients(projection);
@@ -94,14 +102,16 @@ class Check {
       for (int64_t i : chosen) {
         double& at = element(x, i);
         const double before = at, h = options_.step * std::max(1.0, std::abs(before));
-        columns.push_back(difference([&](double side) { at = before + side * h; }, [&] { at = before; }, h));
+        columns.push_back(
+            difference([&](double side) { at = before + side * h; }, [&] { at = before; }, h));
         numeric.push_back(dot(columns.back(), projection));
         noise.push_back(rounding(projection, columns.back(), h));
       }
       const double mean = mean_size(numeric);
       for (size_t j = 0; j < chosen.size(); ++j)
-        compare(c, fmt::format("at {}", position(x.shape(), chosen[j])), "a random upstream gradient",
-                g[c][static_cast<size_t>(chosen[j])], numeric[j], mean, noise[j]);
+        compare(c, fmt::format("at {}", position(x.shape(), chosen[j])),
+                "a random upstream gradient", g[c][static_cast<size_t>(chosen[j])], numeric[j],
+                mean, noise[j]);
       for (size_t o = 0; o < rows.size(); ++o) {
         Values row;
         for (const Values& column : columns) row.push_back(column[o]);
@@ -110,7 +120,8 @@ class Check {
         one[o] = 1;
         for (size_t j = 0; j < chosen.size(); ++j)
           compare(c, fmt::format("at {}", position(x.shape(), chosen[j])), output_name(o),
-                  rows[o][c][static_cast<size_t>(chosen[j])], row[j], row_mean, rounding(one, columns[j], options_.step));
+                  rows[o][c][static_cast<size_t>(chosen[j])], row[j], row_mean,
+                  rounding(one, columns[j], options_.step));
       }
       if (static_cast<int64_t>(chosen.size()) < n) along_direction(c, g[c], projection);
     }
@@ -133,20 +144,25 @@ class Check {
     return flat(f_(x_));
   }
 
-  // The function must give the same numbers recorded, unrecorded, and again: no dropout, no kernel of another mind.
+  // The function must give the same numbers recorded, unrecorded, and again: no dropout, no kernel
+  // of another mind.
   void same_unrecorded() {
     value_ = flat(y_);
     const Values again = values();
     if (again.size() != value_.size())
-      fail<GradError>("{}: {} gives {} numbers when recorded and {} when not", name_, label_, value_.size(), again.size());
+      fail<GradError>("{}: {} gives {} numbers when recorded and {} when not", name_, label_,
+                      value_.size(), again.size());
     typical_ = mean_size(value_);
     for (size_t i = 0; i < again.size(); ++i)
       if (!(std::abs(again[i] - value_[i]) <= 1e-10 * std::max(typical_, std::abs(value_[i]))))
-        fail<GradError>("{}: {} is not finite, or not the same when called again without recording: {} gives {}, then {}", name_,
-                        label_, output_name(i), value_[i], again[i]);
+        fail<GradError>(
+            "{}: {} is not finite, or not the same when called again without recording: {} gives "
+            "{}, then {}",
+            name_, label_, output_name(i), value_[i], again[i]);
   }
 
-  // The gradient of every checked input for one upstream gradient; zeros where an input is unused and may be.
+  // The gradient of every checked input for one upstream gradient; zeros where an input is unused
+  // and may be.
   std::vector<Values> gradients(const Values& upstream) {
     Tensors outputs, upstreams, inputs;
     size_t at = 0;
@@ -155,22 +171,26 @@ class Check {
       const size_t n = static_cast<size_t>(y.numel());
       if (y.requires_grad()) {
         outputs.push_back(y);
-        upstreams.push_back(from_data(
-            Values(upstream.begin() + static_cast<int64_t>(at), upstream.begin() + static_cast<int64_t>(at + n)), y.shape()));
+        upstreams.push_back(from_data(Values(upstream.begin() + static_cast<int64_t>(at),
+                                             upstream.begin() + static_cast<int64_t>(at + n)),
+                                      y.shape()));
       }
       at += n;
     }
     for (size_t k : checked_) inputs.push_back(x_[k]);
     Tensors g(inputs.size());
-    if (!outputs.empty()) g = grad(outputs, inputs, {.retain_graph = true, .allow_unused = true}, upstreams);
+    if (!outputs.empty())
+      g = grad(outputs, inputs, {.retain_graph = true, .allow_unused = true}, upstreams);
     std::vector<Values> result;
     for (size_t c = 0; c < g.size(); ++c) {
       if (!g[c].defined() && !options_.allow_unused)
-        fail<GradError>("{}: {}: no gradient arrives at input {}, shape {}", name_, label_, checked_[c], inputs[c].shape());
+        fail<GradError>("{}: {}: no gradient arrives at input {}, shape {}", name_, label_,
+                        checked_[c], inputs[c].shape());
       if (g[c].defined() && (g[c].shape() != inputs[c].shape() || g[c].dtype() != DType::f64))
-        fail<GradError>("{}: {}: the gradient of input {} is {} {}, the input f64 {}", name_, label_, checked_[c], g[c].dtype(),
-                        g[c].shape(), inputs[c].shape());
-      result.push_back(g[c].defined() ? g[c].to_vector<double>() : Values(static_cast<size_t>(inputs[c].numel())));
+        fail<GradError>("{}: {}: the gradient of input {} is {} {}, the input f64 {}", name_,
+                        label_, checked_[c], g[c].dtype(), g[c].shape(), inputs[c].shape());
+      result.push_back(g[c].defined() ? g[c].to_vector<double>()
+                                      : Values(static_cast<size_t>(inputs[c].numel())));
     }
     return result;
   }
@@ -192,13 +212,14 @@ class Check {
     Values direction(g.size()), before = x.to_vector<double>();
     for (double& d : direction) d = rng_.normal();
     const auto move = [&](double side) {
-      for (size_t i = 0; i < g.size(); ++i) element(x, static_cast<int64_t>(i)) = before[i] + side * options_.step * direction[i];
+      for (size_t i = 0; i < g.size(); ++i)
+        element(x, static_cast<int64_t>(i)) = before[i] + side * options_.step * direction[i];
     };
     const Values column = difference(
         move, [&] { move(0); }, options_.step);
     const double size = std::sqrt(dot(g, g));
-    compare(c, "along a random direction", "a random upstream gradient", dot(g, direction), dot(column, projection), size,
-            rounding(projection, column, options_.step));
+    compare(c, "along a random direction", "a random upstream gradient", dot(g, direction),
+            dot(column, projection), size, rounding(projection, column, options_.step));
   }
 
   std::vector<int64_t> choose(int64_t n) {
@@ -211,38 +232,45 @@ class Check {
     return all;
   }
 
-  static double dot(const Values& a, const Values& b) { return std::inner_product(a.begin(), a.end(), b.begin(), 0.0); }
+  static double dot(const Values& a, const Values& b) {
+    return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+  }
   static double mean_size(const Values& v) {
     double sum = 0;
     for (double x : v) sum += std::abs(x);
     return v.empty() ? 0 : sum / static_cast<double>(v.size());
   }
-  // What rounding in f alone can make of a difference: some units in the last place of the outputs that moved, over h.
+  // What rounding in f alone can make of a difference: some units in the last place of the outputs
+  // that moved, over h.
   double rounding(const Values& weights, const Values& column, double h) const {
     double size = 0;
     for (size_t i = 0; i < value_.size(); ++i)
       if (column[i] != 0) size += std::abs(weights[i]) * std::max(std::abs(value_[i]), typical_);
-    return 1e-10 + 20 * 2.3e-16 * size / h;  // the first for gradients that are zero but for rounding
+    return 1e-10 +
+           20 * 2.3e-16 * size / h;  // the first for gradients that are zero but for rounding
   }
 
   std::string output_name(size_t o) const {
     size_t k = 0;
     for (const Tensor& y : y_) {
       const size_t n = y.dtype() == DType::f64 ? static_cast<size_t>(y.numel()) : 0;
-      if (o < n) return fmt::format("output {} at {}", k, position(y.shape(), static_cast<int64_t>(o)));
+      if (o < n)
+        return fmt::format("output {} at {}", k, position(y.shape(), static_cast<int64_t>(o)));
       o -= n;
       ++k;
     }
     return "an output";
   }
 
-  void compare(size_t c, const std::string& where, const std::string& of, double analytic, double numeric, double mean,
-               double noise) {
+  void compare(size_t c, const std::string& where, const std::string& of, double analytic,
+               double numeric, double mean, double noise) {
     const double scale = std::max({std::abs(analytic), std::abs(numeric), mean});
     const double excess = std::max(0.0, std::abs(analytic - numeric) - noise);
     if (!(excess <= options_.tolerance * scale))
-      fail<GradError>("{}: {}: the gradient of input {} {}, for {}, is {:.12g}, but the difference quotient is {:.12g}", name_,
-                      label_, checked_[c], where, of, analytic, numeric);
+      fail<GradError>(
+          "{}: {}: the gradient of input {} {}, for {}, is {:.12g}, but the difference quotient is "
+          "{:.12g}",
+          name_, label_, checked_[c], where, of, analytic, numeric);
     if (scale > 0) result_.worst = std::max(result_.worst, excess / scale);
     ++result_.comparisons;
   }
@@ -261,20 +289,24 @@ class Check {
 
 }  // namespace
 
-GradcheckResult gradcheck(const GradFunction& f, const Tensors& inputs, const GradcheckOptions& options) {
+GradcheckResult gradcheck(const GradFunction& f, const Tensors& inputs,
+                          const GradcheckOptions& options) {
   return Check(f, inputs, options, "gradcheck").run();
 }
 
-GradcheckResult gradgradcheck(const GradFunction& f, const Tensors& inputs, const GradcheckOptions& options) {
+GradcheckResult gradgradcheck(const GradFunction& f, const Tensors& inputs,
+                              const GradcheckOptions& options) {
   GradcheckOptions second = options;
   second.allow_unused = true;
   Rng rng(options.seed + 1);
   Tensors all = inputs, leaves;
-  for (const Tensor& x : inputs) leaves.push_back(x.dtype() == DType::f64 ? x.detach().requires_grad_() : x);
+  for (const Tensor& x : inputs)
+    leaves.push_back(x.dtype() == DType::f64 ? x.detach().requires_grad_() : x);
   GradMode on(true);
   for (const Tensor& y : f(leaves)) {
     if (y.dtype() == DType::f64) all.push_back(randn(rng, y.shape(), DType::f64));
-    if (second.label.empty() && y.requires_grad() && y.grad_meta()->fn) second.label = y.grad_meta()->fn->name();
+    if (second.label.empty() && y.requires_grad() && y.grad_meta()->fn)
+      second.label = y.grad_meta()->fn->name();
   }
   second.label += "_backward";
   const size_t n = inputs.size();
@@ -294,7 +326,8 @@ GradcheckResult gradgradcheck(const GradFunction& f, const Tensors& inputs, cons
     for (const Tensor& t : in)
       if (t.requires_grad()) from.push_back(t);
     if (outputs.empty()) fail<GradError>("gradgradcheck: no output needs a gradient");
-    for (const Tensor& g : grad(outputs, from, {.create_graph = recorded, .allow_unused = true}, upstream))
+    for (const Tensor& g :
+         grad(outputs, from, {.create_graph = recorded, .allow_unused = true}, upstream))
       if (g.defined()) result.push_back(g);
     return result;
   };

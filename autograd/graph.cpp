@@ -15,14 +15,16 @@ thread_local bool t_anomaly = false;
 thread_local const Here* t_site = nullptr;
 thread_local int t_path = 0;
 
-// One counter for the program: a Node is younger than all it came from, whatever its type and thread.
+// One counter for the program: a Node is younger than all it came from, whatever its type and
+// thread.
 std::atomic<uint64_t> g_births{0};
 
-// Nodes that ~GradMeta wants destroyed wait here while an outer ~GradMeta is at work. A raw pointer has no destructor
-// of its own, so that it may be used while statics die.
+// Nodes that ~GradMeta wants destroyed wait here while an outer ~GradMeta is at work. A raw pointer
+// has no destructor of its own, so that it may be used while statics die.
 thread_local std::vector<std::shared_ptr<Node>>* t_doomed = nullptr;
 
-// Module paths are numbered once, so that a Node carries an int. Never destroyed: Nodes in globals may outlive statics.
+// Module paths are numbered once, so that a Node carries an int. Never destroyed: Nodes in globals
+// may outlive statics.
 struct Paths {
   std::mutex mutex;
   std::deque<std::string> names{""};
@@ -44,7 +46,8 @@ Paths& paths() {
 }
 
 std::string described(const char* op, Here site, const std::string& path) {
-  return path.empty() ? fmt::format("{} ({})", op, to_string(site)) : fmt::format("{} ({}, in {})", op, to_string(site), path);
+  return path.empty() ? fmt::format("{} ({})", op, to_string(site))
+                      : fmt::format("{} ({}, in {})", op, to_string(site), path);
 }
 
 }  // namespace
@@ -109,16 +112,20 @@ void SavedTensor::output(const Tensor& t) {
 
 Tensor SavedTensor::get() const {
   if (owner_->released_)
-    fail<GradError>("{}: backward a second time: what the op saved was freed; pass retain_graph to the first backward",
-                    owner_->describe());
+    fail<GradError>(
+        "{}: backward a second time: what the op saved was freed; pass retain_graph to the first "
+        "backward",
+        owner_->describe());
   if (!data_.defined()) return data_;
   if (data_.storage()->version() != version_)
     fail<GradError>(
-        "{}: a tensor of shape {} that backward needs was changed in place: it is at version {}, saved at "
+        "{}: a tensor of shape {} that backward needs was changed in place: it is at version {}, "
+        "saved at "
         "version {}; use an out-of-place op, or clone() before the change",
         owner_->describe(), data_.shape(), data_.storage()->version(), version_);
   if (output_ < 0 || !grad_enabled()) return data_;
-  // An output goes back to this very Node under a fresh record: gradients are routed by (fn, output).
+  // An output goes back to this very Node under a fresh record: gradients are routed by (fn,
+  // output).
   Tensor t = data_.detach();
   auto meta = std::make_shared<GradMeta>();
   meta->shape = t.shape();
@@ -130,7 +137,9 @@ Tensor SavedTensor::get() const {
   return t;
 }
 
-int64_t SavedTensor::bytes() const { return data_.defined() ? static_cast<int64_t>(data_.storage()->bytes()) : 0; }
+int64_t SavedTensor::bytes() const {
+  return data_.defined() ? static_cast<int64_t>(data_.storage()->bytes()) : 0;
+}
 
 const std::string& Node::module_path() const { return paths().name(path_); }
 std::string Node::describe() const { return described(name(), site_, module_path()); }
@@ -148,12 +157,14 @@ bool should_record(std::span<const Tensor* const> inputs) {
   return false;
 }
 
-void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* const> inputs, std::span<Tensor> outputs) {
+void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* const> inputs,
+          std::span<Tensor> outputs) {
   node->birth_ = g_births.fetch_add(1, std::memory_order_relaxed);
   node->site_ = current_site(site);
   node->path_ = t_path;
   node->inputs_.reserve(inputs.size());
-  for (const Tensor* t : inputs) node->inputs_.push_back(t->defined() && t->requires_grad() ? t->grad_meta() : nullptr);
+  for (const Tensor* t : inputs)
+    node->inputs_.push_back(t->defined() && t->requires_grad() ? t->grad_meta() : nullptr);
   node->outputs_.reserve(outputs.size());
   int index = 0;
   for (Tensor& t : outputs) {
@@ -170,7 +181,8 @@ void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* 
   if (!t_anomaly) return;
   for (const Tensor& t : outputs)
     if (raw::has_nonfinite(t))
-      fail<NumericError>("{}: the forward pass produced a NaN or Inf, shape {}", node->describe(), t.shape());
+      fail<NumericError>("{}: the forward pass produced a NaN or Inf, shape {}", node->describe(),
+                         t.shape());
 }
 
 }  // namespace loupe

@@ -1,13 +1,14 @@
 #pragma once
 // The graph that backward() walks.
 //
-// Ownership:  Tensor -> GradMeta {shape, grad, fn, output index, hooks} -> Node {input edges, saved tensors}.
-// An edge is a pointer to the input's GradMeta; it keeps no data alive, only a SavedTensor does. A leaf has no fn.
-// A Node that needs its own output saves it detached; unpacking attaches the edge to this very Node again, and the
-// engine routes gradients by (fn, output index): so there is no cycle, and second derivatives are right.
+// Ownership:  Tensor -> GradMeta {shape, grad, fn, output index, hooks} -> Node {input edges, saved
+// tensors}. An edge is a pointer to the input's GradMeta; it keeps no data alive, only a
+// SavedTensor does. A leaf has no fn. A Node that needs its own output saves it detached; unpacking
+// attaches the edge to this very Node again, and the engine routes gradients by (fn, output index):
+// so there is no cycle, and second derivatives are right.
 //
-// An op is a Node struct and a function under it; see autograd/ops/elementwise.cpp for short ones. The same mechanism
-// serves ops written outside the library.
+// An op is a Node struct and a function under it; see autograd/ops/elementwise.cpp for short ones.
+// The same mechanism serves ops written outside the library.
 #include <loupe/autograd/grad_mode.h>
 #include <loupe/core/raw.h>
 
@@ -32,7 +33,8 @@ struct GradMeta {
   int output = 0;            // which of fn's outputs it is
   std::vector<std::function<Tensor(const Tensor&)>> hooks;
 
-  /// Ends chains of any length without recursion: every way from Node to Node passes through a GradMeta.
+  /// Ends chains of any length without recursion: every way from Node to Node passes through a
+  /// GradMeta.
   ~GradMeta();
 };
 
@@ -45,7 +47,8 @@ class SavedTensor : Pinned {
   void input(const Tensor& t);
   /// Keeps an output of the owner, detached: get() attaches the edge again.
   void output(const Tensor& t);
-  /// The tensor; undefined if none was kept. GradError if the graph was freed or memory was written since.
+  /// The tensor; undefined if none was kept. GradError if the graph was freed or memory was written
+  /// since.
   Tensor get() const;
   bool defined() const { return data_.defined(); }
   /// Bytes kept alive.
@@ -66,14 +69,16 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
 
   /// The op's name, as users know it.
   virtual const char* name() const = 0;
-  /// The gradients of the inputs from those of the outputs (dy[i] undefined: output i was not used). One entry per
-  /// input, undefined where !needs(i). A gradient may have the broadcast shape: the engine sums it down.
+  /// The gradients of the inputs from those of the outputs (dy[i] undefined: output i was not
+  /// used). One entry per input, undefined where !needs(i). A gradient may have the broadcast
+  /// shape: the engine sums it down.
   virtual Tensors backward(const Tensors& dy) = 0;
-  /// True for a rule that cannot be differentiated again: grad(..., {.create_graph = true}) throws and names the op.
+  /// True for a rule that cannot be differentiated again: grad(..., {.create_graph = true}) throws
+  /// and names the op.
   virtual bool fused() const { return false; }
 
-  /// The op again on other inputs of the same shapes, with the options this Node holds: shadow mode computes it in f64.
-  /// Empty if the op has no twin.
+  /// The op again on other inputs of the same shapes, with the options this Node holds: shadow mode
+  /// computes it in f64. Empty if the op has no twin.
   virtual Tensors replay(const Tensors& /*x*/) const { return {}; }
 
   /// Whether input i takes part in the gradient: save and compute only for those.
@@ -97,7 +102,8 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
 
  private:
   friend class SavedTensor;
-  friend void link(const std::shared_ptr<Node>&, Here, std::span<const Tensor* const>, std::span<Tensor>);
+  friend void link(const std::shared_ptr<Node>&, Here, std::span<const Tensor* const>,
+                   std::span<Tensor>);
   struct Output {
     Shape shape;
     DType dtype;
@@ -114,17 +120,22 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
 /// True if grad mode is on and some input needs a gradient.
 bool should_record(std::span<const Tensor* const> inputs);
 /// Gives `node` its edges, birth, site and path, and the outputs their record. Called by record().
-void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* const> inputs, std::span<Tensor> outputs);
+void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* const> inputs,
+          std::span<Tensor> outputs);
 
-/// Records an op: links outputs to a new N over `inputs` and returns it, so that the caller fills in what it saves;
-/// nullptr if nothing needs recording. The site is the first input's. Undefined inputs are allowed.
-template <class N> std::shared_ptr<N> record(Here site, std::span<const Tensor* const> inputs, std::span<Tensor> outputs) {
+/// Records an op: links outputs to a new N over `inputs` and returns it, so that the caller fills
+/// in what it saves; nullptr if nothing needs recording. The site is the first input's. Undefined
+/// inputs are allowed.
+template <class N>
+std::shared_ptr<N> record(Here site, std::span<const Tensor* const> inputs,
+                          std::span<Tensor> outputs) {
   if (!should_record(inputs)) return nullptr;
   auto node = std::make_shared<N>();
   link(node, site, inputs, outputs);
   return node;
 }
-template <class N> std::shared_ptr<N> record(std::initializer_list<In> inputs, std::span<Tensor> outputs) {
+template <class N>
+std::shared_ptr<N> record(std::initializer_list<In> inputs, std::span<Tensor> outputs) {
   const Tensor* list[8];
   size_t n = 0;
   for (const In& in : inputs) list[n++] = &in.t;
@@ -137,7 +148,8 @@ template <class N> std::shared_ptr<N> record(std::initializer_list<In> inputs, T
   return record<N>(inputs, std::span<Tensor>(outputs));
 }
 
-/// Ops called while one of these lives report its site: composite ops and backward rules use it (the outermost wins).
+/// Ops called while one of these lives report its site: composite ops and backward rules use it
+/// (the outermost wins).
 class SiteScope : Pinned {
  public:
   explicit SiteScope(Here site);
@@ -155,8 +167,8 @@ std::string to_string(Here site);
 /// A number for a module path; the same path gives the same number. 0 is the empty path.
 int path_id(const std::string& path);
 
-/// Ops recorded while one of these lives carry a path: `name` appended to the enclosing scopes', or a whole path by its
-/// number (0 keeps the enclosing one).
+/// Ops recorded while one of these lives carry a path: `name` appended to the enclosing scopes', or
+/// a whole path by its number (0 keeps the enclosing one).
 class PathScope : Pinned {
  public:
   explicit PathScope(const std::string& name);

@@ -9,15 +9,17 @@
 
 namespace loupe {
 
-// A recorded op is only complete once its function has returned (it fills in options after recording): so its forward is
-// checked when the next op is recorded, or when the backward pass starts.
+// A recorded op is only complete once its function has returned (it fills in options after
+// recording): so its forward is checked when the next op is recorded, or when the backward pass
+// starts.
 struct ShadowGuard::State {
   struct Twin {
     Tensors x, y;  // f64 leaves and the graph over them
     // Of the inputs as they are, or, with a salt, rounded at random.
     Twin(const Node& node, const Tensors& inputs, uint64_t salt = 0);
     Twin() = default;
-    Tensors gradients(const Node& node, const Tensors& dy, const Tensors& dx, uint64_t salt = 0) const;
+    Tensors gradients(const Node& node, const Tensors& dy, const Tensors& dx,
+                      uint64_t salt = 0) const;
   };
   struct Pending {
     std::shared_ptr<Node> node;
@@ -32,8 +34,8 @@ struct ShadowGuard::State {
   void flush();
   /// `again(salt)`: what `want` would be on inputs that are rounded otherwise.
   template <class Again>
-  void compare(const Node& node, const std::string& what, const Tensor& got, const Tensor& want, double ShadowRow::*worst,
-               const std::string& kernel, const Again& again);
+  void compare(const Node& node, const std::string& what, const Tensor& got, const Tensor& want,
+               double ShadowRow::*worst, const std::string& kernel, const Again& again);
 };
 
 namespace {
@@ -58,7 +60,8 @@ Tensor rounded(const Tensor& x, uint64_t salt) {
   const Tensor wide = raw::to(x, DType::f64);
   if (salt == 0) return wide.detach();
   Rng rng(salt);
-  return raw::binary(raw::Binary::mul, wide, uniform(rng, wide.shape(), 1 - 0x1p-24, 1 + 0x1p-24, DType::f64), "shadow");
+  return raw::binary(raw::Binary::mul, wide,
+                     uniform(rng, wide.shape(), 1 - 0x1p-24, 1 + 0x1p-24, DType::f64), "shadow");
 }
 
 }  // namespace
@@ -77,7 +80,8 @@ ShadowGuard::State::Twin::Twin(const Node& node, const Tensors& inputs, uint64_t
 }
 
 // One tensor for each in dx that is defined and wanted, in their order.
-Tensors ShadowGuard::State::Twin::gradients(const Node& node, const Tensors& dy, const Tensors& dx, uint64_t salt) const {
+Tensors ShadowGuard::State::Twin::gradients(const Node& node, const Tensors& dy, const Tensors& dx,
+                                            uint64_t salt) const {
   Tensors outputs, upstream, inputs;
   for (size_t i = 0; i < dy.size(); ++i)
     if (dy[i].defined() && y[i].defined() && y[i].requires_grad()) {
@@ -91,25 +95,28 @@ Tensors ShadowGuard::State::Twin::gradients(const Node& node, const Tensors& dy,
 }
 
 template <class Again>
-void ShadowGuard::State::compare(const Node& node, const std::string& what, const Tensor& got, const Tensor& want,
-                                 double ShadowRow::*worst, const std::string& kernel, const Again& again) {
+void ShadowGuard::State::compare(const Node& node, const std::string& what, const Tensor& got,
+                                 const Tensor& want, double ShadowRow::*worst,
+                                 const std::string& kernel, const Again& again) {
   if (got.shape() != want.shape())
-    fail<NumericError>("shadow: {}: {} has shape {}, its f64 twin {}", node.describe(), what, got.shape(), want.shape());
+    fail<NumericError>("shadow: {}: {} has shape {}, its f64 twin {}", node.describe(), what,
+                       got.shape(), want.shape());
   const std::vector<double> a = got.to_vector<double>(), b = want.to_vector<double>();
-  double scale = 1e-37, error = 0;  // below f32's normal range there are no relative errors to speak of
+  double scale = 1e-37,
+         error = 0;  // below f32's normal range there are no relative errors to speak of
   size_t at = 0;
   for (size_t i = 0; i < a.size(); ++i) {
     if (std::isfinite(b[i])) scale = std::max(scale, std::abs(b[i]));
-    const bool same =
-        a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i])) || static_cast<float>(b[i]) == static_cast<float>(a[i]);
+    const bool same = a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i])) ||
+                      static_cast<float>(b[i]) == static_cast<float>(a[i]);
     const double e = same ? 0 : std::abs(a[i] - b[i]);
     if (e > error || e != e) {
       error = e == e ? e : INFINITY;
       at = i;
     }
   }
-  // What is left of larger terms (the gradient of a key's bias is 0 in theory) is measured by those: by what rounding the
-  // inputs would change, as a multiple of that rounding.
+  // What is left of larger terms (the gradient of a key's bias is 0 in theory) is measured by
+  // those: by what rounding the inputs would change, as a multiple of that rounding.
   for (uint64_t salt = 1000; salt <= 2000 && error > kSuspicious * scale; salt += 1000) {
     const Tensor other = again(salt);
     if (!other.defined()) break;
@@ -123,16 +130,19 @@ void ShadowGuard::State::compare(const Node& node, const std::string& what, cons
     const bool largest = relative > std::max(row.forward, row.backward);
     row.*worst = relative;
     if (largest) {
-      row.where = fmt::format("{}{}{}, {}", node.module_path(), node.module_path().empty() ? "" : ", ", to_string(node.site()),
-                              got.shape());
+      row.where =
+          fmt::format("{}{}{}, {}", node.module_path(), node.module_path().empty() ? "" : ", ",
+                      to_string(node.site()), got.shape());
       row.kernel = kernel;
     }
   }
   if (relative > bound)
     fail<NumericError>(
-        "shadow: {}{}: {} of shape {} differs from its f64 twin by {:.3g} of its largest element (bound {:.3g}): element {} is "
+        "shadow: {}{}: {} of shape {} differs from its f64 twin by {:.3g} of its largest element "
+        "(bound {:.3g}): element {} is "
         "{}, should be {}",
-        node.describe(), kernel.empty() ? "" : ", kernel " + kernel, what, got.shape(), relative, bound, at, a[at], b[at]);
+        node.describe(), kernel.empty() ? "" : ", kernel " + kernel, what, got.shape(), relative,
+        bound, at, a[at], b[at]);
 }
 
 void ShadowGuard::State::flush() {
@@ -149,8 +159,9 @@ void ShadowGuard::State::flush() {
   ++row.checks;
   for (size_t i = 0; i < twin.y.size(); ++i)
     if (twin.y[i].defined())
-      compare(node, twin.y.size() == 1 ? "the output" : fmt::format("output {}", i), now.outputs[i], twin.y[i],
-              &ShadowRow::forward, now.kernel, [&](uint64_t salt) { return Twin(node, now.inputs, salt).y[i]; });
+      compare(node, twin.y.size() == 1 ? "the output" : fmt::format("output {}", i), now.outputs[i],
+              twin.y[i], &ShadowRow::forward, now.kernel,
+              [&](uint64_t salt) { return Twin(node, now.inputs, salt).y[i]; });
   twins[node.birth()] = std::move(twin);
 }
 
@@ -172,18 +183,20 @@ std::vector<ShadowRow> ShadowGuard::rows() {
 }
 
 std::string ShadowGuard::table() {
-  std::string out = fmt::format("{:<28} {:>6} {:>9} {:>7} {:>9} {:>7}\n", "op", "checks", "forward", "ulps", "backward", "ulps");
+  std::string out = fmt::format("{:<28} {:>6} {:>9} {:>7} {:>9} {:>7}\n", "op", "checks", "forward",
+                                "ulps", "backward", "ulps");
   for (const ShadowRow& r : rows()) {
     if (r.checks == 0) {
       out += fmt::format("{:<28} {:>6} no f64 twin\n", r.op, 0);
       continue;
     }
-    out += fmt::format("{:<28} {:>6} {:>9.2e} {:>7.1f} {:>9.2e} {:>7.1f}\n", r.op, r.checks, r.forward, r.forward * 0x1p23,
-                       r.backward, r.backward * 0x1p23);
-    if (!r.where.empty()) out += fmt::format("    {}{}{}\n", r.where, r.kernel.empty() ? "" : ", ", r.kernel);
+    out += fmt::format("{:<28} {:>6} {:>9.2e} {:>7.1f} {:>9.2e} {:>7.1f}\n", r.op, r.checks,
+                       r.forward, r.forward * 0x1p23, r.backward, r.backward * 0x1p23);
+    if (!r.where.empty())
+      out += fmt::format("    {}{}{}\n", r.where, r.kernel.empty() ? "" : ", ", r.kernel);
   }
-  return out +
-         fmt::format("relative to the largest element; bound {:.1e}; instruction set {}\n", state_->bound, name(cpu_level()));
+  return out + fmt::format("relative to the largest element; bound {:.1e}; instruction set {}\n",
+                           state_->bound, name(cpu_level()));
 }
 
 namespace detail {
@@ -194,7 +207,8 @@ void shadow_flush() {
   if (t_shadow) t_shadow->flush();
 }
 
-void shadow_forward(const std::shared_ptr<Node>& node, std::span<const Tensor* const> inputs, std::span<Tensor> outputs) {
+void shadow_forward(const std::shared_ptr<Node>& node, std::span<const Tensor* const> inputs,
+                    std::span<Tensor> outputs) {
   if (!t_shadow) return;
   const std::string kernel = last_kernel();
   t_shadow->flush();
@@ -219,10 +233,11 @@ void shadow_backward(Node& node, const Tensors& dy, const Tensors& dx) {
     if (!node.needs(i) || !dx[i].defined()) continue;
     const size_t which = k++;
     if (!want[which].defined()) continue;
-    paused.state->compare(node, fmt::format("the gradient of input {}", i), raw::sum_to(dx[i], twin.x[i].shape()), want[which],
-                          &ShadowRow::backward, kernel, [&](uint64_t salt) {
-                            return ShadowGuard::State::Twin(node, twin.x, salt).gradients(node, dy, dx, salt)[which];
-                          });
+    paused.state->compare(
+        node, fmt::format("the gradient of input {}", i), raw::sum_to(dx[i], twin.x[i].shape()),
+        want[which], &ShadowRow::backward, kernel, [&](uint64_t salt) {
+          return ShadowGuard::State::Twin(node, twin.x, salt).gradients(node, dy, dx, salt)[which];
+        });
   }
 }
 

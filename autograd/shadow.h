@@ -1,6 +1,7 @@
 #pragma once
-// Shadow mode: while a ShadowGuard lives, every op that is recorded on this thread is computed a second time in f64, by
-// the plain kernels, on the same inputs, forward and backward, and the f32 results are held against it.
+// Shadow mode: while a ShadowGuard lives, every op that is recorded on this thread is computed a
+// second time in f64, by the plain kernels, on the same inputs, forward and backward, and the f32
+// results are held against it.
 #include <loupe/autograd/graph.h>
 
 #include <memory>
@@ -9,8 +10,9 @@
 
 namespace loupe {
 
-/// What was seen of one op. Errors are the largest |f32 - f64| over a tensor divided by the largest |f64| of it; where the
-/// f64 result is what larger terms left (a gradient that is 0 in theory), divided by the size of those terms.
+/// What was seen of one op. Errors are the largest |f32 - f64| over a tensor divided by the largest
+/// |f64| of it; where the f64 result is what larger terms left (a gradient that is 0 in theory),
+/// divided by the size of those terms.
 struct ShadowRow {
   std::string op;
   int64_t checks = 0;  // forward calls
@@ -21,15 +23,17 @@ struct ShadowRow {
 
 class ShadowGuard : Pinned {
  public:
-  /// An error above `bound` throws NumericError with op, path, source line, kernel, position and both numbers. ValueError
-  /// unless bound > 0.
+  /// An error above `bound` throws NumericError with op, path, source line, kernel, position and
+  /// both numbers. ValueError unless bound > 0.
   explicit ShadowGuard(double bound = 0x1p-14);
   ~ShadowGuard();
 
-  /// Checks what is still pending and gives the rows, the largest error first. An op without a twin has checks = 0.
+  /// Checks what is still pending and gives the rows, the largest error first. An op without a twin
+  /// has checks = 0.
   std::vector<ShadowRow> rows();
-  /// The rows as a table in 80 columns (but for long paths): errors also in units of 2^-23, the ulps of the tensor's largest
-  /// element; under each op where its largest error was and which kernel ran there.
+  /// The rows as a table in 80 columns (but for long paths): errors also in units of 2^-23, the
+  /// ulps of the tensor's largest element; under each op where its largest error was and which
+  /// kernel ran there.
   std::string table();
 
   struct State;  // in shadow.cpp
@@ -41,7 +45,8 @@ class ShadowGuard : Pinned {
 
 namespace detail {
 // Called by link() and by the engine; they do nothing without a ShadowGuard.
-void shadow_forward(const std::shared_ptr<Node>& node, std::span<const Tensor* const> inputs, std::span<Tensor> outputs);
+void shadow_forward(const std::shared_ptr<Node>& node, std::span<const Tensor* const> inputs,
+                    std::span<Tensor> outputs);
 void shadow_backward(Node& node, const Tensors& dy, const Tensors& dx);
 void shadow_flush();
 /// Whether link() looks at the values of outputs: a ShadowGuard or anomaly mode.

@@ -1,4 +1,5 @@
-// `loupe bench`: times pieces of work and relates them to OpenBLAS' speed on a large product in the same run.
+// `loupe bench`: times pieces of work and relates them to OpenBLAS' speed on a large product in the
+// same run.
 #include <loupe/cli/bench_work.h>
 #include <loupe/cli/commands.h>
 #include <loupe/cli/console.h>
@@ -13,7 +14,9 @@
 namespace loupe::cli {
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 double median(std::vector<double> v) {
   std::sort(v.begin(), v.end());
@@ -21,7 +24,8 @@ double median(std::vector<double> v) {
   return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-// Seconds of sgemm, 1024 cubed, its rows shared out to the threads; some runs before the work and some after it.
+// Seconds of sgemm, 1024 cubed, its rows shared out to the threads; some runs before the work and
+// some after it.
 void time_peak(int threads, std::vector<double>& seconds) {
   constexpr int64_t n = 1024;
   Rng rng(1);
@@ -30,8 +34,8 @@ void time_peak(int threads, std::vector<double>& seconds) {
     const double start = now();
     parallel_pieces(threads, [&](int64_t piece) {
       const int64_t first = n * piece / threads, rows = n * (piece + 1) / threads - first;
-      blas::gemm(false, false, rows, n, n, 1.0f, a.ptr<float>() + first * n, n, b.ptr<float>(), n, 0.0f,
-                 c.ptr<float>() + first * n, n);
+      blas::gemm(false, false, rows, n, n, 1.0f, a.ptr<float>() + first * n, n, b.ptr<float>(), n,
+                 0.0f, c.ptr<float>() + first * n, n);
     });
     if (run > 1) seconds.push_back(now() - start);
   }
@@ -64,12 +68,15 @@ Timing time_work(Work& work, double seconds) {
 }  // namespace
 
 int bench(const BenchOptions& options) {
-  const int threads = options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
+  const int threads =
+      options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
   const ThreadLimit limit(threads);
   Console console(options.json);
   const auto& names = options.work.empty() ? work_names() : options.work;
-  console.say(fmt::format("{} thread{}; ms a step, GFLOP/s of the plain algorithm, share of OpenBLAS' sgemm 1024 x 1024 x 1024",
-                          threads, threads == 1 ? "" : "s"));
+  console.say(
+      fmt::format("{} thread{}; ms a step, GFLOP/s of the plain algorithm, share of OpenBLAS' "
+                  "sgemm 1024 x 1024 x 1024",
+                  threads, threads == 1 ? "" : "s"));
   for (const std::string& name : names) {
     const auto work = make_work(name, options.data);
     Json result("bench");
@@ -84,13 +91,20 @@ int bench(const BenchOptions& options) {
     time_peak(threads, peak);
     const Timing t = time_work(*work, options.seconds);
     time_peak(threads, peak);
-    const double peak_speed = 2 * 1024.0 * 1024 * 1024 / median(peak) * 1e-9, speed = work->flop / t.seconds * 1e-9;
-    result.set("ms", 1e3 * t.seconds / work->units).set("steps", t.steps).set("peak_gflops", peak_speed);
+    const double peak_speed = 2 * 1024.0 * 1024 * 1024 / median(peak) * 1e-9,
+                 speed = work->flop / t.seconds * 1e-9;
+    result.set("ms", 1e3 * t.seconds / work->units)
+        .set("steps", t.steps)
+        .set("peak_gflops", peak_speed);
     if (work->flop > 0) {
-      result.set("gflop", work->flop * 1e-9 / work->units).set("gflops", speed).set("peak_share", speed / peak_speed);
+      result.set("gflop", work->flop * 1e-9 / work->units)
+          .set("gflops", speed)
+          .set("peak_share", speed / peak_speed);
     }
     console.event(result);
-    const std::string rate = work->flop > 0 ? fmt::format("{:8.1f} GFLOP/s {:4.0f} %", speed, 100 * speed / peak_speed) : "";
+    const std::string rate =
+        work->flop > 0 ? fmt::format("{:8.1f} GFLOP/s {:4.0f} %", speed, 100 * speed / peak_speed)
+                       : "";
     console.say(fmt::format("{:24} {:10.4f} ms {}", name, 1e3 * t.seconds / work->units, rate));
   }
   return 0;

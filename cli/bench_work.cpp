@@ -28,7 +28,9 @@ double norm_of(const Tensor& t) {
 }
 
 // Images have channels-last memory inside a network, and so they have here.
-Tensor laid_out(const Tensor& t, bool images) { return images && t.dim() == 4 ? raw::channels_last(t) : t; }
+Tensor laid_out(const Tensor& t, bool images) {
+  return images && t.dim() == 4 ? raw::channels_last(t) : t;
+}
 
 // --- Forward and backward of one function with a fixed upstream gradient ---
 class OpWork : public Work {
@@ -38,7 +40,8 @@ class OpWork : public Work {
       : names_(std::move(names)), f_(std::move(f)) {
     flop = flops;
     Rng rng(1);
-    for (const Shape& s : shapes) inputs_.push_back(laid_out(randn(rng, s), images).requires_grad_());
+    for (const Shape& s : shapes)
+      inputs_.push_back(laid_out(randn(rng, s), images).requires_grad_());
     dy_ = laid_out(randn(rng, no_grad([&] { return f_(inputs_); }).shape()), images);
   }
   void step() override { run(); }
@@ -65,22 +68,29 @@ class OpWork : public Work {
   F f_;
 };
 
-std::unique_ptr<Work> conv(int64_t in, int64_t out, int64_t size, int64_t kernel = 3, int64_t stride = 1, int64_t groups = 1) {
+std::unique_ptr<Work> conv(int64_t in, int64_t out, int64_t size, int64_t kernel = 3,
+                           int64_t stride = 1, int64_t groups = 1) {
   const Conv2dArgs args{.stride = stride, .padding = kernel / 2, .groups = groups};
-  const int64_t outputs = 64 * out * (size / stride) * (size / stride), terms = in / groups * kernel * kernel;
-  // Forward, input gradient and weight gradient are a multiplication and an addition for each term of each output.
+  const int64_t outputs = 64 * out * (size / stride) * (size / stride),
+                terms = in / groups * kernel * kernel;
+  // Forward, input gradient and weight gradient are a multiplication and an addition for each term
+  // of each output.
   return std::make_unique<OpWork>(
-      std::vector<std::string>{"x", "weight"}, std::vector<Shape>{{64, in, size, size}, {out, in / groups, kernel, kernel}}, true,
-      6.0 * static_cast<double>(outputs * terms), [args](const Tensors& t) { return conv2d(t[0], t[1], Tensor(), args); });
+      std::vector<std::string>{"x", "weight"},
+      std::vector<Shape>{{64, in, size, size}, {out, in / groups, kernel, kernel}}, true,
+      6.0 * static_cast<double>(outputs * terms),
+      [args](const Tensors& t) { return conv2d(t[0], t[1], Tensor(), args); });
 }
 
 // Causal: half of the pairs count. Two products forward, four backward.
 std::unique_ptr<Work> attention(int64_t batch, int64_t heads, int64_t length, int64_t depth) {
   const Shape s{batch, heads, length, depth};
-  return std::make_unique<OpWork>(std::vector<std::string>{"q", "k", "v"}, std::vector<Shape>{s, s, s}, false,
-                                  6.0 * static_cast<double>(batch * heads * length * (length + 1) * depth), [](const Tensors& t) {
-                                    return scaled_dot_product_attention(t[0], t[1], t[2], {.is_causal = true});
-                                  });
+  return std::make_unique<OpWork>(
+      std::vector<std::string>{"q", "k", "v"}, std::vector<Shape>{s, s, s}, false,
+      6.0 * static_cast<double>(batch * heads * length * (length + 1) * depth),
+      [](const Tensors& t) {
+        return scaled_dot_product_attention(t[0], t[1], t[2], {.is_causal = true});
+      });
 }
 
 enum class Kind { batch, group, instance, layer, rms };
@@ -139,7 +149,8 @@ template <class M> class Training : public Work {
     const int64_t batch = at_++ % x_.size(0);
     optimizer_->zero_grad();
     const Tensor z = model_(x_.select(0, batch)), t = t_.select(0, batch);
-    const Tensor loss = z.dim() == 3 ? cross_entropy(z.flatten(0, 1), t.flatten()) : cross_entropy(z, t);
+    const Tensor loss =
+        z.dim() == 3 ? cross_entropy(z.flatten(0, 1), t.flatten()) : cross_entropy(z, t);
     loss.backward();
     optimizer_->step();
     return loss;
@@ -151,28 +162,34 @@ template <class M> class Training : public Work {
 };
 
 template <class O> auto with(typename O::Options options) {
-  return [options](Module& m) -> std::unique_ptr<Optimizer> { return std::make_unique<O>(m, options); };
+  return [options](Module& m) -> std::unique_ptr<Optimizer> {
+    return std::make_unique<O>(m, options);
+  };
 }
 
-// A training step is three times the forward pass, less the gradient of the input, which nobody asks for.
+// A training step is three times the forward pass, less the gradient of the input, which nobody
+// asks for.
 double step_flops(double forward, double first_layer) { return 3 * forward - first_layer; }
 double conv_flops(int64_t in, int64_t out, int64_t size, int64_t kernel = 3) {
   return 2.0 * 64 * static_cast<double>(in * out * size * size * kernel * kernel);
 }
 
 template <class M, class Optimize>
-std::unique_ptr<Work> images(M model, const Optimize& optimize, int64_t channels, int64_t size, double flops) {
+std::unique_ptr<Work> images(M model, const Optimize& optimize, int64_t channels, int64_t size,
+                             double flops) {
   Rng rng(2);
-  return std::make_unique<Training<M>>(std::move(model), optimize, randn(rng, {5, 64, channels, size, size}),
+  return std::make_unique<Training<M>>(std::move(model), optimize,
+                                       randn(rng, {5, 64, channels, size, size}),
                                        randint(rng, 0, 10, {5, 64}), flops);
 }
 
 std::unique_ptr<Work> cnn() {
   Rng rng(1);
-  Sequential model(Conv2d(rng, 1, 32, {.kernel_size = 3, .padding = 1, .bias = false}), BatchNorm2d(32), ReLU(),
-                   MaxPool2d({.kernel_size = 2}), Conv2d(rng, 32, 64, {.kernel_size = 3, .padding = 1, .bias = false}),
-                   BatchNorm2d(64), ReLU(), MaxPool2d({.kernel_size = 2}), Flatten(), Linear(rng, 3136, 128), ReLU(),
-                   Linear(rng, 128, 10));
+  Sequential model(Conv2d(rng, 1, 32, {.kernel_size = 3, .padding = 1, .bias = false}),
+                   BatchNorm2d(32), ReLU(), MaxPool2d({.kernel_size = 2}),
+                   Conv2d(rng, 32, 64, {.kernel_size = 3, .padding = 1, .bias = false}),
+                   BatchNorm2d(64), ReLU(), MaxPool2d({.kernel_size = 2}), Flatten(),
+                   Linear(rng, 3136, 128), ReLU(), Linear(rng, 128, 10));
   const double first = conv_flops(1, 32, 28);
   return images(std::move(model), with<Adam>({.lr = 1e-3}), 1, 28,
                 step_flops(first + conv_flops(32, 64, 14) + 128.0 * (3136 * 128 + 1280), first));
@@ -181,17 +198,20 @@ std::unique_ptr<Work> cnn() {
 std::unique_ptr<Work> resnet20() {
   Rng rng(1);
   const double first = conv_flops(3, 16, 32);
-  const double forward = first + 6 * conv_flops(16, 16, 32) + conv_flops(16, 32, 16) + 5 * conv_flops(32, 32, 16) +
-                         conv_flops(16, 32, 16, 1) + conv_flops(32, 64, 8) + 5 * conv_flops(64, 64, 8) +
+  const double forward = first + 6 * conv_flops(16, 16, 32) + conv_flops(16, 32, 16) +
+                         5 * conv_flops(32, 32, 16) + conv_flops(16, 32, 16, 1) +
+                         conv_flops(32, 64, 8) + 5 * conv_flops(64, 64, 8) +
                          conv_flops(32, 64, 8, 1) + 128.0 * 640;
-  return images(ResNetCifar(rng), with<SGD>({.lr = 0.005, .momentum = 0.9, .weight_decay = 5e-4}), 3, 32,
-                step_flops(forward, first));
+  return images(ResNetCifar(rng), with<SGD>({.lr = 0.005, .momentum = 0.9, .weight_decay = 5e-4}),
+                3, 32, step_flops(forward, first));
 }
 
-// Per token: 12 width^2 weights a block, causal attention over half the context on average, the head.
+// Per token: 12 width^2 weights a block, causal attention over half the context on average, the
+// head.
 double gpt_flops(const GptConfig& c, double tokens, double mean_context) {
   const double w = static_cast<double>(c.width);
-  return tokens * (static_cast<double>(c.layers) * (24 * w * w + 4 * w * mean_context) + 2 * w * static_cast<double>(c.vocab));
+  return tokens * (static_cast<double>(c.layers) * (24 * w * w + 4 * w * mean_context) +
+                   2 * w * static_cast<double>(c.vocab));
 }
 
 std::unique_ptr<Work> gpt(GptConfig config, int64_t batch) {
@@ -199,9 +219,9 @@ std::unique_ptr<Work> gpt(GptConfig config, int64_t batch) {
   Gpt model(rng, config);
   const double context = static_cast<double>(config.context);
   const double forward = gpt_flops(config, static_cast<double>(batch) * context, (context + 1) / 2);
-  return std::make_unique<Training<Gpt>>(std::move(model), with<AdamW>({.lr = 1e-3}),
-                                         randint(rng, 0, 65, {5, batch, config.context}),
-                                         randint(rng, 0, 65, {5, batch, config.context}), 3 * forward);
+  return std::make_unique<Training<Gpt>>(
+      std::move(model), with<AdamW>({.lr = 1e-3}), randint(rng, 0, 65, {5, batch, config.context}),
+      randint(rng, 0, 65, {5, batch, config.context}), 3 * forward);
 }
 
 std::unique_ptr<Work> mlp(int64_t batch, const std::vector<int64_t>& sizes) {
@@ -213,9 +233,10 @@ std::unique_ptr<Work> mlp(int64_t batch, const std::vector<int64_t>& sizes) {
     model.push_back(Linear(rng, sizes[i], sizes[i + 1]));
     forward += 2.0 * static_cast<double>(batch * sizes[i] * sizes[i + 1]);
   }
-  return std::make_unique<Training<Sequential>>(std::move(model), with<Adam>({.lr = 1e-3}), randn(rng, {5, batch, sizes.front()}),
-                                                randint(rng, 0, sizes.back(), {5, batch}),
-                                                step_flops(forward, 2.0 * static_cast<double>(batch * sizes[0] * sizes[1])));
+  return std::make_unique<Training<Sequential>>(
+      std::move(model), with<Adam>({.lr = 1e-3}), randn(rng, {5, batch, sizes.front()}),
+      randint(rng, 0, sizes.back(), {5, batch}),
+      step_flops(forward, 2.0 * static_cast<double>(batch * sizes[0] * sizes[1])));
 }
 
 class Encoder : public Work {
@@ -225,7 +246,8 @@ class Encoder : public Work {
         model_(rng_, {.width = 384, .layers = 6, .inner = 1536, .pooler = false}),
         ids_(randint(rng_, 1000, 30000, {batch, 128})) {
     eval(model_);
-    flop = static_cast<double>(batch) * 128 * 6 * (8.0 * 384 * 384 + 4.0 * 384 * 1536 + 4.0 * 128 * 384);
+    flop = static_cast<double>(batch) * 128 * 6 *
+           (8.0 * 384 * 384 + 4.0 * 384 * 1536 + 4.0 * 128 * 384);
   }
   void step() override { run(); }
   void load(const TensorMap& from) override {
@@ -254,7 +276,9 @@ class Encoder : public Work {
 // 128 tokens after a prompt of 8, greedy, with the key-value cache: the time is that of a token.
 class Generation : public Work {
  public:
-  Generation() : rng_(1), model_(rng_, {.vocab = 65, .context = 256, .layers = 6, .heads = 6, .width = 384}) {
+  Generation()
+      : rng_(1),
+        model_(rng_, {.vocab = 65, .context = 256, .layers = 6, .heads = 6, .width = 384}) {
     eval(model_);
     units = 128;
     flop = gpt_flops(model_.config, 8 + 127, 68);
@@ -270,7 +294,9 @@ class Generation : public Work {
   }
 
  private:
-  std::vector<int64_t> run() { return model_.generate(prompt_, rng_, {.length = 128, .temperature = 0}); }
+  std::vector<int64_t> run() {
+    return model_.generate(prompt_, rng_, {.length = 128, .temperature = 0});
+  }
   Rng rng_;
   Gpt model_;
   std::vector<int64_t> prompt_{1, 2, 3, 4, 5, 6, 7, 8};
@@ -281,13 +307,15 @@ class Epoch : public Work {
  public:
   explicit Epoch(const std::string& data)
       : rng_(1),
-        loader_(ImageDataset(load_images("fashion-mnist", data).train), rng_, {.batch_size = 128, .drop_last = true}),
+        loader_(ImageDataset(load_images("fashion-mnist", data).train), rng_,
+                {.batch_size = 128, .drop_last = true}),
         model_(rng_),
         optimizer_(model_, {.lr = 1e-3}) {
     whole = true;
     const double first = conv_flops(1, 32, 28) / 64;
     const double forward =
-        first + (conv_flops(32, 64, 14) + conv_flops(64, 64, 14) + conv_flops(64, 128, 7)) / 64 + 2.0 * (1152 * 128 + 1280);
+        first + (conv_flops(32, 64, 14) + conv_flops(64, 64, 14) + conv_flops(64, 128, 7)) / 64 +
+        2.0 * (1152 * 128 + 1280);
     flop = static_cast<double>(loader_.batches() * 128) * step_flops(forward, first);
   }
   void step() override {
@@ -317,7 +345,8 @@ const std::vector<Row>& rows() {
       {"cnn", [](auto&) { return cnn(); }},
       {"gpt", [](auto&) { return gpt({}, 12); }},
       {"resnet20", [](auto&) { return resnet20(); }},
-      {"gpt-6x384", [](auto&) { return gpt({.context = 256, .layers = 6, .heads = 6, .width = 384}, 4); }},
+      {"gpt-6x384",
+       [](auto&) { return gpt({.context = 256, .layers = 6, .heads = 6, .width = 384}, 4); }},
       {"mlp",
        [](auto&) {
          return mlp(64, {784, 256, 128, 10});

@@ -21,7 +21,8 @@ class Work : Pinned {
   /// Five losses, or norms of the output and of every gradient; for a generated text, its tokens.
   virtual std::vector<double> check() = 0;
 
-  double flop = 0;     // of one step by the plain algorithm, multiplications and additions; 0: not counted
+  double flop =
+      0;  // of one step by the plain algorithm, multiplications and additions; 0: not counted
   double units = 1;    // a step's time is divided by this: the tokens of a generated text
   bool whole = false;  // a step is long enough to be measured once, without warm-up
 };

@@ -1,6 +1,7 @@
 #pragma once
-// The commands of the program `loupe`: a struct of options each, filled by main.cpp, and the function that runs it.
-// Each returns the process' exit code; errors are thrown and printed by main.
+// The commands of the program `loupe`: a struct of options each, filled by main.cpp, and the
+// function that runs it. Each returns the process' exit code; errors are thrown and printed by
+// main.
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -11,10 +12,11 @@ namespace loupe::cli {
 struct RunOptions {
   uint64_t seed = 0;
   int threads = 0;  // 0: all cores
-  std::string out;  // folder that receives model, options, metrics, checkpoints; empty: nothing is written
+  std::string
+      out;  // folder that receives model, options, metrics, checkpoints; empty: nothing is written
   bool json = false;
-  std::string logdir;            // TensorBoard
-  int64_t log_every = 50;        // steps between what the layers do; four times that between histograms
+  std::string logdir;      // TensorBoard
+  int64_t log_every = 50;  // steps between what the layers do; four times that between histograms
   int64_t checkpoint_every = 0;  // steps; 0: at every epoch (CNN) or a tenth of the run (GPT)
   int keep = 3;                  // checkpoints kept beside the best
   bool resume = false;
@@ -29,9 +31,10 @@ struct TrainOptions : RunOptions {
   double lr = -1;
   std::string optimizer = "adamw";  // sgd, adam, adamw, rmsprop
   double weight_decay = -1;
-  std::string schedule;   // constant, cosine, one-cycle; empty: the model's default
-  double clip = 0;        // largest gradient norm; 0: no clipping
-  std::string init_from;  // model.safetensors to start from; GPT also: a folder of Transformers' GPT-2
+  std::string schedule;  // constant, cosine, one-cycle; empty: the model's default
+  double clip = 0;       // largest gradient norm; 0: no clipping
+  std::string
+      init_from;  // model.safetensors to start from; GPT also: a folder of Transformers' GPT-2
 };
 
 struct TrainCnnOptions : TrainOptions {
@@ -40,14 +43,15 @@ struct TrainCnnOptions : TrainOptions {
   std::string model = "small";            // small, resnet20
   std::string norm = "batch";             // batch, layer, group, none
   double label_smoothing = 0.1;           // share of the target spread over all classes
-  int64_t validation = 0;                 // so many last training images choose, and the test data is not touched
+  int64_t validation = 0;  // so many last training images choose, and the test data is not touched
 };
 int train_cnn(const TrainCnnOptions& options);
 
 struct TrainGptOptions : TrainOptions {
-  std::string text;                                           // file; empty: the word list
-  std::string norm = "layer";                                 // layer, batch, rms, none
-  int64_t layers = -1, heads = -1, width = -1, context = -1;  // -1: 4, 4, 128, 64, or what init_from has
+  std::string text;            // file; empty: the word list
+  std::string norm = "layer";  // layer, batch, rms, none
+  int64_t layers = -1, heads = -1, width = -1,
+          context = -1;  // -1: 4, 4, 128, 64, or what init_from has
   double dropout = 0;
   double validation = 0.1;  // the last part of the text
 };
@@ -97,7 +101,7 @@ struct LessonOptions {
   bool quick = false, full = false, tiny = false;  // at most one; none: quick
   std::vector<std::string> claims;                 // empty: all
   int seeds = 0;                                   // 0: the profile's
-  std::string text, data;                          // empty: the packages' word list and Fashion-MNIST
+  std::string text, data;  // empty: the packages' word list and Fashion-MNIST
   std::string out = "lesson-out";
   std::string logdir;  // TensorBoard
   int threads = 0;     // trainings at a time; 0: one a core

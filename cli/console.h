@@ -1,6 +1,6 @@
 #pragma once
-// What a command says: one JSON object a line on stdout under --json, text for people (and a progress bar on a terminal)
-// otherwise; with --json the text goes to stderr.
+// What a command says: one JSON object a line on stdout under --json, text for people (and a
+// progress bar on a terminal) otherwise; with --json the text goes to stderr.
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -31,7 +31,8 @@ class Json {
   /// One line, or indented.
   std::string text(bool pretty = false) const;
 
-  /// An object from its text; IoError if it is none. `name` is the file in errors, here and in the members' below.
+  /// An object from its text; IoError if it is none. `name` is the file in errors, here and in the
+  /// members' below.
   static Json parse(std::string_view text, const std::string& name);
   static Json read_file(const std::string& path);
   /// Whether there is such a member, not null.
@@ -58,8 +59,8 @@ class Console {
   void say(std::string_view line);
   /// An event for programs; nothing without --json.
   void event(const Json& e);
-  /// Rewrites the progress line on a terminal; prints a plain line now and then (at most one in 5 s, and the last one)
-  /// when piped. `what` ends the line: loss, accuracy.
+  /// Rewrites the progress line on a terminal; prints a plain line now and then (at most one in 5
+  /// s, and the last one) when piped. `what` ends the line: loss, accuracy.
   void progress(int64_t done, int64_t total, double samples_per_second, std::string_view what);
   /// Ends the progress line.
   void finish();

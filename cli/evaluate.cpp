@@ -19,16 +19,18 @@ int eval_cnn(const EvalOptions& o, const Json& options, Console& console) {
   const std::string dataset = options.get_string("dataset");
   const ImageData data = load_images(dataset, o.data.empty() ? options.get_string("data") : o.data);
   Rng rng(0);
-  const ImageModel model = make_image_model(rng, options.get_string("model"), options.get_string("norm"), data.test);
+  const ImageModel model =
+      make_image_model(rng, options.get_string("model"), options.get_string("norm"), data.test);
   load_model(o.run + "/model.safetensors", *model);
   loupe::eval(*model);
   const Predictions p = predict(*model, data.test);
   const size_t classes = data.test.classes.size();
   std::vector<std::vector<int64_t>> confusion(classes, std::vector<int64_t>(classes));
   const auto truth = data.test.labels.to_vector<int64_t>();
-  for (size_t i = 0; i < truth.size(); ++i) ++confusion[static_cast<size_t>(truth[i])][static_cast<size_t>(p.labels[i])];
-  console.say(fmt::format("test accuracy {:.2f} %, loss {:.4f}, {} of {} images wrong", 100 * p.accuracy, p.loss, p.wrong.size(),
-                          truth.size()));
+  for (size_t i = 0; i < truth.size(); ++i)
+    ++confusion[static_cast<size_t>(truth[i])][static_cast<size_t>(p.labels[i])];
+  console.say(fmt::format("test accuracy {:.2f} %, loss {:.4f}, {} of {} images wrong",
+                          100 * p.accuracy, p.loss, p.wrong.size(), truth.size()));
   console.say("\nrows: what it is; columns: what the model said");
   std::string head = fmt::format("{:>14}", "");
   for (size_t j = 0; j < classes; ++j) head += fmt::format(" {:>5}", j);
@@ -40,8 +42,9 @@ int eval_cnn(const EvalOptions& o, const Json& options, Console& console) {
       line += n ? fmt::format(" {:>5}", n) : "     .";
       total += n;
     }
-    console.say(line + fmt::format(" {:>5.1f}%", 100.0 * static_cast<double>(confusion[i][i]) /
-                                                     static_cast<double>(std::max<int64_t>(total, 1))));
+    console.say(line +
+                fmt::format(" {:>5.1f}%", 100.0 * static_cast<double>(confusion[i][i]) /
+                                              static_cast<double>(std::max<int64_t>(total, 1))));
   }
   const std::string picture = (o.out.empty() ? o.run : o.out) + "/wrong.png";
   const Picture sheet = contact_sheet(data.test, p.wrong);
@@ -59,16 +62,22 @@ int eval_gpt(const EvalOptions& o, const Json& options, Console& console) {
   CharVocab vocab;
   Gpt model = load_gpt(options, o.run, vocab);
   const bool same = o.text.empty();
-  const TextData data = load_text(same ? (options.get_bool("default_text") ? "" : options.get_string("text")) : o.text,
-                                  options.get_number("validation"));
+  const TextData data = load_text(
+      same ? (options.get_bool("default_text") ? "" : options.get_string("text")) : o.text,
+      options.get_number("validation"));
   const std::vector<int32_t> all = vocab.encode(data.file.text, data.file.path);
   const std::vector<int32_t> ids =
-      same ? std::vector<int32_t>(all.end() - static_cast<std::ptrdiff_t>(data.held_out.size()), all.end()) : all;
+      same ? std::vector<int32_t>(all.end() - static_cast<std::ptrdiff_t>(data.held_out.size()),
+                                  all.end())
+           : all;
   const double loss = text_score(model, ids).loss;
-  console.say(fmt::format("loss {:.4f} nats per character (perplexity {:.2f}) over {} characters of {}{}", loss, std::exp(loss),
-                          ids.size() - 1, data.file.path, same ? ", the held-out part" : ""));
-  console.event(
-      Json("result").set("val_loss", loss).set("characters", static_cast<int64_t>(ids.size()) - 1).set("text", data.file.path));
+  console.say(fmt::format(
+      "loss {:.4f} nats per character (perplexity {:.2f}) over {} characters of {}{}", loss,
+      std::exp(loss), ids.size() - 1, data.file.path, same ? ", the held-out part" : ""));
+  console.event(Json("result")
+                    .set("val_loss", loss)
+                    .set("characters", static_cast<int64_t>(ids.size()) - 1)
+                    .set("text", data.file.path));
   return 0;
 }
 
@@ -87,7 +96,9 @@ int eval(const EvalOptions& o) {
 int summary(const SummaryOptions& o) {
   Console console(false);
   Rng rng(0);
-  const auto image = [&](int64_t channels, int64_t size) { return zeros({o.batch_size, channels, size, size}); };
+  const auto image = [&](int64_t channels, int64_t size) {
+    return zeros({o.batch_size, channels, size, size});
+  };
   const auto show = [&](Module& m, const Tensor& x) { console.say(loupe::summary(m, x)); };
   if (o.model == "small-cnn") {
     SmallCnn m(rng);
@@ -112,7 +123,8 @@ int summary(const SummaryOptions& o) {
       ImageSet set;
       set.images = zeros({1, cifar ? 3 : 1, cifar ? 32 : 28, cifar ? 32 : 28}, DType::u8);
       set.classes.resize(10);
-      const ImageModel m = make_image_model(rng, options.get_string("model"), options.get_string("norm"), set);
+      const ImageModel m =
+          make_image_model(rng, options.get_string("model"), options.get_string("norm"), set);
       load_model(o.model + "/model.safetensors", *m);
       show(*m, image(cifar ? 3 : 1, cifar ? 32 : 28));
     }

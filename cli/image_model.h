@@ -12,7 +12,8 @@ namespace loupe::cli {
 
 using ImageModel = std::unique_ptr<Module>;
 /// "small" or "resnet20", for the images of a set.
-ImageModel make_image_model(Rng& rng, const std::string& model, const std::string& norm, const ImageSet& set);
+ImageModel make_image_model(Rng& rng, const std::string& model, const std::string& norm,
+                            const ImageSet& set);
 
 struct Predictions {
   std::vector<int64_t> labels;
@@ -28,6 +29,7 @@ struct Picture {
   int channels = 1;
 };
 /// Images of a set side by side, framed, `columns` a row; at most `most`.
-Picture contact_sheet(const ImageSet& set, const std::vector<int64_t>& which, int64_t columns = 20, int64_t most = 200);
+Picture contact_sheet(const ImageSet& set, const std::vector<int64_t>& which, int64_t columns = 20,
+                      int64_t most = 200);
 
 }  // namespace loupe::cli

@@ -17,8 +17,8 @@ void show(const lesson::Progress& p) {
   const auto now = std::chrono::steady_clock::now();
   if (!terminal && now - last < std::chrono::seconds(10)) return;
   last = now;
-  const std::string line =
-      fmt::format("{}/{} runs, about {} left  {} {} seed {}", p.done, p.total, duration(p.seconds_left), p.claim, p.arm, p.seed);
+  const std::string line = fmt::format("{}/{} runs, about {} left  {} {} seed {}", p.done, p.total,
+                                       duration(p.seconds_left), p.claim, p.arm, p.seed);
   if (terminal) fmt::print(stderr, "\r\033[K{:.78}", line);
   else fmt::print(stderr, "{}\n", line);
   std::fflush(stderr);
@@ -59,7 +59,8 @@ int lesson(const LessonOptions& options) {
   try {
     const lesson::Report report = lesson::run_lesson(o);
     fmt::print(stderr, "{}", isatty(STDERR_FILENO) ? "\r\033[K" : "");
-    if (options.json) fmt::print("{}", lesson::result_json(report));  // the claims were printed as they came
+    if (options.json)
+      fmt::print("{}", lesson::result_json(report));  // the claims were printed as they came
     else fmt::print("{}", lesson::to_terminal(report));
     std::fflush(stdout);
     if (!o.out.empty()) fmt::print(stderr, "Report: {0}/report.html. Runs: {0}/runs.csv.\n", o.out);

@@ -9,12 +9,17 @@
 
 namespace loupe::cli {
 
-ImageModel make_image_model(Rng& rng, const std::string& model, const std::string& norm, const ImageSet& set) {
-  const int64_t channels = set.images.size(1), size = set.images.size(2), classes = static_cast<int64_t>(set.classes.size());
+ImageModel make_image_model(Rng& rng, const std::string& model, const std::string& norm,
+                            const ImageSet& set) {
+  const int64_t channels = set.images.size(1), size = set.images.size(2),
+                classes = static_cast<int64_t>(set.classes.size());
   if (model == "resnet20")
-    return std::make_unique<ResNetCifar>(rng, ResNetCifarConfig{.classes = classes, .in_channels = channels});
-  return std::make_unique<SmallCnn>(
-      rng, SmallCnnConfig{.in_channels = channels, .classes = classes, .image_size = size, .norm = norm_kind(norm)});
+    return std::make_unique<ResNetCifar>(
+        rng, ResNetCifarConfig{.classes = classes, .in_channels = channels});
+  return std::make_unique<SmallCnn>(rng, SmallCnnConfig{.in_channels = channels,
+                                                        .classes = classes,
+                                                        .image_size = size,
+                                                        .norm = norm_kind(norm)});
 }
 
 Predictions predict(Module& model, const ImageSet& set) {
@@ -32,12 +37,14 @@ Predictions predict(Module& model, const ImageSet& set) {
   const auto truth = set.labels.to_vector<int64_t>();
   for (size_t i = 0; i < truth.size(); ++i)
     if (truth[i] != out.labels[i]) out.wrong.push_back(static_cast<int64_t>(i));
-  out.accuracy = static_cast<double>(truth.size() - out.wrong.size()) / static_cast<double>(truth.size());
+  out.accuracy =
+      static_cast<double>(truth.size() - out.wrong.size()) / static_cast<double>(truth.size());
   out.loss = loss / static_cast<double>(truth.size());
   return out;
 }
 
-Picture contact_sheet(const ImageSet& set, const std::vector<int64_t>& which, int64_t columns, int64_t most) {
+Picture contact_sheet(const ImageSet& set, const std::vector<int64_t>& which, int64_t columns,
+                      int64_t most) {
   const int64_t c = set.images.size(1), h = set.images.size(2), w = set.images.size(3);
   const int64_t count = std::min(most, static_cast<int64_t>(which.size())),
                 rows = std::max<int64_t>(1, (count + columns - 1) / columns);
@@ -45,7 +52,8 @@ Picture contact_sheet(const ImageSet& set, const std::vector<int64_t>& which, in
   p.pixels.assign(static_cast<size_t>(p.height * p.width * p.channels), 128);
   const auto pixels = set.images.data<uint8_t>();
   for (int64_t k = 0; k < count; ++k) {
-    const int64_t top = k / columns * (h + 2) + 1, left = k % columns * (w + 2) + 1, image = which[static_cast<size_t>(k)];
+    const int64_t top = k / columns * (h + 2) + 1, left = k % columns * (w + 2) + 1,
+                  image = which[static_cast<size_t>(k)];
     for (int64_t ch = 0; ch < p.channels; ++ch)
       for (int64_t y = 0; y < h; ++y)
         for (int64_t x = 0; x < w; ++x)
@@ -83,7 +91,8 @@ int train_cnn(const TrainCnnOptions& given) {
   if (o.schedule.empty()) o.schedule = "one-cycle";
   const ImageData data = load_images(o.dataset, o.data);
   const int64_t n = data.train.size();
-  if (o.validation < 0 || o.validation >= n) fail<ValueError>("train: --validation {} of {} training images", o.validation, n);
+  if (o.validation < 0 || o.validation >= n)
+    fail<ValueError>("train: --validation {} of {} training images", o.validation, n);
   const ImageSet train_set = data.train.part(0, n - o.validation);
   const ImageSet held_out = o.validation > 0 ? data.train.part(n - o.validation, n) : data.test;
   const std::string metric = o.validation > 0 ? "val_accuracy" : "test_accuracy";
@@ -105,25 +114,31 @@ int train_cnn(const TrainCnnOptions& given) {
   if (o.steps > 0) total = std::min(total, o.steps);
   const auto optimizer = make_optimizer(*model, o);
   const auto schedule = make_schedule(*optimizer, o, total);
-  run.console.say(fmt::format("{} on {}: {} images, {} parameters, {} steps of {}, seed {}, {} threads", model->type_name(),
-                              o.dataset, train_set.size(), parameter_count(*model), total, o.batch_size, o.seed, thread_limit()));
-  Training training{.model = *model,
-                    .optimizer = *optimizer,
-                    .schedule = *schedule,
-                    .loader = loader,
-                    .forward = [&](const Batch& b) { return model->call(b.x); },
-                    .loss = [&](const Tensor& logits,
-                                const Batch& b) { return cross_entropy(logits, b.y, {.label_smoothing = o.label_smoothing}); },
-                    .evaluate =
-                        [&](int64_t step) {
-                          const Predictions p = predict(*model, held_out);
-                          if (run.board()) show_wrong(*run.board(), held_out, p, step);
-                          return Evaluation{metric, p.accuracy, true, {{o.validation > 0 ? "val_loss" : "test_loss", p.loss}}};
-                        },
-                    .steps = total,
-                    .evaluate_every = loader.batches(),
-                    .checkpoint_every = o.checkpoint_every > 0 ? o.checkpoint_every : loader.batches(),
-                    .clip = o.clip};
+  run.console.say(
+      fmt::format("{} on {}: {} images, {} parameters, {} steps of {}, seed {}, {} threads",
+                  model->type_name(), o.dataset, train_set.size(), parameter_count(*model), total,
+                  o.batch_size, o.seed, thread_limit()));
+  Training training{
+      .model = *model,
+      .optimizer = *optimizer,
+      .schedule = *schedule,
+      .loader = loader,
+      .forward = [&](const Batch& b) { return model->call(b.x); },
+      .loss =
+          [&](const Tensor& logits, const Batch& b) {
+            return cross_entropy(logits, b.y, {.label_smoothing = o.label_smoothing});
+          },
+      .evaluate =
+          [&](int64_t step) {
+            const Predictions p = predict(*model, held_out);
+            if (run.board()) show_wrong(*run.board(), held_out, p, step);
+            return Evaluation{
+                metric, p.accuracy, true, {{o.validation > 0 ? "val_loss" : "test_loss", p.loss}}};
+          },
+      .steps = total,
+      .evaluate_every = loader.batches(),
+      .checkpoint_every = o.checkpoint_every > 0 ? o.checkpoint_every : loader.batches(),
+      .clip = o.clip};
   const TrainingResult result = train(run, training);
   Json e("result");
   e.set(metric, result.evaluation.value)
@@ -138,8 +153,9 @@ int train_cnn(const TrainCnnOptions& given) {
   if (run.keeps_files()) save_model(run.file("model.safetensors"), *model);
   run.metric(e);
   run.console.say(fmt::format("{} {:.2f} % after {} steps in {} ({} in all)",
-                              o.validation > 0 ? "validation accuracy" : "test accuracy", 100 * result.evaluation.value,
-                              result.steps, duration(result.seconds), duration(run.seconds())));
+                              o.validation > 0 ? "validation accuracy" : "test accuracy",
+                              100 * result.evaluation.value, result.steps, duration(result.seconds),
+                              duration(run.seconds())));
   if (run.keeps_files()) run.console.say("written to " + o.out + "; next: loupe eval " + o.out);
   return result.interrupted ? 130 : 0;
 }

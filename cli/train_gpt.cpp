@@ -16,7 +16,8 @@ TextData load_text(const std::string& path, double validation, const CharVocab& 
   d.file = path.empty() ? read_words() : read_text(path);
   d.vocab = vocab.size() > 0 ? vocab : CharVocab::of(d.file.text, d.file.path);
   std::vector<int32_t> ids = d.vocab.encode(d.file.text, d.file.path);
-  const size_t cut = ids.size() - static_cast<size_t>(std::floor(static_cast<double>(ids.size()) * validation));
+  const size_t cut =
+      ids.size() - static_cast<size_t>(std::floor(static_cast<double>(ids.size()) * validation));
   d.train.assign(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(cut));
   d.held_out.assign(ids.begin() + static_cast<std::ptrdiff_t>(cut), ids.end());
   return d;
@@ -24,14 +25,17 @@ TextData load_text(const std::string& path, double validation, const CharVocab& 
 
 TextScore text_score(Gpt& model, std::span<const int32_t> ids) {
   Rng rng(0);
-  DataLoader loader(TextDataset(ids, {.context = model.config.context, .stride = model.config.context, .pad_last = true}), rng,
-                    {.batch_size = 64, .shuffle = false});
+  DataLoader loader(
+      TextDataset(
+          ids, {.context = model.config.context, .stride = model.config.context, .pad_last = true}),
+      rng, {.batch_size = 64, .shuffle = false});
   NoGrad guard;
   TextScore score;
   for (const Batch& batch : loader) {
     const Tensor logits = model(batch.x);
-    score.loss +=
-        cross_entropy(logits.reshape({-1, logits.size(-1)}), batch.y.reshape({-1}), {.reduction = Reduction::sum}).item();
+    score.loss += cross_entropy(logits.reshape({-1, logits.size(-1)}), batch.y.reshape({-1}),
+                                {.reduction = Reduction::sum})
+                      .item();
     score.accuracy += sum(eq(argmax(logits), batch.y).to(DType::f64)).item();
   }
   const double n = static_cast<double>(ids.size() - 1);
@@ -40,14 +44,16 @@ TextScore text_score(Gpt& model, std::span<const int32_t> ids) {
 
 namespace {
 
-// The shape of the model: init_from's where that is a folder, the options' otherwise. They must not contradict each other.
+// The shape of the model: init_from's where that is a folder, the options' otherwise. They must not
+// contradict each other.
 GptConfig config_of(const TrainGptOptions& o, CharVocab& vocab) {
   GptConfig c{.context = 64, .layers = 4, .heads = 4, .width = 128, .norm = norm_kind(o.norm)};
   const bool from_folder = std::filesystem::is_directory(o.init_from);
   if (from_folder) {
     const std::string name = o.init_from + "/config.json", options = o.init_from + "/options.json";
     c = gpt2_config(Json::read_file(name), name);
-    if (norm_kind(o.norm) != c.norm) fail<ValueError>("train: --norm {}, but a GPT-2 has LayerNorm", o.norm);
+    if (norm_kind(o.norm) != c.norm)
+      fail<ValueError>("train: --norm {}, but a GPT-2 has LayerNorm", o.norm);
     if (std::filesystem::exists(options))
       vocab = CharVocab::from_characters(Json::read_file(options).get_string("vocab"), options);
   }
@@ -78,7 +84,8 @@ int train_gpt(const TrainGptOptions& given) {
   const TextData data = load_text(o.text, o.validation, vocab);
   if (std::filesystem::is_directory(o.init_from) && config.vocab != data.vocab.size())
     fail<ValueError>(
-        "train: the model in {} has {} tokens, {} has {} characters; its ids must be this text's characters in the order of "
+        "train: the model in {} has {} tokens, {} has {} characters; its ids must be this text's "
+        "characters in the order of "
         "their code points, or "
         "an options.json beside it must say which they are",
         o.init_from, config.vocab, data.file.path, data.vocab.size());
@@ -96,39 +103,47 @@ int train_gpt(const TrainGptOptions& given) {
   record.set("inner", config.inner > 0 ? config.inner : 4 * config.width)
       .set("norm_eps", config.norm_eps)
       .set("tied", config.tied);
-  record.set("dropout", o.dropout).set("validation", o.validation).set("default_text", o.text.empty());
+  record.set("dropout", o.dropout)
+      .set("validation", o.validation)
+      .set("default_text", o.text.empty());
   Run run(o, std::move(record));
   Rng rng(o.seed);
   Gpt model(rng, config);
   if (!o.init_from.empty()) load_weights(o.init_from, model);
   // Windows anywhere in the text, drawn one by one: an "epoch" is as many as cover the text once.
-  DataLoader loader(TextDataset(data.train, {.context = config.context}), rng, {.batch_size = o.batch_size, .replacement = true});
-  const int64_t epoch = std::max<int64_t>(1, static_cast<int64_t>(data.train.size()) / config.context / o.batch_size);
+  DataLoader loader(TextDataset(data.train, {.context = config.context}), rng,
+                    {.batch_size = o.batch_size, .replacement = true});
+  const int64_t epoch =
+      std::max<int64_t>(1, static_cast<int64_t>(data.train.size()) / config.context / o.batch_size);
   int64_t total = o.epochs > 0 ? o.epochs * epoch : o.steps;
   if (o.steps > 0) total = std::min(total, o.steps);
   const auto optimizer = make_optimizer(model, o);
   const auto schedule = make_schedule(*optimizer, o, total);
-  run.console.say(fmt::format("Gpt on {}: {} characters of {} kinds, {} parameters, {} steps of {} x {}, seed {}, {} threads",
-                              data.file.path, data.train.size(), data.vocab.size(), parameter_count(model), total, o.batch_size,
-                              config.context, o.seed, thread_limit()));
-  Training training{.model = model,
-                    .optimizer = *optimizer,
-                    .schedule = *schedule,
-                    .loader = loader,
-                    .forward = [&](const Batch& b) { return model(b.x); },
-                    .loss =
-                        [](const Tensor& logits, const Batch& b) {
-                          return cross_entropy(logits.reshape({-1, logits.size(-1)}), b.y.reshape({-1}));
-                        },
-                    .evaluate =
-                        [&](int64_t) {
-                          const TextScore s = text_score(model, data.held_out);
-                          return Evaluation{"val_loss", s.loss, false, {{"val_accuracy", s.accuracy}}};
-                        },
-                    .steps = total,
-                    .evaluate_every = std::max<int64_t>(1, total / 5),
-                    .checkpoint_every = o.checkpoint_every > 0 ? o.checkpoint_every : std::max<int64_t>(1, total / 10),
-                    .clip = o.clip};
+  run.console.say(
+      fmt::format("Gpt on {}: {} characters of {} kinds, {} parameters, {} steps of {} x {}, seed "
+                  "{}, {} threads",
+                  data.file.path, data.train.size(), data.vocab.size(), parameter_count(model),
+                  total, o.batch_size, config.context, o.seed, thread_limit()));
+  Training training{
+      .model = model,
+      .optimizer = *optimizer,
+      .schedule = *schedule,
+      .loader = loader,
+      .forward = [&](const Batch& b) { return model(b.x); },
+      .loss =
+          [](const Tensor& logits, const Batch& b) {
+            return cross_entropy(logits.reshape({-1, logits.size(-1)}), b.y.reshape({-1}));
+          },
+      .evaluate =
+          [&](int64_t) {
+            const TextScore s = text_score(model, data.held_out);
+            return Evaluation{"val_loss", s.loss, false, {{"val_accuracy", s.accuracy}}};
+          },
+      .steps = total,
+      .evaluate_every = std::max<int64_t>(1, total / 5),
+      .checkpoint_every =
+          o.checkpoint_every > 0 ? o.checkpoint_every : std::max<int64_t>(1, total / 10),
+      .clip = o.clip};
   const TrainingResult result = train(run, training);
   Json e("result");
   e.set("val_loss", result.evaluation.value)
@@ -146,8 +161,9 @@ int train_gpt(const TrainGptOptions& given) {
       write_file(run.file("config.json"), json);  // for Transformers
   }
   run.metric(e);
-  run.console.say(fmt::format("validation loss {:.4f} after {} steps in {} ({} in all)", result.evaluation.value, result.steps,
-                              duration(result.seconds), duration(run.seconds())));
+  run.console.say(fmt::format("validation loss {:.4f} after {} steps in {} ({} in all)",
+                              result.evaluation.value, result.steps, duration(result.seconds),
+                              duration(run.seconds())));
   if (run.keeps_files()) run.console.say("written to " + o.out + "; next: loupe sample " + o.out);
   return result.interrupted ? 130 : 0;
 }
@@ -156,7 +172,8 @@ GptConfig gpt_config(const Json& options, const std::string& name, CharVocab& vo
   vocab = CharVocab::from_characters(options.get_string("vocab"), name);
   const auto size = [&](const char* key) {
     const int64_t n = options.get_integer(key);
-    if (n < 1 || n > INT32_MAX) fail<IoError>("{}: \"{}\" is {}, expected a size from 1 to 2^31 - 1", name, key, n);
+    if (n < 1 || n > INT32_MAX)
+      fail<IoError>("{}: \"{}\" is {}, expected a size from 1 to 2^31 - 1", name, key, n);
     return n;
   };
   return {.vocab = vocab.size(),
@@ -174,9 +191,11 @@ Gpt load_gpt(const Json& options, const std::string& folder, CharVocab& vocab) {
   const std::string name = folder + "/options.json", weights = folder + "/model.safetensors";
   const GptConfig config = gpt_config(options, name, vocab);
   int64_t held = 0;
-  for (const SafetensorsEntry& e : read_safetensors_header(weights).entries) held += static_cast<int64_t>(e.end - e.begin) / 4;
+  for (const SafetensorsEntry& e : read_safetensors_header(weights).entries)
+    held += static_cast<int64_t>(e.end - e.begin) / 4;
   if (parameter_count(config) > static_cast<double>(held))
-    fail<IoError>("{}: a model of {:.0f} parameters, but model.safetensors holds {}", name, parameter_count(config), held);
+    fail<IoError>("{}: a model of {:.0f} parameters, but model.safetensors holds {}", name,
+                  parameter_count(config), held);
   Rng rng(0);
   Gpt model(rng, config);
   load_model(weights, model);
@@ -188,15 +207,18 @@ int sample(const SampleOptions& o) {
   Console console(o.json);
   if (o.threads > 0) set_thread_limit(o.threads);
   const Json options = Json::read_file(o.run + "/options.json");
-  if (options.get_string("command") != "train gpt") fail<ValueError>("{}: not a run of train gpt", o.run);
+  if (options.get_string("command") != "train gpt")
+    fail<ValueError>("{}: not a run of train gpt", o.run);
   CharVocab vocab;
   Gpt model = load_gpt(options, o.run, vocab);
   const std::vector<int32_t> ids = vocab.encode(o.prompt, "--prompt");
   Rng rng(o.seed);
   const auto begin = std::chrono::steady_clock::now();
   const std::vector<int64_t> text =
-      model.generate({ids.begin(), ids.end()}, rng, {.length = o.length, .temperature = o.temperature, .top_k = o.top_k});
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+      model.generate({ids.begin(), ids.end()}, rng,
+                     {.length = o.length, .temperature = o.temperature, .top_k = o.top_k});
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   const std::string written = vocab.decode(std::vector<int32_t>(text.begin(), text.end()));
   console.say(written);
   console.event(Json("result")

@@ -18,8 +18,12 @@ namespace loupe::cli {
 using Clock = std::chrono::steady_clock;
 
 Run::Run(const RunOptions& options, Json record)
-    : console(options.json), options_(options), record_(record.text(true) + "\n"), start_(Clock::now()) {
-  if (options.resume && !keeps_files()) fail<ValueError>("train: --resume needs --out, the folder of the run to go on with");
+    : console(options.json),
+      options_(options),
+      record_(record.text(true) + "\n"),
+      start_(Clock::now()) {
+  if (options.resume && !keeps_files())
+    fail<ValueError>("train: --resume needs --out, the folder of the run to go on with");
   if (options.threads > 0) set_thread_limit(options.threads);
   if (!options.logdir.empty()) {
     board_ = std::make_unique<EventWriter>(options.logdir);
@@ -55,15 +59,23 @@ void Run::metric(const Json& e) {
   console.event(e);
   if (!metrics_.is_open()) return;
   metrics_ << e.text() << std::endl;
-  if (!metrics_) fail<IoError>("{}: cannot be written: {}", file("metrics.jsonl"), std::strerror(errno));
+  if (!metrics_)
+    fail<IoError>("{}: cannot be written: {}", file("metrics.jsonl"), std::strerror(errno));
 }
 
 double Run::seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
 Json record_of(const char* command, const TrainOptions& o) {
   Json j;
-  j.set("command", command).set("seed", o.seed).set("threads", o.threads).set("epochs", o.epochs).set("steps", o.steps);
-  j.set("batch_size", o.batch_size).set("lr", o.lr).set("optimizer", o.optimizer).set("weight_decay", o.weight_decay);
+  j.set("command", command)
+      .set("seed", o.seed)
+      .set("threads", o.threads)
+      .set("epochs", o.epochs)
+      .set("steps", o.steps);
+  j.set("batch_size", o.batch_size)
+      .set("lr", o.lr)
+      .set("optimizer", o.optimizer)
+      .set("weight_decay", o.weight_decay);
   j.set("schedule", o.schedule).set("clip", o.clip).set("init_from", o.init_from);
   return j;
 }
@@ -71,21 +83,30 @@ Json record_of(const char* command, const TrainOptions& o) {
 std::unique_ptr<Optimizer> make_optimizer(Module& model, const TrainOptions& o) {
   auto groups = no_decay_on_norms_and_biases(model);
   if (o.optimizer == "sgd")
-    return std::make_unique<SGD>(std::move(groups), SGD::Options{.lr = o.lr, .momentum = 0.9, .weight_decay = o.weight_decay});
+    return std::make_unique<SGD>(
+        std::move(groups),
+        SGD::Options{.lr = o.lr, .momentum = 0.9, .weight_decay = o.weight_decay});
   if (o.optimizer == "adam")
-    return std::make_unique<Adam>(std::move(groups), Adam::Options{.lr = o.lr, .weight_decay = o.weight_decay});
+    return std::make_unique<Adam>(std::move(groups),
+                                  Adam::Options{.lr = o.lr, .weight_decay = o.weight_decay});
   if (o.optimizer == "adamw")
-    return std::make_unique<AdamW>(std::move(groups), AdamW::Options{.lr = o.lr, .weight_decay = o.weight_decay});
+    return std::make_unique<AdamW>(std::move(groups),
+                                   AdamW::Options{.lr = o.lr, .weight_decay = o.weight_decay});
   if (o.optimizer == "rmsprop")
-    return std::make_unique<RMSprop>(std::move(groups), RMSprop::Options{.lr = o.lr, .weight_decay = o.weight_decay});
+    return std::make_unique<RMSprop>(std::move(groups),
+                                     RMSprop::Options{.lr = o.lr, .weight_decay = o.weight_decay});
   fail<ValueError>("optimizer: \"{}\" is none of sgd, adam, adamw, rmsprop", o.optimizer);
 }
 
-std::unique_ptr<Schedule> make_schedule(Optimizer& optimizer, const TrainOptions& o, int64_t total) {
+std::unique_ptr<Schedule> make_schedule(Optimizer& optimizer, const TrainOptions& o,
+                                        int64_t total) {
   if (o.schedule == "constant") return std::make_unique<ConstantLR>(optimizer);
-  if (o.schedule == "cosine") return std::make_unique<WarmupCosine>(optimizer, std::min<int64_t>(100, total / 10), total, 0.0);
+  if (o.schedule == "cosine")
+    return std::make_unique<WarmupCosine>(optimizer, std::min<int64_t>(100, total / 10), total,
+                                          0.0);
   if (o.schedule == "one-cycle")
-    return std::make_unique<OneCycleLR>(optimizer, OneCycleLR::Options{.max_lr = o.lr, .total_steps = total});
+    return std::make_unique<OneCycleLR>(optimizer,
+                                        OneCycleLR::Options{.max_lr = o.lr, .total_steps = total});
   fail<ValueError>("schedule: \"{}\" is none of constant, cosine, one-cycle", o.schedule);
 }
 
@@ -107,7 +128,8 @@ Streams streams_of(Module& m) {
   return s;
 }
 
-// Where in the step the first NaN or Inf appears: the step once more, on the same random numbers, in anomaly mode.
+// Where in the step the first NaN or Inf appears: the step once more, on the same random numbers,
+// in anomaly mode.
 std::string cause(Training& t, const Batch& batch, const Streams& streams) {
   for (const auto& [rng, state] : streams) rng->set_state(state);
   t.optimizer.zero_grad();
@@ -128,13 +150,15 @@ void check_options(const CheckpointFolder& folder, const std::string& record) {
     } catch (const IoError&) {  // damaged: resume says so and passes over it
       continue;
     }
-    const Json then = Json::parse(options, folder.path_of(*step)), now = Json::parse(record, "options");
+    const Json then = Json::parse(options, folder.path_of(*step)),
+               now = Json::parse(record, "options");
     for (const std::string& key : now.differing(then)) {
-      if (key == "threads" || key == "epochs" || key == "steps" || key == "data" || key == "text" || key == "default_text" ||
-          key == "init_from")
+      if (key == "threads" || key == "epochs" || key == "steps" || key == "data" || key == "text" ||
+          key == "default_text" || key == "init_from")
         continue;
       fail<ValueError>(
-          "train: {} was made with {} {}, this run has {}; resume with the options of the run, or start another one from its "
+          "train: {} was made with {} {}, this run has {}; resume with the options of the run, or "
+          "start another one from its "
           "weights with --init-from",
           folder.path_of(*step), key, then.member_text(key), now.member_text(key));
     }
@@ -166,22 +190,28 @@ TrainingResult train(Run& run, Training& t) {
   std::optional<Monitor> monitor;
   if (run.board())
     monitor.emplace(*run.board(), t.model,
-                    Monitor::Options{.every = run.options().log_every, .histograms_every = 4 * run.options().log_every});
+                    Monitor::Options{.every = run.options().log_every,
+                                     .histograms_every = 4 * run.options().log_every});
   const auto stop = [&](const std::string& why) {
     run.console.finish();
     const std::vector<int64_t> kept = folder.steps();
-    fail<NumericError>("train: {}{}", why, kept.empty() ? "" : fmt::format("; the last checkpoint is of step {}", kept.back()));
+    fail<NumericError>(
+        "train: {}{}", why,
+        kept.empty() ? "" : fmt::format("; the last checkpoint is of step {}", kept.back()));
   };
   const auto checkpoint = [&](std::optional<double> metric) {
     for (const Named& n : named_parameters(t.model))
-      if (raw::has_nonfinite(n.tensor)) stop(fmt::format("{} holds a NaN or an infinity after step {}", n.name, result.steps));
+      if (raw::has_nonfinite(n.tensor))
+        stop(fmt::format("{} holds a NaN or an infinity after step {}", n.name, result.steps));
     if (!run.keeps_files()) return;
     state.numbers = {{"loss_sum", loss_sum}, {"loss_count", loss_count}};
     folder.save(state, result.steps, metric);
   };
   if (run.keeps_files() && !run.options().resume && !folder.steps().empty())
-    fail<ValueError>("train: {} holds checkpoints of an earlier run; go on with --resume, or choose another --out",
-                     run.options().out);
+    fail<ValueError>(
+        "train: {} holds checkpoints of an earlier run; go on with --resume, or choose another "
+        "--out",
+        run.options().out);
   if (run.options().resume) {
     check_options(folder, run.record());
     state.numbers = {{"loss_sum", 0}, {"loss_count", 0}};
@@ -193,7 +223,8 @@ TrainingResult train(Run& run, Training& t) {
       loss_count = state.numbers.at("loss_count");
       state.options = run.record();
     }
-    run.console.say(step ? fmt::format("resumed at step {}", *step) : "no checkpoint yet: starting at step 0");
+    run.console.say(step ? fmt::format("resumed at step {}", *step)
+                         : "no checkpoint yet: starting at step 0");
     if (run.board()) run.board()->restart(step.value_or(0));
   }
   run.begin(t.optimizer.steps());
@@ -220,8 +251,8 @@ TrainingResult train(Run& run, Training& t) {
     }
     if (!std::isfinite(norm))
       stop(fmt::format("the {} is {} at step {}: {}. A smaller --lr or --clip may help",
-                       std::isfinite(value) ? "gradient" : "loss", std::isfinite(value) ? norm : value, step,
-                       cause(t, *batch, streams)));
+                       std::isfinite(value) ? "gradient" : "loss",
+                       std::isfinite(value) ? norm : value, step, cause(t, *batch, streams)));
     if (run.options().shadow > 0 && step == run.options().shadow) {
       run.console.finish();
       run.console.say(shadow->table());
@@ -238,14 +269,16 @@ TrainingResult train(Run& run, Training& t) {
     samples += batch->size();
     const Clock::time_point now = Clock::now();
     const double speed =
-        static_cast<double>(samples) / std::max(std::chrono::duration<double>(now - begin).count() - evaluating, 1e-9);
+        static_cast<double>(samples) /
+        std::max(std::chrono::duration<double>(now - begin).count() - evaluating, 1e-9);
     ++shown_steps;
     run.console.progress(shown_steps, shown_steps + t.steps - result.steps, speed,
                          fmt::format("loss {:.4f}{}", loss_sum / loss_count, shown));
     if (logs) {
       NoGrad guard;
       run.board()->scalar("train/loss", value, step);
-      run.board()->scalar("train/accuracy", mean(eq(argmax(logits), batch->y).to(DType::f64)).item(), step);
+      run.board()->scalar("train/accuracy",
+                          mean(eq(argmax(logits), batch->y).to(DType::f64)).item(), step);
       run.board()->scalar("train/learning_rate", lr, step);
       run.board()->scalar("train/gradient_norm", norm, step);
       run.board()->scalar("train/samples_per_second", speed, step);
@@ -259,18 +292,24 @@ TrainingResult train(Run& run, Training& t) {
       result.loss = loss_sum / loss_count;
       shown = fmt::format("  {} {:.4f}", result.evaluation.name, result.evaluation.value);
       Json e("eval");
-      e.set("step", result.steps).set("loss", result.loss).set("lr", lr).set("samples_per_second", speed);
+      e.set("step", result.steps)
+          .set("loss", result.loss)
+          .set("lr", lr)
+          .set("samples_per_second", speed);
       e.set(result.evaluation.name, result.evaluation.value);
       run.metric(e);
-      run.console.say(fmt::format("step {:>6}  loss {:.4f}  {} {:.4f}  lr {:.2e}  {:.0f} samples/s", result.steps, result.loss,
-                                  result.evaluation.name, result.evaluation.value, lr, speed));
+      run.console.say(fmt::format("step {:>6}  loss {:.4f}  {} {:.4f}  lr {:.2e}  {:.0f} samples/s",
+                                  result.steps, result.loss, result.evaluation.name,
+                                  result.evaluation.value, lr, speed));
       if (run.board()) {
         run.board()->scalar("eval/" + result.evaluation.name, result.evaluation.value, step);
-        for (const auto& [name, number] : result.evaluation.more) run.board()->scalar("eval/" + name, number, step);
+        for (const auto& [name, number] : result.evaluation.more)
+          run.board()->scalar("eval/" + name, number, step);
         run.board()->flush();
       }
       loss_sum = loss_count = 0;
-      checkpoint(result.evaluation.larger_is_better ? -result.evaluation.value : result.evaluation.value);
+      checkpoint(result.evaluation.larger_is_better ? -result.evaluation.value
+                                                    : result.evaluation.value);
     } else if (t.checkpoint_every > 0 && result.steps % t.checkpoint_every == 0) {
       checkpoint({});
     }
@@ -292,8 +331,9 @@ std::string weights_hash(Module& model) {
   for (const Named& n : state_dict(model)) {
     hash.update(n.name + to_string(n.tensor.shape()));
     const Tensor dense = raw::row_major(n.tensor);
-    dispatch(dense.dtype(),
-             [&]<class T>(Type<T>) { hash.update(dense.ptr<T>(), static_cast<size_t>(dense.numel()) * sizeof(T)); });
+    dispatch(dense.dtype(), [&]<class T>(Type<T>) {
+      hash.update(dense.ptr<T>(), static_cast<size_t>(dense.numel()) * sizeof(T));
+    });
   }
   return hash.hex();
 }

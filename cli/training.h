@@ -1,5 +1,6 @@
 #pragma once
-// What all trainings share: the run's folder and records, the optimizer and schedule by name, and the loop.
+// What all trainings share: the run's folder and records, the optimizer and schedule by name, and
+// the loop.
 #include <loupe/cli/commands.h>
 #include <loupe/cli/console.h>
 #include <loupe/io/checkpoint.h>
@@ -13,7 +14,8 @@
 
 namespace loupe::cli {
 
-/// A run's console and folder. The folder receives options.json when training begins and metrics.jsonl line by line.
+/// A run's console and folder. The folder receives options.json when training begins and
+/// metrics.jsonl line by line.
 class Run {
  public:
   Run(const RunOptions& options, Json record);
@@ -25,8 +27,8 @@ class Run {
   const std::string& record() const { return record_; }
   /// TensorBoard's writer; null without --logdir. The options are its first text.
   EventWriter* board() { return board_.get(); }
-  /// Training begins, or goes on after `step` steps: writes options.json, and what metrics.jsonl holds of later steps (or
-  /// half a line, of a run that was killed) goes.
+  /// Training begins, or goes on after `step` steps: writes options.json, and what metrics.jsonl
+  /// holds of later steps (or half a line, of a run that was killed) goes.
   void begin(int64_t step);
   std::string file(const std::string& name) const { return options_.out + "/" + name; }
   bool keeps_files() const { return !options_.out.empty(); }
@@ -44,7 +46,8 @@ class Run {
 Json record_of(const char* command, const TrainOptions& o);
 
 std::unique_ptr<Optimizer> make_optimizer(Module& model, const TrainOptions& o);
-std::unique_ptr<Schedule> make_schedule(Optimizer& optimizer, const TrainOptions& o, int64_t total_steps);
+std::unique_ptr<Schedule> make_schedule(Optimizer& optimizer, const TrainOptions& o,
+                                        int64_t total_steps);
 
 struct Evaluation {
   std::string name;  // "test_accuracy", "val_loss"
@@ -58,11 +61,12 @@ struct Training {
   Optimizer& optimizer;
   Schedule& schedule;
   DataLoader& loader;
-  std::function<Tensor(const Batch&)> forward;                     // logits (..., classes) of a batch, recorded
+  std::function<Tensor(const Batch&)> forward;  // logits (..., classes) of a batch, recorded
   std::function<Tensor(const Tensor& logits, const Batch&)> loss;  // recorded
-  std::function<Evaluation(int64_t step)> evaluate;                // without recording; the loop sets eval mode and back
-  int64_t steps = 0;                                               // in all
-  int64_t evaluate_every = 0;                                      // steps; 0: never before the end
+  std::function<Evaluation(int64_t step)>
+      evaluate;                // without recording; the loop sets eval mode and back
+  int64_t steps = 0;           // in all
+  int64_t evaluate_every = 0;  // steps; 0: never before the end
   int64_t checkpoint_every = 0;
   double clip = 0;
   std::map<std::string, Rng*> streams = {};  // the command's own: part of a checkpoint
@@ -77,10 +81,11 @@ struct TrainingResult {
   std::string state_hash;  // of model, optimizer, schedule, loader and streams
 };
 
-/// Trains until training.steps or Ctrl-C. A loss or gradient that is not finite ends it before the weights are touched:
-/// NumericError with the step, and the op, layer and source line where the NaN or Inf first appeared.
-/// With an output folder, checkpoints are written as training goes; with resume it starts from the newest whole one, and
-/// ValueError without resume if there are any: they are not overwritten.
+/// Trains until training.steps or Ctrl-C. A loss or gradient that is not finite ends it before the
+/// weights are touched: NumericError with the step, and the op, layer and source line where the NaN
+/// or Inf first appeared. With an output folder, checkpoints are written as training goes; with
+/// resume it starts from the newest whole one, and ValueError without resume if there are any: they
+/// are not overwritten.
 TrainingResult train(Run& run, Training& training);
 
 /// SHA-256 of names, shapes and values of a model's state: equal hashes mean equal bits.

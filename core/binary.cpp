@@ -11,7 +11,8 @@ constexpr const char* kBinaryNames[] = {"add", "sub", "mul", "div", "maximum", "
 
 void check_same_dtype(const Tensor& a, const Tensor& b, const char* op) {
   if (a.dtype() != b.dtype())
-    fail<DtypeError>("{}: element types differ: {} and {}; convert one with to(...)", op, a.dtype(), b.dtype());
+    fail<DtypeError>("{}: element types differ: {} and {}; convert one with to(...)", op, a.dtype(),
+                     b.dtype());
 }
 
 // f32, f64, i64 and u8; bool has no arithmetic.
@@ -29,27 +30,36 @@ template <class T> [[gnu::noinline]] T power(T x, T y) {
 // A number as a 0-dimensional tensor of a's type.
 Tensor number_like(const Tensor& a, double b, const char* op) {
   if (!is_floating(a.dtype()) && b != std::floor(b))
-    fail<DtypeError>("{}: {} is not a whole number and the tensor is {}; convert with to(DType::f32)", op, b, a.dtype());
+    fail<DtypeError>(
+        "{}: {} is not a whole number and the tensor is {}; convert with to(DType::f32)", op, b,
+        a.dtype());
   dispatch(a.dtype(), [&]<class T>(Type<T>) { checked_number<T>(b, op); });
   return full({}, b, a.dtype());
 }
 
-template <class T> void binary_into(Binary op, const Tensor& out, const Tensor& a, const Tensor& b) {
+template <class T>
+void binary_into(Binary op, const Tensor& out, const Tensor& a, const Tensor& b) {
   switch (op) {
     case Binary::add: return map2<T, T, T>(out, a, b, [](T x, T y) { return T(x + y); });
     case Binary::sub: return map2<T, T, T>(out, a, b, [](T x, T y) { return T(x - y); });
     case Binary::mul: return map2<T, T, T>(out, a, b, [](T x, T y) { return T(x * y); });
     case Binary::div:
-      if constexpr (std::is_floating_point_v<T>) return map2<T, T, T>(out, a, b, [](T x, T y) { return x / y; });
-      else fail<DtypeError>("div: needs f32 or f64, got {}; convert with to(DType::f32)", dtype_of<T>());
+      if constexpr (std::is_floating_point_v<T>)
+        return map2<T, T, T>(out, a, b, [](T x, T y) { return x / y; });
+      else
+        fail<DtypeError>("div: needs f32 or f64, got {}; convert with to(DType::f32)",
+                         dtype_of<T>());
     // A NaN on either side wins, as in PyTorch.
-    case Binary::maximum: return map2<T, T, T>(out, a, b, [](T x, T y) { return x > y || x != x ? x : y; });
-    case Binary::minimum: return map2<T, T, T>(out, a, b, [](T x, T y) { return x < y || x != x ? x : y; });
+    case Binary::maximum:
+      return map2<T, T, T>(out, a, b, [](T x, T y) { return x > y || x != x ? x : y; });
+    case Binary::minimum:
+      return map2<T, T, T>(out, a, b, [](T x, T y) { return x < y || x != x ? x : y; });
     case Binary::pow: return map2<T, T, T>(out, a, b, [](T x, T y) { return power(x, y); });
   }
 }
 
-template <class T, class F> Tensor compared(const Tensor& a, const Tensor& b, const Shape& shape, F f) {
+template <class T, class F>
+Tensor compared(const Tensor& a, const Tensor& b, const Shape& shape, F f) {
   Tensor out = elementwise_result(shape, DType::boolean, {&a, &b});
   map2<bool, T, T>(out, a, b, f);
   return out;
@@ -92,15 +102,20 @@ Tensor compare(Compare op, const Tensor& a, const Tensor& b) {
   });
 }
 
-Tensor compare(Compare op, const Tensor& a, double b) { return compare(op, a, number_like(a, b, "compare")); }
+Tensor compare(Compare op, const Tensor& a, double b) {
+  return compare(op, a, number_like(a, b, "compare"));
+}
 
 Tensor where(const Tensor& cond, const Tensor& a, const Tensor& b) {
-  if (cond.dtype() != DType::boolean) fail<DtypeError>("where: the condition must be bool, got {}", cond.dtype());
+  if (cond.dtype() != DType::boolean)
+    fail<DtypeError>("where: the condition must be bool, got {}", cond.dtype());
   check_same_dtype(a, b, "where");
-  const Shape shape = broadcast_shapes(broadcast_shapes(a.shape(), b.shape(), "where"), cond.shape(), "where");
+  const Shape shape =
+      broadcast_shapes(broadcast_shapes(a.shape(), b.shape(), "where"), cond.shape(), "where");
   Tensor out = elementwise_result(shape, a.dtype(), {&a, &b, &cond});
-  dispatch(a.dtype(),
-           [&]<class T>(Type<T>) { map3<T, bool, T, T>(out, cond, a, b, [](bool c, T x, T y) { return c ? x : y; }); });
+  dispatch(a.dtype(), [&]<class T>(Type<T>) {
+    map3<T, bool, T, T>(out, cond, a, b, [](bool c, T x, T y) { return c ? x : y; });
+  });
   return out;
 }
 
@@ -125,7 +140,8 @@ void add_into(const Tensor& dst, const Tensor& src, double alpha) {
 
 void mul_into(const Tensor& dst, const Tensor& src) {
   check_broadcast_into(dst, src, "mul_");
-  dispatch_number(dst.dtype(), "mul_", [&]<class T>(Type<T>) { binary_into<T>(Binary::mul, dst, dst, src); });
+  dispatch_number(dst.dtype(), "mul_",
+                  [&]<class T>(Type<T>) { binary_into<T>(Binary::mul, dst, dst, src); });
 }
 
 void scale(const Tensor& dst, double factor) {

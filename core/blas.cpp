@@ -11,8 +11,8 @@ extern "C" int blas_thread_shutdown_() __attribute__((weak));
 namespace loupe::blas {
 namespace {
 
-// OpenBLAS' openmp build keeps its thread count per calling thread, the pthread build per process: one call in each
-// thread makes both serial.
+// OpenBLAS' openmp build keeps its thread count per calling thread, the pthread build per process:
+// one call in each thread makes both serial.
 void serial() {
   thread_local bool done = false;
   if (done) return;
@@ -22,7 +22,8 @@ void serial() {
 }
 
 blasint to_blas(int64_t n) {
-  if (n > std::numeric_limits<blasint>::max()) fail<ShapeError>("matmul: a size of {} is beyond OpenBLAS' integers", n);
+  if (n > std::numeric_limits<blasint>::max())
+    fail<ShapeError>("matmul: a size of {} is beyond OpenBLAS' integers", n);
   return static_cast<blasint>(n);
 }
 
@@ -30,20 +31,21 @@ CBLAS_TRANSPOSE transposed(bool yes) { return yes ? CblasTrans : CblasNoTrans; }
 
 }  // namespace
 
-void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda, const float* b,
-          int64_t ldb, float beta, float* c, int64_t ldc) {
+void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
+          int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
   if (m <= 0 || n <= 0) return;
   serial();
-  cblas_sgemm(CblasRowMajor, transposed(trans_a), transposed(trans_b), to_blas(m), to_blas(n), to_blas(k), alpha, a, to_blas(lda),
-              b, to_blas(ldb), beta, c, to_blas(ldc));
+  cblas_sgemm(CblasRowMajor, transposed(trans_a), transposed(trans_b), to_blas(m), to_blas(n),
+              to_blas(k), alpha, a, to_blas(lda), b, to_blas(ldb), beta, c, to_blas(ldc));
 }
 
-void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double alpha, const double* a, int64_t lda,
-          const double* b, int64_t ldb, double beta, double* c, int64_t ldc) {
+void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double alpha,
+          const double* a, int64_t lda, const double* b, int64_t ldb, double beta, double* c,
+          int64_t ldc) {
   if (m <= 0 || n <= 0) return;
   serial();
-  cblas_dgemm(CblasRowMajor, transposed(trans_a), transposed(trans_b), to_blas(m), to_blas(n), to_blas(k), alpha, a, to_blas(lda),
-              b, to_blas(ldb), beta, c, to_blas(ldc));
+  cblas_dgemm(CblasRowMajor, transposed(trans_a), transposed(trans_b), to_blas(m), to_blas(n),
+              to_blas(k), alpha, a, to_blas(lda), b, to_blas(ldb), beta, c, to_blas(ldc));
 }
 
 void stop_threads() {

@@ -12,15 +12,18 @@ namespace {
 
 constexpr int64_t kTile = 16;
 
-// dst and src disagree about the fastest dimension (a transposition at heart): copied in tiles, so that the lines of
-// both stay in cache. Dimension `fast` of the plan is src's fastest; dimension 0 is dst's.
+// dst and src disagree about the fastest dimension (a transposition at heart): copied in tiles, so
+// that the lines of both stay in cache. Dimension `fast` of the plan is src's fastest; dimension 0
+// is dst's.
 template <class T> void copy_tiled(const Plan& plan, int fast, T* dst, const T* src) {
   const int64_t n0 = plan.size[0], n1 = plan.size[fast];
-  const int64_t d0 = plan.stride[0][0], s0 = plan.stride[1][0], d1 = plan.stride[0][fast], s1 = plan.stride[1][fast];
+  const int64_t d0 = plan.stride[0][0], s0 = plan.stride[1][0], d1 = plan.stride[0][fast],
+                s1 = plan.stride[1][fast];
   int64_t outer = 1;
   for (int d = 1; d < plan.rank; ++d)
     if (d != fast) outer *= plan.size[d];
-  const int64_t bands = (n1 + kTile - 1) / kTile, grain = std::max<int64_t>(1, kElementGrain / std::max<int64_t>(n0 * kTile, 1));
+  const int64_t bands = (n1 + kTile - 1) / kTile,
+                grain = std::max<int64_t>(1, kElementGrain / std::max<int64_t>(n0 * kTile, 1));
   parallel_ranges(outer * bands, grain, [&](int64_t begin, int64_t end) {
     for (int64_t at = begin; at < end; ++at) {
       int64_t rest = at / bands, od = 0, os = 0;
@@ -34,7 +37,8 @@ template <class T> void copy_tiled(const Plan& plan, int fast, T* dst, const T* 
       const int64_t j0 = at % bands * kTile, j1 = std::min(j0 + kTile, n1);
       if constexpr (std::is_same_v<T, float>)  // through registers, where a block fills them
         if (d0 == 1 && n0 >= 8 && j1 - j0 >= 8) {
-          kernels::micro().turn(j1 - j0, n0, src + os + j0, s0, nullptr, false, false, dst + od + j0 * d1, d1);
+          kernels::micro().turn(j1 - j0, n0, src + os + j0, s0, nullptr, false, false,
+                                dst + od + j0 * d1, d1);
           continue;
         }
       for (int64_t i0 = 0; i0 < n0; i0 += kTile) {
@@ -62,13 +66,15 @@ template <class T> void copy_same(const Tensor& src, const Tensor& dst) {
 }
 
 // Into an integer type that cannot hold every value.
-template <class D, class S> void copy_checked(const Tensor& src, const Tensor& dst, const char* op) {
+template <class D, class S>
+void copy_checked(const Tensor& src, const Tensor& dst, const char* op) {
   const Plan plan = make_plan({&dst, &src});
   D* const p = dst.ptr<D>();
   const S* const q = src.ptr<S>();
   const int64_t sp = plan.stride[0][0], sq = plan.stride[1][0];
   for_rows(plan, [=](const int64_t* at, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) p[at[0] + i * sp] = checked_number<D>(static_cast<double>(q[at[1] + i * sq]), op);
+    for (int64_t i = 0; i < n; ++i)
+      p[at[0] + i * sp] = checked_number<D>(static_cast<double>(q[at[1] + i * sq]), op);
   });
 }
 
@@ -79,8 +85,8 @@ void copy(const Tensor& src, const Tensor& dst, const char* op) {
     fail<ShapeError>("{}: shape {} does not broadcast to {}", op, src.shape(), dst.shape());
   dispatch(dst.dtype(), [&]<class D>(Type<D>) {
     dispatch(src.dtype(), [&]<class S>(Type<S>) {
-      constexpr bool narrower =
-          std::is_integral_v<D> && !std::is_same_v<D, bool> && (std::is_floating_point_v<S> || sizeof(D) < sizeof(S));
+      constexpr bool narrower = std::is_integral_v<D> && !std::is_same_v<D, bool> &&
+                                (std::is_floating_point_v<S> || sizeof(D) < sizeof(S));
       if constexpr (std::is_same_v<D, S>) copy_same<D>(src, dst);
       else if constexpr (narrower) copy_checked<D, S>(src, dst, op);
       else map1<D, S>(dst, src, [](S x) { return static_cast<D>(x); });

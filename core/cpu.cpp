@@ -16,7 +16,8 @@ CpuLevel from_environment() {
   for (int i = 0; i < 4; ++i) {
     if (std::strcmp(wanted, kNames[i]) != 0) continue;
     if (i > static_cast<int>(best_cpu_level()))
-      fail<ValueError>("LOUPE_CPU={}: this machine has no more than {}", wanted, name(best_cpu_level()));
+      fail<ValueError>("LOUPE_CPU={}: this machine has no more than {}", wanted,
+                       name(best_cpu_level()));
     return static_cast<CpuLevel>(i);
   }
   fail<ValueError>("LOUPE_CPU={}: expected reference, baseline, v3 or v4", wanted);
@@ -30,10 +31,13 @@ std::atomic<int>& level() {
 }  // namespace
 
 CpuLevel best_cpu_level() {
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
     return CpuLevel::v4;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) return CpuLevel::v3;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("bmi2"))
+    return CpuLevel::v3;
   return CpuLevel::baseline;
 }
 

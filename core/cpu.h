@@ -1,11 +1,12 @@
 #pragma once
 // Instruction sets: one binary runs on any x86-64 and uses what the machine has.
 //
-// Elementwise and reduction loops go through `simd([=] { loop })`: the same loop compiled for three levels. The
-// micro-kernels under core/kernels/micro are whole sources compiled once per level.
-// LOUPE_CPU=baseline|v3|v4 forces a level (ValueError if the machine lacks it). LOUPE_CPU=reference is below them all: the
-// plain loops that stand beside the fast kernels, for f32 as for f64, no BLAS, no fused multiply-add and elementary
-// functions of our own (dmath.h, vmath.h): slow, and the same bits on every x86-64 machine.
+// Elementwise and reduction loops go through `simd([=] { loop })`: the same loop compiled for three
+// levels. The micro-kernels under core/kernels/micro are whole sources compiled once per level.
+// LOUPE_CPU=baseline|v3|v4 forces a level (ValueError if the machine lacks it). LOUPE_CPU=reference
+// is below them all: the plain loops that stand beside the fast kernels, for f32 as for f64, no
+// BLAS, no fused multiply-add and elementary functions of our own (dmath.h, vmath.h): slow, and the
+// same bits on every x86-64 machine.
 #include <type_traits>
 
 namespace loupe {
@@ -25,22 +26,29 @@ void set_cpu_level(CpuLevel level);
 CpuLevel best_cpu_level();
 
 namespace detail {
-// `flatten` inlines the loop into a function that carries the target: the loop is compiled for that level.
-// It runs a copy of f, which no store through a pointer can reach: captured numbers stay in registers.
-// clang drops a target string that names a vector width; it then uses 256-bit vectors of the v4 set.
+// `flatten` inlines the loop into a function that carries the target: the loop is compiled for that
+// level. It runs a copy of f, which no store through a pointer can reach: captured numbers stay in
+// registers. clang drops a target string that names a vector width; it then uses 256-bit vectors of
+// the v4 set.
 #if defined(__clang__)
 #define LOUPE_TARGET_V4 target("arch=x86-64-v4")
 #else
 #define LOUPE_TARGET_V4 target("arch=x86-64-v4,prefer-vector-width=512")
 #endif
-template <class F> [[gnu::flatten]] __attribute__((LOUPE_TARGET_V4)) void run_v4(const F& f) { F{f}(); }
-template <class F> [[gnu::flatten]] __attribute__((target("arch=x86-64-v3"))) void run_v3(const F& f) { F{f}(); }
+template <class F> [[gnu::flatten]] __attribute__((LOUPE_TARGET_V4)) void run_v4(const F& f) {
+  F{f}();
+}
+template <class F>
+[[gnu::flatten]] __attribute__((target("arch=x86-64-v3"))) void run_v3(const F& f) {
+  F{f}();
+}
 }  // namespace detail
 
-/// Runs f compiled for the level in use; T is the element type of the loop: only f32 has fast forms, the others run the
-/// baseline's at every level, with the same bits. Capture by value; put `#pragma omp simd` on the loop inside.
-/// Sums need explicit lanes (double or float acc[32], folded in a fixed order): g++ 12 does not vectorise
-/// `omp simd reduction` here. A conditional load is not vectorised: load first, choose after.
+/// Runs f compiled for the level in use; T is the element type of the loop: only f32 has fast
+/// forms, the others run the baseline's at every level, with the same bits. Capture by value; put
+/// `#pragma omp simd` on the loop inside. Sums need explicit lanes (double or float acc[32], folded
+/// in a fixed order): g++ 12 does not vectorise `omp simd reduction` here. A conditional load is
+/// not vectorised: load first, choose after.
 template <class T = float, class F> void simd(const F& f) {
   if constexpr (std::is_same_v<T, float>) {
     switch (cpu_level()) {

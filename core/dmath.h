@@ -1,7 +1,8 @@
 #pragma once
-// Elementary functions in double precision from +, -, *, / and square root alone. The C library chooses other code, with
-// other last bits, on other CPUs; these give the same bits on every x86-64 machine. Relative errors are below 4e-16
-// (pow: 4e-16 * (1 + |y log x|)), measured by tests/core/test_dmath.cpp against long double.
+// Elementary functions in double precision from +, -, *, / and square root alone. The C library
+// chooses other code, with other last bits, on other CPUs; these give the same bits on every x86-64
+// machine. Relative errors are below 4e-16 (pow: 4e-16 * (1 + |y log x|)), measured by
+// tests/core/test_dmath.cpp against long double.
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -10,9 +11,12 @@
 namespace loupe::dmath {
 
 inline constexpr double kLn2High = 0x1.62e42fee00000p-1, kLn2Low = 0x1.a39ef35793c76p-33;
-inline constexpr double kPi = 3.14159265358979323846, kInf = std::numeric_limits<double>::infinity();
+inline constexpr double kPi = 3.14159265358979323846,
+                        kInf = std::numeric_limits<double>::infinity();
 
-inline double pow2(int64_t n) { return std::bit_cast<double>(static_cast<uint64_t>(n + 1023) << 52); }
+inline double pow2(int64_t n) {
+  return std::bit_cast<double>(static_cast<uint64_t>(n + 1023) << 52);
+}
 
 /// e^r - 1 for |r| <= 1/2 by its Taylor series (the next term is below 1e-17 of the sum).
 inline double expm1_small(double r) {
@@ -61,7 +65,8 @@ inline double log(double x) {
 /// log(1 + x).
 inline double log1p(double x) { return std::fabs(x) <= 0.5 ? log_series(x / (2 + x)) : log(1 + x); }
 
-/// Coefficients of a^(2i + 1) in sin(a) and of a^(2i) in cos(a): (-1)^i / (2i + 1)! and (-1)^i / (2i)!.
+/// Coefficients of a^(2i + 1) in sin(a) and of a^(2i) in cos(a): (-1)^i / (2i + 1)! and (-1)^i /
+/// (2i)!.
 struct Factorials {
   double terms[11];
   constexpr explicit Factorials(int shift) : terms{} {
@@ -82,7 +87,7 @@ struct SinCos {
 inline SinCos sincos_turns(double turns) {
   const double quarter = std::nearbyint(4 * turns);
   const double a = (turns - quarter / 4) * (2 * kPi), z = a * a;  // |a| <= pi / 4
-  double s = 0, c = 0;                                            // the Taylor series, from the highest power down
+  double s = 0, c = 0;  // the Taylor series, from the highest power down
 #pragma GCC unroll 10
   for (int i = 10; i >= 1; --i) {
     s = (s + kSinTerms[i]) * z;
@@ -112,7 +117,8 @@ inline double erfc_tail(double x) {
   return exp(-x * x) / ((x + f) * 1.77245385090551602730);
 }
 
-/// erf(x) for |x| < 2: 2/sqrt(pi) e^(-x^2) sum 2^n x^(2n+1) / (1 3 5 ... (2n+1)), all terms of one sign.
+/// erf(x) for |x| < 2: 2/sqrt(pi) e^(-x^2) sum 2^n x^(2n+1) / (1 3 5 ... (2n+1)), all terms of one
+/// sign.
 inline double erf_series(double x) {
   const double z = 2 * x * x;
   double q = 1;
@@ -143,7 +149,8 @@ inline double pow(double x, double y) {
     return y < 0 ? 1 / r : r;
   }
   const double a = std::fabs(x);
-  if (x < 0 && !whole && a != kInf && std::fabs(y) != kInf) return std::numeric_limits<double>::quiet_NaN();
+  if (x < 0 && !whole && a != kInf && std::fabs(y) != kInf)
+    return std::numeric_limits<double>::quiet_NaN();
   const bool odd = whole && std::fabs(y) < 0x1p53 && std::fmod(y, 2.0) != 0;
   double r;
   if (a == 1) r = 1;

@@ -1,5 +1,6 @@
 #pragma once
-// Element types, known at run time. Kernels are templates; `dispatch` turns the one into the other, once per call.
+// Element types, known at run time. Kernels are templates; `dispatch` turns the one into the other,
+// once per call.
 #include <loupe/core/error.h>
 
 #include <cstddef>
@@ -32,7 +33,8 @@ template <class T> constexpr DType dtype_of() {
   else if constexpr (std::is_same_v<T, int64_t>) return DType::i64;
   else if constexpr (std::is_same_v<T, uint8_t>) return DType::u8;
   else {
-    static_assert(std::is_same_v<T, bool>, "a tensor holds float, double, int64_t, uint8_t or bool");
+    static_assert(std::is_same_v<T, bool>,
+                  "a tensor holds float, double, int64_t, uint8_t or bool");
     return DType::boolean;
   }
 }
@@ -52,7 +54,8 @@ template <class F> decltype(auto) dispatch(DType t, F&& f) {
 /// The same for f32 and f64 only; DtypeError, with `op` in front, for every other type.
 template <class F> decltype(auto) dispatch_floating(DType t, const char* op, F&& f) {
   if (t == DType::f32) return f(Type<float>{});
-  if (t != DType::f64) fail<DtypeError>("{}: needs f32 or f64, got {}; convert with to(DType::f32)", op, name(t));
+  if (t != DType::f64)
+    fail<DtypeError>("{}: needs f32 or f64, got {}; convert with to(DType::f32)", op, name(t));
   return f(Type<double>{});
 }
 

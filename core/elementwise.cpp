@@ -33,7 +33,8 @@ Plan make_plan(std::initializer_list<const Tensor*> list) {
     }
     const int last = plan.rank - 1;
     bool merge = last >= 0;
-    for (int n = 0; merge && n < operands; ++n) merge = stride[n] == plan.stride[n][last] * plan.size[last];
+    for (int n = 0; merge && n < operands; ++n)
+      merge = stride[n] == plan.stride[n][last] * plan.size[last];
     if (merge) {
       plan.size[last] *= shape[order[k]];
       continue;
@@ -49,7 +50,8 @@ Plan make_plan(std::initializer_list<const Tensor*> list) {
   return plan;
 }
 
-void detail::run_rows(const Plan& plan, void (*row)(const void*, const int64_t*, int64_t), const void* context) {
+void detail::run_rows(const Plan& plan, void (*row)(const void*, const int64_t*, int64_t),
+                      const void* context) {
   const int64_t inner = plan.size[0];
   int64_t outer = 1;
   for (int d = 1; d < plan.rank; ++d) outer *= plan.size[d];
@@ -82,7 +84,8 @@ void detail::run_rows(const Plan& plan, void (*row)(const void*, const int64_t*,
   });
 }
 
-Tensor elementwise_result(const Shape& shape, DType dtype, std::initializer_list<const Tensor*> operands) {
+Tensor elementwise_result(const Shape& shape, DType dtype,
+                          std::initializer_list<const Tensor*> operands) {
   for (const Tensor* t : operands)
     if (t->shape() == shape && is_dense(*t)) return empty_like(*t, dtype);
   return empty(shape, dtype);

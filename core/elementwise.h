@@ -1,6 +1,7 @@
 #pragma once
-// The loops of elementwise operations: a plan merges dimensions, an inner loop is vectorised for unit and zero strides.
-// For the sources under core/ and autograd/ops that define such operations; users never see it.
+// The loops of elementwise operations: a plan merges dimensions, an inner loop is vectorised for
+// unit and zero strides. For the sources under core/ and autograd/ops that define such operations;
+// users never see it.
 #include <loupe/core/cpu.h>
 #include <loupe/core/raw.h>
 
@@ -11,8 +12,9 @@ namespace loupe::raw {
 
 inline constexpr int kMaxOperands = 4;
 
-/// How operands of one (broadcast) shape are walked: dimension 0 is the innermost. Dimensions of size 1 are dropped,
-/// the others sorted by operand 0's strides, and neighbours merged where all operands allow it.
+/// How operands of one (broadcast) shape are walked: dimension 0 is the innermost. Dimensions of
+/// size 1 are dropped, the others sorted by operand 0's strides, and neighbours merged where all
+/// operands allow it.
 struct Plan {
   int operands = 0, rank = 0;
   int64_t size[kMaxRank] = {};
@@ -25,17 +27,22 @@ Plan make_plan(std::initializer_list<const Tensor*> operands);
 inline constexpr int64_t kElementGrain = 16384;  // elements of one piece
 
 namespace detail {
-void run_rows(const Plan& plan, void (*row)(const void*, const int64_t*, int64_t), const void* context);
+void run_rows(const Plan& plan, void (*row)(const void*, const int64_t*, int64_t),
+              const void* context);
 }
 
-/// Calls row(offsets, n) for runs of up to kElementGrain elements along the innermost dimension; in pieces, on threads.
+/// Calls row(offsets, n) for runs of up to kElementGrain elements along the innermost dimension; in
+/// pieces, on threads.
 template <class Row> void for_rows(const Plan& plan, const Row& row) {
   detail::run_rows(
-      plan, [](const void* f, const int64_t* at, int64_t n) { (*static_cast<const Row*>(f))(at, n); }, std::addressof(row));
+      plan,
+      [](const void* f, const int64_t* at, int64_t n) { (*static_cast<const Row*>(f))(at, n); },
+      std::addressof(row));
 }
 
 /// The type that decides how a loop over several is compiled: f32 if one of them is.
-template <class... T> using LoopType = std::conditional_t<(std::is_same_v<T, float> || ...), float, double>;
+template <class... T>
+using LoopType = std::conditional_t<(std::is_same_v<T, float> || ...), float, double>;
 
 /// out[i] = f(a[i]).
 template <class R, class A, class F> void map1(const Tensor& out, const Tensor& a, F f) {
@@ -58,7 +65,8 @@ template <class R, class A, class F> void map1(const Tensor& out, const Tensor& 
 }
 
 /// out[i] = f(a[i], b[i]).
-template <class R, class A, class B, class F> void map2(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
+template <class R, class A, class B, class F>
+void map2(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
   const Plan plan = make_plan({&out, &a, &b});
   R* const r = out.ptr<R>();
   const A* const x = a.ptr<A>();
@@ -97,7 +105,8 @@ void map3(const Tensor& out, const Tensor& a, const Tensor& b, const Tensor& c, 
   const A* const x = a.ptr<A>();
   const B* const y = b.ptr<B>();
   const C* const z = c.ptr<C>();
-  const int64_t sr = plan.stride[0][0], sa = plan.stride[1][0], sb = plan.stride[2][0], sc = plan.stride[3][0];
+  const int64_t sr = plan.stride[0][0], sa = plan.stride[1][0], sb = plan.stride[2][0],
+                sc = plan.stride[3][0];
   for_rows(plan, [=](const int64_t* at, int64_t n) {
     R* const p = r + at[0];
     const A* const q = x + at[1];
@@ -114,7 +123,9 @@ void map3(const Tensor& out, const Tensor& a, const Tensor& b, const Tensor& c, 
   });
 }
 
-/// The result of an elementwise op: the broadcast shape, with the strides of the first dense operand that has it.
-Tensor elementwise_result(const Shape& shape, DType dtype, std::initializer_list<const Tensor*> operands);
+/// The result of an elementwise op: the broadcast shape, with the strides of the first dense
+/// operand that has it.
+Tensor elementwise_result(const Shape& shape, DType dtype,
+                          std::initializer_list<const Tensor*> operands);
 
 }  // namespace loupe::raw

@@ -1,6 +1,6 @@
 #pragma once
-// Typed errors. Every misuse a caller can commit throws one of these; the text starts with the op, says what was
-// expected and what came, and gives a hint where one is known.
+// Typed errors. Every misuse a caller can commit throws one of these; the text starts with the op,
+// says what was expected and what came, and gives a hint where one is known.
 #include <fmt/core.h>
 
 #include <stdexcept>
@@ -28,7 +28,8 @@ struct IndexError : Error {
 struct ValueError : Error {
   using Error::Error;
 };
-/// Misuse of the gradient machinery: freed graph, in-place edit of a saved tensor, no gradient to compute.
+/// Misuse of the gradient machinery: freed graph, in-place edit of a saved tensor, no gradient to
+/// compute.
 struct GradError : Error {
   using Error::Error;
 };
@@ -45,8 +46,10 @@ struct OutOfMemory : Error {
   using Error::Error;
 };
 
-/// Throws E with a formatted text: fail<ShapeError>("matmul: inner dimensions differ: {} x {}", a, b).
-template <class E = Error, class... Args> [[noreturn]] void fail(fmt::format_string<Args...> text, Args&&... args) {
+/// Throws E with a formatted text: fail<ShapeError>("matmul: inner dimensions differ: {} x {}", a,
+/// b).
+template <class E = Error, class... Args>
+[[noreturn]] void fail(fmt::format_string<Args...> text, Args&&... args) {
   throw E(fmt::format(text, std::forward<Args>(args)...));
 }
 

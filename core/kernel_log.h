@@ -1,6 +1,6 @@
 #pragma once
-// Which kernel ran: families with several kernels for one op (convolution, products) leave a name here, so that tests can
-// require the kernel they are about, and shadow mode can name it.
+// Which kernel ran: families with several kernels for one op (convolution, products) leave a name
+// here, so that tests can require the kernel they are about, and shadow mode can name it.
 
 namespace loupe {
 

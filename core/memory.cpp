@@ -18,8 +18,9 @@ namespace {
 std::atomic<int64_t> g_storages{0}, g_live{0}, g_peak{0}, g_cached{0};
 
 constexpr size_t kAlign = 64;
-constexpr size_t kHuge = size_t{4} << 20;     // from here on blocks ask for huge pages
-constexpr size_t kLargest = size_t{1} << 46;  // beyond any machine; keeps size arithmetic from overflowing
+constexpr size_t kHuge = size_t{4} << 20;  // from here on blocks ask for huge pages
+constexpr size_t kLargest = size_t{1}
+                            << 46;  // beyond any machine; keeps size arithmetic from overflowing
 
 [[maybe_unused]] void* system_alloc(size_t bytes) {
   const bool huge = bytes >= kHuge;
@@ -31,11 +32,13 @@ constexpr size_t kLargest = size_t{1} << 46;  // beyond any machine; keeps size 
 
 #ifndef LOUPE_OWN_BLOCKS
 
-// Size classes: multiples of 64 up to 1 KiB, then eight steps for each power of two (at most 12.5 % waste).
+// Size classes: multiples of 64 up to 1 KiB, then eight steps for each power of two (at most 12.5 %
+// waste).
 size_t class_of(size_t bytes) {
   const size_t units = std::max<size_t>((bytes + kAlign - 1) / kAlign, 1);
   if (units <= 16) return units - 1;
-  const size_t top = static_cast<size_t>(std::bit_width(units - 1)) - 1;  // 2^top < units <= 2^(top+1)
+  const size_t top =
+      static_cast<size_t>(std::bit_width(units - 1)) - 1;  // 2^top < units <= 2^(top+1)
   const size_t step = size_t{1} << (top - 3);
   const size_t eighth = (units - (size_t{1} << top) + step - 1) / step;  // 1..8
   return 16 + (top - 4) * 8 + eighth - 1;
@@ -48,8 +51,9 @@ size_t class_bytes(size_t c) {
 
 constexpr size_t kClasses = 16 + 8 * 44;
 
-// Blocks between these sizes are cut from slabs of huge pages, of which one entry of the TLB covers 2 MiB. They start a few
-// lines apart modulo 4096: equal addresses there make a load wait for a store to another block.
+// Blocks between these sizes are cut from slabs of huge pages, of which one entry of the TLB covers
+// 2 MiB. They start a few lines apart modulo 4096: equal addresses there make a load wait for a
+// store to another block.
 constexpr size_t kPage = 4096, kCut = 32 << 10, kSlab = size_t{16} << 20, kApart = 5 * kAlign;
 bool is_cut(size_t bytes) { return bytes >= kCut && bytes < kHuge; }
 
@@ -67,7 +71,8 @@ void* cut(size_t bytes) {
 struct Bucket {
   std::mutex mutex;
   std::vector<void*> free;
-  size_t bare = 0;  // of these, at the bottom: cut blocks whose memory has gone back to the system, and not their addresses
+  size_t bare = 0;  // of these, at the bottom: cut blocks whose memory has gone back to the system,
+                    // and not their addresses
 };
 
 // Never destroyed: tensors in globals may outlive any static.
@@ -84,7 +89,8 @@ void* take(size_t bytes) {
     if (!bucket.free.empty()) {
       void* p = bucket.free.back();
       bucket.free.pop_back();
-      if (bucket.free.size() >= bucket.bare) g_cached.fetch_sub(static_cast<int64_t>(rounded), std::memory_order_relaxed);
+      if (bucket.free.size() >= bucket.bare)
+        g_cached.fetch_sub(static_cast<int64_t>(rounded), std::memory_order_relaxed);
       bucket.bare = std::min(bucket.bare, bucket.free.size());
       return p;
     }
@@ -113,16 +119,20 @@ void give(void* p, size_t bytes) {
 Storage::Storage(size_t bytes) : data_(nullptr), bytes_(bytes) {
   if (bytes <= kLargest) {
 #ifdef LOUPE_OWN_BLOCKS
-    // A block of exactly this size, so that the sanitizer sees the first byte beyond; 0xff is NaN in f32 and f64.
+    // A block of exactly this size, so that the sanitizer sees the first byte beyond; 0xff is NaN
+    // in f32 and f64.
     if (posix_memalign(&data_, kAlign, std::max<size_t>(bytes, 1)) != 0) data_ = nullptr;
     if (data_) std::memset(data_, 0xff, bytes);
 #else
     data_ = take(bytes);
 #endif
   }
-  if (!data_) fail<OutOfMemory>("allocate: no memory for {} bytes; {} bytes are in use", bytes, g_live.load());
+  if (!data_)
+    fail<OutOfMemory>("allocate: no memory for {} bytes; {} bytes are in use", bytes,
+                      g_live.load());
   g_storages.fetch_add(1, std::memory_order_relaxed);
-  const int64_t live = g_live.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed) + static_cast<int64_t>(bytes);
+  const int64_t live = g_live.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed) +
+                       static_cast<int64_t>(bytes);
   int64_t peak = g_peak.load(std::memory_order_relaxed);
   while (live > peak && !g_peak.compare_exchange_weak(peak, live, std::memory_order_relaxed)) {}
 }
@@ -143,7 +153,9 @@ Storage::~Storage() {
 #endif
 }
 
-MemoryStats memory_stats() { return {g_storages.load(), g_live.load(), g_peak.load(), g_cached.load()}; }
+MemoryStats memory_stats() {
+  return {g_storages.load(), g_live.load(), g_peak.load(), g_cached.load()};
+}
 void reset_peak_memory() { g_peak.store(g_live.load()); }
 
 void release_cached_memory() {
@@ -157,8 +169,10 @@ void release_cached_memory() {
         std::free(bucket.free[i]);
         continue;
       }
-      const auto begin = reinterpret_cast<uintptr_t>(bucket.free[i]), first = (begin + kPage - 1) & ~(kPage - 1);
-      madvise(reinterpret_cast<void*>(first), ((begin + bytes) & ~(kPage - 1)) - first, MADV_DONTNEED);
+      const auto begin = reinterpret_cast<uintptr_t>(bucket.free[i]),
+                 first = (begin + kPage - 1) & ~(kPage - 1);
+      madvise(reinterpret_cast<void*>(first), ((begin + bytes) & ~(kPage - 1)) - first,
+              MADV_DONTNEED);
     }
     g_cached.fetch_sub(static_cast<int64_t>(bytes * held));
     bucket.free.resize(is_cut(bytes) ? bucket.free.size() : 0);

@@ -1,5 +1,6 @@
 #pragma once
-// Memory for tensors: 64-byte aligned blocks from a caching allocator. Nothing goes back to the system during training.
+// Memory for tensors: 64-byte aligned blocks from a caching allocator. Nothing goes back to the
+// system during training.
 #include <loupe/core/pinned.h>
 
 #include <atomic>
@@ -12,15 +13,18 @@ namespace loupe {
 /// A block of memory that tensors share. Views are other shapes over the same Storage.
 class Storage : Pinned {
  public:
-  /// `bytes` of uninitialised memory (NaN-filled in debug and sanitizer builds). OutOfMemory if there is none.
+  /// `bytes` of uninitialised memory (NaN-filled in debug and sanitizer builds). OutOfMemory if
+  /// there is none.
   explicit Storage(size_t bytes);
-  /// Memory that `owner` keeps alive, such as a mapped file. Writing to it is the caller's business.
+  /// Memory that `owner` keeps alive, such as a mapped file. Writing to it is the caller's
+  /// business.
   Storage(void* data, size_t bytes, std::shared_ptr<const void> owner);
   ~Storage();
 
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
-  /// Counts the in-place writes. A saved tensor remembers it and refuses to be used after it has moved.
+  /// Counts the in-place writes. A saved tensor remembers it and refuses to be used after it has
+  /// moved.
   uint64_t version() const { return version_.load(std::memory_order_relaxed); }
   void bump_version() { version_.fetch_add(1, std::memory_order_relaxed); }
 
@@ -31,7 +35,8 @@ class Storage : Pinned {
   std::shared_ptr<const void> owner_;  // empty when the block is the allocator's
 };
 
-/// What the allocator has handed out. The caching allocator rounds sizes up; these are the bytes asked for.
+/// What the allocator has handed out. The caching allocator rounds sizes up; these are the bytes
+/// asked for.
 struct MemoryStats {
   int64_t live_storages = 0;
   int64_t live_bytes = 0;
@@ -41,10 +46,12 @@ struct MemoryStats {
 MemoryStats memory_stats();
 /// Sets the peak to the bytes that are live now.
 void reset_peak_memory();
-/// Gives the memory of all cached blocks back to the system, in whole pages; blocks that share a slab keep their addresses.
+/// Gives the memory of all cached blocks back to the system, in whole pages; blocks that share a
+/// slab keep their addresses.
 void release_cached_memory();
 
-/// Scratch memory of a kernel's caller, from the same allocator: 64-byte aligned, uninitialised, freed at scope end.
+/// Scratch memory of a kernel's caller, from the same allocator: 64-byte aligned, uninitialised,
+/// freed at scope end.
 template <class T> class Scratch {
  public:
   explicit Scratch(int64_t n) : storage_(static_cast<size_t>(n) * sizeof(T)) {}

@@ -33,14 +33,16 @@ std::vector<int64_t> shown(int64_t n, bool shorten) {
   return out;
 }
 
-template <class Visit> void visit_shown(const Tensor& t, int axis, int64_t offset, bool shorten, const Visit& visit) {
+template <class Visit>
+void visit_shown(const Tensor& t, int axis, int64_t offset, bool shorten, const Visit& visit) {
   if (axis == t.dim()) return visit(offset);
   for (int64_t i : shown(t.shape()[axis], shorten))
     if (i >= 0) visit_shown(t, axis + 1, offset + i * t.strides()[axis], shorten, visit);
 }
 
 template <class Element>
-void print(std::string& out, const Tensor& t, int axis, int64_t offset, bool shorten, const Element& element) {
+void print(std::string& out, const Tensor& t, int axis, int64_t offset, bool shorten,
+           const Element& element) {
   if (axis == t.dim()) {
     out += element(offset);
     return;
@@ -52,7 +54,8 @@ void print(std::string& out, const Tensor& t, int axis, int64_t offset, bool sho
     if (!first) {
       out += last ? ", " : ",";
       if (!last)
-        out += std::string(static_cast<size_t>(t.dim() - axis - 1), '\n') + std::string(static_cast<size_t>(axis) + 8, ' ');
+        out += std::string(static_cast<size_t>(t.dim() - axis - 1), '\n') +
+               std::string(static_cast<size_t>(axis) + 8, ' ');
     }
     first = false;
     if (i < 0) out += "...";
@@ -80,20 +83,26 @@ std::string to_string(const Tensor& t) {
           largest = std::max(largest, x);
           if (x > 0) smallest = std::min(smallest, x);
         });
-      format.scientific = largest >= 1e8 || (!format.integers && (largest / smallest > 1e5 || smallest < 1e-4));
+      format.scientific =
+          largest >= 1e8 || (!format.integers && (largest / smallest > 1e5 || smallest < 1e-4));
       if (t.numel() > 0)
-        visit_shown(t, 0, 0, shorten,
-                    [&](int64_t at) { format.width = std::max(format.width, format(static_cast<double>(p[at])).size()); });
-      print(out, t, 0, 0, shorten,
-            [&](int64_t at) { return fmt::format("{:>{}}", format(static_cast<double>(p[at])), format.width); });
+        visit_shown(t, 0, 0, shorten, [&](int64_t at) {
+          format.width = std::max(format.width, format(static_cast<double>(p[at])).size());
+        });
+      print(out, t, 0, 0, shorten, [&](int64_t at) {
+        return fmt::format("{:>{}}", format(static_cast<double>(p[at])), format.width);
+      });
     } else {
       size_t width = 0;
       const auto text = [&](int64_t at) -> std::string {
         if constexpr (std::is_same_v<T, bool>) return p[at] ? "true" : "false";
         else return std::to_string(p[at]);
       };
-      if (t.numel() > 0) visit_shown(t, 0, 0, shorten, [&](int64_t at) { width = std::max(width, text(at).size()); });
-      print(out, t, 0, 0, shorten, [&](int64_t at) { return fmt::format("{:>{}}", text(at), width); });
+      if (t.numel() > 0)
+        visit_shown(t, 0, 0, shorten,
+                    [&](int64_t at) { width = std::max(width, text(at).size()); });
+      print(out, t, 0, 0, shorten,
+            [&](int64_t at) { return fmt::format("{:>{}}", text(at), width); });
     }
   });
   if (t.numel() == 0) out = fmt::format("tensor([], shape={}", t.shape());

@@ -10,16 +10,19 @@
 namespace loupe {
 namespace {
 
-constexpr uint32_t kMul0 = 0xD2511F53u, kMul1 = 0xCD9E8D57u, kWeyl0 = 0x9E3779B9u, kWeyl1 = 0xBB67AE85u;
+constexpr uint32_t kMul0 = 0xD2511F53u, kMul1 = 0xCD9E8D57u, kWeyl0 = 0x9E3779B9u,
+                   kWeyl1 = 0xBB67AE85u;
 
 }  // namespace
 
 std::array<uint32_t, 4> philox(uint64_t key, uint64_t counter) {
-  uint32_t c0 = static_cast<uint32_t>(counter), c1 = static_cast<uint32_t>(counter >> 32), c2 = 0, c3 = 0;
+  uint32_t c0 = static_cast<uint32_t>(counter), c1 = static_cast<uint32_t>(counter >> 32), c2 = 0,
+           c3 = 0;
   uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
     const uint64_t p0 = uint64_t{kMul0} * c0, p1 = uint64_t{kMul1} * c2;
-    const uint32_t n0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0, n2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
+    const uint32_t n0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0,
+                   n2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
     c1 = static_cast<uint32_t>(p1);
     c3 = static_cast<uint32_t>(p0);
     c0 = n0;
@@ -31,7 +34,8 @@ std::array<uint32_t, 4> philox(uint64_t key, uint64_t counter) {
 }
 
 void philox_fill(uint64_t key, uint64_t first, uint32_t* out, int64_t n) {
-  // Words live in 64-bit lanes, so that a round's product is one vector multiply; 64 counters go through together.
+  // Words live in 64-bit lanes, so that a round's product is one vector multiply; 64 counters go
+  // through together.
   constexpr int kBlocks = 64;
   for (int64_t done = 0; done < n; done += 4 * kBlocks) {
     uint64_t pairs[2 * kBlocks];  // two words each: x86 is little-endian
@@ -80,7 +84,8 @@ double Rng::uniform() { return static_cast<double>(next_u64() >> 11) * 0x1p-53; 
 
 double Rng::normal() {
   const auto w = philox(state_.key, reserve(4));
-  const double u = (static_cast<double>((uint64_t{w[0]} << 32 | w[1]) >> 11) + 1.0) * 0x1p-53;  // (0, 1]
+  const double u =
+      (static_cast<double>((uint64_t{w[0]} << 32 | w[1]) >> 11) + 1.0) * 0x1p-53;  // (0, 1]
   const double v = static_cast<double>((uint64_t{w[2]} << 32 | w[3]) >> 11) * 0x1p-53;
   return std::sqrt(-2.0 * dmath::log(u)) * dmath::sincos_turns(v).cos;
 }
@@ -98,10 +103,13 @@ void Rng::integers(int64_t low, int64_t high, std::span<int64_t> out) {
     uint32_t words[256];
     const size_t blocks = std::min<size_t>(out.size() - i, 64);
     if (blocks == 1) std::ranges::copy(philox(state_.key, reserve(4)), words);
-    else philox_fill(state_.key, reserve(static_cast<int64_t>(4 * blocks)), words, static_cast<int64_t>(4 * blocks));
+    else
+      philox_fill(state_.key, reserve(static_cast<int64_t>(4 * blocks)), words,
+                  static_cast<int64_t>(4 * blocks));
     for (size_t k = 0; k < blocks; ++k) {
       const uint64_t word = uint64_t{words[4 * k]} << 32 | words[4 * k + 1];
-      // Words from the last multiple of range on would favour small values; that multiple is rarely worth a division.
+      // Words from the last multiple of range on would favour small values; that multiple is rarely
+      // worth a division.
       if (word >= ~range && word >= ~uint64_t{0} - ~uint64_t{0} % range) continue;
       out[i++] = static_cast<int64_t>(static_cast<uint64_t>(low) + word % range);
     }

@@ -1,14 +1,15 @@
 #pragma once
-// Counter-based random numbers (Philox4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+// Counter-based random numbers (Philox4x32-10: Salmon et al., "Parallel random numbers: as easy as
+// 1, 2, 3", 2011).
 #include <array>
 #include <cstdint>
 #include <span>
 
 namespace loupe {
 
-/// A random stream: 16 bytes of state that can be seen, saved and restored. Word i of a stream is a pure function of
-/// (key, counter + i/4), so that pieces of an op draw in parallel and a result never depends on the thread count.
-/// There is no global generator: whoever draws is handed an Rng.
+/// A random stream: 16 bytes of state that can be seen, saved and restored. Word i of a stream is a
+/// pure function of (key, counter + i/4), so that pieces of an op draw in parallel and a result
+/// never depends on the thread count. There is no global generator: whoever draws is handed an Rng.
 class Rng {
  public:
   struct State {
@@ -46,7 +47,8 @@ class Rng {
 /// The block function: four words from a key and a counter.
 std::array<uint32_t, 4> philox(uint64_t key, uint64_t counter);
 
-/// Fills out[0..n) with the words of blocks first, first + 1, ... : the fast form, several blocks at a time.
+/// Fills out[0..n) with the words of blocks first, first + 1, ... : the fast form, several blocks
+/// at a time.
 void philox_fill(uint64_t key, uint64_t first, uint32_t* out, int64_t n);
 
 }  // namespace loupe

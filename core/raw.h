@@ -1,6 +1,7 @@
 #pragma once
-// Tensor operations that are not recorded: what ops, kernels' callers, optimizers and io use. The namespace keeps them
-// from being found by accident: the recorded op of the same name is in autograd/ops.
+// Tensor operations that are not recorded: what ops, kernels' callers, optimizers and io use. The
+// namespace keeps them from being found by accident: the recorded op of the same name is in
+// autograd/ops.
 #include <loupe/core/tensor.h>
 
 namespace loupe::raw {
@@ -20,11 +21,13 @@ bool is_dense(const Tensor& t);
 /// t itself if it has that layout, else a copy that has.
 Tensor row_major(const Tensor& t);
 Tensor channels_last(const Tensor& t);
-/// t itself if its last dimension has stride 1 and the others are in row-major order without gaps, else a copy.
+/// t itself if its last dimension has stride 1 and the others are in row-major order without gaps,
+/// else a copy.
 inline Tensor rows(const Tensor& t) { return row_major(t); }
 
 // --- Copies and fills; no version is bumped ---
-/// dst[...] = src[...], broadcast and converted; ValueError where an integer type cannot hold a value (NaN, 300 in u8).
+/// dst[...] = src[...], broadcast and converted; ValueError where an integer type cannot hold a
+/// value (NaN, 300 in u8).
 void copy(const Tensor& src, const Tensor& dst, const char* op = "copy");
 void fill(const Tensor& t, double value);
 Tensor clone(const Tensor& t);
@@ -45,8 +48,23 @@ Tensor expand(const Tensor& t, const Shape& shape);
 Tensor squeeze(const Tensor& t, std::optional<int64_t> axis);
 Tensor unsqueeze(const Tensor& t, int64_t axis);
 
-// --- Elementwise. Shapes broadcast; the result takes the strides of the first dense full-shape operand. ---
-enum class Unary : uint8_t { neg, sqrt, rsqrt, exp, log, abs, relu, sigmoid, tanh, square, reciprocal, sign, logical_not };
+// --- Elementwise. Shapes broadcast; the result takes the strides of the first dense full-shape
+// operand. ---
+enum class Unary : uint8_t {
+  neg,
+  sqrt,
+  rsqrt,
+  exp,
+  log,
+  abs,
+  relu,
+  sigmoid,
+  tanh,
+  square,
+  reciprocal,
+  sign,
+  logical_not
+};
 Tensor unary(Unary op, const Tensor& a);
 enum class Binary : uint8_t { add, sub, mul, div, maximum, minimum, pow };
 /// DtypeError if the dtypes differ.
@@ -67,7 +85,8 @@ void scale(const Tensor& dst, double factor);
 void mul_into(const Tensor& dst, const Tensor& src);
 
 // --- Reductions ---
-/// Sums over `axes` (all if empty), keepdim or not. f32 sums accumulate in float lanes, pairwise over blocks.
+/// Sums over `axes` (all if empty), keepdim or not. f32 sums accumulate in float lanes, pairwise
+/// over blocks.
 Tensor sum(const Tensor& t, const Dims& axes, bool keepdim);
 /// Sums the dimensions along which `shape` would have been broadcast to t's shape.
 Tensor sum_to(const Tensor& t, const Shape& shape);

@@ -42,7 +42,8 @@ struct Layout {
       const int64_t so = gone ? 0 : out.strides()[kept++];
       if (t.shape()[i] != 1) all.push_back({t.shape()[i], t.strides()[i], so});
     }
-    std::stable_sort(all.begin(), all.end(), [](const Axis& a, const Axis& b) { return a.in > b.in; });
+    std::stable_sort(all.begin(), all.end(),
+                     [](const Axis& a, const Axis& b) { return a.in > b.in; });
     for (const Axis& a : all) {
       if (!axes.empty() && axes.back().in == a.in * a.size && axes.back().out == a.out * a.size &&
           (axes.back().out == 0) == (a.out == 0))
@@ -68,7 +69,8 @@ template <class T, class Op> typename Op::Acc reduce_run(const T* x, int64_t n, 
 #pragma omp simd
         for (int j = 0; j < kLanes; ++j) lane[j] = Op::join(lane[j], static_cast<Acc>(x[i + j]));
     }
-    for (int j = 0; i < n; ++i, j = (j + 1) % kLanes) lane[j] = Op::join(lane[j], static_cast<Acc>(x[i * stride]));
+    for (int j = 0; i < n; ++i, j = (j + 1) % kLanes)
+      lane[j] = Op::join(lane[j], static_cast<Acc>(x[i * stride]));
     for (int half = kLanes / 2; half > 0; half /= 2)
       for (int j = 0; j < half; ++j) lane[j] = Op::join(lane[j], lane[j + half]);
     *to = lane[0];
@@ -95,13 +97,17 @@ template <class F> void odometer(const std::vector<Axis>& axes, const F& f) {
   }
 }
 
-// out (filled with start()) joined with the reduction of x over `axes`; acc is what the partial results live in.
-template <class T, class Op> void reduce_axes(const T* x, std::vector<Axis> axes, typename Op::Acc* out) {
+// out (filled with start()) joined with the reduction of x over `axes`; acc is what the partial
+// results live in.
+template <class T, class Op>
+void reduce_axes(const T* x, std::vector<Axis> axes, typename Op::Acc* out) {
   using Acc = typename Op::Acc;
   const Axis inner = axes.back();
   axes.pop_back();
   if (inner.out == 0) {  // rows: the fastest dimension is reduced
-    odometer(axes, [&](int64_t in, int64_t at) { out[at] = Op::join(out[at], reduce_run<T, Op>(x + in, inner.size, inner.in)); });
+    odometer(axes, [&](int64_t in, int64_t at) {
+      out[at] = Op::join(out[at], reduce_run<T, Op>(x + in, inner.size, inner.in));
+    });
     return;
   }
   odometer(axes, [&](int64_t in, int64_t at) {  // columns: whole rows are joined
@@ -113,13 +119,15 @@ template <class T, class Op> void reduce_axes(const T* x, std::vector<Axis> axes
 #pragma omp simd
         for (int64_t i = 0; i < n; ++i) to[i] = Op::join(to[i], static_cast<Acc>(row[i]));
       } else {
-        for (int64_t i = 0; i < n; ++i) to[i * so] = Op::join(to[i * so], static_cast<Acc>(row[i * si]));
+        for (int64_t i = 0; i < n; ++i)
+          to[i * so] = Op::join(to[i * so], static_cast<Acc>(row[i * si]));
       }
     });
   });
 }
 
-template <class T, class Op, class R> void reduce(const Tensor& t, const Dims& axes, const Tensor& out) {
+template <class T, class Op, class R>
+void reduce(const Tensor& t, const Dims& axes, const Tensor& out) {
   using Acc = typename Op::Acc;
   std::vector<Axis> dims = Layout(t, axes, out).axes;
   const T* const x = t.ptr<T>();
@@ -141,8 +149,10 @@ template <class T, class Op, class R> void reduce(const Tensor& t, const Dims& a
   } else {
     // The slowest dimension is reduced: up to 16 partial results, joined in order.
     const Axis first = dims[0];
-    const int64_t pieces = std::min<int64_t>({16, first.size, std::max<int64_t>(1, total / std::max<int64_t>(8192, 2 * n))});
-    const int64_t padded = (n * static_cast<int64_t>(sizeof(Acc)) + 127) / 128 * 128 / static_cast<int64_t>(sizeof(Acc));
+    const int64_t pieces = std::min<int64_t>(
+        {16, first.size, std::max<int64_t>(1, total / std::max<int64_t>(8192, 2 * n))});
+    const int64_t padded = (n * static_cast<int64_t>(sizeof(Acc)) + 127) / 128 * 128 /
+                           static_cast<int64_t>(sizeof(Acc));
     Scratch<Acc> partial(padded * pieces);
     std::fill_n(partial.data(), padded * pieces, Op::start());
     parallel_pieces(pieces, [&](int64_t p) {
@@ -162,11 +172,13 @@ template <class T, class Op, class R> void reduce(const Tensor& t, const Dims& a
 
 Tensor sum(const Tensor& t, const Dims& wanted, bool keepdim) {
   const Dims axes = normalize_axes(wanted, t.dim(), "sum");
-  Tensor out = empty(reduced_shape(t.shape(), axes, false), is_floating(t.dtype()) ? t.dtype() : DType::i64);
+  Tensor out =
+      empty(reduced_shape(t.shape(), axes, false), is_floating(t.dtype()) ? t.dtype() : DType::i64);
   dispatch(t.dtype(), [&]<class T>(Type<T>) {
     reduce<T, Sum<T>, std::conditional_t<std::is_floating_point_v<T>, T, int64_t>>(t, axes, out);
   });
-  return keepdim ? view(out, reduced_shape(t.shape(), axes, true), row_major_strides(reduced_shape(t.shape(), axes, true)), 0)
+  return keepdim ? view(out, reduced_shape(t.shape(), axes, true),
+                        row_major_strides(reduced_shape(t.shape(), axes, true)), 0)
                  : out;
 }
 
@@ -185,13 +197,15 @@ Tensor extremum(const Tensor& t, const Dims& wanted, bool keepdim, bool largest)
   const char* op = largest ? "max" : "min";
   const Dims axes = normalize_axes(wanted, t.dim(), op);
   const Shape shape = reduced_shape(t.shape(), axes, false);
-  if (t.numel() == 0 && shape.numel() != 0) fail<ValueError>("{}: shape {} has no elements along {}", op, t.shape(), axes);
+  if (t.numel() == 0 && shape.numel() != 0)
+    fail<ValueError>("{}: shape {} has no elements along {}", op, t.shape(), axes);
   Tensor out = empty(shape, t.dtype());
   dispatch(t.dtype(), [&]<class T>(Type<T>) {
     if (largest) reduce<T, Extremum<T, true>, T>(t, axes, out);
     else reduce<T, Extremum<T, false>, T>(t, axes, out);
   });
-  return keepdim ? view(out, reduced_shape(t.shape(), axes, true), row_major_strides(reduced_shape(t.shape(), axes, true)), 0)
+  return keepdim ? view(out, reduced_shape(t.shape(), axes, true),
+                        row_major_strides(reduced_shape(t.shape(), axes, true)), 0)
                  : out;
 }
 

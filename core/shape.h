@@ -1,5 +1,6 @@
 #pragma once
-// Shape and strides: a short list of sizes that lives inside the tensor, without a heap block of its own.
+// Shape and strides: a short list of sizes that lives inside the tensor, without a heap block of
+// its own.
 #include <fmt/core.h>
 
 #include <array>
@@ -15,7 +16,8 @@ namespace loupe {
 /// The largest number of dimensions a tensor can have.
 inline constexpr int kMaxRank = 8;
 
-/// Up to kMaxRank integers: a shape, strides (in elements), or a list of axes. A longer list throws ShapeError.
+/// Up to kMaxRank integers: a shape, strides (in elements), or a list of axes. A longer list throws
+/// ShapeError.
 class Dims {
  public:
   Dims() = default;
@@ -65,10 +67,12 @@ std::string to_string(const Dims& d);
 /// Strides of a dense tensor whose last index runs fastest.
 Strides row_major_strides(const Shape& shape);
 
-/// The shape that NumPy broadcasting gives two operands. ShapeError, with `op` in front, if they do not fit.
+/// The shape that NumPy broadcasting gives two operands. ShapeError, with `op` in front, if they do
+/// not fit.
 Shape broadcast_shapes(const Shape& a, const Shape& b, const char* op);
 
-/// `axis` counted from the end when negative; IndexError, with `op` in front, if outside [-rank, rank).
+/// `axis` counted from the end when negative; IndexError, with `op` in front, if outside [-rank,
+/// rank).
 int normalize_axis(int64_t axis, int rank, const char* op);
 
 }  // namespace loupe

@@ -8,7 +8,8 @@
 
 namespace loupe {
 
-Tensor::Tensor(std::shared_ptr<Storage> storage, Shape shape, Strides strides, int64_t offset, DType dtype)
+Tensor::Tensor(std::shared_ptr<Storage> storage, Shape shape, Strides strides, int64_t offset,
+               DType dtype)
     : impl_(std::make_shared<Impl>()) {
   impl_->storage = std::move(storage);
   impl_->shape = shape;
@@ -17,23 +18,28 @@ Tensor::Tensor(std::shared_ptr<Storage> storage, Shape shape, Strides strides, i
   impl_->dtype = dtype;
 }
 
-void Tensor::undefined() { fail<ValueError>("tensor: it is undefined; give it a value first, e.g. by zeros(shape)"); }
+void Tensor::undefined() {
+  fail<ValueError>("tensor: it is undefined; give it a value first, e.g. by zeros(shape)");
+}
 
 void Tensor::check_dtype(DType wanted) const {
   if (dtype() != wanted)
-    fail<DtypeError>("tensor: elements are {}, read as {}; convert with to(DType::{})", dtype(), wanted,
-                     wanted == DType::boolean ? "boolean" : name(wanted));
+    fail<DtypeError>("tensor: elements are {}, read as {}; convert with to(DType::{})", dtype(),
+                     wanted, wanted == DType::boolean ? "boolean" : name(wanted));
 }
 
 void Tensor::check_row_major() const {
   if (!raw::is_row_major(*this))
-    fail<ShapeError>("data: memory of shape {} is not row-major (strides {}); call contiguous() first", shape(), strides());
+    fail<ShapeError>(
+        "data: memory of shape {} is not row-major (strides {}); call contiguous() first", shape(),
+        strides());
 }
 
 int64_t Tensor::size(int64_t axis) const { return shape()[normalize_axis(axis, dim(), "size")]; }
 
 double Tensor::item_as_double() const {
-  if (numel() != 1) fail<ShapeError>("item: needs a tensor with one element, got shape {}", shape());
+  if (numel() != 1)
+    fail<ShapeError>("item: needs a tensor with one element, got shape {}", shape());
   return dispatch(dtype(), [&]<class T>(Type<T>) { return static_cast<double>(*ptr<T>()); });
 }
 
@@ -55,7 +61,8 @@ int64_t checked_numel(const Shape& shape) {
   int64_t n = 1;
   for (int64_t d : shape) {
     if (d < 0) fail<ShapeError>("empty: shape {} has a negative size", shape);
-    if (__builtin_mul_overflow(n, d, &n)) fail<ShapeError>("empty: shape {} has more elements than memory can address", shape);
+    if (__builtin_mul_overflow(n, d, &n))
+      fail<ShapeError>("empty: shape {} has more elements than memory can address", shape);
   }
   return n;
 }
@@ -91,12 +98,16 @@ bool same_layout(const Tensor& t, const Strides& wanted) {
 
 }  // namespace
 
-Tensor empty(const Shape& shape, DType dtype) { return with_strides(shape, row_major_strides(shape), dtype); }
+Tensor empty(const Shape& shape, DType dtype) {
+  return with_strides(shape, row_major_strides(shape), dtype);
+}
 Tensor empty_like(const Tensor& t) { return empty_like(t, t.dtype()); }
 Tensor empty_like(const Tensor& t, DType dtype) {
   return with_strides(t.shape(), is_dense(t) ? t.strides() : row_major_strides(t.shape()), dtype);
 }
-Tensor empty_channels_last(const Shape& shape, DType dtype) { return with_strides(shape, channels_last_strides(shape), dtype); }
+Tensor empty_channels_last(const Shape& shape, DType dtype) {
+  return with_strides(shape, channels_last_strides(shape), dtype);
+}
 Tensor zeros(const Shape& shape, DType dtype) {
   Tensor t = empty(shape, dtype);
   fill(t, 0);
@@ -110,8 +121,9 @@ bool is_dense(const Tensor& t) {
   Dims order;  // the dimensions that matter, fastest first
   for (int i = 0; i < t.dim(); ++i)
     if (t.shape()[i] != 1) order.push_back(i);
-  std::sort(order.begin(), order.end(),
-            [&](int64_t a, int64_t b) { return t.strides()[static_cast<int>(a)] < t.strides()[static_cast<int>(b)]; });
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return t.strides()[static_cast<int>(a)] < t.strides()[static_cast<int>(b)];
+  });
   int64_t step = 1;
   for (int64_t axis : order) {
     if (t.strides()[static_cast<int>(axis)] != step) return false;
@@ -182,15 +194,18 @@ template <class F> Tensor generate(int64_t n, DType dtype, F f) {
 }  // namespace
 
 Tensor arange(double start, double stop, double step, DType dtype) {
-  if (step == 0 || !std::isfinite((stop - start) / step)) fail<ValueError>("arange: step {} from {} to {}", step, start, stop);
+  if (step == 0 || !std::isfinite((stop - start) / step))
+    fail<ValueError>("arange: step {} from {} to {}", step, start, stop);
   const double count = std::ceil((stop - start) / step);
   if (count < 0) fail<ValueError>("arange: step {} points away from {} to {}", step, start, stop);
   if (count > 0x1p53) fail<ValueError>("arange: {} numbers from {} to {}", count, start, stop);
-  return generate(static_cast<int64_t>(count), dtype, [=](int64_t i) { return start + static_cast<double>(i) * step; });
+  return generate(static_cast<int64_t>(count), dtype,
+                  [=](int64_t i) { return start + static_cast<double>(i) * step; });
 }
 
 Tensor linspace(double first, double last, int64_t steps, DType dtype) {
-  if (steps < 0) fail<ValueError>("linspace: the number of steps must not be negative, got {}", steps);
+  if (steps < 0)
+    fail<ValueError>("linspace: the number of steps must not be negative, got {}", steps);
   const double d = steps > 1 ? (last - first) / static_cast<double>(steps - 1) : 0;
   // From both ends, so that the last number is exact.
   return generate(steps, dtype, [=](int64_t i) {
@@ -225,9 +240,11 @@ Tensor tensor(std::initializer_list<double> values, std::optional<Shape> shape, 
 
 namespace {
 
-constexpr int64_t kDrawGrain = 16384;  // elements a piece; a multiple of 4, so that a piece starts on a block of words
+constexpr int64_t kDrawGrain =
+    16384;  // elements a piece; a multiple of 4, so that a piece starts on a block of words
 
-// out[i] from words 2i and 2i+1 of a reserved range; normals come in pairs (Box-Muller), uniforms singly.
+// out[i] from words 2i and 2i+1 of a reserved range; normals come in pairs (Box-Muller), uniforms
+// singly.
 template <class T> void draw_uniform(Rng& rng, T* out, int64_t n, double low, double high) {
   const uint64_t key = rng.state().key, first = rng.reserve(2 * n);
   parallel_ranges(n, kDrawGrain, [&](int64_t begin, int64_t end) {
@@ -236,10 +253,12 @@ template <class T> void draw_uniform(Rng& rng, T* out, int64_t n, double low, do
       const int64_t m = std::min<int64_t>(256, end - i);
       philox_fill(key, first + static_cast<uint64_t>(i) / 2, words, 2 * m);
       for (int64_t j = 0; j < m; ++j) {
-        const double u = static_cast<double>((uint64_t{words[2 * j]} << 32 | words[2 * j + 1]) >> 11) * 0x1p-53;
+        const double u =
+            static_cast<double>((uint64_t{words[2 * j]} << 32 | words[2 * j + 1]) >> 11) * 0x1p-53;
         const T value = static_cast<T>(low + (high - low) * u);
-        out[i + j] =
-            value < static_cast<T>(high) || low == high ? value : std::nextafter(static_cast<T>(high), static_cast<T>(low));
+        out[i + j] = value < static_cast<T>(high) || low == high
+                         ? value
+                         : std::nextafter(static_cast<T>(high), static_cast<T>(low));
       }
     }
   });
@@ -254,7 +273,8 @@ template <class T> void draw_normal(Rng& rng, T* out, int64_t n, double mean, do
       philox_fill(key, first + static_cast<uint64_t>(i) / 2, words, 2 * m + 2 * (m % 2));
       for (int64_t j = 0; j < m; j += 2) {
         const uint32_t* w = words + 2 * j;
-        const double u = (static_cast<double>((uint64_t{w[0]} << 32 | w[1]) >> 11) + 1.0) * 0x1p-53;  // (0, 1]
+        const double u =
+            (static_cast<double>((uint64_t{w[0]} << 32 | w[1]) >> 11) + 1.0) * 0x1p-53;  // (0, 1]
         const double v = static_cast<double>((uint64_t{w[2]} << 32 | w[3]) >> 11) * 0x1p-53;
         const double radius = std * std::sqrt(-2 * dmath::log(u));
         const auto [sin, cos] = dmath::sincos_turns(v);
@@ -269,14 +289,16 @@ template <class T> void draw_normal(Rng& rng, T* out, int64_t n, double mean, do
 
 Tensor randn(Rng& rng, const Shape& shape, DType dtype) {
   Tensor t = raw::empty(shape, dtype);
-  dispatch_floating(dtype, "randn", [&]<class T>(Type<T>) { draw_normal(rng, t.ptr<T>(), t.numel(), 0, 1); });
+  dispatch_floating(dtype, "randn",
+                    [&]<class T>(Type<T>) { draw_normal(rng, t.ptr<T>(), t.numel(), 0, 1); });
   return t;
 }
 
 Tensor uniform(Rng& rng, const Shape& shape, double low, double high, DType dtype) {
   if (!(low <= high)) fail<ValueError>("uniform: the range [{}, {}) is empty", low, high);
   Tensor t = raw::empty(shape, dtype);
-  dispatch_floating(dtype, "uniform", [&]<class T>(Type<T>) { draw_uniform(rng, t.ptr<T>(), t.numel(), low, high); });
+  dispatch_floating(dtype, "uniform",
+                    [&]<class T>(Type<T>) { draw_uniform(rng, t.ptr<T>(), t.numel(), low, high); });
   return t;
 }
 
@@ -289,7 +311,8 @@ Tensor randint(Rng& rng, int64_t low, int64_t high, const Shape& shape) {
 Tensor permutation(Rng& rng, int64_t n) {
   Tensor t = arange(n);
   auto x = t.data<int64_t>();
-  for (int64_t i = n - 1; i > 0; --i) std::swap(x[static_cast<size_t>(i)], x[static_cast<size_t>(rng.integer(0, i + 1))]);
+  for (int64_t i = n - 1; i > 0; --i)
+    std::swap(x[static_cast<size_t>(i)], x[static_cast<size_t>(rng.integer(0, i + 1))]);
   return t;
 }
 

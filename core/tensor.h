@@ -1,7 +1,8 @@
 #pragma once
-// The tensor: one shared pointer to {storage, shape, strides, offset, dtype, gradient record}. Copies of a Tensor are
-// the same tensor; views are other shapes over the same storage. Everything declared here that computes is recorded
-// for backward() (defined in autograd); the non-recording versions are in core/raw.h.
+// The tensor: one shared pointer to {storage, shape, strides, offset, dtype, gradient record}.
+// Copies of a Tensor are the same tensor; views are other shapes over the same storage. Everything
+// declared here that computes is recorded for backward() (defined in autograd); the non-recording
+// versions are in core/raw.h.
 #include <loupe/core/dtype.h>
 #include <loupe/core/memory.h>
 #include <loupe/core/random.h>
@@ -19,7 +20,8 @@ namespace loupe {
 struct GradMeta;  // autograd/graph.h
 class Tensor;
 
-/// The caller's source line, so that an error, a NaN or a cost can say where in the user's program it came from.
+/// The caller's source line, so that an error, a NaN or a cost can say where in the user's program
+/// it came from.
 struct Here {
   const char* file;
   int line;
@@ -30,7 +32,8 @@ struct Here {
 struct In {
   const Tensor& t;
   Here here;
-  In(const Tensor& tensor, const char* file = __builtin_FILE(), int line = __builtin_LINE()) : t(tensor), here(file, line) {}
+  In(const Tensor& tensor, const char* file = __builtin_FILE(), int line = __builtin_LINE())
+      : t(tensor), here(file, line) {}
   operator const Tensor&() const { return t; }
   const Tensor* operator->() const { return &t; }
 };
@@ -40,7 +43,8 @@ class Tensor {
   /// An undefined tensor: stands for "no bias", "no mask", "no gradient".
   Tensor() = default;
   /// A tensor over existing memory; `strides` in elements, one per dimension.
-  Tensor(std::shared_ptr<Storage> storage, Shape shape, Strides strides, int64_t offset, DType dtype);
+  Tensor(std::shared_ptr<Storage> storage, Shape shape, Strides strides, int64_t offset,
+         DType dtype);
 
   // --- What it is ---
   bool defined() const { return impl_ != nullptr; }
@@ -58,12 +62,14 @@ class Tensor {
   long use_count() const { return impl_.use_count(); }
 
   // --- Its elements ---
-  /// The address of element (0, ..., 0), whatever the strides. DtypeError if T is another type. For kernels.
+  /// The address of element (0, ..., 0), whatever the strides. DtypeError if T is another type. For
+  /// kernels.
   template <class T> T* ptr() const {
     check_dtype(dtype_of<T>());
     return static_cast<T*>(impl().storage->data()) + impl().offset;
   }
-  /// The elements in row-major order; ShapeError if memory is not row-major: call contiguous() first.
+  /// The elements in row-major order; ShapeError if memory is not row-major: call contiguous()
+  /// first.
   template <class T> std::span<T> data() const {
     check_row_major();
     return {ptr<T>(), static_cast<size_t>(numel())};
@@ -85,14 +91,16 @@ class Tensor {
   void set_grad(const Tensor& g) const;
   /// Drops the gradient; the next backward() starts anew.
   void zero_grad() const { set_grad(Tensor()); }
-  /// Adds d(this)/d(leaf) to every leaf's grad(). This must be one number, or `upstream` of its shape be given.
-  /// Frees the graph unless retain_graph. For gradients as results, or of higher order, see grad() in autograd/autograd.h.
+  /// Adds d(this)/d(leaf) to every leaf's grad(). This must be one number, or `upstream` of its
+  /// shape be given. Frees the graph unless retain_graph. For gradients as results, or of higher
+  /// order, see grad() in autograd/autograd.h.
   void backward(const Tensor& upstream = Tensor(), bool retain_graph = false) const;
   /// The same values, without a past. Shares memory.
   Tensor detach() const;
 
   // --- Views: share memory, recorded ---
-  /// Same elements in row-major order under another shape; one size may be -1. A view where memory allows, else a copy.
+  /// Same elements in row-major order under another shape; one size may be -1. A view where memory
+  /// allows, else a copy.
   Tensor reshape(const Shape& shape, Here here = {}) const;
   /// Dimensions first..last become one.
   Tensor flatten(int64_t first = 0, int64_t last = -1, Here here = {}) const;
@@ -100,9 +108,10 @@ class Tensor {
   /// Swaps the last two dimensions.
   Tensor t(Here here = {}) const;
   Tensor permute(const Dims& axes, Here here = {}) const;
-  /// Elements start, start+step, ... before stop of one dimension; negative positions count from the end, and positions
-  /// beyond the end are clamped, as in Python. step must be positive.
-  Tensor slice(int64_t axis, int64_t start, int64_t stop = INT64_MAX, int64_t step = 1, Here here = {}) const;
+  /// Elements start, start+step, ... before stop of one dimension; negative positions count from
+  /// the end, and positions beyond the end are clamped, as in Python. step must be positive.
+  Tensor slice(int64_t axis, int64_t start, int64_t stop = INT64_MAX, int64_t step = 1,
+               Here here = {}) const;
   /// One position of a dimension, which disappears.
   Tensor select(int64_t axis, int64_t index, Here here = {}) const;
   /// select(0, index).
@@ -186,20 +195,24 @@ inline Tensor arange(int64_t n) { return arange(0, static_cast<double>(n)); }
 /// `steps` numbers from first to last, both included.
 Tensor linspace(double first, double last, int64_t steps, DType dtype = DType::f32);
 Tensor eye(int64_t n, DType dtype = DType::f32);
-/// A copy of `values` under `shape`; without a shape, one dimension. ShapeError if the counts differ.
+/// A copy of `values` under `shape`; without a shape, one dimension. ShapeError if the counts
+/// differ.
 template <class T> Tensor from_data(const std::vector<T>& values, std::optional<Shape> shape = {});
 /// from_data with converted elements: tensor({1, 2, 3}) is f32.
-Tensor tensor(std::initializer_list<double> values, std::optional<Shape> shape = {}, DType dtype = DType::f32);
+Tensor tensor(std::initializer_list<double> values, std::optional<Shape> shape = {},
+              DType dtype = DType::f32);
 /// Standard normal numbers.
 Tensor randn(Rng& rng, const Shape& shape, DType dtype = DType::f32);
 /// Uniform numbers in [low, high).
-Tensor uniform(Rng& rng, const Shape& shape, double low = 0, double high = 1, DType dtype = DType::f32);
+Tensor uniform(Rng& rng, const Shape& shape, double low = 0, double high = 1,
+               DType dtype = DType::f32);
 /// Uniform integers in [low, high), i64.
 Tensor randint(Rng& rng, int64_t low, int64_t high, const Shape& shape);
 /// 0..n-1 in random order, i64.
 Tensor permutation(Rng& rng, int64_t n);
 
-// --- Arithmetic, recorded (autograd/ops/elementwise.h has the functions). A number takes the tensor's dtype. ---
+// --- Arithmetic, recorded (autograd/ops/elementwise.h has the functions). A number takes the
+// tensor's dtype. ---
 Tensor operator+(In a, In b);
 Tensor operator+(In a, double b);
 Tensor operator+(double a, In b);

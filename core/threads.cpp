@@ -36,8 +36,8 @@ void pause() {
 #endif
 }
 
-// One job at a time. A thread owns a share of the pieces (a cursor on its own cache line); when its share is done
-// it takes from the shares of the others.
+// One job at a time. A thread owns a share of the pieces (a cursor on its own cache line); when its
+// share is done it takes from the shares of the others.
 class Pool {
  public:
   ~Pool() {
@@ -49,7 +49,8 @@ class Pool {
     for (auto& w : workers_) w.join();
   }
 
-  bool try_run(int threads, int64_t pieces, void (*run)(const void*, int64_t), const void* context) {
+  bool try_run(int threads, int64_t pieces, void (*run)(const void*, int64_t),
+               const void* context) {
     std::unique_lock owner(owner_, std::try_to_lock);
     if (!owner) return false;
     const int n = static_cast<int>(std::min<int64_t>({threads, pieces, kMaxThreads}));
@@ -74,15 +75,18 @@ class Pool {
     }
     if (sleepers_.load(std::memory_order_relaxed) > 0) wake_.notify_all();
     run_share(0, n);
-    for (int spin = 0; spin < kSpin && pending_.load(std::memory_order_acquire) != 0; ++spin) pause();
-    for (int left; (left = pending_.load(std::memory_order_acquire)) != 0;) pending_.wait(left, std::memory_order_acquire);
+    for (int spin = 0; spin < kSpin && pending_.load(std::memory_order_acquire) != 0; ++spin)
+      pause();
+    for (int left; (left = pending_.load(std::memory_order_acquire)) != 0;)
+      pending_.wait(left, std::memory_order_acquire);
     if (failed_.load(std::memory_order_relaxed)) std::rethrow_exception(error_);
     return true;
   }
 
  private:
   static constexpr int kMaxThreads = 256;
-  // About 50 us before a thread sleeps. Yielding instead would hand a busy core to others for whole time slices.
+  // About 50 us before a thread sleeps. Yielding instead would hand a busy core to others for whole
+  // time slices.
   static constexpr int kSpin = 4000;
 
   struct alignas(128) Share {
@@ -113,7 +117,8 @@ class Pool {
   void work(int self) {
     uint64_t seen = 0;
     for (;;) {
-      for (int spin = 0; epoch_.load(std::memory_order_acquire) == seen && spin < kSpin; ++spin) pause();
+      for (int spin = 0; epoch_.load(std::memory_order_acquire) == seen && spin < kSpin; ++spin)
+        pause();
       if (epoch_.load(std::memory_order_acquire) == seen) {
         std::unique_lock lock(mutex_);
         sleepers_.fetch_add(1, std::memory_order_relaxed);
@@ -121,8 +126,8 @@ class Pool {
         sleepers_.fetch_sub(1, std::memory_order_relaxed);
         if (stop_) return;
       }
-      // The epoch carries the job's number of threads: one read tells both, and a worker that the job does not
-      // count never touches it (the job may be over by then).
+      // The epoch carries the job's number of threads: one read tells both, and a worker that the
+      // job does not count never touches it (the job may be over by then).
       seen = epoch_.load(std::memory_order_acquire);
       const int threads = static_cast<int>(seen & 0xffff);
       if (self >= threads) continue;
@@ -164,7 +169,8 @@ void set_thread_limit(int threads) {
 
 void detail::run_pieces(int64_t pieces, void (*run)(const void*, int64_t), const void* context) {
   const int threads = thread_limit();
-  if (pieces > 1 && threads > 1 && !t_inside && pool().try_run(threads, pieces, run, context)) return;
+  if (pieces > 1 && threads > 1 && !t_inside && pool().try_run(threads, pieces, run, context))
+    return;
   for (int64_t piece = 0; piece < pieces; ++piece) run(context, piece);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
-// The thread pool. Work is cut into pieces by its shape, never by the number of threads, and partial sums are
-// combined in a fixed order by the caller: so a result has the same bits whoever ran the pieces.
+// The thread pool. Work is cut into pieces by its shape, never by the number of threads, and
+// partial sums are combined in a fixed order by the caller: so a result has the same bits whoever
+// ran the pieces.
 #include <loupe/core/pinned.h>
 
 #include <cstdint>
@@ -9,8 +10,9 @@
 
 namespace loupe {
 
-/// How many threads parallel_pieces called from this thread may use, itself included. Starts as the number of cores
-/// (LOUPE_NUM_THREADS overrides); set to 1 in each of many one-thread trainings that share a process.
+/// How many threads parallel_pieces called from this thread may use, itself included. Starts as the
+/// number of cores (LOUPE_NUM_THREADS overrides); set to 1 in each of many one-thread trainings
+/// that share a process.
 int thread_limit();
 /// Sets the limit for the calling thread; ValueError below 1. May exceed the number of cores.
 void set_thread_limit(int threads);
@@ -29,15 +31,18 @@ namespace detail {
 void run_pieces(int64_t pieces, void (*run)(const void*, int64_t), const void* context);
 }
 
-/// Calls f(piece) for each piece in [0, pieces). Each thread starts on its own contiguous share, the same one every
-/// time, so that a core meets again what it wrote; who is done early takes from the others. Nested calls, and calls
-/// while another thread uses the pool, run serially. The first exception is rethrown once all have stopped.
+/// Calls f(piece) for each piece in [0, pieces). Each thread starts on its own contiguous share,
+/// the same one every time, so that a core meets again what it wrote; who is done early takes from
+/// the others. Nested calls, and calls while another thread uses the pool, run serially. The first
+/// exception is rethrown once all have stopped.
 template <class F> void parallel_pieces(int64_t pieces, const F& f) {
   detail::run_pieces(
-      pieces, [](const void* context, int64_t piece) { (*static_cast<const F*>(context))(piece); }, std::addressof(f));
+      pieces, [](const void* context, int64_t piece) { (*static_cast<const F*>(context))(piece); },
+      std::addressof(f));
 }
 
-/// Calls f(begin, end) over [0, n) cut into ranges of `grain` (the last may be shorter): pieces depend on n and grain.
+/// Calls f(begin, end) over [0, n) cut into ranges of `grain` (the last may be shorter): pieces
+/// depend on n and grain.
 template <class F> void parallel_ranges(int64_t n, int64_t grain, const F& f) {
   if (n <= 0) return;
   parallel_pieces((n + grain - 1) / grain, [&](int64_t piece) {

@@ -30,7 +30,8 @@ template <class T> Tensor unary_floating(Unary op, const Tensor& a) {
 template <class T> Tensor unary_any(Unary op, const Tensor& a) {
   switch (op) {
     case Unary::neg: return apply<T>(a, [](T x) { return T(-x); });
-    case Unary::abs: return apply<T>(a, [](T x) { return x < T(0) ? T(-x) : (x == T(0) ? T(0) : x); });
+    case Unary::abs:
+      return apply<T>(a, [](T x) { return x < T(0) ? T(-x) : (x == T(0) ? T(0) : x); });
     case Unary::relu: return apply<T>(a, [](T x) { return x < T(0) ? T(0) : x; });  // NaN stays
     case Unary::square: return apply<T>(a, [](T x) { return T(x * x); });
     case Unary::sign: return apply<T>(a, [](T x) { return T((x > T(0)) - (x < T(0))); });
@@ -41,8 +42,9 @@ template <class T> Tensor unary_any(Unary op, const Tensor& a) {
 }  // namespace
 
 Tensor unary(Unary op, const Tensor& a) {
-  constexpr const char* names[] = {"neg",     "sqrt", "rsqrt",  "exp",        "log",  "abs",        "relu",
-                                   "sigmoid", "tanh", "square", "reciprocal", "sign", "logical_not"};
+  constexpr const char* names[] = {"neg",        "sqrt", "rsqrt",      "exp",  "log",
+                                   "abs",        "relu", "sigmoid",    "tanh", "square",
+                                   "reciprocal", "sign", "logical_not"};
   const char* name = names[static_cast<size_t>(op)];
   if (op == Unary::logical_not) {
     if (a.dtype() != DType::boolean) fail<DtypeError>("logical_not: needs bool, got {}", a.dtype());
@@ -55,8 +57,11 @@ Tensor unary(Unary op, const Tensor& a) {
     case Unary::square:
     case Unary::sign:
       if (a.dtype() == DType::i64) return unary_any<int64_t>(op, a);
-      return dispatch_floating(a.dtype(), name, [&]<class T>(Type<T>) { return unary_any<T>(op, a); });
-    default: return dispatch_floating(a.dtype(), name, [&]<class T>(Type<T>) { return unary_floating<T>(op, a); });
+      return dispatch_floating(a.dtype(), name,
+                               [&]<class T>(Type<T>) { return unary_any<T>(op, a); });
+    default:
+      return dispatch_floating(a.dtype(), name,
+                               [&]<class T>(Type<T>) { return unary_floating<T>(op, a); });
   }
 }
 
@@ -73,8 +78,9 @@ Tensor clamp(const Tensor& a, double low, double high) {
 bool has_nonfinite(const Tensor& t) {
   if (!is_floating(t.dtype())) return false;
   // x - x is 0 for a finite x and NaN for the others; a sum of those is 0 or NaN.
-  const Tensor zeros_or_nan =
-      dispatch_floating(t.dtype(), "has_nonfinite", [&]<class T>(Type<T>) { return apply<T>(t, [](T x) { return x - x; }); });
+  const Tensor zeros_or_nan = dispatch_floating(t.dtype(), "has_nonfinite", [&]<class T>(Type<T>) {
+    return apply<T>(t, [](T x) { return x - x; });
+  });
   return sum(zeros_or_nan, {}, false).item<double>() != 0;
 }
 

@@ -15,23 +15,28 @@ Shape resolve_shape(const Tensor& t, const Shape& shape, const char* op) {
   int64_t known = 1;
   for (int i = 0; i < out.rank(); ++i) {
     if (out[i] == -1 && unknown < 0) unknown = i;
-    else if (out[i] < 0) fail<ShapeError>("{}: shape {} has {} negative size", op, shape, out[i] == -1 ? "a second" : "a");
+    else if (out[i] < 0)
+      fail<ShapeError>("{}: shape {} has {} negative size", op, shape,
+                       out[i] == -1 ? "a second" : "a");
     else if (__builtin_mul_overflow(known, out[i], &known))
       fail<ShapeError>("{}: shape {} has more elements than memory can address", op, shape);
   }
   if (unknown >= 0) {
     if (known == 0 || t.numel() % known != 0)
-      fail<ShapeError>("{}: {} elements of shape {} do not fit {}", op, t.numel(), t.shape(), shape);
+      fail<ShapeError>("{}: {} elements of shape {} do not fit {}", op, t.numel(), t.shape(),
+                       shape);
     out[unknown] = t.numel() / known;
   } else if (known != t.numel()) {
-    fail<ShapeError>("{}: {} elements of shape {} do not fit {}, which has {}", op, t.numel(), t.shape(), shape, known);
+    fail<ShapeError>("{}: {} elements of shape {} do not fit {}, which has {}", op, t.numel(),
+                     t.shape(), shape, known);
   }
   return out;
 }
 
 std::optional<Strides> view_strides(const Tensor& t, const Shape& shape) {
   if (t.numel() == 0 || is_row_major(t)) return row_major_strides(shape);
-  // Walk both shapes from the end; each run of old dimensions that is contiguous in itself may be cut anew.
+  // Walk both shapes from the end; each run of old dimensions that is contiguous in itself may be
+  // cut anew.
   Strides out = shape;
   int at = shape.rank() - 1;
   int64_t run = 1, base = 1;  // elements of the current run, stride of its last dimension
@@ -72,7 +77,8 @@ Tensor reshape(const Tensor& t, const Shape& wanted) {
 }
 
 Tensor transpose(const Tensor& t, int64_t axis0, int64_t axis1) {
-  const int a = normalize_axis(axis0, t.dim(), "transpose"), b = normalize_axis(axis1, t.dim(), "transpose");
+  const int a = normalize_axis(axis0, t.dim(), "transpose"),
+            b = normalize_axis(axis1, t.dim(), "transpose");
   Shape shape = t.shape();
   Strides strides = t.strides();
   std::swap(shape[a], shape[b]);
@@ -81,7 +87,8 @@ Tensor transpose(const Tensor& t, int64_t axis0, int64_t axis1) {
 }
 
 Tensor permute(const Tensor& t, const Dims& axes) {
-  if (axes.rank() != t.dim()) fail<ShapeError>("permute: {} axes for shape {}", axes.rank(), t.shape());
+  if (axes.rank() != t.dim())
+    fail<ShapeError>("permute: {} axes for shape {}", axes.rank(), t.shape());
   Shape shape = t.shape();
   Strides strides = t.strides();
   bool seen[kMaxRank] = {};
@@ -102,7 +109,8 @@ Tensor slice(const Tensor& t, int64_t axis, int64_t start, int64_t stop, int64_t
   const int64_t n = t.shape()[a];
   if (start < 0) start += n;
   if (stop < 0) stop += n;
-  step = std::clamp<int64_t>(step, 1, std::max<int64_t>(n, 1));  // a larger one reaches no second element
+  step = std::clamp<int64_t>(step, 1,
+                             std::max<int64_t>(n, 1));  // a larger one reaches no second element
   start = std::clamp<int64_t>(start, 0, n);
   stop = std::clamp<int64_t>(stop, start, n);
   Shape shape = t.shape();
@@ -116,7 +124,8 @@ Tensor select(const Tensor& t, int64_t axis, int64_t index) {
   const int a = normalize_axis(axis, t.dim(), "select");
   if (t.dim() == 0) fail<IndexError>("select: a tensor without dimensions has no positions");
   const int64_t n = t.shape()[a], i = index < 0 ? index + n : index;
-  if (i < 0 || i >= n) fail<IndexError>("select: index {} is outside dimension {} of shape {}", index, a, t.shape());
+  if (i < 0 || i >= n)
+    fail<IndexError>("select: index {} is outside dimension {} of shape {}", index, a, t.shape());
   Shape shape = t.shape();
   Strides strides = t.strides();
   shape.erase(a);
@@ -125,7 +134,8 @@ Tensor select(const Tensor& t, int64_t axis, int64_t index) {
 }
 
 Tensor expand(const Tensor& t, const Shape& wanted) {
-  if (wanted.rank() < t.dim()) fail<ShapeError>("expand: shape {} has more dimensions than {}", t.shape(), wanted);
+  if (wanted.rank() < t.dim())
+    fail<ShapeError>("expand: shape {} has more dimensions than {}", t.shape(), wanted);
   Shape shape = wanted;
   Strides strides = wanted;
   const int shift = wanted.rank() - t.dim();

@@ -22,7 +22,8 @@ int main() {
   const Tensor corner = a.slice(1, 1, 3);  // columns 1 and 2
   corner.fill_(0);
   std::cout << "after corner.fill_(0), a = " << a << "\n\n";
-  fmt::print("a.t() has shape {} and strides {}: no element moved\n\n", to_string(a.t().shape()), to_string(a.t().strides()));
+  fmt::print("a.t() has shape {} and strides {}: no element moved\n\n", to_string(a.t().shape()),
+             to_string(a.t().strides()));
 
   // Copies of a Tensor are the same tensor; clone() has memory of its own.
   const Tensor same = a, copy = a.clone();
@@ -34,7 +35,8 @@ int main() {
   const Rng::State before = rng.state();
   const Tensor noise = randn(rng, {1000, 1000});
   rng.set_state(before);
-  fmt::print("drawn again from the same state, the same bits: {}\n", equal(noise, randn(rng, {1000, 1000})));
+  fmt::print("drawn again from the same state, the same bits: {}\n",
+             equal(noise, randn(rng, {1000, 1000})));
   std::cout << "large tensors are shortened: " << noise << "\n\n";
 
   // Misuse throws a typed error with a sentence.

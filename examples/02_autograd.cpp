@@ -21,7 +21,8 @@ int main() {
   std::cout << "after another backward, of sum 2 x: " << x.grad() << "\n";
   x.zero_grad();
 
-  // grad() returns gradients instead of storing them, and with create_graph they can be differentiated again.
+  // grad() returns gradients instead of storing them, and with create_graph they can be
+  // differentiated again.
   const Tensor first = grad({exp(x).sum()}, {x}, {.create_graph = true})[0];
   const Tensor second = grad({first.sum()}, {x})[0];
   std::cout << "d2/dx2 of e^x = " << second << "\n";
@@ -37,9 +38,11 @@ int main() {
 
   // Nothing is recorded in here; detach() cuts one tensor off.
   const Tensor quiet = no_grad([&] { return x * 5; });
-  fmt::print("recorded in no_grad: {}, after detach: {}\n", quiet.requires_grad(), (x * x).detach().requires_grad());
+  fmt::print("recorded in no_grad: {}, after detach: {}\n", quiet.requires_grad(),
+             (x * x).detach().requires_grad());
 
-  // Anomaly mode stops at the op that first made a NaN or Inf, and says where it stands in this file.
+  // Anomaly mode stops at the op that first made a NaN or Inf, and says where it stands in this
+  // file.
   bool found = false;
   try {
     AnomalyMode on;

@@ -1,4 +1,5 @@
-// A complete training: a small network learns which of three spiral arms a point of the plane belongs to.
+// A complete training: a small network learns which of three spiral arms a point of the plane
+// belongs to.
 #include <loupe/autograd/ops.h>
 #include <loupe/layers/activation.h>
 #include <loupe/layers/linear.h>
@@ -47,15 +48,16 @@ int main() {
     double sum = 0;
     for (int64_t at = 0; at < order.numel(); at += batch) {
       const Tensor index = order.slice(0, at, at + batch);
-      const Tensor loss = cross_entropy(net(index_select(train.x, 0, index)), index_select(train.arm, 0, index));
+      const Tensor loss =
+          cross_entropy(net(index_select(train.x, 0, index)), index_select(train.arm, 0, index));
       optimizer.zero_grad();
       loss.backward();
       optimizer.step();
       sum += loss.item() * static_cast<double>(index.numel());
     }
     if (epoch % 5 == 0)
-      fmt::print("epoch {:2}  loss {:.4f}  test accuracy {:.3f}\n", epoch, sum / static_cast<double>(order.numel()),
-                 accuracy(net, test));
+      fmt::print("epoch {:2}  loss {:.4f}  test accuracy {:.3f}\n", epoch,
+                 sum / static_cast<double>(order.numel()), accuracy(net, test));
   }
   return accuracy(net, test) > 0.9 ? 0 : 1;
 }

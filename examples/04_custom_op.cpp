@@ -1,5 +1,6 @@
-// An op of your own, outside the library, by the very mechanism of the built-in ones: a Node that says what it keeps and
-// how gradients flow, a function that records it, and a check of both derivatives.
+// An op of your own, outside the library, by the very mechanism of the built-in ones: a Node that
+// says what it keeps and how gradients flow, a function that records it, and a check of both
+// derivatives.
 //
 // The op: y = x / sqrt(1 + a x^2), a smooth squashing with a learnable sharpness a (one number).
 //   r = 1 / sqrt(1 + a x^2)      dy/dx = r^3      dy/da = -x^3 r^3 / 2
@@ -16,19 +17,23 @@ using namespace loupe;
 namespace {
 
 struct SquashNode final : Node {
-  SavedTensor x{this}, a{this};  // kept for backward, guarded against in-place changes, freed after use
+  SavedTensor x{this},
+      a{this};  // kept for backward, guarded against in-place changes, freed after use
   const char* name() const override { return "squash"; }
   Tensors backward(const Tensors& dy) override {
     // Made of ops, so that it can be differentiated again.
     const Tensor t = x.get(), r = rsqrt(1 + a.get() * t * t), r3 = r * r * r;
     return {needs(0) ? dy[0] * r3 : Tensor(),
-            needs(1) ? dy[0] * t * t * t * r3 * -0.5 : Tensor()};  // the engine sums it down to a's shape
+            needs(1) ? dy[0] * t * t * t * r3 * -0.5
+                     : Tensor()};  // the engine sums it down to a's shape
   }
 };
 
 Tensor squash(In x, In a) {
-  if (x->dtype() != DType::f32 && x->dtype() != DType::f64) fail<DtypeError>("squash: needs f32 or f64, got {}", x->dtype());
-  if (a->numel() != 1) fail<ShapeError>("squash: the sharpness must be one number, got shape {}", a->shape());
+  if (x->dtype() != DType::f32 && x->dtype() != DType::f64)
+    fail<DtypeError>("squash: needs f32 or f64, got {}", x->dtype());
+  if (a->numel() != 1)
+    fail<ShapeError>("squash: the sharpness must be one number, got shape {}", a->shape());
   // The forward pass computes as it likes; here by ops that are not recorded.
   Tensor y = no_grad([&] { return x.t * rsqrt(1 + a.t * x.t * x.t); });
   if (auto node = record<SquashNode>({x, a}, y)) {  // nothing is kept when no gradient is wanted
@@ -45,8 +50,10 @@ int main() {
   const Tensor x = randn(rng, {4, 5}, DType::f64), a = scalar(0.7, DType::f64);
   const auto f = [](const Tensors& in) { return squash(in[0], in[1]); };
   const GradcheckResult first = gradcheck(f, {x, a}), second = gradgradcheck(f, {x, a});
-  fmt::print("gradcheck: {} comparisons, largest relative error {:.1e}\n", first.comparisons, first.worst);
-  fmt::print("gradgradcheck: {} comparisons, largest relative error {:.1e}\n", second.comparisons, second.worst);
+  fmt::print("gradcheck: {} comparisons, largest relative error {:.1e}\n", first.comparisons,
+             first.worst);
+  fmt::print("gradgradcheck: {} comparisons, largest relative error {:.1e}\n", second.comparisons,
+             second.worst);
 
   // It takes part in everything: training, hooks, anomaly mode, errors that name it and this line.
   const Tensor sharpness = scalar(1).requires_grad_();

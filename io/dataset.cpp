@@ -23,7 +23,8 @@ Tensor gather_rows(const Tensor& t, std::span<const int64_t> indices) {
   dispatch(t.dtype(), [&]<class T>(Type<T>) {
     const size_t row = static_cast<size_t>(t.numel() / std::max<int64_t>(t.size(0), 1));
     for (size_t b = 0; b < indices.size(); ++b)
-      std::memcpy(out.ptr<T>() + b * row, t.ptr<T>() + static_cast<size_t>(indices[b]) * row, row * sizeof(T));
+      std::memcpy(out.ptr<T>() + b * row, t.ptr<T>() + static_cast<size_t>(indices[b]) * row,
+                  row * sizeof(T));
   });
   return out;
 }
@@ -39,16 +40,21 @@ Rng sample_rng(uint64_t seed, int64_t i) {
 
 ImageDataset::ImageDataset(ImageSet set) : set_(std::move(set)) {
   const Tensor& x = set_.images;
-  if (x.dtype() != DType::u8 || x.dim() != 4 || set_.labels.dtype() != DType::i64 || set_.labels.shape() != Shape{x.size(0)})
-    fail<ShapeError>("ImageDataset: expected u8 images (n, c, h, w) and n i64 labels, got {} {} and {} {}", x.dtype(), x.shape(),
-                     set_.labels.dtype(), set_.labels.shape());
+  if (x.dtype() != DType::u8 || x.dim() != 4 || set_.labels.dtype() != DType::i64 ||
+      set_.labels.shape() != Shape{x.size(0)})
+    fail<ShapeError>(
+        "ImageDataset: expected u8 images (n, c, h, w) and n i64 labels, got {} {} and {} {}",
+        x.dtype(), x.shape(), set_.labels.dtype(), set_.labels.shape());
   const auto c = static_cast<size_t>(x.size(1));
   if (set_.mean.size() != c || set_.std.size() != c)
-    fail<ShapeError>("ImageDataset: {} means and {} deviations for {} channels", set_.mean.size(), set_.std.size(), c);
+    fail<ShapeError>("ImageDataset: {} means and {} deviations for {} channels", set_.mean.size(),
+                     set_.std.size(), c);
   for (size_t i = 0; i < c; ++i)
     if (!std::isfinite(set_.mean[i]) || !(set_.std[i] > 0))
-      fail<ValueError>("ImageDataset: channel {} has mean {} and deviation {}; expected a number and one above 0", i,
-                       set_.mean[i], set_.std[i]);
+      fail<ValueError>(
+          "ImageDataset: channel {} has mean {} and deviation {}; expected a number and one above "
+          "0",
+          i, set_.mean[i], set_.std[i]);
   set_.images = raw::row_major(x);
   set_.labels = raw::row_major(set_.labels);
   const int64_t classes = static_cast<int64_t>(set_.classes.size());
@@ -56,14 +62,18 @@ ImageDataset::ImageDataset(ImageSet set) : set_(std::move(set)) {
     if (label < 0 || (classes > 0 && label >= classes))
       fail<IndexError>("ImageDataset: label {} among {} classes", label, classes);
   for (size_t channel = 0; channel < c; ++channel)
-    for (int v = 0; v < 256; ++v) value_.push_back(static_cast<float>((v / 255.0 - set_.mean[channel]) / set_.std[channel]));
+    for (int v = 0; v < 256; ++v)
+      value_.push_back(static_cast<float>((v / 255.0 - set_.mean[channel]) / set_.std[channel]));
 }
 
 Batch ImageDataset::batch(std::span<const int64_t> indices) const {
   check_indices(indices, size(), "ImageDataset::batch");
-  const int64_t c = set_.images.size(1), h = set_.images.size(2), w = set_.images.size(3), pixels = h * w;
+  const int64_t c = set_.images.size(1), h = set_.images.size(2), w = set_.images.size(3),
+                pixels = h * w;
   const Shape shape = {count(indices), c, h, w};
-  Batch out{c > 1 ? raw::empty_channels_last(shape, DType::f32) : raw::empty(shape), gather_rows(set_.labels, indices), {}};
+  Batch out{c > 1 ? raw::empty_channels_last(shape, DType::f32) : raw::empty(shape),
+            gather_rows(set_.labels, indices),
+            {}};
   const uint8_t* images = set_.images.ptr<uint8_t>();
   float* x = out.x.ptr<float>();
   for (const int64_t index : indices) {
@@ -77,7 +87,8 @@ Batch ImageDataset::batch(std::span<const int64_t> indices) const {
   return out;
 }
 
-TensorDataset::TensorDataset(const Tensor& x, const Tensor& y) : x_(raw::row_major(x)), y_(raw::row_major(y)) {
+TensorDataset::TensorDataset(const Tensor& x, const Tensor& y)
+    : x_(raw::row_major(x)), y_(raw::row_major(y)) {
   if (x.dim() < 1 || y.dim() < 1 || x.size(0) != y.size(0))
     fail<ShapeError>("TensorDataset: x {} and y {} need the same first size", x.shape(), y.shape());
   for (const auto& [t, which] : {std::pair<const Tensor&, const char*>{x_, "x"}, {y_, "y"}})
@@ -92,14 +103,18 @@ Batch TensorDataset::batch(std::span<const int64_t> indices) const {
   return {gather_rows(x_, indices), gather_rows(y_, indices), {}};
 }
 
-TextDataset::TextDataset(std::span<const int32_t> ids, const Options& o) : ids_(ids.begin(), ids.end()), options_(o) {
+TextDataset::TextDataset(std::span<const int32_t> ids, const Options& o)
+    : ids_(ids.begin(), ids.end()), options_(o) {
   if (o.context < 1 || o.stride < 1)
-    fail<ValueError>("TextDataset: context {} and stride {} must be at least 1", o.context, o.stride);
+    fail<ValueError>("TextDataset: context {} and stride {} must be at least 1", o.context,
+                     o.stride);
   const int64_t n = static_cast<int64_t>(ids_.size());
   const int64_t least = o.pad_last ? 2 : o.context < INT64_MAX ? o.context + 1 : o.context;
   if (n < least)
-    fail<ValueError>("TextDataset: a text of {} characters is too short for a context of {}: it takes at least {}", n, o.context,
-                     least);
+    fail<ValueError>(
+        "TextDataset: a text of {} characters is too short for a context of {}: it takes at least "
+        "{}",
+        n, o.context, least);
   size_ = n > o.context ? (n - 1 - o.context) / o.stride + 1 : 0;
   // What a further window would start with, if there is anything left for it to predict.
   if (o.pad_last && (size_ == 0 || (size_ - 1) * o.stride + o.context < n - 1)) ++size_;
@@ -108,7 +123,9 @@ TextDataset::TextDataset(std::span<const int32_t> ids, const Options& o) : ids_(
 Batch TextDataset::batch(std::span<const int64_t> indices) const {
   check_indices(indices, size(), "TextDataset::batch");
   const int64_t context = options_.context, n = static_cast<int64_t>(ids_.size());
-  Batch out{raw::empty({count(indices), context}, DType::i64), raw::empty({count(indices), context}, DType::i64), {}};
+  Batch out{raw::empty({count(indices), context}, DType::i64),
+            raw::empty({count(indices), context}, DType::i64),
+            {}};
   int64_t* x = out.x.ptr<int64_t>();
   int64_t* y = out.y.ptr<int64_t>();
   for (const int64_t index : indices) {
@@ -135,7 +152,8 @@ Batch CountTask::batch(std::span<const int64_t> indices) const {
     Rng rng = sample_rng(seed_, i);
     std::vector<int64_t>& bits = sequences.emplace_back(rng.integer(shortest_, longest_ + 1));
     std::vector<uint32_t> words(bits.size());
-    philox_fill(seed_, rng.reserve(static_cast<int64_t>(bits.size())), words.data(), static_cast<int64_t>(bits.size()));
+    philox_fill(seed_, rng.reserve(static_cast<int64_t>(bits.size())), words.data(),
+                static_cast<int64_t>(bits.size()));
     int64_t ones = 0;
     for (size_t t = 0; t < bits.size(); ++t) ones += bits[t] = words[t] >> 31;
     labels.push_back(static_cast<int64_t>(bits.size()) - ones > ones);
@@ -145,8 +163,10 @@ Batch CountTask::batch(std::span<const int64_t> indices) const {
   return out;
 }
 
-RandomBits::RandomBits(uint64_t seed, int64_t size, int64_t length) : seed_(seed), size_(size), length_(length) {
-  if (size < 1 || length < 1 || length > 1 << 20) fail<ValueError>("RandomBits: {} samples of {} bits", size, length);
+RandomBits::RandomBits(uint64_t seed, int64_t size, int64_t length)
+    : seed_(seed), size_(size), length_(length) {
+  if (size < 1 || length < 1 || length > 1 << 20)
+    fail<ValueError>("RandomBits: {} samples of {} bits", size, length);
 }
 
 Batch RandomBits::batch(std::span<const int64_t> indices) const {
@@ -155,7 +175,8 @@ Batch RandomBits::batch(std::span<const int64_t> indices) const {
   Batch out{raw::empty(shape, DType::i64), raw::empty(shape, DType::i64), {}};
   std::vector<uint32_t> words(static_cast<size_t>(length_) + 1);
   for (int64_t b = 0; b < count(indices); ++b) {
-    philox_fill(seed_, sample_rng(seed_, indices[static_cast<size_t>(b)]).reserve(length_ + 1), words.data(), length_ + 1);
+    philox_fill(seed_, sample_rng(seed_, indices[static_cast<size_t>(b)]).reserve(length_ + 1),
+                words.data(), length_ + 1);
     for (int64_t t = 0; t < length_; ++t) {
       out.x.ptr<int64_t>()[b * length_ + t] = words[static_cast<size_t>(t)] >> 31;
       out.y.ptr<int64_t>()[b * length_ + t] = words[static_cast<size_t>(t) + 1] >> 31;

@@ -1,5 +1,6 @@
 #pragma once
-// Data sets: sample indices in, a batch of tensors out. The loader (io/loader.h) calls them from its own thread.
+// Data sets: sample indices in, a batch of tensors out. The loader (io/loader.h) calls them from
+// its own thread.
 #include <loupe/core/tensor.h>
 #include <loupe/io/images.h>
 
@@ -11,7 +12,8 @@ namespace loupe {
 
 struct Batch {
   Tensor x, y;
-  Tensor mask;  // bool, true where x is data and not padding; undefined where nothing is ever padded
+  Tensor
+      mask;  // bool, true where x is data and not padding; undefined where nothing is ever padded
   int64_t size() const { return x.size(0); }
 };
 
@@ -20,15 +22,18 @@ class Dataset {
   virtual ~Dataset() = default;
   /// Number of samples.
   virtual int64_t size() const = 0;
-  /// The samples at `indices`, each in [0, size()), collated. Must be safe to call from several threads.
+  /// The samples at `indices`, each in [0, size()), collated. Must be safe to call from several
+  /// threads.
   virtual Batch batch(std::span<const int64_t> indices) const = 0;
 };
 
-/// x: f32 (B, C, H, W), (pixel / 255 - mean) / std, channels-last memory where C > 1; y: i64 (B) labels.
+/// x: f32 (B, C, H, W), (pixel / 255 - mean) / std, channels-last memory where C > 1; y: i64 (B)
+/// labels.
 class ImageDataset : public Dataset {
  public:
-  /// ShapeError unless images are u8 (n, c, h, w) with n labels and as many means and deviations as channels; IndexError for
-  /// a label that is none of the classes (where the set names them); ValueError for a deviation that is not above 0.
+  /// ShapeError unless images are u8 (n, c, h, w) with n labels and as many means and deviations as
+  /// channels; IndexError for a label that is none of the classes (where the set names them);
+  /// ValueError for a deviation that is not above 0.
   explicit ImageDataset(ImageSet set);
   int64_t size() const override { return set_.size(); }
   Batch batch(std::span<const int64_t> indices) const override;
@@ -42,7 +47,8 @@ class ImageDataset : public Dataset {
 /// Rows of tensors of any type: x (n, ...), y (n, ...).
 class TensorDataset : public Dataset {
  public:
-  /// ShapeError if the first sizes differ; ValueError if x or y holds a NaN or an infinity (named by sample).
+  /// ShapeError if the first sizes differ; ValueError if x or y holds a NaN or an infinity (named
+  /// by sample).
   TensorDataset(const Tensor& x, const Tensor& y);
   int64_t size() const override { return x_.size(0); }
   Batch batch(std::span<const int64_t> indices) const override;
@@ -51,9 +57,10 @@ class TensorDataset : public Dataset {
   Tensor x_, y_;
 };
 
-/// Windows of a text: x = ids[s, s + context), y = the same one further, both i64 (B, context), for s = 0, stride, ...
-/// With pad_last a last window covers what a whole one does not reach: its x is padded with 0 and its y with -100, the
-/// index that cross_entropy ignores, so that every id but the first is predicted exactly once at stride = context.
+/// Windows of a text: x = ids[s, s + context), y = the same one further, both i64 (B, context), for
+/// s = 0, stride, ... With pad_last a last window covers what a whole one does not reach: its x is
+/// padded with 0 and its y with -100, the index that cross_entropy ignores, so that every id but
+/// the first is predicted exactly once at stride = context.
 class TextDataset : public Dataset {
  public:
   struct Options {
@@ -61,7 +68,8 @@ class TextDataset : public Dataset {
     int64_t stride = 1;
     bool pad_last = false;
   };
-  /// ValueError if context or stride is below 1 or the text has fewer than context + 1 ids (2 with pad_last).
+  /// ValueError if context or stride is below 1 or the text has fewer than context + 1 ids (2 with
+  /// pad_last).
   TextDataset(std::span<const int32_t> ids, const Options& options);
   int64_t size() const override { return size_; }
   Batch batch(std::span<const int64_t> indices) const override;
@@ -72,9 +80,9 @@ class TextDataset : public Dataset {
   int64_t size_;
 };
 
-/// A generated task of variable length: n ~ U(shortest, longest) random bits; are there more zeros than ones among them?
-/// x: i64 (B, T) with T the batch's longest, padded with 2; mask: bool (B, T); y: i64 (B).
-/// Sample i is a function of (seed, i) alone.
+/// A generated task of variable length: n ~ U(shortest, longest) random bits; are there more zeros
+/// than ones among them? x: i64 (B, T) with T the batch's longest, padded with 2; mask: bool (B,
+/// T); y: i64 (B). Sample i is a function of (seed, i) alone.
 class CountTask : public Dataset {
  public:
   CountTask(uint64_t seed, int64_t size, int64_t shortest = 4, int64_t longest = 32);
@@ -86,8 +94,9 @@ class CountTask : public Dataset {
   int64_t size_, shortest_, longest_;
 };
 
-/// Independent fair bits: x, y: i64 (B, T), y[t] = x[t + 1]. Nothing can be learned: the loss cannot fall below ln 2
-/// unless the network sees what it should predict. Sample i is a function of (seed, i) alone.
+/// Independent fair bits: x, y: i64 (B, T), y[t] = x[t + 1]. Nothing can be learned: the loss
+/// cannot fall below ln 2 unless the network sees what it should predict. Sample i is a function of
+/// (seed, i) alone.
 class RandomBits : public Dataset {
  public:
   RandomBits(uint64_t seed, int64_t size, int64_t length);
@@ -99,7 +108,8 @@ class RandomBits : public Dataset {
   int64_t size_, length_;
 };
 
-/// Sequences of different lengths as one tensor i64 (B, longest), the rest filled with `pad`; mask: bool, true on data.
+/// Sequences of different lengths as one tensor i64 (B, longest), the rest filled with `pad`; mask:
+/// bool, true on data.
 Batch pad_sequences(const std::vector<std::vector<int64_t>>& sequences, int64_t pad);
 
 }  // namespace loupe

@@ -35,7 +35,8 @@ struct Fd {
 };
 
 int open_regular(const std::string& path, size_t& size) {
-  if (path.find('\0') != std::string::npos) fail<IoError>("a file name holds a zero byte: {}", path.c_str());
+  if (path.find('\0') != std::string::npos)
+    fail<IoError>("a file name holds a zero byte: {}", path.c_str());
   Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};  // a FIFO must not block the open
   if (fd.fd < 0) fail_errno(path, "open");
   struct stat info;
@@ -86,9 +87,12 @@ void set_write_fault(std::function<int(const char*)> fault) { write_fault = std:
 
 AtomicFile::AtomicFile(const std::string& path) : path_(path) {
   static std::atomic<int> counter{0};
-  if (path.find('\0') != std::string::npos) fail<IoError>("a file name holds a zero byte: {}", path.c_str());
+  if (path.find('\0') != std::string::npos)
+    fail<IoError>("a file name holds a zero byte: {}", path.c_str());
   beside_ = fmt::format("{}.{}-{}.partial", path, ::getpid(), counter.fetch_add(1));
-  fd_ = call("open", [&] { return ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666); });
+  fd_ = call("open", [&] {
+    return ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  });
   if (fd_ < 0) fail_errno(beside_, "create");
 }
 
@@ -115,11 +119,15 @@ void AtomicFile::commit() {
   const int fd = std::exchange(fd_, -1);
   const int closed = call("close", [&] { return ::close(fd); });
   if (closed != 0) fail_errno(beside_, "close");
-  if (call("rename", [&] { return ::rename(beside_.c_str(), path_.c_str()); }) != 0) fail_errno(path_, "rename to");
+  if (call("rename", [&] { return ::rename(beside_.c_str(), path_.c_str()); }) != 0)
+    fail_errno(path_, "rename to");
   beside_.clear();
   // The new name itself must reach the disk too.
-  const Fd dir{call("fsync_dir", [&] { return ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); })};
-  if (dir.fd < 0 || (::fsync(dir.fd) != 0 && errno != EINVAL)) fail_errno(path_, "flush the folder of");
+  const Fd dir{call("fsync_dir", [&] {
+    return ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  })};
+  if (dir.fd < 0 || (::fsync(dir.fd) != 0 && errno != EINVAL))
+    fail_errno(path_, "flush the folder of");
 }
 
 void write_file(const std::string& path, std::string_view content) {
@@ -128,10 +136,12 @@ void write_file(const std::string& path, std::string_view content) {
   file.commit();
 }
 
-// ---- SHA-256 ------------------------------------------------------------------------------------------------------
+// ---- SHA-256
+// ------------------------------------------------------------------------------------------------------
 
 Sha256::Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
-  if (!context_ || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1) fail<IoError>("SHA-256: libcrypto has none");
+  if (!context_ || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1)
+    fail<IoError>("SHA-256: libcrypto has none");
 }
 
 void Sha256::update(const void* data, size_t size) {
@@ -140,7 +150,8 @@ void Sha256::update(const void* data, size_t size) {
 
 std::string Sha256::hex() {
   uint8_t digest[32];
-  if (EVP_DigestFinal_ex(context_.get(), digest, nullptr) != 1) fail<IoError>("SHA-256: used after hex()");
+  if (EVP_DigestFinal_ex(context_.get(), digest, nullptr) != 1)
+    fail<IoError>("SHA-256: used after hex()");
   std::string out;
   for (const uint8_t byte : digest) out += fmt::format("{:02x}", byte);
   return out;

@@ -1,5 +1,6 @@
 #pragma once
-// Files: mapped reading, atomic writing, SHA-256, and a cursor over bytes whose errors name file and offset.
+// Files: mapped reading, atomic writing, SHA-256, and a cursor over bytes whose errors name file
+// and offset.
 #include <loupe/core/error.h>
 #include <loupe/core/pinned.h>
 
@@ -17,11 +18,16 @@ namespace loupe {
 
 using Bytes = std::span<const uint8_t>;
 
-inline Bytes as_bytes(std::string_view s) { return {reinterpret_cast<const uint8_t*>(s.data()), s.size()}; }
-inline std::string_view as_text(Bytes b) { return {reinterpret_cast<const char*>(b.data()), b.size()}; }
+inline Bytes as_bytes(std::string_view s) {
+  return {reinterpret_cast<const uint8_t*>(s.data()), s.size()};
+}
+inline std::string_view as_text(Bytes b) {
+  return {reinterpret_cast<const char*>(b.data()), b.size()};
+}
 
-/// A file mapped privately: pages come from the disk when touched, writes to them stay in this process.
-/// The file must not be cut short by others while mapped (files replaced by rename, as AtomicFile does, are safe).
+/// A file mapped privately: pages come from the disk when touched, writes to them stay in this
+/// process. The file must not be cut short by others while mapped (files replaced by rename, as
+/// AtomicFile does, are safe).
 class MappedFile : Pinned {
  public:
   /// IoError if `path` is missing, unreadable or not a regular file.
@@ -41,8 +47,9 @@ class MappedFile : Pinned {
 /// The whole file. IoError if it cannot be read.
 std::string read_file(const std::string& path);
 
-/// A new file that appears under `path` whole or not at all: written beside it, flushed to the disk, then renamed.
-/// Until commit() returns, whatever was at `path` stays; without commit() the partial file is removed.
+/// A new file that appears under `path` whole or not at all: written beside it, flushed to the
+/// disk, then renamed. Until commit() returns, whatever was at `path` stays; without commit() the
+/// partial file is removed.
 class AtomicFile : Pinned {
  public:
   /// IoError if the folder is missing or not writable.
@@ -63,9 +70,9 @@ class AtomicFile : Pinned {
 /// AtomicFile in one call.
 void write_file(const std::string& path, std::string_view content);
 
-/// For tests of interrupted writing: called before each system call of AtomicFile with its name ("open", "write",
-/// "fsync", "close", "rename", "fsync_dir"); a result other than 0 is the errno the call then fails with.
-/// An empty function switches it off.
+/// For tests of interrupted writing: called before each system call of AtomicFile with its name
+/// ("open", "write", "fsync", "close", "rename", "fsync_dir"); a result other than 0 is the errno
+/// the call then fails with. An empty function switches it off.
 void set_write_fault(std::function<int(const char* call)> fault);
 
 /// SHA-256 (FIPS 180-4) by OpenSSL's libcrypto, fed in pieces.
@@ -86,7 +93,8 @@ std::string sha256_of_file(const std::string& path);
 /// Reads numbers from bytes that may be anything; every overrun is an IoError with file and offset.
 class ByteReader {
  public:
-  ByteReader(Bytes bytes, std::string name, size_t at = 0) : bytes_(bytes), name_(std::move(name)), at_(at) {}
+  ByteReader(Bytes bytes, std::string name, size_t at = 0)
+      : bytes_(bytes), name_(std::move(name)), at_(at) {}
 
   size_t at() const { return at_; }
   size_t left() const { return bytes_.size() - at_; }
@@ -105,7 +113,8 @@ class ByteReader {
   uint32_t big32(const char* what) { return __builtin_bswap32(little<uint32_t>(what)); }
   /// IoError "NAME: offset N: ...".
   template <class... A> [[noreturn]] void fail(fmt::format_string<A...> text, A&&... args) const {
-    loupe::fail<IoError>("{}: offset {}: {}", name_, at_, fmt::format(text, std::forward<A>(args)...));
+    loupe::fail<IoError>("{}: offset {}: {}", name_, at_,
+                         fmt::format(text, std::forward<A>(args)...));
   }
 
  private:

@@ -36,10 +36,12 @@ IdxArray read_idx(Bytes bytes, const std::string& name) {
   const Bytes magic = next(4, "the IDX header");
   const uint8_t zero0 = magic[0], zero1 = magic[1], type = magic[2], rank = magic[3];
   if (zero0 != 0 || zero1 != 0)
-    fail<IoError>("{}: offset 0: not an IDX file: it starts with {:02x} {:02x}, expected 00 00", name, zero0, zero1);
+    fail<IoError>("{}: offset 0: not an IDX file: it starts with {:02x} {:02x}, expected 00 00",
+                  name, zero0, zero1);
   const uint64_t width = element_size(type);
   if (width == 0) fail<IoError>("{}: offset 2: IDX element type 0x{:02x} is unknown", name, type);
-  if (rank < 1 || rank > 8) fail<IoError>("{}: offset 3: an IDX file of rank {}, expected 1 to 8", name, rank);
+  if (rank < 1 || rank > 8)
+    fail<IoError>("{}: offset 3: an IDX file of rank {}, expected 1 to 8", name, rank);
   a.type = static_cast<IdxArray::Type>(type);
 
   ByteReader sizes(next(4u * rank, "the IDX sizes"), name);
@@ -47,7 +49,8 @@ IdxArray read_idx(Bytes bytes, const std::string& name) {
   for (int i = 0; i < rank; ++i) {
     const uint32_t n = sizes.big32("an IDX size");
     if (__builtin_mul_overflow(size, n, &size) || size > uint64_t{1} << 62)
-      fail<IoError>("{}: offset {}: the IDX sizes multiply to more than 2^62 bytes", name, 4 + 4 * i);
+      fail<IoError>("{}: offset {}: the IDX sizes multiply to more than 2^62 bytes", name,
+                    4 + 4 * i);
     a.shape.push_back(n);
   }
   if (inflater) {
@@ -76,7 +79,8 @@ void write_idx(const std::string& path, const std::vector<int64_t>& shape, Bytes
     header.append(reinterpret_cast<const char*>(&big), 4);
   }
   if (shape.empty() || shape.size() > 8 || size != data.size())
-    fail<ShapeError>("write_idx: {} sizes with product {} for {} bytes", shape.size(), size, data.size());
+    fail<ShapeError>("write_idx: {} sizes with product {} for {} bytes", shape.size(), size,
+                     data.size());
   AtomicFile file(path);
   file.write(header);
   file.write(as_text(data));

@@ -1,5 +1,6 @@
 #pragma once
-// IDX, the format of MNIST and Fashion-MNIST: two zero bytes, type, rank, big-endian sizes, row-major data.
+// IDX, the format of MNIST and Fashion-MNIST: two zero bytes, type, rank, big-endian sizes,
+// row-major data.
 #include <loupe/io/file.h>
 
 #include <string>
@@ -15,8 +16,8 @@ struct IdxArray {
   std::vector<uint8_t> data;   // product(shape) elements
 };
 
-/// Reads an IDX file, plain or gzip-compressed (told by its first bytes, not by its name). The data must have exactly
-/// the size the header says. IoError names file, offset and reason.
+/// Reads an IDX file, plain or gzip-compressed (told by its first bytes, not by its name). The data
+/// must have exactly the size the header says. IoError names file, offset and reason.
 IdxArray read_idx(const std::string& path);
 /// The same from memory; `name` stands for the file in errors.
 IdxArray read_idx(Bytes bytes, const std::string& name);

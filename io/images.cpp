@@ -18,12 +18,16 @@ Tensor adopt(std::vector<uint8_t>&& bytes, const Shape& shape) {
   return Tensor(std::move(storage), shape, row_major_strides(shape), 0, DType::u8);
 }
 
-Tensor as_labels(const std::vector<uint8_t>& bytes) { return from_data(std::vector<int64_t>(bytes.begin(), bytes.end())); }
+Tensor as_labels(const std::vector<uint8_t>& bytes) {
+  return from_data(std::vector<int64_t>(bytes.begin(), bytes.end()));
+}
 
 /// The first of `names` that exists in `folder`; IoError with the way to get it.
-std::string find_file(const std::string& folder, std::initializer_list<std::string> names, const std::string& remedy) {
+std::string find_file(const std::string& folder, std::initializer_list<std::string> names,
+                      const std::string& remedy) {
   for (const std::string& name : names)
-    if (const std::string path = folder + "/" + name; ::access(path.c_str(), R_OK) == 0) return path;
+    if (const std::string path = folder + "/" + name; ::access(path.c_str(), R_OK) == 0)
+      return path;
   fail<IoError>("{}/{}: not found. {}", folder, *names.begin(), remedy);
 }
 
@@ -32,17 +36,19 @@ ImageSet read_mnist(std::span<const std::string> files) {
   const std::string &image_path = files[0], &label_path = files[1];
   IdxArray images = read_idx(image_path), labels = read_idx(label_path);
   if (images.type != IdxArray::u8 || images.shape.size() != 3)
-    fail<IoError>("{}: expected bytes of rank 3, found type 0x{:02x} of rank {}", image_path, static_cast<int>(images.type),
-                  images.shape.size());
+    fail<IoError>("{}: expected bytes of rank 3, found type 0x{:02x} of rank {}", image_path,
+                  static_cast<int>(images.type), images.shape.size());
   if (images.shape[1] != 28 || images.shape[2] != 28)
-    fail<IoError>("{}: images of {} x {}, expected 28 x 28", image_path, images.shape[1], images.shape[2]);
+    fail<IoError>("{}: images of {} x {}, expected 28 x 28", image_path, images.shape[1],
+                  images.shape[2]);
   if (labels.type != IdxArray::u8 || labels.shape.size() != 1)
-    fail<IoError>("{}: expected bytes of rank 1, found type 0x{:02x} of rank {}", label_path, static_cast<int>(labels.type),
-                  labels.shape.size());
+    fail<IoError>("{}: expected bytes of rank 1, found type 0x{:02x} of rank {}", label_path,
+                  static_cast<int>(labels.type), labels.shape.size());
   if (images.shape[0] != labels.shape[0] || labels.data.empty())
     fail<IoError>("{}: {} labels for {} images", label_path, labels.shape[0], images.shape[0]);
   for (size_t i = 0; i < labels.data.size(); ++i)
-    if (labels.data[i] > 9) fail<IoError>("{}: offset {}: label {}, expected 0 to 9", label_path, 8 + i, labels.data[i]);
+    if (labels.data[i] > 9)
+      fail<IoError>("{}: offset {}: label {}, expected 0 to 9", label_path, 8 + i, labels.data[i]);
   ImageSet set;
   set.labels = as_labels(labels.data);
   set.images = adopt(std::move(images.data), {images.shape[0], 1, 28, 28});
@@ -65,7 +71,8 @@ ImageSet read_cifar(std::span<const std::string> files) {
 }  // namespace
 
 ImageSet ImageSet::part(int64_t first, int64_t last) const {
-  if (first < 0 || last < first || last > size()) fail<IndexError>("ImageSet::part: [{}, {}) of {} images", first, last, size());
+  if (first < 0 || last < first || last > size())
+    fail<IndexError>("ImageSet::part: [{}, {}) of {} images", first, last, size());
   ImageSet p = *this;
   p.images = images.slice(0, first, last);
   p.labels = labels.slice(0, first, last);
@@ -75,22 +82,27 @@ ImageSet ImageSet::part(int64_t first, int64_t last) const {
 ImageData load_images(const std::string& name, const std::string& folder) {
   const bool fashion = name == "fashion-mnist", cifar = name == "cifar10";
   if (!fashion && !cifar && name != "mnist")
-    fail<ValueError>("load_images: no data set '{}'; there are fashion-mnist, mnist and cifar10", name);
+    fail<ValueError>("load_images: no data set '{}'; there are fashion-mnist, mnist and cifar10",
+                     name);
   const char* remedy = fashion ? "Install it with: apt-get install dataset-fashion-mnist"
                        : cifar
-                           ? "Get it with: curl -O https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz && tar xf "
+                           ? "Get it with: curl -O "
+                             "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz && tar xf "
                              "cifar-10-binary.tar.gz, and name the folder with --data"
-                           : "Get the four MNIST files (train-images-idx3-ubyte.gz, ...) into a folder and name it with --data";
+                           : "Get the four MNIST files (train-images-idx3-ubyte.gz, ...) into a "
+                             "folder and name it with --data";
   ImageData data;
   data.name = name;
   data.path = folder.empty() && fashion ? kFashionMnistPath : folder;
   if (data.path.empty()) fail<IoError>("{}: no folder was given. {}", name, remedy);
   std::vector<std::string> files;  // those of the training images, then those of the test images
   if (cifar) {
-    for (const char* batch : {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"})
+    for (const char* batch : {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4",
+                              "data_batch_5", "test_batch"})
       files.push_back(find_file(data.path, {std::string(batch) + ".bin"}, remedy));
   } else {
-    for (const std::string part : {"train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"})
+    for (const std::string part :
+         {"train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"})
       files.push_back(find_file(data.path, {part + "-ubyte.gz", part + "-ubyte"}, remedy));
   }
   Sha256 hash;
@@ -104,17 +116,20 @@ ImageData load_images(const std::string& name, const std::string& folder) {
   parallel_pieces(2, [&](int64_t part) {  // inflating takes its time
     try {
       const std::span all(files);
-      (part ? data.test : data.train) = (cifar ? read_cifar : read_mnist)(part ? all.subspan(cut) : all.first(cut));
+      (part ? data.test : data.train) =
+          (cifar ? read_cifar : read_mnist)(part ? all.subspan(cut) : all.first(cut));
     } catch (...) { errors[part] = std::current_exception(); }
   });
   for (const std::exception_ptr& error : errors)
     if (error) std::rethrow_exception(error);
   for (ImageSet* set : {&data.train, &data.test}) {
     if (fashion) {
-      set->classes = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"};
+      set->classes = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+                      "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
       set->mean = {0.2860}, set->std = {0.3530};
     } else if (cifar) {
-      set->classes = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
+      set->classes = {"airplane", "automobile", "bird",  "cat",  "deer",
+                      "dog",      "frog",       "horse", "ship", "truck"};
       set->mean = {0.4914, 0.4822, 0.4465}, set->std = {0.2470, 0.2435, 0.2616};
     } else {
       set->classes = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};

@@ -1,5 +1,6 @@
 #pragma once
-// Inflating with zlib where neither the size that a header claims nor the compression ratio is trusted.
+// Inflating with zlib where neither the size that a header claims nor the compression ratio is
+// trusted.
 #include <loupe/io/file.h>
 
 #include <memory>
@@ -14,11 +15,13 @@ inline constexpr uint64_t kMaxDeflateRatio = 1032;
 class Inflater : Pinned {
  public:
   enum class Format { gzip, raw };
-  /// `name` and `base` (the offset of bytes[0] in the file) are for error messages; `bytes` must outlive this.
+  /// `name` and `base` (the offset of bytes[0] in the file) are for error messages; `bytes` must
+  /// outlive this.
   Inflater(Bytes bytes, Format format, std::string name, size_t base = 0);
   ~Inflater();
 
-  /// Writes up to n bytes to `out`, fewer only at the end of the stream. IoError on corrupt or truncated data.
+  /// Writes up to n bytes to `out`, fewer only at the end of the stream. IoError on corrupt or
+  /// truncated data.
   size_t read(uint8_t* out, size_t n);
   /// Exactly n bytes, growing the result as data really comes; `what` names them in the error.
   std::vector<uint8_t> read_exactly(uint64_t n, const char* what);

@@ -9,7 +9,8 @@ namespace {
 constexpr int kMaxDepth = 64;
 
 std::string shown(char c) {
-  return c >= 0x20 && c < 0x7f ? fmt::format("'{}'", c) : fmt::format("byte 0x{:02x}", static_cast<uint8_t>(c));
+  return c >= 0x20 && c < 0x7f ? fmt::format("'{}'", c)
+                               : fmt::format("byte 0x{:02x}", static_cast<uint8_t>(c));
 }
 
 }  // namespace
@@ -19,7 +20,9 @@ void JsonReader::fail_at(size_t at, const std::string& reason) const {
 }
 
 void JsonReader::space() {
-  while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) ++at_;
+  while (at_ < text_.size() &&
+         (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t'))
+    ++at_;
 }
 
 char JsonReader::next_char() {
@@ -29,7 +32,8 @@ char JsonReader::next_char() {
 }
 
 void JsonReader::expect(char c) {
-  if (const char got = next_char(); got != c) fail(fmt::format("expected '{}', found {}", c, shown(got)));
+  if (const char got = next_char(); got != c)
+    fail(fmt::format("expected '{}', found {}", c, shown(got)));
   ++at_;
 }
 
@@ -155,8 +159,10 @@ int64_t JsonReader::integer() {
   const std::string_view s = number_text();
   int64_t v = 0;
   const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), v);
-  if (error != std::errc()) fail(fmt::format("the number {} does not fit 64 bits", s.substr(0, 40)));
-  if (end != s.data() + s.size() || s == "-0") fail(fmt::format("expected a whole number, found {}", s.substr(0, 40)));
+  if (error != std::errc())
+    fail(fmt::format("the number {} does not fit 64 bits", s.substr(0, 40)));
+  if (end != s.data() + s.size() || s == "-0")
+    fail(fmt::format("expected a whole number, found {}", s.substr(0, 40)));
   return v;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
-// A strict JSON reader (RFC 8259) that walks the text and builds no tree, so that hostile files cost nothing:
-// duplicate keys, more than 64 levels, invalid UTF-8, lone surrogates and trailing text are IoErrors with the offset.
+// A strict JSON reader (RFC 8259) that walks the text and builds no tree, so that hostile files
+// cost nothing: duplicate keys, more than 64 levels, invalid UTF-8, lone surrogates and trailing
+// text are IoErrors with the offset.
 #include <loupe/io/file.h>
 
 #include <string>
@@ -9,11 +10,13 @@
 
 namespace loupe {
 
-/// Usage: r.object([&](const std::string& key) { if (key == "n") n = r.integer(); else r.skip(); }); r.end();
+/// Usage: r.object([&](const std::string& key) { if (key == "n") n = r.integer(); else r.skip();
+/// }); r.end();
 class JsonReader {
  public:
   /// `name` is the file in error messages, `base` the offset of text[0] in it.
-  JsonReader(std::string_view text, std::string name, size_t base = 0) : text_(text), name_(std::move(name)), base_(base) {}
+  JsonReader(std::string_view text, std::string name, size_t base = 0)
+      : text_(text), name_(std::move(name)), base_(base) {}
 
   enum class Kind { object, array, string, number, boolean, null };
   /// What comes next.

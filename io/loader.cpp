@@ -10,12 +10,14 @@ DataLoader::DataLoader(std::shared_ptr<const Dataset> data, Rng& rng, const Load
     : data_(std::move(data)), options_(options) {
   if (!data_) fail<ValueError>("DataLoader: no data set");
   if (options.batch_size < 1 || options.prefetch < 0)
-    fail<ValueError>("DataLoader: batch_size {} must be at least 1 and prefetch {} at least 0", options.batch_size,
-                     options.prefetch);
-  if (options.replacement && !options.shuffle) fail<ValueError>("DataLoader: replacement needs shuffle");
+    fail<ValueError>("DataLoader: batch_size {} must be at least 1 and prefetch {} at least 0",
+                     options.batch_size, options.prefetch);
+  if (options.replacement && !options.shuffle)
+    fail<ValueError>("DataLoader: replacement needs shuffle");
   if (batches() == 0)
-    fail<ValueError>("DataLoader: no batch of {} in {} samples{}", options.batch_size, data_->size(),
-                     options.drop_last && data_->size() > 0 ? "; drop_last leaves the only one out" : "");
+    fail<ValueError>(
+        "DataLoader: no batch of {} in {} samples{}", options.batch_size, data_->size(),
+        options.drop_last && data_->size() > 0 ? "; drop_last leaves the only one out" : "");
   state_.rng = rng.split().state();
 }
 
@@ -28,7 +30,8 @@ int64_t DataLoader::batches() const {
 
 void DataLoader::set_state(const State& state) {
   if (state.epoch < 0 || state.position < 0 || state.position > batches())
-    fail<ValueError>("DataLoader::set_state: epoch {}, batch {} of {}", state.epoch, state.position, batches());
+    fail<ValueError>("DataLoader::set_state: epoch {}, batch {} of {}", state.epoch, state.position,
+                     batches());
   stop_thread();
   state_ = state;
   started_ = false;
@@ -55,7 +58,8 @@ void DataLoader::start_epoch() {
 Batch DataLoader::make(int64_t position) const {
   const int64_t first = position * options_.batch_size;
   const int64_t n = std::min(options_.batch_size, data_->size() - first);
-  return data_->batch(std::span(order_).subspan(static_cast<size_t>(first), static_cast<size_t>(n)));
+  return data_->batch(
+      std::span(order_).subspan(static_cast<size_t>(first), static_cast<size_t>(n)));
 }
 
 void DataLoader::run_thread(int64_t position) {
@@ -66,7 +70,8 @@ void DataLoader::run_thread(int64_t position) {
       made.batch = make(position);
     } catch (...) { made.error = std::current_exception(); }
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return stop_ || made_.size() < static_cast<size_t>(options_.prefetch); });
+    changed_.wait(lock,
+                  [&] { return stop_ || made_.size() < static_cast<size_t>(options_.prefetch); });
     if (stop_) return;
     made_.push_back(std::move(made));
     changed_.notify_all();

@@ -1,5 +1,6 @@
 #pragma once
-// The data loader: batches of a data set in an order decided by a seed, made ahead by a thread of its own.
+// The data loader: batches of a data set in an order decided by a seed, made ahead by a thread of
+// its own.
 #include <loupe/io/dataset.h>
 
 #include <concepts>
@@ -25,7 +26,8 @@ struct LoaderOptions {
   int prefetch = 2;
 };
 
-/// for (const Batch& batch : loader) walks one epoch (what is left of it after a break or a restored state).
+/// for (const Batch& batch : loader) walks one epoch (what is left of it after a break or a
+/// restored state).
 class DataLoader : Pinned {
  public:
   /// Everything that decides which batches come next: 32 bytes of a checkpoint.
@@ -38,7 +40,8 @@ class DataLoader : Pinned {
 
   /// Draws one key from `rng` for its own stream. ValueError if an epoch would have no batch.
   DataLoader(std::shared_ptr<const Dataset> data, Rng& rng, const LoaderOptions& options = {});
-  /// The same with a data set by value: DataLoader loader(ImageDataset(set), rng, {.batch_size = 128});
+  /// The same with a data set by value: DataLoader loader(ImageDataset(set), rng, {.batch_size =
+  /// 128});
   template <std::derived_from<Dataset> Data>
   DataLoader(Data data, Rng& rng, const LoaderOptions& options = {})
       : DataLoader(std::make_shared<const Data>(std::move(data)), rng, options) {}
@@ -49,11 +52,13 @@ class DataLoader : Pinned {
   /// Batches of an epoch.
   int64_t batches() const;
   /// The next batch; nothing at the end of an epoch, and the call after that starts the next one.
-  /// An error of the data set is thrown here; the call after it goes on with the batch that follows.
+  /// An error of the data set is thrown here; the call after it goes on with the batch that
+  /// follows.
   std::optional<Batch> next();
 
   State state() const { return state_; }
-  /// Continues exactly as the loader whose state() this was. ValueError if the position is outside the epoch.
+  /// Continues exactly as the loader whose state() this was. ValueError if the position is outside
+  /// the epoch.
   void set_state(const State& state);
 
   class Iterator {

@@ -33,7 +33,8 @@ std::vector<GraphNode> model_graph(const Tensor& output, const StateDict& parame
     nodes.push_back(node);
     for (size_t i = 0; i < node->input_count(); ++i) visit(node->edge(i));
   }
-  std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->birth() < b->birth(); });
+  std::sort(nodes.begin(), nodes.end(),
+            [](const Node* a, const Node* b) { return a->birth() < b->birth(); });
 
   std::vector<GraphNode> graph;
   std::unordered_map<const void*, std::string> names;
@@ -56,13 +57,16 @@ std::vector<GraphNode> model_graph(const Tensor& output, const StateDict& parame
         leaf.output_shapes = {edge->shape};
         graph.push_back(leaf);
       }
-      g.inputs.push_back(edge->output ? fmt::format("{}:{}", names[key], edge->output) : names[key]);
+      g.inputs.push_back(edge->output ? fmt::format("{}:{}", names[key], edge->output)
+                                      : names[key]);
     }
     const std::string path = slashes(node->module_path());
     g.name = names[node] = unique(path.empty() ? node->name() : path + "/" + node->name());
     g.op = node->name();
-    for (size_t i = 0; i < node->output_count(); ++i) g.output_shapes.push_back(node->output_shape(i));
-    if (node->site().line > 0) g.attributes["source"] = fmt::format("{}:{}", node->site().file, node->site().line);
+    for (size_t i = 0; i < node->output_count(); ++i)
+      g.output_shapes.push_back(node->output_shape(i));
+    if (node->site().line > 0)
+      g.attributes["source"] = fmt::format("{}:{}", node->site().file, node->site().line);
     graph.push_back(std::move(g));
   }
   return graph;

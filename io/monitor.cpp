@@ -45,13 +45,16 @@ const BatchNormState* batch_norm_of(const Module& m) {
   return dynamic_cast<const BatchNorm2d*>(&m);
 }
 
-// The dimension that counts the units of a layer's output: channels of images and sequences, else features.
+// The dimension that counts the units of a layer's output: channels of images and sequences, else
+// features.
 int unit_axis(const Module* m, const Tensor& y) {
   if (y.dim() < 3) return std::max(0, y.dim() - 1);
   if (m)
     if (const BatchNormState* bn = batch_norm_of(*m))
       return static_cast<int>(raw::normalize_axes({bn->options.axis}, y.dim(), "Monitor")[0]);
-  return y.dim() > 3 || dynamic_cast<const Conv1d*>(m) || dynamic_cast<const GroupNorm*>(m) ? 1 : y.dim() - 1;
+  return y.dim() > 3 || dynamic_cast<const Conv1d*>(m) || dynamic_cast<const GroupNorm*>(m)
+             ? 1
+             : y.dim() - 1;
 }
 
 Dims all_but(int axis, int rank) {
@@ -65,10 +68,11 @@ double root_mean_square(const Tensor& t) { return std::sqrt(mean(square(t)).item
 
 }  // namespace
 
-Monitor::Monitor(EventWriter& board, Module& model, Options options) : board_(board), model_(model), options_(options) {
+Monitor::Monitor(EventWriter& board, Module& model, Options options)
+    : board_(board), model_(model), options_(options) {
   if (options.every < 1 || options.histograms_every < 0)
-    fail<ValueError>("Monitor: every {} and histograms_every {}; expected at least 1 and 0", options.every,
-                     options.histograms_every);
+    fail<ValueError>("Monitor: every {} and histograms_every {}; expected at least 1 and 0",
+                     options.every, options.histograms_every);
 }
 
 void Monitor::forward(int64_t step, const std::function<Tensor()>& run) {
@@ -78,13 +82,16 @@ void Monitor::forward(int64_t step, const std::function<Tensor()>& run) {
   for (const auto& [name, m] : modules) {
     const std::string inside = name.empty() ? "" : name + ".";
     const bool has_children = std::any_of(
-        modules.begin(), modules.end(), [&, self = m](const auto& o) { return o.second != self && o.first.starts_with(inside); });
+        modules.begin(), modules.end(),
+        [&, self = m](const auto& o) { return o.second != self && o.first.starts_with(inside); });
     if (!has_children) layers[m] = label(name);
   }
-  std::map<const Module*, StateDict> running;  // a BatchNorm's statistics before the pass updates them
+  std::map<const Module*, StateDict>
+      running;  // a BatchNorm's statistics before the pass updates them
   for (const auto& [m, layer] : layers)
     if (const BatchNormState* bn = batch_norm_of(*m); bn && bn->running_mean.defined())
-      running[m] = {{"mean", bn->running_mean.to(DType::f64).clone()}, {"var", bn->running_var.to(DType::f64).clone()}};
+      running[m] = {{"mean", bn->running_mean.to(DType::f64).clone()},
+                    {"var", bn->running_var.to(DType::f64).clone()}};
   std::map<const GradMeta*, Module*> made_by;
   const Restore restore(model_);
   Tensor output;
@@ -107,7 +114,9 @@ void Monitor::forward(int64_t step, const std::function<Tensor()>& run) {
 }
 
 void Monitor::layer_output(int64_t step, Module& m, const std::string& layer, const Tensor& y) {
-  const auto scalar = [&](const char* what, double value) { board_.scalar(std::string(what) + "/" + layer, value, step); };
+  const auto scalar = [&](const char* what, double value) {
+    board_.scalar(std::string(what) + "/" + layer, value, step);
+  };
   const Tensor wide = y.to(DType::f64);
   scalar("activation_mean", mean(wide).item());
   scalar("activation_std", std(wide, {}, 0).item());
@@ -120,17 +129,20 @@ void Monitor::layer_output(int64_t step, Module& m, const std::string& layer, co
   }
 }
 
-void Monitor::running_gap(int64_t step, const Module& bn, const std::string& layer, const Tensor& x, const Tensor& running_mean,
-                          const Tensor& running_var) {
+void Monitor::running_gap(int64_t step, const Module& bn, const std::string& layer, const Tensor& x,
+                          const Tensor& running_mean, const Tensor& running_var) {
   if (x.numel() == running_mean.numel()) return;  // one value a channel has no variance
   const Tensor in = x.to(DType::f64);
   const Dims axes = all_but(unit_axis(&bn, x), x.dim());
   const double eps = batch_norm_of(bn)->options.eps;
-  board_.scalar("running_mean_gap/" + layer, root_mean_square((mean(in, axes) - running_mean) / sqrt(running_var + eps)), step);
-  board_.scalar("running_var_gap/" + layer, root_mean_square(log((var(in, axes) + eps) / (running_var + eps))), step);
+  board_.scalar("running_mean_gap/" + layer,
+                root_mean_square((mean(in, axes) - running_mean) / sqrt(running_var + eps)), step);
+  board_.scalar("running_var_gap/" + layer,
+                root_mean_square(log((var(in, axes) + eps) / (running_var + eps))), step);
 }
 
-void Monitor::dead_units(int64_t step, const Tensor& output, const std::map<const GradMeta*, Module*>& made_by) {
+void Monitor::dead_units(int64_t step, const Tensor& output,
+                         const std::map<const GradMeta*, Module*>& made_by) {
   static const std::set<std::string> kActivations{"relu", "gelu", "silu"};
   std::vector<const Node*> pending, activations;
   std::set<const Node*> seen;
@@ -144,7 +156,8 @@ void Monitor::dead_units(int64_t step, const Tensor& output, const std::map<cons
     for (size_t i = 0; i < node->input_count(); ++i) visit(node->edge(i));
     if (kActivations.contains(node->name())) activations.push_back(node);
   }
-  std::sort(activations.begin(), activations.end(), [](const Node* a, const Node* b) { return a->birth() < b->birth(); });
+  std::sort(activations.begin(), activations.end(),
+            [](const Node* a, const Node* b) { return a->birth() < b->birth(); });
   std::map<std::string, int> taken;
   NoGrad guard;
   for (const Node* node : activations) {
@@ -156,8 +169,8 @@ void Monitor::dead_units(int64_t step, const Tensor& output, const std::map<cons
     const std::string layer = label(before ? before->path() : node->module_path());
     const int n = taken[layer]++;
     const Tensor largest = max(abs(active), all_but(unit_axis(before, active), active.dim()));
-    board_.scalar("dead_units/" + layer + (n ? fmt::format("_{}", n + 1) : ""), mean(le(largest, kDead).to(DType::f64)).item(),
-                  step);
+    board_.scalar("dead_units/" + layer + (n ? fmt::format("_{}", n + 1) : ""),
+                  mean(le(largest, kDead).to(DType::f64)).item(), step);
   }
 }
 
@@ -172,13 +185,15 @@ void Monitor::gradients(int64_t step) {
     norms[layer_of(name)] += squares(p.grad());
     if (draws_histograms(step)) board_.histogram("gradients/" + name, p.grad(), step);
   }
-  for (const auto& [layer, square] : norms) board_.scalar("gradient_norm/" + layer, std::sqrt(square), step);
+  for (const auto& [layer, square] : norms)
+    board_.scalar("gradient_norm/" + layer, std::sqrt(square), step);
 }
 
 void Monitor::update(int64_t step) {
   if (!watches(step)) return;
   NoGrad guard;
-  std::map<std::string, std::pair<double, double>> layers;  // squares of the change, of the weights before
+  std::map<std::string, std::pair<double, double>>
+      layers;  // squares of the change, of the weights before
   const StateDict now = named_parameters(model_);
   for (size_t i = 0; i < before_.size(); ++i) {
     auto& [change, size] = layers[layer_of(before_[i].name)];
@@ -187,7 +202,8 @@ void Monitor::update(int64_t step) {
     if (draws_histograms(step)) board_.histogram("weights/" + now[i].name, now[i].tensor, step);
   }
   for (const auto& [layer, squared] : layers)
-    if (squared.second > 0) board_.scalar("update_ratio/" + layer, std::sqrt(squared.first / squared.second), step);
+    if (squared.second > 0)
+      board_.scalar("update_ratio/" + layer, std::sqrt(squared.first / squared.second), step);
   before_.clear();
   board_.flush();
 }

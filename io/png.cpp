@@ -18,7 +18,8 @@ void append_chunk(std::string& png, const char* type, const std::string& data) {
   png += type;
   png += data;
   const auto* covered = reinterpret_cast<const Bytef*>(png.data() + start);
-  append_big32(png, static_cast<uint32_t>(crc32(0, covered, static_cast<uInt>(png.size() - start))));
+  append_big32(png,
+               static_cast<uint32_t>(crc32(0, covered, static_cast<uInt>(png.size() - start))));
 }
 
 }  // namespace
@@ -29,7 +30,8 @@ std::string encode_png(Bytes pixels, int64_t height, int64_t width, int channels
     fail<ShapeError>("encode_png: {} channels, expected 1 (grey), 3 (RGB) or 4 (RGBA)", channels);
   if (height < 1 || width < 1 || height > kMax || width > kMax || height * width > kMax * 512 ||
       static_cast<int64_t>(pixels.size()) != height * width * channels)
-    fail<ShapeError>("encode_png: {} bytes do not make an image of ({}, {}, {})", pixels.size(), height, width, channels);
+    fail<ShapeError>("encode_png: {} bytes do not make an image of ({}, {}, {})", pixels.size(),
+                     height, width, channels);
 
   const size_t row = static_cast<size_t>(width * channels), bpp = static_cast<size_t>(channels);
   std::string lines;  // each row: filter type 1, then the difference to the pixel on the left
@@ -41,8 +43,8 @@ std::string encode_png(Bytes pixels, int64_t height, int64_t width, int channels
   }
   uLongf size = compressBound(lines.size());
   std::string packed(size, '\0');
-  if (compress2(reinterpret_cast<Bytef*>(packed.data()), &size, reinterpret_cast<const Bytef*>(lines.data()), lines.size(), 6) !=
-      Z_OK)
+  if (compress2(reinterpret_cast<Bytef*>(packed.data()), &size,
+                reinterpret_cast<const Bytef*>(lines.data()), lines.size(), 6) != Z_OK)
     throw std::bad_alloc();
   packed.resize(size);
 

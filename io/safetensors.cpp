@@ -21,11 +21,12 @@ unsigned bits_of(std::string_view dtype) {
     std::string_view word;
     unsigned bits;
   };
-  static constexpr Word kWords[] = {{"F32", 32},    {"F64", 64},    {"F16", 16},        {"BF16", 16},       {"I64", 64},
-                                    {"I32", 32},    {"U8", 8},      {"BOOL", 8},        {"I8", 8},          {"I16", 16},
-                                    {"U16", 16},    {"U32", 32},    {"U64", 64},        {"C64", 64},        {"F8_E5M2", 8},
-                                    {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6},
-                                    {"F6_E3M2", 6}, {"F4", 4}};
+  static constexpr Word kWords[] = {
+      {"F32", 32},    {"F64", 64},    {"F16", 16},        {"BF16", 16},       {"I64", 64},
+      {"I32", 32},    {"U8", 8},      {"BOOL", 8},        {"I8", 8},          {"I16", 16},
+      {"U16", 16},    {"U32", 32},    {"U64", 64},        {"C64", 64},        {"F8_E5M2", 8},
+      {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6},
+      {"F6_E3M2", 6}, {"F4", 4}};
   for (const auto& [word, bits] : kWords)
     if (word == dtype) return bits;
   return 0;
@@ -62,62 +63,75 @@ SafetensorsEntry read_entry(JsonReader& r, const std::string& name) {
   e.begin = static_cast<uint64_t>(offsets[0]), e.end = static_cast<uint64_t>(offsets[1]);
   const unsigned bits = bits_of(e.dtype);
   if (bits == 0) r.fail(fmt::format("tensor '{}' has the unknown dtype '{}'", name, e.dtype));
-  if (e.begin > e.end) r.fail(fmt::format("tensor '{}' begins at {} but ends at {}", name, e.begin, e.end));
+  if (e.begin > e.end)
+    r.fail(fmt::format("tensor '{}' begins at {} but ends at {}", name, e.begin, e.end));
   // Counted without the zeros too, so that strides cannot overflow in an empty tensor.
   uint64_t size = bits;
   bool empty = false;
   for (const int64_t n : e.shape) {
     empty = empty || n == 0;
-    if (n > 0 && (__builtin_mul_overflow(size, static_cast<uint64_t>(n), &size) || size > uint64_t{1} << 62))
+    if (n > 0 &&
+        (__builtin_mul_overflow(size, static_cast<uint64_t>(n), &size) || size > uint64_t{1} << 62))
       r.fail(fmt::format("the sizes of tensor '{}' multiply to more than 2^62 bits", name));
   }
   if (empty) size = 0;
   if (size % 8 != 0) r.fail(fmt::format("tensor '{}' does not fill whole bytes", name));
   if (e.end - e.begin != size / 8)
-    r.fail(fmt::format("tensor '{}' takes {} bytes by its shape and dtype {}, but its data_offsets span {}", name, size / 8,
-                       e.dtype, e.end - e.begin));
+    r.fail(fmt::format(
+        "tensor '{}' takes {} bytes by its shape and dtype {}, but its data_offsets span {}", name,
+        size / 8, e.dtype, e.end - e.begin));
   return e;
 }
 
 }  // namespace
 
 SafetensorsHeader read_safetensors_header(Bytes bytes, const std::string& name) {
-  if (bytes.size() < 8) fail<IoError>("{}: offset 0: {} bytes, too short for a safetensors file", name, bytes.size());
+  if (bytes.size() < 8)
+    fail<IoError>("{}: offset 0: {} bytes, too short for a safetensors file", name, bytes.size());
   ByteReader start(bytes, name);
   const auto size = start.little<uint64_t>("the header size");
   if (size > kMaxHeader)
-    fail<IoError>("{}: offset 0: a safetensors header of {} bytes, at most {} are allowed", name, size, kMaxHeader);
+    fail<IoError>("{}: offset 0: a safetensors header of {} bytes, at most {} are allowed", name,
+                  size, kMaxHeader);
   if (size > bytes.size() - 8)
-    fail<IoError>("{}: offset 0: the header should have {} bytes, but only {} follow", name, size, bytes.size() - 8);
+    fail<IoError>("{}: offset 0: the header should have {} bytes, but only {} follow", name, size,
+                  bytes.size() - 8);
   const std::string_view json = as_text(start.take(size, "the header"));
-  if (!json.starts_with('{')) fail<IoError>("{}: offset 8: a safetensors header must start with '{{'", name);
+  if (!json.starts_with('{'))
+    fail<IoError>("{}: offset 8: a safetensors header must start with '{{'", name);
 
   SafetensorsHeader header;
   header.data_offset = 8 + size;
   JsonReader r(json, name, 8);
   r.object([&](const std::string& key) {
-    if (key == "__metadata__") r.object([&](const std::string& k) { header.metadata[k] = r.string(); });
+    if (key == "__metadata__")
+      r.object([&](const std::string& k) { header.metadata[k] = r.string(); });
     else header.entries.push_back(read_entry(r, key));
   });
   r.end();
 
-  std::sort(header.entries.begin(), header.entries.end(),
-            [](const auto& a, const auto& b) { return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name); });
+  std::sort(header.entries.begin(), header.entries.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
+  });
   uint64_t reached = 0;
   const std::string* before = nullptr;
   for (const SafetensorsEntry& e : header.entries) {
     if (e.begin > reached)
-      fail<IoError>("{}: offset {}: a hole of {} bytes before tensor '{}'", name, header.data_offset + reached, e.begin - reached,
-                    e.name);
+      fail<IoError>("{}: offset {}: a hole of {} bytes before tensor '{}'", name,
+                    header.data_offset + reached, e.begin - reached, e.name);
     if (e.begin < reached)
-      fail<IoError>("{}: offset {}: tensor '{}' overlaps tensor '{}'", name, header.data_offset + e.begin, e.name, *before);
+      fail<IoError>("{}: offset {}: tensor '{}' overlaps tensor '{}'", name,
+                    header.data_offset + e.begin, e.name, *before);
     reached = e.end;
     before = &e.name;
   }
   const uint64_t data = bytes.size() - header.data_offset;
-  if (reached > data) fail<IoError>("{}: truncated: the tensors take {} bytes of data, the file has {}", name, reached, data);
+  if (reached > data)
+    fail<IoError>("{}: truncated: the tensors take {} bytes of data, the file has {}", name,
+                  reached, data);
   if (reached < data)
-    fail<IoError>("{}: offset {}: {} bytes after the last tensor", name, header.data_offset + reached, data - reached);
+    fail<IoError>("{}: offset {}: {} bytes after the last tensor", name,
+                  header.data_offset + reached, data - reached);
   return header;
 }
 
@@ -126,9 +140,11 @@ SafetensorsHeader read_safetensors_header(const std::string& path) {
 }
 
 float half_to_float(uint16_t bits) {
-  const uint32_t sign = uint32_t{bits} >> 15 << 31, exponent = bits >> 10 & 31, fraction = bits & 1023;
+  const uint32_t sign = uint32_t{bits} >> 15 << 31, exponent = bits >> 10 & 31,
+                 fraction = bits & 1023;
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000 | fraction << 13);
-  if (exponent == 0) return std::copysign(static_cast<float>(fraction) * 0x1p-24f, std::bit_cast<float>(sign));
+  if (exponent == 0)
+    return std::copysign(static_cast<float>(fraction) * 0x1p-24f, std::bit_cast<float>(sign));
   return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
 }
 
@@ -137,7 +153,8 @@ float bfloat16_to_float(uint16_t bits) { return std::bit_cast<float>(uint32_t{bi
 namespace {
 
 /// A tensor of To from unaligned elements of From.
-template <class To, class From, class F> Tensor converted(const uint8_t* from, const Shape& shape, F convert) {
+template <class To, class From, class F>
+Tensor converted(const uint8_t* from, const Shape& shape, F convert) {
   Tensor t = raw::empty(shape, dtype_of<To>());
   To* to = t.ptr<To>();
   const int64_t n = t.numel();
@@ -151,20 +168,23 @@ template <class To, class From, class F> Tensor converted(const uint8_t* from, c
 
 }  // namespace
 
-SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner, const std::string& name) {
+SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner,
+                                 const std::string& name) {
   SafetensorsHeader header = read_safetensors_header(bytes, name);
   if (!owner)
-    owner =
-        std::shared_ptr<const void>(std::shared_ptr<const void>(), bytes.data());  // a Storage without owner is the allocator's
+    owner = std::shared_ptr<const void>(
+        std::shared_ptr<const void>(), bytes.data());  // a Storage without owner is the allocator's
   SafetensorsFile file;
   file.metadata = std::move(header.metadata);
   for (const SafetensorsEntry& e : header.entries) {
     if (e.shape.size() > kMaxRank)
-      fail<IoError>("{}: tensor '{}' has {} dimensions, at most {} are supported", name, e.name, e.shape.size(), kMaxRank);
+      fail<IoError>("{}: tensor '{}' has {} dimensions, at most {} are supported", name, e.name,
+                    e.shape.size(), kMaxRank);
     const Shape shape(e.shape);
     const uint8_t* data = bytes.data() + header.data_offset + e.begin;
     const auto as = [&](DType dtype) {
-      if (reinterpret_cast<uintptr_t>(data) % size_of(dtype) != 0) {  // only in files of other writers
+      if (reinterpret_cast<uintptr_t>(data) % size_of(dtype) !=
+          0) {  // only in files of other writers
         Tensor t = raw::empty(shape, dtype);
         std::memcpy(t.storage()->data(), data, e.end - e.begin);
         return t;
@@ -179,16 +199,21 @@ SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner,
     else if (e.dtype == "U8") t = as(DType::u8);
     else if (e.dtype == "BOOL") {
       const Bytes flags(data, e.end - e.begin);
-      if (const auto bad = std::find_if(flags.begin(), flags.end(), [](uint8_t b) { return b > 1; }); bad != flags.end())
+      if (const auto bad =
+              std::find_if(flags.begin(), flags.end(), [](uint8_t b) { return b > 1; });
+          bad != flags.end())
         fail<IoError>("{}: offset {}: byte {} in the BOOL tensor '{}', expected 0 or 1", name,
-                      header.data_offset + e.begin + static_cast<uint64_t>(bad - flags.begin()), *bad, e.name);
+                      header.data_offset + e.begin + static_cast<uint64_t>(bad - flags.begin()),
+                      *bad, e.name);
       t = as(DType::boolean);
     } else if (e.dtype == "F16") t = converted<float, uint16_t>(data, shape, half_to_float);
     else if (e.dtype == "BF16") t = converted<float, uint16_t>(data, shape, bfloat16_to_float);
-    else if (e.dtype == "I32") t = converted<int64_t, int32_t>(data, shape, [](int32_t v) { return int64_t{v}; });
+    else if (e.dtype == "I32")
+      t = converted<int64_t, int32_t>(data, shape, [](int32_t v) { return int64_t{v}; });
     else
-      fail<IoError>("{}: tensor '{}' has dtype {}; Loupe reads F32, F64, F16, BF16, I64, I32, U8 and BOOL", name, e.name,
-                    e.dtype);
+      fail<IoError>(
+          "{}: tensor '{}' has dtype {}; Loupe reads F32, F64, F16, BF16, I64, I32, U8 and BOOL",
+          name, e.name, e.dtype);
     file.tensors.emplace(e.name, std::move(t));
   }
   return file;
@@ -210,7 +235,8 @@ namespace {
 /// Hands the file's bytes to write(data, size) piece by piece.
 template <class Write> void emit(const TensorMap& tensors, const Metadata& metadata, Write write) {
   const auto check = [](const std::string& s, const char* what) {
-    if (find_invalid_utf8(s) != std::string::npos) fail<ValueError>("save_safetensors: a {} is not valid UTF-8", what);
+    if (find_invalid_utf8(s) != std::string::npos)
+      fail<ValueError>("save_safetensors: a {} is not valid UTF-8", what);
   };
   std::string json = "{";
   if (!metadata.empty()) {
@@ -228,10 +254,13 @@ template <class Write> void emit(const TensorMap& tensors, const Metadata& metad
       if (!tensor.defined()) fail<ValueError>("save_safetensors: tensor '{}' is undefined", name);
       if (tensor.dtype() != dtype) continue;
       check(name, "tensor name");
-      if (name == "__metadata__") fail<ValueError>("save_safetensors: a tensor cannot be named __metadata__");
+      if (name == "__metadata__")
+        fail<ValueError>("save_safetensors: a tensor cannot be named __metadata__");
       const size_t size = static_cast<size_t>(tensor.numel()) * size_of(dtype);
-      json += fmt::format("{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}},", json_quote(name), word_of(dtype),
-                          fmt::join(tensor.shape().begin(), tensor.shape().end(), ","), at, at + size);
+      json +=
+          fmt::format("{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}},",
+                      json_quote(name), word_of(dtype),
+                      fmt::join(tensor.shape().begin(), tensor.shape().end(), ","), at, at + size);
       at += size;
       ordered.push_back(tensor);
     }
@@ -239,7 +268,8 @@ template <class Write> void emit(const TensorMap& tensors, const Metadata& metad
   json += '}';
   json.resize((json.size() + 7) / 8 * 8, ' ');
   if (json.size() > kMaxHeader)
-    fail<ValueError>("save_safetensors: a header of {} bytes, at most {} are allowed", json.size(), kMaxHeader);
+    fail<ValueError>("save_safetensors: a header of {} bytes, at most {} are allowed", json.size(),
+                     kMaxHeader);
   const uint64_t size = json.size();
   write(&size, sizeof size);
   write(json.data(), json.size());
@@ -260,7 +290,8 @@ void save_safetensors(const std::string& path, const TensorMap& tensors, const M
 
 std::string encode_safetensors(const TensorMap& tensors, const Metadata& metadata) {
   std::string out;
-  emit(tensors, metadata, [&](const void* data, size_t size) { out.append(static_cast<const char*>(data), size); });
+  emit(tensors, metadata,
+       [&](const void* data, size_t size) { out.append(static_cast<const char*>(data), size); });
   return out;
 }
 

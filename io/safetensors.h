@@ -1,6 +1,7 @@
 #pragma once
-// safetensors (github.com/huggingface/safetensors): u64 header size, JSON header, then row-major little-endian data
-// without holes. Strict in reading; in writing, byte for byte what the reference implementation writes.
+// safetensors (github.com/huggingface/safetensors): u64 header size, JSON header, then row-major
+// little-endian data without holes. Strict in reading; in writing, byte for byte what the reference
+// implementation writes.
 #include <loupe/core/named.h>
 #include <loupe/io/file.h>
 
@@ -28,8 +29,9 @@ struct SafetensorsHeader {
   uint64_t data_offset = 0;  // where the data start in the file
 };
 
-/// Checks the whole header: its size (at most 100 MB), JSON, duplicate names, known dtypes, and that the tensors cover
-/// the data exactly, without holes or overlaps. IoError with file, offset and reason.
+/// Checks the whole header: its size (at most 100 MB), JSON, duplicate names, known dtypes, and
+/// that the tensors cover the data exactly, without holes or overlaps. IoError with file, offset
+/// and reason.
 SafetensorsHeader read_safetensors_header(Bytes bytes, const std::string& name);
 SafetensorsHeader read_safetensors_header(const std::string& path);
 
@@ -37,15 +39,19 @@ struct SafetensorsFile {
   TensorMap tensors;
   Metadata metadata;
 };
-/// Maps the file: F32, F64, I64, U8 and BOOL tensors are views of it (writing to them leaves the file alone);
-/// F16 and BF16 become f32, I32 becomes i64. IoError for other dtypes, a rank above 8 or a BOOL that is not 0 or 1.
+/// Maps the file: F32, F64, I64, U8 and BOOL tensors are views of it (writing to them leaves the
+/// file alone); F16 and BF16 become f32, I32 becomes i64. IoError for other dtypes, a rank above 8
+/// or a BOOL that is not 0 or 1.
 SafetensorsFile load_safetensors(const std::string& path);
 /// The same over bytes that `owner` keeps alive, or the caller if it is null.
-SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner, const std::string& name);
+SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner,
+                                 const std::string& name);
 
-/// Writes atomically. Tensors are ordered as the reference does: by dtype (I64, F64, F32, U8, BOOL), then by name.
-/// ValueError for a name or metadata that is not UTF-8, or a tensor named "__metadata__".
-void save_safetensors(const std::string& path, const TensorMap& tensors, const Metadata& metadata = {});
+/// Writes atomically. Tensors are ordered as the reference does: by dtype (I64, F64, F32, U8,
+/// BOOL), then by name. ValueError for a name or metadata that is not UTF-8, or a tensor named
+/// "__metadata__".
+void save_safetensors(const std::string& path, const TensorMap& tensors,
+                      const Metadata& metadata = {});
 /// The file's bytes.
 std::string encode_safetensors(const TensorMap& tensors, const Metadata& metadata = {});
 

@@ -41,7 +41,8 @@ constexpr protozero::pbf_tag_type kGraphDef = 4, kSummary = 5, kSessionLog = 7;
 
 /// Protobuf's strings are UTF-8: TensorBoard passes over a file with another one, without a word.
 void check_text(const char* what, const std::string& s) {
-  if (find_invalid_utf8(s) != std::string::npos) fail<ValueError>("EventWriter: a {} is not valid UTF-8", what);
+  if (find_invalid_utf8(s) != std::string::npos)
+    fail<ValueError>("EventWriter: a {} is not valid UTF-8", what);
 }
 void check_name(const char* what, const std::string& s) {
   if (s.empty()) fail<ValueError>("EventWriter: a {} is empty", what);
@@ -86,7 +87,8 @@ EventWriter::EventWriter(const std::string& folder) {
   char host[256] = "localhost";
   ::gethostname(host, sizeof host - 1);
   static std::atomic<int> counter{0};
-  path_ = fmt::format("{}/events.out.tfevents.{:010}.{}.{}.{}", folder, std::time(nullptr), host, ::getpid(), counter++);
+  path_ = fmt::format("{}/events.out.tfevents.{:010}.{}.{}.{}", folder, std::time(nullptr), host,
+                      ::getpid(), counter++);
   fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (fd_ < 0) fail<IoError>("{}: cannot create: {}", path_, std::strerror(errno));
   event(0, 3, "brain.Event:2");
@@ -124,20 +126,25 @@ void EventWriter::record(const std::string& data) {
   put(masked_crc({reinterpret_cast<const char*>(&size), sizeof size}));
   buffer_ += data;
   put(masked_crc(data));
-  if (buffer_.size() > 1 << 20 || std::chrono::steady_clock::now() - flushed_ > std::chrono::seconds(1)) flush();
+  if (buffer_.size() > 1 << 20 ||
+      std::chrono::steady_clock::now() - flushed_ > std::chrono::seconds(1))
+    flush();
 }
 
 void EventWriter::event(int64_t step, int field, const std::string& message) {
   std::string out;
   pbf_writer event{out};
-  event.add_double(1, std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
+  event.add_double(
+      1,
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
   if (step != 0) event.add_int64(2, step);
   event.add_bytes(static_cast<protozero::pbf_tag_type>(field), message);
   record(out);
 }
 
 void EventWriter::scalar(const std::string& tag, double value, int64_t step) {
-  event(step, kSummary, summary(tag, [&](pbf_writer& v) { v.add_float(2, static_cast<float>(value)); }));
+  event(step, kSummary,
+        summary(tag, [&](pbf_writer& v) { v.add_float(2, static_cast<float>(value)); }));
 }
 
 void EventWriter::histogram(const std::string& tag, const Tensor& values, int64_t step) {
@@ -152,10 +159,12 @@ void EventWriter::histogram(const std::string& tag, const Tensor& values, int64_
       low = num > 0 ? std::min(low, x) : x;
       high = num > 0 ? std::max(high, x) : x;
       ++num, sum += x, squares += x * x;
-      ++counts[static_cast<size_t>(std::lower_bound(limits.begin(), limits.end(), x) - limits.begin())];
+      ++counts[static_cast<size_t>(std::lower_bound(limits.begin(), limits.end(), x) -
+                                   limits.begin())];
     }
   });
-  // The buckets between the first and the last that hold something, after an empty one that tells the left edge.
+  // The buckets between the first and the last that hold something, after an empty one that tells
+  // the left edge.
   const auto filled = [](double n) { return n > 0; };
   auto first = std::find_if(counts.begin(), counts.end(), filled);
   const auto last = std::find_if(counts.rbegin(), counts.rend(), filled).base();
@@ -196,7 +205,8 @@ void EventWriter::text(const std::string& tag, const std::string& markdown, int6
         }));
 }
 
-void EventWriter::image(const std::string& tag, Bytes pixels, int64_t height, int64_t width, int channels, int64_t step) {
+void EventWriter::image(const std::string& tag, Bytes pixels, int64_t height, int64_t width,
+                        int channels, int64_t step) {
   const std::string png = encode_png(pixels, height, width, channels);
   event(step, kSummary, summary(tag, [&](pbf_writer& v) {
           pbf_writer image{v, 4};

@@ -1,5 +1,6 @@
 #pragma once
-// TensorBoard's event files, written without TensorFlow: records framed with a masked CRC-32C around protobuf messages.
+// TensorBoard's event files, written without TensorFlow: records framed with a masked CRC-32C
+// around protobuf messages.
 #include <loupe/core/tensor.h>
 #include <loupe/io/file.h>
 
@@ -19,9 +20,9 @@ struct GraphNode {
   std::map<std::string, std::string> attributes;
 };
 
-/// Writes one run: a new file in `folder`, which TensorBoard may watch while it grows. Events reach the system at the
-/// latest with the first one that comes a second after the last flush. For one thread at a time.
-/// ValueError for a tag or a node's name that is empty or not UTF-8.
+/// Writes one run: a new file in `folder`, which TensorBoard may watch while it grows. Events reach
+/// the system at the latest with the first one that comes a second after the last flush. For one
+/// thread at a time. ValueError for a tag or a node's name that is empty or not UTF-8.
 class EventWriter : Pinned {
  public:
   /// Creates the folder (and those above). IoError if that or the file fails.
@@ -29,18 +30,21 @@ class EventWriter : Pinned {
   ~EventWriter();
 
   void scalar(const std::string& tag, double value, int64_t step);
-  /// The distribution of a tensor's elements, in TensorFlow's exponential buckets (a tenth wider each, from 1e-12 on
-  /// both sides of 0). NaN and infinite elements are left out.
+  /// The distribution of a tensor's elements, in TensorFlow's exponential buckets (a tenth wider
+  /// each, from 1e-12 on both sides of 0). NaN and infinite elements are left out.
   void histogram(const std::string& tag, const Tensor& values, int64_t step);
   /// Markdown.
   void text(const std::string& tag, const std::string& markdown, int64_t step);
   /// `pixels` as encode_png takes them.
-  void image(const std::string& tag, Bytes pixels, int64_t height, int64_t width, int channels, int64_t step);
+  void image(const std::string& tag, Bytes pixels, int64_t height, int64_t width, int channels,
+             int64_t step);
   void graph(const std::vector<GraphNode>& nodes);
-  /// A run that goes on from `step` after a crash: TensorBoard forgets what earlier files of the folder tell beyond it.
+  /// A run that goes on from `step` after a crash: TensorBoard forgets what earlier files of the
+  /// folder tell beyond it.
   void restart(int64_t step);
 
-  /// Hands everything to the system: it then survives the end of this process. IoError if the disk is full.
+  /// Hands everything to the system: it then survives the end of this process. IoError if the disk
+  /// is full.
   void flush();
   const std::string& path() const { return path_; }
 

@@ -10,8 +10,8 @@ namespace loupe {
 namespace {
 
 [[noreturn]] void fail_utf8(std::string_view text, size_t at, const std::string& name) {
-  fail<IoError>("{}: offset {}: byte 0x{:02x} is not valid UTF-8; convert the text to UTF-8 first", name, at,
-                static_cast<uint8_t>(text[at]));
+  fail<IoError>("{}: offset {}: byte 0x{:02x} is not valid UTF-8; convert the text to UTF-8 first",
+                name, at, static_cast<uint8_t>(text[at]));
 }
 
 /// Calls f(code point, offset) for each character.
@@ -29,7 +29,8 @@ template <class F> void for_each_char(std::string_view text, const std::string& 
 TextFile read_text(const std::string& path) {
   TextFile file{path, read_file(path), 0, ""};
   if (file.text.empty()) fail<IoError>("{}: is empty, expected text", path);
-  if (const size_t bad = find_invalid_utf8(file.text); bad != std::string::npos) fail_utf8(file.text, bad, path);
+  if (const size_t bad = find_invalid_utf8(file.text); bad != std::string::npos)
+    fail_utf8(file.text, bad, path);
   file.bytes = file.text.size();
   file.sha256 = loupe::sha256(as_bytes(file.text));
   return file;
@@ -45,7 +46,8 @@ TextFile read_words(const std::string& path) {
     const size_t end = std::min(text.find('\n', at), text.size());
     const std::string_view word = text.substr(at, end - at);
     at = end + 1;
-    if (!word.empty() && std::all_of(word.begin(), word.end(), [](char c) { return c >= 'a' && c <= 'z'; }))
+    if (!word.empty() &&
+        std::all_of(word.begin(), word.end(), [](char c) { return c >= 'a' && c <= 'z'; }))
       words.push_back(word);
   }
   if (words.empty()) fail<IoError>("{}: no line is a word of the letters a to z", path);
@@ -76,12 +78,14 @@ CharVocab CharVocab::from_characters(std::string_view characters, const std::str
   CharVocab vocab;
   for_each_char(characters, name, [&](char32_t c, size_t at) {
     if (!vocab.chars_.empty() && c <= vocab.chars_.back())
-      fail<IoError>("{}: offset {}: the characters of a vocabulary must be distinct and ascending", name, at);
+      fail<IoError>("{}: offset {}: the characters of a vocabulary must be distinct and ascending",
+                    name, at);
     vocab.chars_.push_back(c);
   });
   if (vocab.chars_.empty()) fail<IoError>("{}: an empty vocabulary", name);
   vocab.ids_.assign(vocab.chars_.back() + 1, -1);
-  for (size_t i = 0; i < vocab.chars_.size(); ++i) vocab.ids_[vocab.chars_[i]] = static_cast<int32_t>(i);
+  for (size_t i = 0; i < vocab.chars_.size(); ++i)
+    vocab.ids_[vocab.chars_[i]] = static_cast<int32_t>(i);
   return vocab;
 }
 
@@ -99,8 +103,8 @@ std::vector<int32_t> CharVocab::encode(std::string_view text, const std::string&
     if (id < 0) {
       std::string shown;
       append_utf8(shown, c);
-      fail<IoError>("{}: offset {}: the character '{}' (U+{:04X}) is not among the vocabulary's {}", name, at, shown,
-                    static_cast<uint32_t>(c), size());
+      fail<IoError>("{}: offset {}: the character '{}' (U+{:04X}) is not among the vocabulary's {}",
+                    name, at, shown, static_cast<uint32_t>(c), size());
     }
     out.push_back(id);
   });
@@ -110,7 +114,8 @@ std::vector<int32_t> CharVocab::encode(std::string_view text, const std::string&
 std::string CharVocab::decode(std::span<const int32_t> ids) const {
   std::string s;
   for (const int32_t id : ids) {
-    if (id < 0 || id >= size()) fail<IndexError>("CharVocab::decode: id {} in a vocabulary of {}", id, size());
+    if (id < 0 || id >= size())
+      fail<IndexError>("CharVocab::decode: id {} in a vocabulary of {}", id, size());
     append_utf8(s, chars_[static_cast<size_t>(id)]);
   }
   return s;

@@ -1,5 +1,6 @@
 #pragma once
-// Character-level text: one id per Unicode code point, vocabulary = the sorted distinct characters of the text.
+// Character-level text: one id per Unicode code point, vocabulary = the sorted distinct characters
+// of the text.
 #include <loupe/io/file.h>
 
 #include <cstdint>
@@ -23,8 +24,8 @@ TextFile read_text(const std::string& path);
 
 /// Debian's English word list, package wamerican.
 inline constexpr const char* kWordListPath = "/usr/share/dict/american-english";
-/// The list's words made of a-z alone, shuffled by a fixed seed, one a line: the default text on a fresh machine.
-/// IoError, with the line that installs the list, if it is missing.
+/// The list's words made of a-z alone, shuffled by a fixed seed, one a line: the default text on a
+/// fresh machine. IoError, with the line that installs the list, if it is missing.
 TextFile read_words(const std::string& path = kWordListPath);
 
 /// Maps characters to ids 0, 1, ... in the order of their code points, and back.
@@ -34,7 +35,8 @@ class CharVocab {
   /// The characters that occur in `text`. IoError if it is empty or not UTF-8.
   static CharVocab of(std::string_view text, const std::string& name = "text");
   /// A vocabulary as characters() gave it: strictly ascending code points. IoError otherwise.
-  static CharVocab from_characters(std::string_view characters, const std::string& name = "vocabulary");
+  static CharVocab from_characters(std::string_view characters,
+                                   const std::string& name = "vocabulary");
 
   int64_t size() const { return static_cast<int64_t>(chars_.size()); }
   /// All characters in order of their ids, as UTF-8.

@@ -23,7 +23,8 @@ struct Several {
 
 /// The last row that starts at or before c, or null.
 template <class Row, size_t N> const Row* row_before(const Row (&rows)[N], char32_t c) {
-  const Row* after = std::upper_bound(rows, rows + N, c, [](char32_t v, const Row& row) { return v < row.first; });
+  const Row* after =
+      std::upper_bound(rows, rows + N, c, [](char32_t v, const Row& row) { return v < row.first; });
   return after == rows ? nullptr : after - 1;
 }
 
@@ -33,8 +34,10 @@ template <size_t N> bool within(const Range (&ranges)[N], char32_t c) {
 }
 
 template <size_t N, size_t M>
-void append_mapped(std::u32string& out, char32_t c, const Run (&runs)[N], const Several (&several)[M]) {
-  if (const Run* run = row_before(runs, c); run && c <= run->last && (c - run->first) % run->step == 0) {
+void append_mapped(std::u32string& out, char32_t c, const Run (&runs)[N],
+                   const Several (&several)[M]) {
+  if (const Run* run = row_before(runs, c);
+      run && c <= run->last && (c - run->first) % run->step == 0) {
     out += static_cast<char32_t>(static_cast<int32_t>(c) + run->delta);
     return;
   }
@@ -55,7 +58,8 @@ bool is_punctuation(char32_t c) { return within(kPunctuation, c); }
 bool is_ideograph(char32_t c) { return within(kIdeograph, c); }
 
 void append_stripped(std::u32string& out, char32_t c) {
-  if (c >= 0xAC00 && c <= 0xD7A3) {  // Hangul syllables: leading consonant, vowel, trailing consonant
+  if (c >= 0xAC00 &&
+      c <= 0xD7A3) {  // Hangul syllables: leading consonant, vowel, trailing consonant
     const char32_t index = c - 0xAC00;
     out += 0x1100 + index / (21 * 28);
     out += 0x1161 + index / 28 % 21;
@@ -65,6 +69,8 @@ void append_stripped(std::u32string& out, char32_t c) {
   if (!within(kMark, c)) append_mapped(out, c, kStripped, kStrippedSeveral);
 }
 
-void append_lower(std::u32string& out, char32_t c) { append_mapped(out, c, kLowered, kLoweredSeveral); }
+void append_lower(std::u32string& out, char32_t c) {
+  append_mapped(out, c, kLowered, kLoweredSeveral);
+}
 
 }  // namespace loupe::unicode

@@ -1,6 +1,6 @@
 #pragma once
-// What a BERT tokenizer needs to know about Unicode, from a generated table: equal to Hugging Face's normalizer for
-// every code point (tests/fixtures/make_unicode.py asks it about each).
+// What a BERT tokenizer needs to know about Unicode, from a generated table: equal to Hugging
+// Face's normalizer for every code point (tests/fixtures/make_unicode.py asks it about each).
 #include <string>
 
 namespace loupe::unicode {

@@ -9,7 +9,8 @@ namespace loupe {
 /// What decode_utf8 gives for bytes that are not UTF-8; no code point has this value.
 inline constexpr char32_t kInvalidUtf8 = 0xFFFFFFFF;
 
-/// The code point at s[at]; moves `at` behind it. kInvalidUtf8, and `at` unmoved, where s is not UTF-8.
+/// The code point at s[at]; moves `at` behind it. kInvalidUtf8, and `at` unmoved, where s is not
+/// UTF-8.
 inline char32_t decode_utf8(std::string_view s, size_t& at) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(s[i]); };
   const uint32_t lead = byte(at);
@@ -33,7 +34,8 @@ inline void append_utf8(std::string& s, char32_t c) {
   if (c < 0x80) return put(c);
   if (c < 0x800) return put(0xC0 | c >> 6), put(0x80 | (c & 0x3F));
   if (c < 0x10000) return put(0xE0 | c >> 12), put(0x80 | (c >> 6 & 0x3F)), put(0x80 | (c & 0x3F));
-  put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 0x3F)), put(0x80 | (c >> 6 & 0x3F)), put(0x80 | (c & 0x3F));
+  put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 0x3F)), put(0x80 | (c >> 6 & 0x3F)),
+      put(0x80 | (c & 0x3F));
 }
 
 /// Offset of the first byte that is not UTF-8, or npos.

@@ -16,7 +16,8 @@ std::u32string decode_all(std::string_view text, const std::string& name) {
     const size_t start = at;
     const char32_t c = decode_utf8(text, at);
     if (c == kInvalidUtf8)
-      fail<IoError>("{}: offset {}: byte 0x{:02x} is not valid UTF-8", name, start, static_cast<uint8_t>(text[start]));
+      fail<IoError>("{}: offset {}: byte 0x{:02x} is not valid UTF-8", name, start,
+                    static_cast<uint8_t>(text[start]));
     out += c;
   }
   return out;
@@ -31,16 +32,21 @@ WordPiece WordPiece::load(const std::string& path) {
     file = path + "/tokenizer.json";
     if (!std::filesystem::exists(file, ignored)) file = path + "/vocab.txt";
     if (!std::filesystem::exists(file, ignored))
-      fail<IoError>("{}: holds neither tokenizer.json nor vocab.txt, one of which a BERT tokenizer needs", path);
+      fail<IoError>(
+          "{}: holds neither tokenizer.json nor vocab.txt, one of which a BERT tokenizer needs",
+          path);
   }
   const std::string text = read_file(file);
   const size_t first = text.find_first_not_of(" \t\r\n");
-  return first != std::string::npos && text[first] == '{' ? from_json(text, file) : from_vocab(text, file);
+  return first != std::string::npos && text[first] == '{' ? from_json(text, file)
+                                                          : from_vocab(text, file);
 }
 
-WordPiece WordPiece::from_vocab(std::string_view text, const std::string& name, WordPieceOptions options) {
+WordPiece WordPiece::from_vocab(std::string_view text, const std::string& name,
+                                WordPieceOptions options) {
   if (const size_t bad = find_invalid_utf8(text); bad != std::string_view::npos)
-    fail<IoError>("{}: offset {}: byte 0x{:02x} is not valid UTF-8", name, bad, static_cast<uint8_t>(text[bad]));
+    fail<IoError>("{}: offset {}: byte 0x{:02x} is not valid UTF-8", name, bad,
+                  static_cast<uint8_t>(text[bad]));
   WordPiece w;
   w.options_ = std::move(options);
   int64_t line = 0;
@@ -51,7 +57,8 @@ WordPiece WordPiece::from_vocab(std::string_view text, const std::string& name, 
     if (!token.empty()) {
       const auto [entry, fresh] = w.vocab_.emplace(token, line);
       if (!fresh)
-        fail<IoError>("{}: offset {}: the token '{}' of line {} is on line {} too", name, at, token, line + 1, entry->second + 1);
+        fail<IoError>("{}: offset {}: the token '{}' of line {} is on line {} too", name, at, token,
+                      line + 1, entry->second + 1);
     }
     at = end + 1;
   }
@@ -85,7 +92,8 @@ WordPiece WordPiece::from_json(std::string_view text, const std::string& name) {
         else if (k == "vocab") {
           r.object([&](const std::string& token) {
             const int64_t id = r.integer();
-            if (id < 0 || id > INT32_MAX) r.fail(fmt::format("the id {} of a token is outside [0, 2^31)", id));
+            if (id < 0 || id > INT32_MAX)
+              r.fail(fmt::format("the id {} of a token is outside [0, 2^31)", id));
             w.vocab_.emplace(token, id);
           });
         } else r.skip();
@@ -115,20 +123,24 @@ WordPiece WordPiece::from_json(std::string_view text, const std::string& name) {
         r.object([&, &content_ = content, &id_ = id](const std::string& k) {
           if (k == "content") content_ = r.string();
           else if (k == "id") id_ = r.integer();
-          else if (k == "single_word" || k == "lstrip" || k == "rstrip" || k == "normalized") flag(false, k.c_str());
+          else if (k == "single_word" || k == "lstrip" || k == "rstrip" || k == "normalized")
+            flag(false, k.c_str());
           else r.skip();
         });
-        if (content.empty() || id < 0 || id > INT32_MAX) r.fail("an added token needs a content and an id in [0, 2^31)");
+        if (content.empty() || id < 0 || id > INT32_MAX)
+          r.fail("an added token needs a content and an id in [0, 2^31)");
       });
     } else {
       r.skip();
     }
   });
   r.end();
-  if (!has_model) fail<IoError>("{}: has no \"model\", expected a tokenizer.json of a WordPiece model", name);
+  if (!has_model)
+    fail<IoError>("{}: has no \"model\", expected a tokenizer.json of a WordPiece model", name);
   for (const auto& [content, id] : added) {
     if (const auto [entry, fresh] = w.vocab_.emplace(content, id); !fresh && entry->second != id)
-      fail<IoError>("{}: the added token '{}' has id {}, but {} in the vocabulary", name, content, id, entry->second);
+      fail<IoError>("{}: the added token '{}' has id {}, but {} in the vocabulary", name, content,
+                    id, entry->second);
     w.special_.emplace_back(decode_all(content, name), id);
   }
   w.finish(name);
@@ -140,16 +152,20 @@ void WordPiece::finish(const std::string& name) {
     longest_ = std::max(longest_, token.size());
     vocab_size_ = std::max(vocab_size_, id + 1);
     if (!tokens_.emplace(id, token).second)
-      fail<IoError>("{}: the tokens '{}' and '{}' have the same id {}", name, token, tokens_[id], id);
+      fail<IoError>("{}: the tokens '{}' and '{}' have the same id {}", name, token, tokens_[id],
+                    id);
   }
   check_special(options_.unk_token, unk_, name);
   check_special(options_.cls_token, cls_, name);
   check_special(options_.sep_token, sep_, name);
   check_special(options_.pad_token, pad_, name);
   if (options_.max_chars_per_word < 1 || options_.max_chars_per_word > 10000)
-    fail<IoError>("{}: max_input_chars_per_word is {}, expected 1 to 10000", name, options_.max_chars_per_word);
-  const std::pair<const std::string&, int64_t> always[] = {
-      {options_.unk_token, unk_}, {options_.cls_token, cls_}, {options_.sep_token, sep_}, {options_.pad_token, pad_}};
+    fail<IoError>("{}: max_input_chars_per_word is {}, expected 1 to 10000", name,
+                  options_.max_chars_per_word);
+  const std::pair<const std::string&, int64_t> always[] = {{options_.unk_token, unk_},
+                                                           {options_.cls_token, cls_},
+                                                           {options_.sep_token, sep_},
+                                                           {options_.pad_token, pad_}};
   for (const auto& [token, id] : always) special_.emplace_back(decode_all(token, name), id);
   if (const auto mask = vocab_.find(options_.mask_token); mask != vocab_.end())
     special_.emplace_back(decode_all(options_.mask_token, name), mask->second);
@@ -160,17 +176,22 @@ void WordPiece::finish(const std::string& name) {
   special_.erase(std::unique(special_.begin(), special_.end()), special_.end());
 }
 
-void WordPiece::check_special(const std::string& token, int64_t& id, const std::string& name) const {
+void WordPiece::check_special(const std::string& token, int64_t& id,
+                              const std::string& name) const {
   const auto entry = token.empty() ? vocab_.end() : vocab_.find(token);
-  if (entry == vocab_.end()) fail<IoError>("{}: the vocabulary of {} tokens lacks '{}'", name, vocab_.size(), token);
+  if (entry == vocab_.end())
+    fail<IoError>("{}: the vocabulary of {} tokens lacks '{}'", name, vocab_.size(), token);
   id = entry->second;
 }
 
-std::vector<int64_t> WordPiece::encode(std::string_view text, int64_t max_length, const std::string& name) const {
+std::vector<int64_t> WordPiece::encode(std::string_view text, int64_t max_length,
+                                       const std::string& name) const {
   if (max_length < 2)
-    fail<ValueError>("WordPiece::encode: max_length is {}, expected at least 2 for [CLS] and [SEP]", max_length);
+    fail<ValueError>("WordPiece::encode: max_length is {}, expected at least 2 for [CLS] and [SEP]",
+                     max_length);
   std::vector<int64_t> ids = pieces(text, name);
-  if (static_cast<int64_t>(ids.size()) > max_length - 2) ids.resize(static_cast<size_t>(max_length - 2));
+  if (static_cast<int64_t>(ids.size()) > max_length - 2)
+    ids.resize(static_cast<size_t>(max_length - 2));
   ids.insert(ids.begin(), cls_);
   ids.push_back(sep_);
   return ids;
@@ -184,13 +205,15 @@ std::vector<std::string> WordPiece::tokenize(std::string_view text, const std::s
 
 int64_t WordPiece::id(std::string_view token) const {
   const auto entry = vocab_.find(token);
-  if (entry == vocab_.end()) fail<IndexError>("WordPiece::id: no token '{}' in the vocabulary", token);
+  if (entry == vocab_.end())
+    fail<IndexError>("WordPiece::id: no token '{}' in the vocabulary", token);
   return entry->second;
 }
 
 const std::string& WordPiece::token(int64_t id) const {
   const auto entry = tokens_.find(id);
-  if (entry == tokens_.end()) fail<IndexError>("WordPiece::token: no token has id {} in a vocabulary of {}", id, vocab_size_);
+  if (entry == tokens_.end())
+    fail<IndexError>("WordPiece::token: no token has id {} in a vocabulary of {}", id, vocab_size_);
   return entry->second;
 }
 
@@ -201,9 +224,11 @@ std::vector<int64_t> WordPiece::pieces(std::string_view utf8, const std::string&
   for (const auto& [token, id] : special_) starts += token[0];
   std::vector<int64_t> ids;
   size_t from = 0;
-  for (size_t at = text.find_first_of(starts); at != text.npos; at = text.find_first_of(starts, at)) {
-    const auto hit =
-        std::find_if(special_.begin(), special_.end(), [&](const auto& s) { return text.substr(at, s.first.size()) == s.first; });
+  for (size_t at = text.find_first_of(starts); at != text.npos;
+       at = text.find_first_of(starts, at)) {
+    const auto hit = std::find_if(special_.begin(), special_.end(), [&](const auto& s) {
+      return text.substr(at, s.first.size()) == s.first;
+    });
     if (hit == special_.end()) {
       ++at;
       continue;
@@ -222,7 +247,8 @@ std::u32string WordPiece::normalize(std::u32string_view text) const {
   for (const char32_t c : text) {
     if (options_.clean_text && unicode::is_removed(c)) continue;
     if (options_.clean_text && unicode::is_space(c)) a += U' ';
-    else if (options_.handle_chinese_chars && unicode::is_ideograph(c)) (((a += U' ') += c) += U' ');
+    else if (options_.handle_chinese_chars && unicode::is_ideograph(c))
+      (((a += U' ') += c) += U' ');
     else a += c;
   }
   if (options_.strip_accents.value_or(options_.lowercase)) {
@@ -267,7 +293,9 @@ void WordPiece::append_word(std::vector<int64_t>& ids, std::u32string_view word)
     while (last > first && prefix + ends[last - 1] - start > longest_) --last;
     int64_t found = -1;
     for (; last > first && found < 0; --last)
-      if (const auto hit = vocab_.find(std::string_view(piece).substr(0, prefix + ends[last - 1] - start)); hit != vocab_.end())
+      if (const auto hit =
+              vocab_.find(std::string_view(piece).substr(0, prefix + ends[last - 1] - start));
+          hit != vocab_.end())
         found = hit->second;
     if (found < 0) {  // one piece unknown makes the whole word unknown
       ids.resize(before);

@@ -1,6 +1,7 @@
 #pragma once
-// The tokenizer of the BERT family (Devlin et al. 2019): clean, space out CJK, lower-case, strip accents, split at white
-// space and punctuation, then greedy longest-match WordPiece. Gives the ids of Hugging Face's BertTokenizerFast.
+// The tokenizer of the BERT family (Devlin et al. 2019): clean, space out CJK, lower-case, strip
+// accents, split at white space and punctuation, then greedy longest-match WordPiece. Gives the ids
+// of Hugging Face's BertTokenizerFast.
 #include <loupe/io/file.h>
 
 #include <cstdint>
@@ -20,24 +21,28 @@ struct WordPieceOptions {
   bool handle_chinese_chars = true;  // each CJK ideograph is a word
   bool lowercase = true;
   std::optional<bool> strip_accents = {};  // empty: as lowercase
-  std::string unk_token = "[UNK]", cls_token = "[CLS]", sep_token = "[SEP]", pad_token = "[PAD]", mask_token = "[MASK]";
+  std::string unk_token = "[UNK]", cls_token = "[CLS]", sep_token = "[SEP]", pad_token = "[PAD]",
+              mask_token = "[MASK]";
   std::string continuing_prefix = "##";
   int64_t max_chars_per_word = 100;  // a longer word becomes unk_token
 };
 
 class WordPiece {
  public:
-  /// A folder with tokenizer.json or vocab.txt, or one of these files (told by its first character, '{').
-  /// IoError if it is missing, malformed, not a BERT tokenizer, or lacks a special token.
+  /// A folder with tokenizer.json or vocab.txt, or one of these files (told by its first character,
+  /// '{'). IoError if it is missing, malformed, not a BERT tokenizer, or lacks a special token.
   static WordPiece load(const std::string& path);
   /// vocab.txt: a token a line, its id the line's number.
-  static WordPiece from_vocab(std::string_view text, const std::string& name, WordPieceOptions options = {});
+  static WordPiece from_vocab(std::string_view text, const std::string& name,
+                              WordPieceOptions options = {});
   /// tokenizer.json with a WordPiece model and a BertNormalizer.
   static WordPiece from_json(std::string_view text, const std::string& name);
 
-  /// [CLS] pieces [SEP], cut to max_length ids. Special tokens written out in the text ("[MASK]") are recognised.
-  /// IoError on invalid UTF-8 (`name` stands for the text); ValueError if max_length < 2.
-  std::vector<int64_t> encode(std::string_view text, int64_t max_length = 512, const std::string& name = "text") const;
+  /// [CLS] pieces [SEP], cut to max_length ids. Special tokens written out in the text ("[MASK]")
+  /// are recognised. IoError on invalid UTF-8 (`name` stands for the text); ValueError if
+  /// max_length < 2.
+  std::vector<int64_t> encode(std::string_view text, int64_t max_length = 512,
+                              const std::string& name = "text") const;
   /// The pieces as written in the vocabulary, without [CLS] and [SEP].
   std::vector<std::string> tokenize(std::string_view text, const std::string& name = "text") const;
 
@@ -65,9 +70,10 @@ class WordPiece {
 
   WordPieceOptions options_;
   Vocab vocab_;
-  std::unordered_map<int64_t, std::string> tokens_;          // by id
-  std::vector<std::pair<std::u32string, int64_t>> special_;  // found in the raw text, before anything else
-  size_t longest_ = 0;                                       // bytes of the longest token
+  std::unordered_map<int64_t, std::string> tokens_;  // by id
+  std::vector<std::pair<std::u32string, int64_t>>
+      special_;         // found in the raw text, before anything else
+  size_t longest_ = 0;  // bytes of the longest token
   int64_t vocab_size_ = 0, unk_ = -1, cls_ = -1, sep_ = -1, pad_ = -1;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
-// Activations as layers, with PyTorch's names and defaults. Formulas in autograd/ops/activation.h and softmax.h.
+// Activations as layers, with PyTorch's names and defaults. Formulas in autograd/ops/activation.h
+// and softmax.h.
 #include <loupe/autograd/ops/activation.h>
 #include <loupe/autograd/ops/softmax.h>
 #include <loupe/layers/module.h>

@@ -5,17 +5,24 @@ namespace loupe {
 namespace {
 
 void check(const char* layer, Size2 stride, Size2 padding, Size2 dilation) {
-  if (stride.h < 1 || stride.w < 1 || dilation.h < 1 || dilation.w < 1 || padding.h < 0 || padding.w < 0)
-    fail<ValueError>("{}: stride ({}, {}) and dilation ({}, {}) must be at least 1, padding ({}, {}) at least 0", layer, stride.h,
-                     stride.w, dilation.h, dilation.w, padding.h, padding.w);
+  if (stride.h < 1 || stride.w < 1 || dilation.h < 1 || dilation.w < 1 || padding.h < 0 ||
+      padding.w < 0)
+    fail<ValueError>(
+        "{}: stride ({}, {}) and dilation ({}, {}) must be at least 1, padding ({}, {}) at least 0",
+        layer, stride.h, stride.w, dilation.h, dilation.w, padding.h, padding.w);
 }
 
-// Weight and bias of either layer. `shape`: (out, in, kernel...), of which each group sees in / groups channels.
-void start(const char* layer, Rng& rng, Shape shape, int64_t groups, bool with_bias, Tensor& weight, Tensor& bias) {
+// Weight and bias of either layer. `shape`: (out, in, kernel...), of which each group sees in /
+// groups channels.
+void start(const char* layer, Rng& rng, Shape shape, int64_t groups, bool with_bias, Tensor& weight,
+           Tensor& bias) {
   for (int64_t size : shape)
-    if (size < 1) fail<ValueError>("{}: channels and kernel sizes must be positive, got a weight of shape {}", layer, shape);
+    if (size < 1)
+      fail<ValueError>("{}: channels and kernel sizes must be positive, got a weight of shape {}",
+                       layer, shape);
   if (groups < 1 || shape[0] % groups != 0 || shape[1] % groups != 0)
-    fail<ValueError>("{}: {} input and {} output channels cannot be divided into {} groups", layer, shape[1], shape[0], groups);
+    fail<ValueError>("{}: {} input and {} output channels cannot be divided into {} groups", layer,
+                     shape[1], shape[0], groups);
   shape[1] /= groups;
   weight = empty(shape);
   init::kaiming_uniform(weight, rng);
@@ -26,12 +33,15 @@ void start(const char* layer, Rng& rng, Shape shape, int64_t groups, bool with_b
   bias.requires_grad_();
 }
 
-std::string text(Size2 v) { return v.h == v.w ? fmt::format("{}", v.h) : fmt::format("({}, {})", v.h, v.w); }
+std::string text(Size2 v) {
+  return v.h == v.w ? fmt::format("{}", v.h) : fmt::format("({}, {})", v.h, v.w);
+}
 
 // "3 -> 64, kernel 3", and every option that is not the default.
-std::string described(const Tensor& weight, Size2 kernel, Size2 stride, Size2 padding, Size2 dilation, int64_t groups,
-                      bool bias) {
-  std::string s = fmt::format("{} -> {}, kernel {}", weight.size(1) * groups, weight.size(0), text(kernel));
+std::string described(const Tensor& weight, Size2 kernel, Size2 stride, Size2 padding,
+                      Size2 dilation, int64_t groups, bool bias) {
+  std::string s =
+      fmt::format("{} -> {}, kernel {}", weight.size(1) * groups, weight.size(0), text(kernel));
   if (stride != Size2(1)) s += ", stride " + text(stride);
   if (padding != Size2(0)) s += ", padding " + text(padding);
   if (dilation != Size2(1)) s += ", dilation " + text(dilation);
@@ -40,7 +50,9 @@ std::string described(const Tensor& weight, Size2 kernel, Size2 stride, Size2 pa
 }
 
 // Two for each weight of a filter at each output.
-int64_t operations(const Tensor& weight, const Shape& output) { return 2 * output.numel() * (weight.numel() / weight.size(0)); }
+int64_t operations(const Tensor& weight, const Shape& output) {
+  return 2 * output.numel() * (weight.numel() / weight.size(0));
+}
 
 }  // namespace
 
@@ -50,28 +62,37 @@ Conv1d::Conv1d(Rng& rng, int64_t in_channels, int64_t out_channels, Options o) :
 }
 
 Tensor Conv1d::forward(In x) const {
-  return conv1d(x, weight, bias, {options.stride, options.padding, options.dilation, options.groups});
+  return conv1d(x, weight, bias,
+                {options.stride, options.padding, options.dilation, options.groups});
 }
 
 std::string Conv1d::describe() const {
-  return described(weight, options.kernel_size, options.stride, options.padding, options.dilation, options.groups, options.bias);
+  return described(weight, options.kernel_size, options.stride, options.padding, options.dilation,
+                   options.groups, options.bias);
 }
 
-int64_t Conv1d::flops(const Shape& /*input*/, const Shape& output) const { return operations(weight, output); }
+int64_t Conv1d::flops(const Shape& /*input*/, const Shape& output) const {
+  return operations(weight, output);
+}
 
 Conv2d::Conv2d(Rng& rng, int64_t in_channels, int64_t out_channels, Options o) : options(o) {
   check("Conv2d", o.stride, o.padding, o.dilation);
-  start("Conv2d", rng, {out_channels, in_channels, o.kernel_size.h, o.kernel_size.w}, o.groups, o.bias, weight, bias);
+  start("Conv2d", rng, {out_channels, in_channels, o.kernel_size.h, o.kernel_size.w}, o.groups,
+        o.bias, weight, bias);
 }
 
 Tensor Conv2d::forward(In x) const {
-  return conv2d(x, weight, bias, {options.stride, options.padding, options.dilation, options.groups});
+  return conv2d(x, weight, bias,
+                {options.stride, options.padding, options.dilation, options.groups});
 }
 
 std::string Conv2d::describe() const {
-  return described(weight, options.kernel_size, options.stride, options.padding, options.dilation, options.groups, options.bias);
+  return described(weight, options.kernel_size, options.stride, options.padding, options.dilation,
+                   options.groups, options.bias);
 }
 
-int64_t Conv2d::flops(const Shape& /*input*/, const Shape& output) const { return operations(weight, output); }
+int64_t Conv2d::flops(const Shape& /*input*/, const Shape& output) const {
+  return operations(weight, output);
+}
 
 }  // namespace loupe

@@ -1,12 +1,13 @@
 #pragma once
-// Convolution layers. Options are PyTorch's, but for padding_mode (zeros only). Weights and biases start from
-// U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in = in_channels / groups * kernel size.
+// Convolution layers. Options are PyTorch's, but for padding_mode (zeros only). Weights and biases
+// start from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in = in_channels / groups * kernel size.
 #include <loupe/autograd/ops/conv.h>
 #include <loupe/layers/module.h>
 
 namespace loupe {
 
-/// (N, in_channels, L) -> (N, out_channels, L'); see conv1d. weight (out, in / groups, kernel_size), bias (out).
+/// (N, in_channels, L) -> (N, out_channels, L'); see conv1d. weight (out, in / groups,
+/// kernel_size), bias (out).
 class Conv1d : public Layer<Conv1d> {
  public:
   struct Options {
@@ -25,7 +26,8 @@ class Conv1d : public Layer<Conv1d> {
   Tensor weight, bias;
 };
 
-/// (N, in_channels, H, W) -> (N, out_channels, H', W'); see conv2d. weight (out, in / groups, rows, columns), bias (out).
+/// (N, in_channels, H, W) -> (N, out_channels, H', W'); see conv2d. weight (out, in / groups, rows,
+/// columns), bias (out).
 class Conv2d : public Layer<Conv2d> {
  public:
   struct Options {

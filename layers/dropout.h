@@ -4,8 +4,9 @@
 
 namespace loupe {
 
-/// In training each element is 0 with probability p, else x / (1 - p); in eval mode nothing happens. Draws from a stream of
-/// its own, split off `rng`, which is part of a checkpoint. ValueError unless 0 <= p <= 1.
+/// In training each element is 0 with probability p, else x / (1 - p); in eval mode nothing
+/// happens. Draws from a stream of its own, split off `rng`, which is part of a checkpoint.
+/// ValueError unless 0 <= p <= 1.
 class Dropout : public Layer<Dropout> {
  public:
   explicit Dropout(Rng& rng, double p = 0.5);

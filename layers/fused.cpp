@@ -16,8 +16,11 @@ std::atomic<bool>& flag() {
   return on;
 }
 
-// Hooks want the output of BatchNorm2d itself, and the fused kernels know channels in dimension 1 only.
-bool runs_fused(const BatchNorm2d& bn) { return fusion() && bn.options.axis == 1 && !bn.has_forward_hooks(); }
+// Hooks want the output of BatchNorm2d itself, and the fused kernels know channels in dimension 1
+// only.
+bool runs_fused(const BatchNorm2d& bn) {
+  return fusion() && bn.options.axis == 1 && !bn.has_forward_hooks();
+}
 
 }  // namespace
 

@@ -1,12 +1,14 @@
 #pragma once
-// Fusion of neighbouring layers: functions over the layers there are, so that names and state stay. Write them in a
-// model's forward. A switch runs the parts instead; both give the same numbers (relu and pooling exactly).
+// Fusion of neighbouring layers: functions over the layers there are, so that names and state stay.
+// Write them in a model's forward. A switch runs the parts instead; both give the same numbers
+// (relu and pooling exactly).
 #include <loupe/layers/linear.h>
 #include <loupe/layers/norm.h>
 
 namespace loupe {
 
-/// Whether the functions below run as one op: true unless LOUPE_FUSION=0 is in the environment. For the whole program.
+/// Whether the functions below run as one op: true unless LOUPE_FUSION=0 is in the environment. For
+/// the whole program.
 bool fusion();
 void set_fusion(bool on);
 

@@ -21,9 +21,12 @@ Tensor Linear::forward(In x, LinearThen then) const {
 }
 
 std::string Linear::describe() const {
-  return fmt::format("{} -> {}{}", weight.size(1), weight.size(0), bias.defined() ? "" : ", no bias");
+  return fmt::format("{} -> {}{}", weight.size(1), weight.size(0),
+                     bias.defined() ? "" : ", no bias");
 }
 
-int64_t Linear::flops(const Shape& /*input*/, const Shape& output) const { return 2 * output.numel() * weight.size(1); }
+int64_t Linear::flops(const Shape& /*input*/, const Shape& output) const {
+  return 2 * output.numel() * weight.size(1);
+}
 
 }  // namespace loupe

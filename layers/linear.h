@@ -6,7 +6,8 @@ namespace loupe {
 
 enum class LinearThen { nothing, relu };
 
-/// y = x W^T + b: x (..., in) -> (..., out). weight (out, in) and bias (out) start from U(-1/sqrt(in), 1/sqrt(in)).
+/// y = x W^T + b: x (..., in) -> (..., out). weight (out, in) and bias (out) start from
+/// U(-1/sqrt(in), 1/sqrt(in)).
 class Linear : public Layer<Linear> {
  public:
   struct Options {

@@ -1,6 +1,6 @@
 #pragma once
-// Modules: a module lists its members once, with PyTorch's names, in visit(); parameters, buffers, state_dict, train(),
-// summary are free functions over that visit.
+// Modules: a module lists its members once, with PyTorch's names, in visit(); parameters, buffers,
+// state_dict, train(), summary are free functions over that visit.
 //
 //   struct Mlp : Layer<Mlp> {
 //     Linear fc1, fc2;
@@ -25,12 +25,15 @@ namespace loupe {
 
 class Module;
 
-/// What a module's visit() hands its members to. An undefined Tensor is an absent parameter and is skipped.
+/// What a module's visit() hands its members to. An undefined Tensor is an absent parameter and is
+/// skipped.
 class Visitor {
  public:
   virtual ~Visitor() = default;
-  /// v("weight", weight, "bias", bias, "fc1", fc1, ...): parameters and children, in PyTorch's order.
-  template <class Member, class... Rest> void operator()(const char* name, Member& member, Rest&&... rest) {
+  /// v("weight", weight, "bias", bias, "fc1", fc1, ...): parameters and children, in PyTorch's
+  /// order.
+  template <class Member, class... Rest>
+  void operator()(const char* name, Member& member, Rest&&... rest) {
     one(name, member);
     if constexpr (sizeof...(rest) > 0) (*this)(std::forward<Rest>(rest)...);
   }
@@ -65,12 +68,14 @@ class Visitor {
           },
           member);
     } else {
-      static_assert(std::is_base_of_v<Module, Member>, "a member is a Tensor, a Module, an optional or a variant of those");
+      static_assert(std::is_base_of_v<Module, Member>,
+                    "a member is a Tensor, a Module, an optional or a variant of those");
     }
   }
 };
 
-/// Trainable tensors with their names; a tied tensor counts once, under its first name. More of the kind in layers/state.h.
+/// Trainable tensors with their names; a tied tensor counts once, under its first name. More of the
+/// kind in layers/state.h.
 StateDict named_parameters(Module& m);
 
 /// Base of all layers and models. Movable, not copyable: copy_state(from, to) copies values.
@@ -90,15 +95,18 @@ class Module {
   virtual std::string type_name() const = 0;
   /// Its options in a few words, e.g. "784 -> 128".
   virtual std::string describe() const { return ""; }
-  /// Multiplications and additions of one forward call, without those of children; 0 where they do not count.
+  /// Multiplications and additions of one forward call, without those of children; 0 where they do
+  /// not count.
   virtual int64_t flops(const Shape& /*input*/, const Shape& /*output*/) const { return 0; }
-  /// forward for a module whose type is not known here; ValueError where forward takes more than one tensor.
+  /// forward for a module whose type is not known here; ValueError where forward takes more than
+  /// one tensor.
   virtual Tensor call(In x) = 0;
 
   /// True in training (the default): set by train() and eval() for a whole model.
   bool is_training() const { return training_; }
   void set_training(bool on) { training_ = on; }
-  /// The module's name within the model that was called last, e.g. "layer1.0.conv1"; empty for the model itself.
+  /// The module's name within the model that was called last, e.g. "layer1.0.conv1"; empty for the
+  /// model itself.
   const std::string& path() const { return path_; }
   /// To stay; HookScope (state.h) is for a while. ValueError for an empty function.
   void add_forward_hook(ForwardHook hook) {

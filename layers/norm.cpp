@@ -6,7 +6,8 @@ namespace {
 
 Tensor parameter(const Shape& shape, double value) { return full(shape, value).requires_grad_(); }
 
-void check_rank(const char* layer, const Tensor& x, std::initializer_list<int> ranks, const char* expected) {
+void check_rank(const char* layer, const Tensor& x, std::initializer_list<int> ranks,
+                const char* expected) {
   for (int r : ranks)
     if (x.dim() == r) return;
   fail<ShapeError>("{}: expected {}, got {}", layer, expected, x.shape());
@@ -27,14 +28,16 @@ void check_sizes(const char* layer, const Shape& shape) {
 BatchNormState::BatchNormState(const char* layer, int64_t num_features, BatchNormOptions o)
     : options(o), num_features_(num_features) {
   const bool keras = o.convention == NormConvention::keras3;
-  if (num_features < 1) fail<ValueError>("{}: num_features must be at least 1, got {}", layer, num_features);
+  if (num_features < 1)
+    fail<ValueError>("{}: num_features must be at least 1, got {}", layer, num_features);
   if (o.eps == kConventional) options.eps = keras ? 1e-3 : 1e-5;
   if (o.momentum == kConventional) options.momentum = keras ? 0.99 : 0.1;
   check_eps(layer, options.eps);
   if (options.momentum && !(*options.momentum >= 0 && *options.momentum <= 1))
     fail<ValueError>("{}: momentum must lie in [0, 1], got {}", layer, *options.momentum);
   if (keras && !options.momentum)
-    fail<ValueError>("{}: the cumulative average (momentum = nullopt) is torch's, not keras3's", layer);
+    fail<ValueError>("{}: the cumulative average (momentum = nullopt) is torch's, not keras3's",
+                     layer);
   if (o.affine) weight = parameter({num_features}, 1), bias = parameter({num_features}, 0);
   if (!o.track_running_stats) return;
   running_mean = zeros({num_features});
@@ -50,7 +53,9 @@ BatchNormArgs BatchNormState::args(bool training, const Tensor& mask) const {
                   .axis = options.axis,
                   .mask = mask,
                   .convention = options.convention};
-  if (options.momentum) a.momentum = options.convention == NormConvention::keras3 ? 1 - *options.momentum : *options.momentum;
+  if (options.momentum)
+    a.momentum =
+        options.convention == NormConvention::keras3 ? 1 - *options.momentum : *options.momentum;
   if (!options.momentum && num_batches_tracked.defined())
     a.momentum = 1 / static_cast<double>(*num_batches_tracked.ptr<int64_t>() + 1);
   return a;
@@ -79,7 +84,8 @@ template <int kRank> Tensor BatchNorm<kRank>::forward(In x, const Tensor& mask) 
 }
 template <int kRank> Tensor BatchNorm<kRank>::forward(In x, NormThen then) requires(kRank == 2) {
   check_rank("BatchNorm2d", x, {4}, "(N, C, H, W)");
-  Tensor y = (then == NormThen::relu ? batch_norm_relu : batch_norm_relu_max_pool)(x, weight, bias, args(this->is_training()));
+  Tensor y = (then == NormThen::relu ? batch_norm_relu : batch_norm_relu_max_pool)(
+      x, weight, bias, args(this->is_training()));
   count(this->is_training());
   return y;
 }
@@ -88,7 +94,10 @@ template class BatchNorm<2>;
 
 InstanceNorm2d::InstanceNorm2d(int64_t num_features, Options o)
     : BatchNormState("InstanceNorm2d", num_features,
-                     {.eps = o.eps, .momentum = o.momentum, .affine = o.affine, .track_running_stats = o.track_running_stats}) {}
+                     {.eps = o.eps,
+                      .momentum = o.momentum,
+                      .affine = o.affine,
+                      .track_running_stats = o.track_running_stats}) {}
 
 Tensor InstanceNorm2d::forward(In x) {
   check_rank("InstanceNorm2d", x, {3, 4}, "(N, C, H, W) or (C, H, W)");
@@ -103,7 +112,8 @@ Tensor InstanceNorm2d::forward(In x) {
   return instance_norm(x->unsqueeze(0), weight, bias, a).squeeze(0);
 }
 
-GroupNorm::GroupNorm(int64_t groups, int64_t channels, Options o) : options(o), num_groups(groups), num_channels(channels) {
+GroupNorm::GroupNorm(int64_t groups, int64_t channels, Options o)
+    : options(o), num_groups(groups), num_channels(channels) {
   if (groups < 1 || channels < 1 || channels % groups != 0)
     fail<ValueError>("GroupNorm: {} channels cannot be split into {} groups", channels, groups);
   check_eps("GroupNorm", o.eps);
@@ -116,7 +126,9 @@ Tensor GroupNorm::forward(In x) const {
   return group_norm(x, num_groups, weight, bias, options.eps);
 }
 
-std::string GroupNorm::describe() const { return fmt::format("{} channels, {} groups", num_channels, num_groups); }
+std::string GroupNorm::describe() const {
+  return fmt::format("{} channels, {} groups", num_channels, num_groups);
+}
 
 LayerNorm::LayerNorm(const Shape& shape, Options o) : options(o), normalized_shape(shape) {
   check_sizes("LayerNorm", shape);
@@ -143,7 +155,9 @@ Tensor LayerNorm::forward(In x) const {
 }
 
 std::string LayerNorm::describe() const {
-  return to_string(normalized_shape) + (!weight.defined() ? ", no affine" : bias.defined() ? "" : ", no bias");
+  return to_string(normalized_shape) + (!weight.defined() ? ", no affine"
+                                        : bias.defined()  ? ""
+                                                          : ", no bias");
 }
 
 RMSNorm::RMSNorm(const Shape& shape, Options o) : options(o), normalized_shape(shape) {
@@ -154,6 +168,8 @@ RMSNorm::RMSNorm(const Shape& shape, Options o) : options(o), normalized_shape(s
 
 Tensor RMSNorm::forward(In x) const { return rms_norm(x, normalized_shape, weight, options.eps); }
 
-std::string RMSNorm::describe() const { return to_string(normalized_shape) + (weight.defined() ? "" : ", no affine"); }
+std::string RMSNorm::describe() const {
+  return to_string(normalized_shape) + (weight.defined() ? "" : ", no affine");
+}
 
 }  // namespace loupe

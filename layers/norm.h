@@ -10,8 +10,8 @@ inline constexpr double kConventional = -1;
 
 struct BatchNormOptions {
   double eps = kConventional;
-  /// torch: running = (1 - momentum) running + momentum batch; nullopt: the average over all batches so far.
-  /// keras3: running = momentum running + (1 - momentum) batch.
+  /// torch: running = (1 - momentum) running + momentum batch; nullopt: the average over all
+  /// batches so far. keras3: running = momentum running + (1 - momentum) batch.
   std::optional<double> momentum = kConventional;
   bool affine = true;
   /// false: no buffers, and the batch's statistics in eval mode too.
@@ -23,8 +23,9 @@ struct BatchNormOptions {
   int64_t axis = 1;
 };
 
-/// What BatchNorm1d, BatchNorm2d and InstanceNorm2d share: weight 1, bias 0, running_mean 0, running_var 1 (all (C)) and
-/// num_batches_tracked 0 (i64, ()). Training uses and records the batch's statistics; eval mode uses the running ones.
+/// What BatchNorm1d, BatchNorm2d and InstanceNorm2d share: weight 1, bias 0, running_mean 0,
+/// running_var 1 (all (C)) and num_batches_tracked 0 (i64, ()). Training uses and records the
+/// batch's statistics; eval mode uses the running ones.
 class BatchNormState {
  public:
   BatchNormState(const char* layer, int64_t num_features, BatchNormOptions options);
@@ -38,7 +39,8 @@ class BatchNormState {
   std::string text() const;
   void list(Visitor& v) {
     v("weight", weight, "bias", bias);
-    v.buffers("running_mean", running_mean, "running_var", running_var, "num_batches_tracked", num_batches_tracked);
+    v.buffers("running_mean", running_mean, "running_var", running_var, "num_batches_tracked",
+              num_batches_tracked);
   }
 
  private:
@@ -49,7 +51,8 @@ class BatchNormState {
 enum class NormThen { relu, relu_max_pool };
 
 /// Batch norm (Ioffe and Szegedy 2015) of (N, C) or (N, C, L) if kRank is 1, of (N, C, H, W) if 2.
-/// bn(x, mask): positions where the bool mask (x's shape without C) is false take no part in the statistics.
+/// bn(x, mask): positions where the bool mask (x's shape without C) is false take no part in the
+/// statistics.
 template <int kRank> class BatchNorm : public Layer<BatchNorm<kRank>>, public BatchNormState {
  public:
   using Options = BatchNormOptions;
@@ -64,8 +67,9 @@ template <int kRank> class BatchNorm : public Layer<BatchNorm<kRank>>, public Ba
 using BatchNorm1d = BatchNorm<1>;
 using BatchNorm2d = BatchNorm<2>;
 
-/// Each image's channels on their own (Ulyanov et al. 2016): (N, C, H, W) or (C, H, W). The same in eval mode, unless
-/// track_running_stats. Options as BatchNorm's (torch's convention only), with other defaults.
+/// Each image's channels on their own (Ulyanov et al. 2016): (N, C, H, W) or (C, H, W). The same in
+/// eval mode, unless track_running_stats. Options as BatchNorm's (torch's convention only), with
+/// other defaults.
 class InstanceNorm2d : public Layer<InstanceNorm2d>, public BatchNormState {
  public:
   struct Options {
@@ -81,7 +85,8 @@ class InstanceNorm2d : public Layer<InstanceNorm2d>, public BatchNormState {
   std::string describe() const override { return text(); }
 };
 
-/// Each image's groups of neighbouring channels (Wu and He 2018): (N, C, ...). weight 1, bias 0, (C).
+/// Each image's groups of neighbouring channels (Wu and He 2018): (N, C, ...). weight 1, bias 0,
+/// (C).
 class GroupNorm : public Layer<GroupNorm> {
  public:
   struct Options {
@@ -100,8 +105,9 @@ class GroupNorm : public Layer<GroupNorm> {
   Tensor weight, bias;
 };
 
-/// Over the last dimensions, of sizes normalized_shape (Ba et al. 2016); the same in eval mode. weight 1, bias 0, both of
-/// normalized_shape: one value an element. Keras' LayerNormalization: {.eps = 1e-3, .axes = {...}}.
+/// Over the last dimensions, of sizes normalized_shape (Ba et al. 2016); the same in eval mode.
+/// weight 1, bias 0, both of normalized_shape: one value an element. Keras' LayerNormalization:
+/// {.eps = 1e-3, .axes = {...}}.
 class LayerNorm : public Layer<LayerNorm> {
  public:
   struct Options {

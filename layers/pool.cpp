@@ -4,13 +4,15 @@ namespace loupe::pool {
 
 std::string described(const Pool2dOptions& o) {
   const Size2 stride = o.stride.value_or(o.kernel_size);
-  std::string s = fmt::format("kernel ({}, {}), stride ({}, {})", o.kernel_size.h, o.kernel_size.w, stride.h, stride.w);
+  std::string s = fmt::format("kernel ({}, {}), stride ({}, {})", o.kernel_size.h, o.kernel_size.w,
+                              stride.h, stride.w);
   if (o.padding != Size2(0)) s += fmt::format(", padding ({}, {})", o.padding.h, o.padding.w);
   return s;
 }
 
 std::string described(const Pool1dOptions& o) {
-  std::string s = fmt::format("kernel {}, stride {}", o.kernel_size, o.stride.value_or(o.kernel_size));
+  std::string s =
+      fmt::format("kernel {}, stride {}", o.kernel_size, o.stride.value_or(o.kernel_size));
   return o.padding ? s + fmt::format(", padding {}", o.padding) : s;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Pooling layers, with PyTorch's options (ceil_mode is not offered; max pooling has no dilation). Formulas and padding in
-// autograd/ops/pool.h. A stride that is not given is the kernel's size.
+// Pooling layers, with PyTorch's options (ceil_mode is not offered; max pooling has no dilation).
+// Formulas and padding in autograd/ops/pool.h. A stride that is not given is the kernel's size.
 #include <loupe/autograd/ops/pool.h>
 #include <loupe/layers/module.h>
 
@@ -42,19 +42,27 @@ template <class O> struct Windows {
 };
 struct Max1d : Windows<Pool1dOptions> {
   static constexpr const char* kName = "MaxPool1d";
-  static Tensor run(In x, const Options& o) { return max_pool1d(x, o.kernel_size, {o.stride, o.padding}); }
+  static Tensor run(In x, const Options& o) {
+    return max_pool1d(x, o.kernel_size, {o.stride, o.padding});
+  }
 };
 struct Max2d : Windows<Pool2dOptions> {
   static constexpr const char* kName = "MaxPool2d";
-  static Tensor run(In x, const Options& o) { return max_pool2d(x, o.kernel_size, {o.stride, o.padding}); }
+  static Tensor run(In x, const Options& o) {
+    return max_pool2d(x, o.kernel_size, {o.stride, o.padding});
+  }
 };
 struct Avg1d : Windows<Pool1dOptions> {
   static constexpr const char* kName = "AvgPool1d";
-  static Tensor run(In x, const Options& o) { return avg_pool1d(x, o.kernel_size, {o.stride, o.padding, o.count_include_pad}); }
+  static Tensor run(In x, const Options& o) {
+    return avg_pool1d(x, o.kernel_size, {o.stride, o.padding, o.count_include_pad});
+  }
 };
 struct Avg2d : Windows<Pool2dOptions> {
   static constexpr const char* kName = "AvgPool2d";
-  static Tensor run(In x, const Options& o) { return avg_pool2d(x, o.kernel_size, {o.stride, o.padding, o.count_include_pad}); }
+  static Tensor run(In x, const Options& o) {
+    return avg_pool2d(x, o.kernel_size, {o.stride, o.padding, o.count_include_pad});
+  }
 };
 struct Adaptive1d {
   using Options = int64_t;

@@ -6,8 +6,8 @@ namespace loupe {
 
 /// Modules called one after the other, named "0", "1", ...:
 ///   Sequential net(Linear(rng, 784, 128), ReLU(), Linear(rng, 128, 10));
-/// BatchNorm2d followed by ReLU, or by ReLU and MaxPool2d of 2, and Linear followed by ReLU run as one op (layers/fused.h)
-/// unless a hook watches one of them.
+/// BatchNorm2d followed by ReLU, or by ReLU and MaxPool2d of 2, and Linear followed by ReLU run as
+/// one op (layers/fused.h) unless a hook watches one of them.
 class Sequential : public Layer<Sequential> {
  public:
   Sequential() = default;
@@ -15,7 +15,9 @@ class Sequential : public Layer<Sequential> {
   requires(std::is_base_of_v<Module, Modules>&&...) explicit Sequential(Modules... modules) {
     (push_back(std::move(modules)), ...);
   }
-  template <class M> void push_back(M module) { modules_.push_back(std::make_unique<M>(std::move(module))); }
+  template <class M> void push_back(M module) {
+    modules_.push_back(std::make_unique<M>(std::move(module)));
+  }
 
   Tensor forward(In x);
   void visit(Visitor& v) override;

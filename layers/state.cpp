@@ -38,10 +38,15 @@ struct Walker final : Visitor {
     const auto children = std::move(children_);
     buffers_ = std::move(outer_buffers);
     children_ = std::move(outer_children);
-    for (const auto& [name, child] : children) enter(path.empty() ? name : path + "." + name, *child);
+    for (const auto& [name, child] : children)
+      enter(path.empty() ? name : path + "." + name, *child);
   }
-  void parameter(const std::string& name, Tensor& t) override { tensors.push_back({prefix + name, &t, false}); }
-  void buffer(const std::string& name, Tensor& t) override { buffers_.push_back({prefix + name, &t, true}); }
+  void parameter(const std::string& name, Tensor& t) override {
+    tensors.push_back({prefix + name, &t, false});
+  }
+  void buffer(const std::string& name, Tensor& t) override {
+    buffers_.push_back({prefix + name, &t, true});
+  }
   void module(const std::string& name, Module& m) override { children_.emplace_back(name, &m); }
   void stream(const char* name, Rng& rng) override { streams.emplace_back(prefix + name, &rng); }
 };
@@ -79,7 +84,8 @@ StateDict named_parameters(Module& m) {
   StateDict out;
   for (const auto& item : Walker(m).tensors) {
     if (item.buffer) continue;
-    const bool seen = std::any_of(out.begin(), out.end(), [&](const Named& n) { return n.tensor.is_same(*item.tensor); });
+    const bool seen = std::any_of(out.begin(), out.end(),
+                                  [&](const Named& n) { return n.tensor.is_same(*item.tensor); });
     if (!seen) out.push_back({item.name, *item.tensor});
   }
   return out;
@@ -123,7 +129,8 @@ LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& 
     }
     std::string name = n.name.substr(options.prefix.size());
     if (const auto r = options.rename.find(name); r != options.rename.end()) name = r->second;
-    if (!given.emplace(name, &n.tensor).second) fail<ValueError>("load_state_dict: the state has {} twice", name);
+    if (!given.emplace(name, &n.tensor).second)
+      fail<ValueError>("load_state_dict: the state has {} twice", name);
   }
   const StateDict own = state_dict(m);
   std::vector<std::string> misfits, contradictory;
@@ -142,14 +149,17 @@ LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& 
     const Tensor& t = *g->second;
     if (!t.defined()) misfits.push_back(n.name + " is undefined");
     else if (t.shape() != n.tensor.shape())
-      misfits.push_back(fmt::format("{} is {}, the model has {}", n.name, t.shape(), n.tensor.shape()));
-    else if (t.dtype() != n.tensor.dtype() && !(is_floating(t.dtype()) && is_floating(n.tensor.dtype())))
-      misfits.push_back(fmt::format("{} is {}, the model has {}", n.name, t.dtype(), n.tensor.dtype()));
+      misfits.push_back(
+          fmt::format("{} is {}, the model has {}", n.name, t.shape(), n.tensor.shape()));
+    else if (t.dtype() != n.tensor.dtype() &&
+             !(is_floating(t.dtype()) && is_floating(n.tensor.dtype())))
+      misfits.push_back(
+          fmt::format("{} is {}, the model has {}", n.name, t.dtype(), n.tensor.dtype()));
     for (const Named& o : own) {
       if (&o == &n) break;
       const auto other = given.find(o.name);
-      if (o.tensor.is_same(n.tensor) && other != given.end() && other->second->defined() && t.defined() &&
-          !same_bits(*other->second, t))
+      if (o.tensor.is_same(n.tensor) && other != given.end() && other->second->defined() &&
+          t.defined() && !same_bits(*other->second, t))
         contradictory.push_back(o.name + " and " + n.name);
     }
   }
@@ -159,9 +169,11 @@ LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& 
   if (incomplete || !misfits.empty() || !contradictory.empty()) {
     std::string text = "load_state_dict: the state does not fit the model";
     if (options.strict && !report.missing.empty()) text += "; missing: " + join(report.missing);
-    if (options.strict && !report.unexpected.empty()) text += "; unexpected: " + join(report.unexpected);
+    if (options.strict && !report.unexpected.empty())
+      text += "; unexpected: " + join(report.unexpected);
     if (!misfits.empty()) text += "; other tensors: " + join(misfits);
-    if (!contradictory.empty()) text += "; one tensor in the model, two values in the state: " + join(contradictory);
+    if (!contradictory.empty())
+      text += "; one tensor in the model, two values in the state: " + join(contradictory);
     throw ValueError(text);
   }
   NoGrad guard;
@@ -185,12 +197,14 @@ void requires_grad_(Module& m, bool on) {
 }
 
 void to(Module& m, DType dtype) {
-  if (!is_floating(dtype)) fail<DtypeError>("to: a model's parameters are f32 or f64, not {}", dtype);
+  if (!is_floating(dtype))
+    fail<DtypeError>("to: a model's parameters are f32 or f64, not {}", dtype);
   std::vector<std::pair<Tensor, Tensor>> done;  // tied tensors stay tied
   for (const auto& item : Walker(m).tensors) {
     Tensor& t = *item.tensor;
     if (!is_floating(t.dtype())) continue;
-    const auto seen = std::find_if(done.begin(), done.end(), [&](const auto& d) { return d.first.is_same(t); });
+    const auto seen =
+        std::find_if(done.begin(), done.end(), [&](const auto& d) { return d.first.is_same(t); });
     if (seen != done.end()) {
       t = seen->second;
       continue;
@@ -224,7 +238,12 @@ std::string grouped(int64_t n) {
 
 std::string in_units(double flops) {
   for (const char* unit : {"", "k", "M", "G"}) {
-    if (flops < 1000) return fmt::format("{:.{}f}{}", flops, flops < 10 && *unit ? 2 : flops < 100 && *unit ? 1 : 0, unit);
+    if (flops < 1000)
+      return fmt::format("{:.{}f}{}", flops,
+                         flops < 10 && *unit    ? 2
+                         : flops < 100 && *unit ? 1
+                                                : 0,
+                         unit);
     flops /= 1000;
   }
   return fmt::format("{:.2f}T", flops);
@@ -240,7 +259,8 @@ class EvalScope : Pinned {
     }
   }
   ~EvalScope() {
-    for (auto b = before_.rbegin(); b != before_.rend(); ++b) b->first->set_training(b->second);  // a module may be there twice
+    for (auto b = before_.rbegin(); b != before_.rend(); ++b)
+      b->first->set_training(b->second);  // a module may be there twice
   }
 
  private:
@@ -294,8 +314,8 @@ std::string summary(Module& m, const Tensor& input) {
   std::string out;
   for (size_t i = 0; i < table.size(); ++i) {
     const Row& r = table[i];
-    out += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:<{}}  {:>{}}  {:>7}\n", r.name, w[0], r.type, w[1], r.options, w[2], r.shape,
-                       w[3], r.params, w[4],
+    out += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:<{}}  {:>{}}  {:>7}\n", r.name, w[0], r.type,
+                       w[1], r.options, w[2], r.shape, w[3], r.params, w[4],
                        i == 0    ? "FLOPs"
                        : r.flops ? in_units(static_cast<double>(r.flops))
                                  : "");

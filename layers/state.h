@@ -8,7 +8,8 @@ namespace loupe {
 
 std::vector<Tensor> parameters(Module& m);
 StateDict named_buffers(Module& m);
-/// Parameters and buffers under every name, tied ones too. The tensors are the model's own, not copies.
+/// Parameters and buffers under every name, tied ones too. The tensors are the model's own, not
+/// copies.
 StateDict state_dict(Module& m);
 /// All modules, the root first under "".
 std::vector<std::pair<std::string, Module*>> named_modules(Module& m);
@@ -28,8 +29,9 @@ struct LoadOptions {
 struct LoadReport {
   std::vector<std::string> missing, unexpected;
 };
-/// Copies values (converting f32 and f64) into the model. ValueError lists missing and unexpected names, tensors of another
-/// shape or type, and tied ones that are given different values, together, and nothing has been changed then.
+/// Copies values (converting f32 and f64) into the model. ValueError lists missing and unexpected
+/// names, tensors of another shape or type, and tied ones that are given different values,
+/// together, and nothing has been changed then.
 LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& options = {});
 /// Copies all values of one model into another of the same kind.
 void copy_state(Module& from, Module& to);
@@ -41,11 +43,12 @@ inline void eval(Module& m) { train(m, false); }
 void zero_grad(Module& m);
 /// Freezes (false) or unfreezes all parameters.
 void requires_grad_(Module& m, bool on);
-/// Converts all floating parameters and buffers; tied tensors stay tied. DtypeError unless f32 or f64.
+/// Converts all floating parameters and buffers; tied tensors stay tied. DtypeError unless f32 or
+/// f64.
 void to(Module& m, DType dtype);
 
-/// A forward hook on every module of a tree while it lives; hooks that were there stay. Scopes end in reverse order, before
-/// the model is moved or destroyed.
+/// A forward hook on every module of a tree while it lives; hooks that were there stay. Scopes end
+/// in reverse order, before the model is moved or destroyed.
 class HookScope : Pinned {
  public:
   HookScope(Module& m, const Module::ForwardHook& hook);
@@ -55,8 +58,8 @@ class HookScope : Pinned {
   std::vector<Module*> modules_;
 };
 
-/// A table of layers with their output shapes, parameters and FLOPs (a multiplication and an addition are two), made by
-/// one forward pass on `input` in eval mode.
+/// A table of layers with their output shapes, parameters and FLOPs (a multiplication and an
+/// addition are two), made by one forward pass on `input` in eval mode.
 std::string summary(Module& m, const Tensor& input);
 
 }  // namespace loupe

@@ -1,6 +1,7 @@
 #pragma once
-// Transformer blocks (Vaswani et al., 2017; norm first: Xiong et al., "On layer normalization in the Transformer
-// architecture", 2020). Batch first; names, defaults and order of members are PyTorch's.
+// Transformer blocks (Vaswani et al., 2017; norm first: Xiong et al., "On layer normalization in
+// the Transformer architecture", 2020). Batch first; names, defaults and order of members are
+// PyTorch's.
 #include <loupe/layers/attention.h>
 #include <loupe/layers/dropout.h>
 #include <loupe/layers/norm.h>
@@ -19,7 +20,8 @@ struct TransformerLayerOptions {
 };
 
 /// With a = self_attn, f(x) = linear2(dropout(activation(linear1(x)))):
-///   norm last (default): x = norm1(x + a(x)), y = norm2(x + f(x));  norm first: x = x + a(norm1(x)), y = x + f(norm2(x)).
+///   norm last (default): x = norm1(x + a(x)), y = norm2(x + f(x));  norm first: x = x +
+///   a(norm1(x)), y = x + f(norm2(x)).
 /// x (B, T, d_model); masks as in MultiheadAttention: true = ignore.
 class TransformerEncoderLayer : public Layer<TransformerEncoderLayer> {
  public:
@@ -41,8 +43,9 @@ class TransformerEncoderLayer : public Layer<TransformerEncoderLayer> {
   Dropout dropout1, dropout2;
 };
 
-/// The encoder's layer with a second attention, multihead_attn, whose keys and values are `memory` (B, S, d_model), between
-/// self-attention and the feed-forward part; norm2 belongs to it, norm3 to the latter.
+/// The encoder's layer with a second attention, multihead_attn, whose keys and values are `memory`
+/// (B, S, d_model), between self-attention and the feed-forward part; norm2 belongs to it, norm3 to
+/// the latter.
 class TransformerDecoderLayer : public Layer<TransformerDecoderLayer> {
  public:
   using Options = TransformerLayerOptions;

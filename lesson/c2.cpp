@@ -9,7 +9,8 @@ namespace {
 
 constexpr double kThreshold = 1.0;  // training loss, mean of 10 steps; fixed before the runs
 
-// The first step whose last ten losses average below the threshold; the whole budget if there is none.
+// The first step whose last ten losses average below the threshold; the whole budget if there is
+// none.
 double steps_to(const Record& r, double budget) {
   const auto& loss = r.series.at("loss");
   double sum = 0;
@@ -62,7 +63,8 @@ ClaimResult claim2(Lab& lab) {
   const bool full = lab.profile().full();
   std::vector<Race> races;
   for (int depth : full ? std::vector<int>{8, 14} : std::vector<int>{8}) {
-    Race race{.net = fmt::format("D{}", depth), .arms = plain_arms(lab, depth), .runs = {}, .budget = 0};
+    Race race{
+        .net = fmt::format("D{}", depth), .arms = plain_arms(lab, depth), .runs = {}, .budget = 0};
     race.runs = lab.measure(race.arms);
     race.budget = static_cast<double>(race.arms[0].spec.steps);
     if (depth == 8) race.runs["none best"] = best_rates(lab, race.arms[0]);
@@ -75,23 +77,28 @@ ClaimResult claim2(Lab& lab) {
   std::string rates = "D8 " + chosen_rates(d8.arms);
   if (full) rates += "; D14 " + chosen_rates(races[1].arms);
   r.experiment = {
-      fmt::format("A plain CNN of 8 convolutions, D8{}, on 8,192 images of Fashion-MNIST, batches of 64, cosine schedule.",
+      fmt::format("A plain CNN of 8 convolutions, D8{}, on 8,192 images of Fashion-MNIST, batches "
+                  "of 64, cosine schedule.",
                   full ? ", and one of 14, D14" : ""),
-      fmt::format("Steps until the training loss (mean of 10 steps) is below {}; a run that never gets there counts with the "
+      fmt::format("Steps until the training loss (mean of 10 steps) is below {}; a run that never "
+                  "gets there counts with the "
                   "whole budget of {} steps.",
                   kThreshold, d8.budget),
       "Each arm at its own rate, chosen on validation data and other seeds: " + rates + "."};
-  const auto faster = [&](const char* id, const Race& race, const char* slow, const char* fast, const std::string& text) {
-    r.lines.push_back(statistical(id, race.net + ": " + text,
-                                  compare_log2(race.steps(slow), race.steps(fast), race.budget, Better::less), kRatioMargin,
-                                  Expect::positive, "doublings"));
+  const auto faster = [&](const char* id, const Race& race, const char* slow, const char* fast,
+                          const std::string& text) {
+    r.lines.push_back(
+        statistical(id, race.net + ": " + text,
+                    compare_log2(race.steps(slow), race.steps(fast), race.budget, Better::less),
+                    kRatioMargin, Expect::positive, "doublings"));
     r.lines.back().meaning = "1 doubling: half the steps.";
   };
   faster("C2a", d8, "none", "BN", "steps without a norm over steps with BatchNorm");
   faster("C2b", d8, "none", "LN", "steps without a norm over steps with LayerNorm");
   faster("C2c", d8, "none best", "BN", "the same as C2a, no norm at the best rate of each seed");
   r.lines.back().meaning =
-      "Generous to the network without a norm: its rate is chosen again for every seed, so that no seed dies of it.";
+      "Generous to the network without a norm: its rate is chosen again for every seed, so that no "
+      "seed dies of it.";
   if (full) {
     faster("C2d", races[1], "none", "BN", "steps without a norm over steps with BatchNorm");
     faster("C2e", races[1], "none", "LN", "steps without a norm over steps with LayerNorm");
@@ -101,11 +108,13 @@ ClaimResult claim2(Lab& lab) {
                       : fmt::format("{:.1f} times ({})", std::exp2(l.effect.mean), name(l.verdict));
   };
   r.meaning = fmt::format(
-      "Steps to the threshold in the plain CNN: without a norm {} BatchNorm's, even at each seed's own best rate {}; and {} "
+      "Steps to the threshold in the plain CNN: without a norm {} BatchNorm's, even at each seed's "
+      "own best rate {}; and {} "
       "LayerNorm's.",
       factor(r.lines[0]), factor(r.lines[2]), factor(r.lines[1]));
   r.trap =
-      "One shared learning rate: at BatchNorm's best rate the network without a norm tends to die; at the other's best rate "
+      "One shared learning rate: at BatchNorm's best rate the network without a norm tends to die; "
+      "at the other's best rate "
       "BatchNorm need not be faster. "
       "The early fall of the loss is not the end of training either; see C3.";
   const char* arm_names[] = {"none", "LN", "BN"};
@@ -116,7 +125,8 @@ ClaimResult claim2(Lab& lab) {
                 .x = {.label = "step"},
                 .y = {.label = "training loss, nats"},
                 .marks = {{kThreshold, "threshold"}}};
-    for (size_t a = 0; a < 3; ++a) chart.series.push_back(curve(titles[a], looks[a], race.runs.at(arm_names[a])));
+    for (size_t a = 0; a < 3; ++a)
+      chart.series.push_back(curve(titles[a], looks[a], race.runs.at(arm_names[a])));
     chart.note = "Thin lines: the seeds, means of 10 steps; thick: their median.";
     r.charts.push_back(std::move(chart));
   }
@@ -136,15 +146,18 @@ ClaimResult claim2(Lab& lab) {
   r.charts.push_back(std::move(dots));
   for (const Race& race : races) {
     Table table{.title = race.net + ": steps to the threshold", .head = {"arm"}};
-    for (const Record& run : race.runs.at("none")) table.head.push_back(fmt::format("seed {}", run.seed));
+    for (const Record& run : race.runs.at("none"))
+      table.head.push_back(fmt::format("seed {}", run.seed));
     for (const auto& [arm, runs] : race.runs) {
       table.rows.push_back({arm});
-      for (const Outcome& o : race.steps(arm)) table.rows.back().push_back(o.dead ? "died" : fmt::format("{}", o.value));
+      for (const Outcome& o : race.steps(arm))
+        table.rows.back().push_back(o.dead ? "died" : fmt::format("{}", o.value));
     }
     r.tables.push_back(std::move(table));
   }
   r.papers = {{"Ioffe & Szegedy 2015, Batch Normalization", "https://arxiv.org/abs/1502.03167"},
-              {"Bjorck et al. 2018, Understanding Batch Normalization", "https://arxiv.org/abs/1806.02375"}};
+              {"Bjorck et al. 2018, Understanding Batch Normalization",
+               "https://arxiv.org/abs/1806.02375"}};
   r.code = "lesson/c2.cpp";
   return r;
 }

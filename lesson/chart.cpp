@@ -14,7 +14,9 @@ const char* css(Look look) {
 
 const char* stroke(const Series& s) { return s.dashed ? " dashed" : s.dotted ? " dotted" : ""; }
 
-double text_width(const std::string& s, double size) { return 0.6 * size * static_cast<double>(s.size()); }
+double text_width(const std::string& s, double size) {
+  return 0.6 * size * static_cast<double>(s.size());
+}
 
 // The scale of one axis: data to pixels, and its ticks.
 struct Scale {
@@ -29,7 +31,8 @@ struct Scale {
     if (log) {
       const double decades = std::log10(hi / lo);
       const int step = std::max(1, static_cast<int>(std::ceil(decades / wanted)));
-      for (int e = static_cast<int>(std::floor(std::log10(lo))); e <= std::ceil(std::log10(hi)); e += step)
+      for (int e = static_cast<int>(std::floor(std::log10(lo))); e <= std::ceil(std::log10(hi));
+           e += step)
         for (double m : {1.0, 2.0, 5.0}) {
           const double v = m * std::pow(10, e);
           if ((m == 1 || decades < 2) && v >= lo * 0.999 && v <= hi * 1.001) t.push_back(v);
@@ -66,31 +69,38 @@ Scale fit(const Axis& axis, const std::vector<double>& data, double from, double
   return s;
 }
 
-// A marker of about 8 pixels: circle, diamond, triangle, square, ring, bar; so that no series needs its colour to be known.
+// A marker of about 8 pixels: circle, diamond, triangle, square, ring, bar; so that no series needs
+// its colour to be known.
 std::string marker(Look look, double x, double y, double r, const std::string& hover) {
   const std::string title = hover.empty() ? "" : fmt::format("<title>{}</title>", escape(hover));
   switch (look) {
-    case Look::bn: return fmt::format(R"(<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>)", x, y, r, title);
+    case Look::bn:
+      return fmt::format(R"(<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>)", x,
+                         y, r, title);
     case Look::ln:
-      return fmt::format(R"(<path class="dot" d="M{:.1f} {:.1f}l{:.1f} {:.1f}l{:.1f} {:.1f}l{:.1f} {:.1f}z">{}</path>)", x,
-                         y - 1.3 * r, 1.3 * r, 1.3 * r, -1.3 * r, 1.3 * r, -1.3 * r, -1.3 * r, title);
+      return fmt::format(
+          R"(<path class="dot" d="M{:.1f} {:.1f}l{:.1f} {:.1f}l{:.1f} {:.1f}l{:.1f} {:.1f}z">{}</path>)",
+          x, y - 1.3 * r, 1.3 * r, 1.3 * r, -1.3 * r, 1.3 * r, -1.3 * r, -1.3 * r, title);
     case Look::gn:
-      return fmt::format(R"(<path class="dot" d="M{:.1f} {:.1f}l{:.1f} {:.1f}h{:.1f}z">{}</path>)", x, y - 1.2 * r, 1.2 * r,
-                         2.1 * r, -2.4 * r, title);
+      return fmt::format(R"(<path class="dot" d="M{:.1f} {:.1f}l{:.1f} {:.1f}h{:.1f}z">{}</path>)",
+                         x, y - 1.2 * r, 1.2 * r, 2.1 * r, -2.4 * r, title);
     case Look::none:
-      return fmt::format(R"(<rect class="dot" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">{}</rect>)", x - .9 * r,
-                         y - .9 * r, 1.8 * r, 1.8 * r, title);
+      return fmt::format(
+          R"(<rect class="dot" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">{}</rect>)",
+          x - .9 * r, y - .9 * r, 1.8 * r, 1.8 * r, title);
     case Look::other:
-      return fmt::format(R"(<circle class="ring" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>)", x, y, r, title);
+      return fmt::format(R"(<circle class="ring" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>)",
+                         x, y, r, title);
     case Look::extra: break;
   }
-  return fmt::format(R"(<path class="dot" d="M{:.1f} {:.1f}l{:.1f} {:.1f}h{:.1f}z">{}</path>)", x, y + 1.2 * r, 1.2 * r, -2.1 * r,
-                     -2.4 * r, title);
+  return fmt::format(R"(<path class="dot" d="M{:.1f} {:.1f}l{:.1f} {:.1f}h{:.1f}z">{}</path>)", x,
+                     y + 1.2 * r, 1.2 * r, -2.1 * r, -2.4 * r, title);
 }
 
 std::string cross(double x, double y, const std::string& hover) {
-  return fmt::format(R"(<path class="cross" d="M{:.1f} {:.1f}l8 8m0 -8l-8 8"><title>{}</title></path>)", x - 4, y - 4,
-                     escape(hover));
+  return fmt::format(
+      R"(<path class="cross" d="M{:.1f} {:.1f}l8 8m0 -8l-8 8"><title>{}</title></path>)", x - 4,
+      y - 4, escape(hover));
 }
 
 // Words of a category label, wrapped to the pixels it has.
@@ -100,7 +110,8 @@ std::vector<std::string> wrap(const std::string& text, double width, double size
   while (at <= text.size()) {
     const size_t end = std::min(text.find(' ', at), text.size());
     const std::string word = text.substr(at, end - at);
-    if (!lines.back().empty() && text_width(lines.back() + " " + word, size) > width) lines.push_back("");
+    if (!lines.back().empty() && text_width(lines.back() + " " + word, size) > width)
+      lines.push_back("");
     lines.back() += (lines.back().empty() ? "" : " ") + word;
     at = end + 1;
   }
@@ -110,7 +121,8 @@ std::vector<std::string> wrap(const std::string& text, double width, double size
 std::string hover_of(const Series& s, const Point& p, const Axis& x) {
   if (!p.hover.empty()) return s.name + ": " + p.hover;
   const auto i = static_cast<size_t>(std::lround(std::max(0.0, p.x)));
-  const std::string where = x.categories.empty() ? short_number(p.x) : x.categories[std::min(i, x.categories.size() - 1)];
+  const std::string where =
+      x.categories.empty() ? short_number(p.x) : x.categories[std::min(i, x.categories.size() - 1)];
   return fmt::format("{}, {}: {}", s.name, where, p.dead ? "died" : short_number(p.y));
 }
 
@@ -150,7 +162,9 @@ std::string to_svg(const Chart& c, int width) {
   double label_width = 0;
   if (wide && c.x.categories.empty())
     for (const Series& s : c.series)
-      if (!s.line.empty()) labels.emplace_back(0, &s), label_width = std::max(label_width, 1.08 * text_width(s.name, font) + 14);
+      if (!s.line.empty())
+        labels.emplace_back(0, &s),
+            label_width = std::max(label_width, 1.08 * text_width(s.name, font) + 14);
   bool any_dead = false;
   std::vector<double> xs, ys;
   for (const Series& s : c.series) {
@@ -176,8 +190,10 @@ std::string to_svg(const Chart& c, int width) {
   const auto layout = [&](double left, double right) {  // height of the x labels
     size_t lines = 1;
     const double slot = (right - left) / static_cast<double>(std::max<size_t>(1, n_categories));
-    for (const auto& name : c.x.categories) lines = std::max(lines, wrap(name, slot - 4, font).size());
-    for (const Series& s : c.series) lines += n_categories && s.line.size() == 1 && &s == &c.series[0];
+    for (const auto& name : c.x.categories)
+      lines = std::max(lines, wrap(name, slot - 4, font).size());
+    for (const Series& s : c.series)
+      lines += n_categories && s.line.size() == 1 && &s == &c.series[0];
     return static_cast<double>(lines) * (font + 3) + (c.x.label.empty() ? 6 : font + 12);
   };
   // y first with a provisional left edge, since the tick labels decide the margin.
@@ -195,9 +211,10 @@ std::string to_svg(const Chart& c, int width) {
   std::string svg = fmt::format(
       R"(<svg class="{}" viewBox="0 0 {} {:.0f}" width="{}" height="{:.0f}" role="img" aria-label="{}" font-size="{}">)",
       wide ? "wide" : "narrow", width, height, width, height, escape(c.title), font);
-  const auto text = [&](double at_x, double at_y, const char* anchor, const std::string& s, const char* cls = "tick") {
-    svg +=
-        fmt::format(R"(<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>)", cls, at_x, at_y, anchor, escape(s));
+  const auto text = [&](double at_x, double at_y, const char* anchor, const std::string& s,
+                        const char* cls = "tick") {
+    svg += fmt::format(R"(<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>)", cls,
+                       at_x, at_y, anchor, escape(s));
   };
   text(0, font, "start", c.y.label + (c.y.log ? " (log scale)" : ""), "axis");
   for (double t : y_ticks) {
@@ -207,8 +224,9 @@ std::string to_svg(const Chart& c, int width) {
   svg += fmt::format(R"(<path class="frame" d="M{:.1f} {:.1f}H{:.1f}"/>)", left, bottom, right);
   if (any_dead) {
     const double line = top - strip / 2;
-    svg += fmt::format(R"(<rect class="strip" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>)", left, top - strip + 2,
-                       right - left, strip - 6);
+    svg +=
+        fmt::format(R"(<rect class="strip" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>)",
+                    left, top - strip + 2, right - left, strip - 6);
     text(left - 6, line + font * 0.35 - 1, "end", c.dead);
   }
   // x axis
@@ -222,8 +240,9 @@ std::string to_svg(const Chart& c, int width) {
       }
       for (const Series& s : c.series)  // the mean of the column, in words
         if (s.line.size() == 1 && s.line[0].x == static_cast<double>(i))
-          svg += fmt::format(R"(<text class="value {}" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)", css(s.look),
-                             x(s.line[0].x), at, s.line[0].dead ? c.dead : short_number(s.line[0].y));
+          svg += fmt::format(
+              R"(<text class="value {}" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
+              css(s.look), x(s.line[0].x), at, s.line[0].dead ? c.dead : short_number(s.line[0].y));
     }
   } else {
     double last = -1e9;
@@ -236,7 +255,9 @@ std::string to_svg(const Chart& c, int width) {
       last = x(t) + half;
     }
   }
-  if (!c.x.label.empty()) text((left + right) / 2, height - 4, "middle", c.x.label + (c.x.log ? " (log scale)" : ""), "axis");
+  if (!c.x.label.empty())
+    text((left + right) / 2, height - 4, "middle", c.x.label + (c.x.log ? " (log scale)" : ""),
+         "axis");
 
   double mark_edge = -1e9;
   auto marks = c.marks;
@@ -255,7 +276,8 @@ std::string to_svg(const Chart& c, int width) {
       std::string d;
       for (const Series& s : c.series)
         if (i < s.dots.size() && !s.dots[i].dead)
-          d += fmt::format("{}{:.1f} {:.1f}", d.empty() ? "M" : "L", x(s.dots[i].x), y(s.dots[i].y));
+          d +=
+              fmt::format("{}{:.1f} {:.1f}", d.empty() ? "M" : "L", x(s.dots[i].x), y(s.dots[i].y));
       svg += fmt::format(R"(<path class="pair" d="{}"/>)", d);
     }
   }
@@ -265,14 +287,17 @@ std::string to_svg(const Chart& c, int width) {
       std::string d;
       for (size_t i = 0; i < s.band.size(); ++i)
         d += fmt::format("{}{:.1f} {:.1f}", i ? "L" : "M", x(s.band[i].x), y(s.band[i].hi));
-      for (size_t i = s.band.size(); i-- > 0;) d += fmt::format("L{:.1f} {:.1f}", x(s.band[i].x), y(s.band[i].lo));
+      for (size_t i = s.band.size(); i-- > 0;)
+        d += fmt::format("L{:.1f} {:.1f}", x(s.band[i].x), y(s.band[i].lo));
       svg += fmt::format(R"(<path class="band" d="{}z"/>)", d);
     }
     for (const Band& b : s.bars) {
       const double at = x(b.x), lo = y(std::max(b.lo, y.lo)), hi = y(std::min(b.hi, y.hi));
-      svg += fmt::format(R"(<path class="bar" d="M{:.1f} {:.1f}V{:.1f}m-5 0h10M{:.1f} {:.1f}h10"><title>{}</title></path>)", at,
-                         lo, hi, at - 5, lo,
-                         escape(fmt::format("{}: 95 % interval {} to {}", s.name, short_number(b.lo), short_number(b.hi))));
+      svg += fmt::format(
+          R"(<path class="bar" d="M{:.1f} {:.1f}V{:.1f}m-5 0h10M{:.1f} {:.1f}h10"><title>{}</title></path>)",
+          at, lo, hi, at - 5, lo,
+          escape(fmt::format("{}: 95 % interval {} to {}", s.name, short_number(b.lo),
+                             short_number(b.hi))));
     }
     const auto path = [&](const std::vector<Point>& points) {  // with a gap where a run is dead
       std::string d;
@@ -284,33 +309,37 @@ std::string to_svg(const Chart& c, int width) {
       return d;
     };
     for (const Trace& t : s.seeds)
-      svg += fmt::format(R"(<path class="trace" d="{}"><title>{}, {}</title></path>)", path(t.line), escape(s.name),
-                         escape(t.hover));
+      svg += fmt::format(R"(<path class="trace" d="{}"><title>{}, {}</title></path>)", path(t.line),
+                         escape(s.name), escape(t.hover));
     const std::string d = path(s.line);
     if (!d.empty()) svg += fmt::format(R"(<path class="line{}" d="{}"/>)", stroke(s), d);
     for (const Point& p : s.dots)
       svg += p.dead ? cross(x(p.x), top - strip / 2 - 1, hover_of(s, p, c.x))
                     : marker(s.look, x(p.x), y(p.y), wide ? 3.6 : 3.2, hover_of(s, p, c.x));
-    if (n_categories && !s.line.empty() && s.line.size() == 1 && !s.line[0].dead) {  // the mean of a column, with its value
+    if (n_categories && !s.line.empty() && s.line.size() == 1 &&
+        !s.line[0].dead) {  // the mean of a column, with its value
       const Point& p = s.line[0];
       const double half = std::min(26.0, 0.3 * (right - left) / static_cast<double>(n_categories));
-      svg += fmt::format(R"(<path class="mean" d="M{:.1f} {:.1f}h{:.1f}"><title>{}</title></path>)", x(p.x) - half, y(p.y),
-                         2 * half, escape(hover_of(s, p, c.x)));
+      svg += fmt::format(R"(<path class="mean" d="M{:.1f} {:.1f}h{:.1f}"><title>{}</title></path>)",
+                         x(p.x) - half, y(p.y), 2 * half, escape(hover_of(s, p, c.x)));
     }
     svg += "</g>";
   }
   // Direct labels, pushed apart from top to bottom and back.
   for (auto& [at, s] : labels) {
-    const auto last = std::find_if(s->line.rbegin(), s->line.rend(), [](const Point& p) { return !p.dead; });
+    const auto last =
+        std::find_if(s->line.rbegin(), s->line.rend(), [](const Point& p) { return !p.dead; });
     at = last == s->line.rend() ? top - strip / 2 : std::clamp(y(last->y), top, bottom);
   }
   std::ranges::sort(labels, {}, &std::pair<double, const Series*>::first);
-  for (size_t i = 1; i < labels.size(); ++i) labels[i].first = std::max(labels[i].first, labels[i - 1].first + font + 3);
+  for (size_t i = 1; i < labels.size(); ++i)
+    labels[i].first = std::max(labels[i].first, labels[i - 1].first + font + 3);
   double limit = bottom;
-  for (size_t i = labels.size(); i-- > 0; limit = labels[i].first - font - 3) labels[i].first = std::min(labels[i].first, limit);
+  for (size_t i = labels.size(); i-- > 0; limit = labels[i].first - font - 3)
+    labels[i].first = std::min(labels[i].first, limit);
   for (const auto& [at, s] : labels)
-    svg += fmt::format(R"(<text class="label {}" x="{:.1f}" y="{:.1f}">{}</text>)", css(s->look), right + 8, at + font * 0.35,
-                       escape(s->name));
+    svg += fmt::format(R"(<text class="label {}" x="{:.1f}" y="{:.1f}">{}</text>)", css(s->look),
+                       right + 8, at + font * 0.35, escape(s->name));
   return svg + "</svg>";
 }
 
@@ -321,7 +350,8 @@ std::string to_svg(const Heatmap& m) {
   double largest = 0;
   for (const auto& row : m.cells)
     for (double v : row) largest = std::max(largest, std::abs(v));
-  const double width = left + cell * static_cast<double>(columns) + 4, height = top + cell * static_cast<double>(rows) + 40;
+  const double width = left + cell * static_cast<double>(columns) + 4,
+               height = top + cell * static_cast<double>(rows) + 40;
   std::string svg = fmt::format(
       R"(<svg class="heat" viewBox="0 0 {0:.0f} {1:.0f}" width="{0:.0f}" height="{1:.0f}" role="img" aria-label="{2}" font-size="{3}">)",
       width, height, escape(m.title), font);
@@ -329,8 +359,8 @@ std::string to_svg(const Heatmap& m) {
   for (size_t i = 0; i < rows; ++i) {
     const double at = top + cell * static_cast<double>(i);
     if (rows <= 12 || i % 4 == 0)
-      svg += fmt::format(R"(<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="end">{}</text>)", left - 6,
-                         at + cell / 2 + font * 0.35, i + 1);
+      svg += fmt::format(R"(<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="end">{}</text>)",
+                         left - 6, at + cell / 2 + font * 0.35, i + 1);
     for (size_t j = 0; j < columns; ++j) {
       const double v = std::abs(m.cells[i][j]), x = left + cell * static_cast<double>(j);
       // Six decades from faint to full; an exact zero has no colour and a dot.
@@ -338,14 +368,18 @@ std::string to_svg(const Heatmap& m) {
       svg += fmt::format(
           R"(<rect class="cell" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}" fill-opacity="{:.2f}"><title>{}</title></rect>)",
           x, at, cell - 1, cell - 1, depth,
-          fmt::format("output {}, input {}: {}", i + 1, j + 1, v == 0 ? "exactly 0" : short_number(v)));
-      if (v == 0) svg += fmt::format(R"(<circle class="zero" cx="{:.1f}" cy="{:.1f}" r="1"/>)", x + cell / 2, at + cell / 2);
+          fmt::format("output {}, input {}: {}", i + 1, j + 1,
+                      v == 0 ? "exactly 0" : short_number(v)));
+      if (v == 0)
+        svg += fmt::format(R"(<circle class="zero" cx="{:.1f}" cy="{:.1f}" r="1"/>)", x + cell / 2,
+                           at + cell / 2);
     }
   }
   for (size_t j = 0; j < columns; ++j)
     if (columns <= 12 || j % 4 == 0)
-      svg += fmt::format(R"(<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
-                         left + cell * (static_cast<double>(j) + 0.5), height - 24, j + 1);
+      svg +=
+          fmt::format(R"(<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
+                      left + cell * (static_cast<double>(j) + 0.5), height - 24, j + 1);
   svg += fmt::format(R"(<text class="axis" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
                      left + cell * static_cast<double>(columns) / 2, height - 5, escape(m.x_label));
   return svg + "</svg>";
@@ -353,23 +387,28 @@ std::string to_svg(const Heatmap& m) {
 
 std::string to_figure(const Chart& c) {
   // Lines carry their name at their right end on a wide page; the legend serves the rest.
-  const bool labelled = c.x.categories.empty() && std::ranges::all_of(c.series, [](const Series& s) { return !s.line.empty(); });
+  const bool labelled =
+      c.x.categories.empty() &&
+      std::ranges::all_of(c.series, [](const Series& s) { return !s.line.empty(); });
   const bool needed = c.x.categories.empty() || c.x.categories.size() != c.series.size();
   std::string legend;
   if (needed) {
     for (const Series& s : c.series)
-      legend += fmt::format(R"(<span class="{}"><svg width="22" height="12" aria-hidden="true">{}{}</svg>{}</span>)", css(s.look),
-                            s.line.empty() ? "" : fmt::format(R"(<path class="line{}" d="M0 6H22"/>)", stroke(s)),
-                            marker(s.look, 11, 6, 3.6, ""), escape(s.name));
+      legend += fmt::format(
+          R"(<span class="{}"><svg width="22" height="12" aria-hidden="true">{}{}</svg>{}</span>)",
+          css(s.look),
+          s.line.empty() ? "" : fmt::format(R"(<path class="line{}" d="M0 6H22"/>)", stroke(s)),
+          marker(s.look, 11, 6, 3.6, ""), escape(s.name));
     legend = fmt::format(R"(<div class="legend{}">{}</div>)", labelled ? " labelled" : "", legend);
   }
-  return fmt::format("<figure class=\"chart\"><figcaption>{}</figcaption>{}{}{}{}</figure>\n", escape(c.title), legend,
-                     to_svg(c, 720), to_svg(c, 352),
+  return fmt::format("<figure class=\"chart\"><figcaption>{}</figcaption>{}{}{}{}</figure>\n",
+                     escape(c.title), legend, to_svg(c, 720), to_svg(c, 352),
                      c.note.empty() ? "" : fmt::format("<p class=\"note\">{}</p>", escape(c.note)));
 }
 
 std::string to_figure(const Heatmap& m) {
-  return fmt::format("<figure class=\"chart map\"><figcaption>{}</figcaption>{}{}</figure>\n", escape(m.title), to_svg(m),
+  return fmt::format("<figure class=\"chart map\"><figcaption>{}</figcaption>{}{}</figure>\n",
+                     escape(m.title), to_svg(m),
                      m.note.empty() ? "" : fmt::format("<p class=\"note\">{}</p>", escape(m.note)));
 }
 

@@ -1,6 +1,7 @@
 #pragma once
-// Charts as inline SVG: drawn from numbers, without scripts or outside resources. Colours are classes (s-bn, s-ln ...)
-// that the page's style sheet defines for light and dark; each series also has its own marker shape.
+// Charts as inline SVG: drawn from numbers, without scripts or outside resources. Colours are
+// classes (s-bn, s-ln ...) that the page's style sheet defines for light and dark; each series also
+// has its own marker shape.
 #include <limits>
 #include <string>
 #include <vector>
@@ -24,7 +25,8 @@ struct Trace {
   std::vector<Point> line{};
 };
 
-/// One arm: its line (mean or median), its single seeds as dots or as thin lines, and intervals or a band.
+/// One arm: its line (mean or median), its single seeds as dots or as thin lines, and intervals or
+/// a band.
 struct Series {
   std::string name;
   Look look = Look::other;
@@ -68,7 +70,8 @@ struct Heatmap {
   std::string note{};
 };
 
-/// The chart for a page of the given width (in CSS pixels): 720 for a screen or paper, 352 for a phone.
+/// The chart for a page of the given width (in CSS pixels): 720 for a screen or paper, 352 for a
+/// phone.
 std::string to_svg(const Chart& chart, int width);
 std::string to_svg(const Heatmap& map);
 /// <figure> with title, legend, both widths and the note.
@@ -77,7 +80,8 @@ std::string to_figure(const Heatmap& map);
 
 /// Text made safe for HTML and XML.
 std::string escape(const std::string& text);
-/// A number as a person writes it: four digits, no trailing zeros, 10^k for the very large and small.
+/// A number as a person writes it: four digits, no trailing zeros, 10^k for the very large and
+/// small.
 std::string short_number(double v);
 
 }  // namespace loupe::lesson

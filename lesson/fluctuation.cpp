@@ -29,7 +29,8 @@ Fluctuation::Fluctuation(Module& model, Of which) {
     if (type != "BatchNorm2d" && (which == Of::convolutions || type != "BatchNorm1d")) continue;
     watched_.push_back(m);
     means_.emplace_back(), variances_.emplace_back();
-    m->add_forward_hook([this, layer = watched_.size() - 1](Module&, const Tensor& x, const Tensor&) { see(layer, x); });
+    m->add_forward_hook([this, layer = watched_.size() - 1](Module&, const Tensor& x,
+                                                            const Tensor&) { see(layer, x); });
   }
 }
 

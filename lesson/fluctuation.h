@@ -1,5 +1,6 @@
 #pragma once
-// How much the statistics of BatchNorm differ from batch to batch (after Shen et al. 2020, PowerNorm).
+// How much the statistics of BatchNorm differ from batch to batch (after Shen et al. 2020,
+// PowerNorm).
 #include <loupe/layers/module.h>
 #include <loupe/lesson/runs.h>
 
@@ -19,10 +20,11 @@ class Fluctuation : Pinned {
   Tensor keep;  // (n) bool: the rows of the coming batch that count; undefined: all
 
   /// Metrics, averages over the layers:
-  ///   fluctuation_mean      sqrt(average over channels of (variance of the batch means / average batch variance)): in units of
+  ///   fluctuation_mean      sqrt(average over channels of (variance of the batch means / average
+  ///   batch variance)): in units of
   ///                         the data's deviation, so 1/sqrt(n) for n independent values a batch
-  ///   fluctuation_variance  average over channels of (deviation of the batch variances / their average)
-  ///   values                values behind one statistic
+  ///   fluctuation_variance  average over channels of (deviation of the batch variances / their
+  ///   average) values                values behind one statistic
   /// each with `suffix`; none without a BatchNorm layer or with fewer than two batches.
   void write(Record& r, const std::string& suffix) const;
 

@@ -12,7 +12,8 @@ Profile Profile::named(const std::string& name) {
   fail<ValueError>("lesson: no profile '{}'; there are quick, full and tiny", name);
 }
 
-Record Lab::compute(const std::string& arm, const Config& config, std::function<void(Record&)> make) {
+Record Lab::compute(const std::string& arm, const Config& config,
+                    std::function<void(Record&)> make) {
   Job job;
   job.record.claim = claim_;
   job.record.arm = arm;
@@ -25,8 +26,10 @@ Record Lab::compute(const std::string& arm, const Config& config, std::function<
 
 template std::map<std::string, Records> Lab::measure(const std::vector<Arm<ClassifierSpec>>&);
 template std::map<std::string, Records> Lab::measure(const std::vector<Arm<TransformerSpec>>&);
-template void Lab::tune(std::vector<Arm<ClassifierSpec>>&, const std::vector<double>&, const std::string&);
-template void Lab::tune(std::vector<Arm<TransformerSpec>>&, const std::vector<double>&, const std::string&);
+template void Lab::tune(std::vector<Arm<ClassifierSpec>>&, const std::vector<double>&,
+                        const std::string&);
+template void Lab::tune(std::vector<Arm<TransformerSpec>>&, const std::vector<double>&,
+                        const std::string&);
 
 void add_point(Series& s, double x, const Records& runs, const std::string& metric, double scale) {
   double sum = 0;
@@ -34,30 +37,36 @@ void add_point(Series& s, double x, const Records& runs, const std::string& metr
   for (const Record& r : runs) {
     const double y = scale * r[metric];
     const bool dead = r.dead || !std::isfinite(y);
-    s.dots.push_back({x, y, fmt::format("seed {}: {}", r.seed, dead ? "died" : short_number(y)), dead});
+    s.dots.push_back(
+        {x, y, fmt::format("seed {}: {}", r.seed, dead ? "died" : short_number(y)), dead});
     if (!dead) sum += y, ++alive;
   }
   s.line.push_back({x, alive ? sum / alive : 0, "", alive == 0});
 }
 
-Series column(const std::string& name, Look look, size_t position, const Records& runs, const std::string& metric, double scale) {
+Series column(const std::string& name, Look look, size_t position, const Records& runs,
+              const std::string& metric, double scale) {
   Series s{.name = name, .look = look};
   add_point(s, static_cast<double>(position), runs, metric, scale);
   const double middle = (static_cast<double>(runs.size()) - 1) / 2;
-  for (size_t i = 0; i < s.dots.size(); ++i) s.dots[i].x += 0.07 * (static_cast<double>(i) - middle);
+  for (size_t i = 0; i < s.dots.size(); ++i)
+    s.dots[i].x += 0.07 * (static_cast<double>(i) - middle);
   return s;
 }
 
-Table seed_table(const std::string& title, const std::vector<std::pair<std::string, const Records*>>& arms,
+Table seed_table(const std::string& title,
+                 const std::vector<std::pair<std::string, const Records*>>& arms,
                  const std::string& metric, double scale, int digits) {
   Table t{.title = title, .head = {"arm"}};
   for (const Record& r : *arms.at(0).second) t.head.push_back(fmt::format("seed {}", r.seed));
   t.head.push_back("mean");
-  for (const auto& [name, runs] : arms) t.rows.push_back(seed_row(name, *runs, metric, scale, digits));
+  for (const auto& [name, runs] : arms)
+    t.rows.push_back(seed_row(name, *runs, metric, scale, digits));
   return t;
 }
 
-std::vector<Arm<ClassifierSpec>> cnn_arms(Lab& lab, const std::string& net, const std::vector<std::string>& others,
+std::vector<Arm<ClassifierSpec>> cnn_arms(Lab& lab, const std::string& net,
+                                          const std::vector<std::string>& others,
                                           const std::vector<int64_t>& groups) {
   ClassifierSpec base{.data = lab.data(), .net = net};
   base.steps = lab.profile().steps(lab.profile().full() ? 256 : 192);
@@ -81,7 +90,8 @@ std::vector<Arm<ClassifierSpec>> f1_arms(Lab& lab, const std::vector<int64_t>& g
 }
 
 std::vector<int64_t> group_sizes(const Lab& lab) {
-  return lab.profile().full() ? std::vector<int64_t>{64, 32, 16, 8, 4, 2} : std::vector<int64_t>{64, 8, 2};
+  return lab.profile().full() ? std::vector<int64_t>{64, 32, 16, 8, 4, 2}
+                              : std::vector<int64_t>{64, 8, 2};
 }
 
 namespace {
@@ -102,15 +112,19 @@ Records best_per_seed(const std::map<std::string, Records>& arms) {
   for (const auto& [name, runs] : arms) {
     if (best.empty()) best = runs;
     for (size_t i = 0; i < runs.size(); ++i)
-      if (!runs[i].dead && (best[i].dead || runs[i]["valid_loss"] < best[i]["valid_loss"])) best[i] = runs[i];
+      if (!runs[i].dead && (best[i].dead || runs[i]["valid_loss"] < best[i]["valid_loss"]))
+        best[i] = runs[i];
   }
   return best;
 }
 
 std::vector<Arm<ClassifierSpec>> plain_arms(Lab& lab, int depth) {
   std::vector<Arm<ClassifierSpec>> arms;
-  for (const auto& [name, norm] : {std::pair{"none", no_norm()}, {"LN", lab.layer()}, {"BN", lab.batch()}}) {
-    arms.push_back({name, {.data = lab.data(), .net = fmt::format("D{}", depth), .norm = norm, .images = 8192}});
+  for (const auto& [name, norm] :
+       {std::pair{"none", no_norm()}, {"LN", lab.layer()}, {"BN", lab.batch()}}) {
+    arms.push_back(
+        {name,
+         {.data = lab.data(), .net = fmt::format("D{}", depth), .norm = norm, .images = 8192}});
     arms.back().spec.steps = lab.profile().steps(200);
   }
   lab.tune(arms, kPlainGrid);
@@ -118,7 +132,8 @@ std::vector<Arm<ClassifierSpec>> plain_arms(Lab& lab, int depth) {
 }
 
 std::vector<double> text_grid(const Lab& lab) {
-  return lab.profile().full() ? std::vector<double>{0.003, 0.01, 0.03, 0.06} : std::vector<double>{0.01, 0.03, 0.06};
+  return lab.profile().full() ? std::vector<double>{0.003, 0.01, 0.03, 0.06}
+                              : std::vector<double>{0.01, 0.03, 0.06};
 }
 
 std::vector<Arm<TransformerSpec>> text_arms(Lab& lab, size_t text) {
@@ -135,7 +150,8 @@ std::vector<Arm<TransformerSpec>> text_arms(Lab& lab, size_t text) {
   return arms;
 }
 
-std::vector<Arm<TransformerSpec>> window_arms(Lab& lab, size_t text, int64_t context, int64_t batch) {
+std::vector<Arm<TransformerSpec>> window_arms(Lab& lab, size_t text, int64_t context,
+                                              int64_t batch) {
   std::vector<Arm<TransformerSpec>> arms;
   for (const auto& [name, norm] : {std::pair{"LN", lab.layer()}, {"BN", lab.batch()}})
     arms.push_back({name,

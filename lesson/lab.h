@@ -1,6 +1,7 @@
 #pragma once
-// What a claim works with: the profile, the seeds, the data and the scheduler. A claim is a function from a Lab to a
-// ClaimResult; all claims run at once, each waiting for its own runs, and runs that two claims ask for are made once.
+// What a claim works with: the profile, the seeds, the data and the scheduler. A claim is a
+// function from a Lab to a ClaimResult; all claims run at once, each waiting for its own runs, and
+// runs that two claims ask for are made once.
 #include <loupe/lesson/report.h>
 #include <loupe/lesson/runs.h>
 #include <loupe/lesson/training.h>
@@ -22,7 +23,8 @@ struct Profile {
   int64_t steps(int64_t n) const { return tiny() ? std::max<int64_t>(6, n / 50) : n; }
 };
 
-/// One arm of an experiment: a name and a spec (ClassifierSpec, TransformerSpec, or a claim's own with the same members).
+/// One arm of an experiment: a name and a spec (ClassifierSpec, TransformerSpec, or a claim's own
+/// with the same members).
 template <class Spec> struct Arm {
   std::string name;
   Spec spec;
@@ -30,7 +32,8 @@ template <class Spec> struct Arm {
 
 class Lab {
  public:
-  Lab(std::string claim, Profile profile, std::shared_ptr<const Data> data, Scheduler& scheduler, Norms norms = {})
+  Lab(std::string claim, Profile profile, std::shared_ptr<const Data> data, Scheduler& scheduler,
+      Norms norms = {})
       : claim_(std::move(claim)),
         profile_(std::move(profile)),
         data_(std::move(data)),
@@ -49,10 +52,12 @@ class Lab {
   template <class Spec> std::map<std::string, Records> measure(const std::vector<Arm<Spec>>& arms) {
     return grouped(arms, run(arms, seeds(), false), seeds().size());
   }
-  /// Chooses each arm's learning rate: the smallest median validation loss over the tuning seeds, the smaller rate in a
-  /// tie; where the best is at an edge, the grid grows there once by the factor of its last step.
+  /// Chooses each arm's learning rate: the smallest median validation loss over the tuning seeds,
+  /// the smaller rate in a tie; where the best is at an edge, the grid grows there once by the
+  /// factor of its last step.
   template <class Spec>
-  void tune(std::vector<Arm<Spec>>& arms, const std::vector<double>& grid, const std::string& metric = "valid_loss") {
+  void tune(std::vector<Arm<Spec>>& arms, const std::vector<double>& grid,
+            const std::string& metric = "valid_loss") {
     std::vector<std::map<double, double>> medians(arms.size());  // by learning rate
     std::vector<std::vector<double>> wanted(arms.size(), grid);
     // The verdict runs follow: the time left should know of them.
@@ -68,14 +73,16 @@ class Lab {
         for (double lr : wanted[a]) {
           std::vector<double> v;
           for (size_t s = 0; s < tuning_seeds().size(); ++s, ++next)
-            v.push_back(records[next].dead ? std::numeric_limits<double>::infinity() : records[next][metric]);
+            v.push_back(records[next].dead ? std::numeric_limits<double>::infinity()
+                                           : records[next][metric]);
           medians[a][lr] = median(v);
         }
         arms[a].spec.lr = best(medians[a]);
         wanted[a].clear();
         if (round == 0 && !profile_.tiny() && grid.size() > 1) {
           if (arms[a].spec.lr == grid.front()) wanted[a] = {grid.front() * grid[0] / grid[1]};
-          if (arms[a].spec.lr == grid.back()) wanted[a] = {grid.back() * grid.back() / grid[grid.size() - 2]};
+          if (arms[a].spec.lr == grid.back())
+            wanted[a] = {grid.back() * grid.back() / grid[grid.size() - 2]};
         }
       }
     }
@@ -93,7 +100,8 @@ class Lab {
   static double best(const std::map<double, double>& medians) {
     return std::ranges::min_element(medians, {}, [](const auto& m) { return m.second; })->first;
   }
-  template <class Spec> Records run(const std::vector<Arm<Spec>>& arms, const std::vector<uint64_t>& with, bool tuning) {
+  template <class Spec>
+  Records run(const std::vector<Arm<Spec>>& arms, const std::vector<uint64_t>& with, bool tuning) {
     std::vector<Job> jobs;
     for (const auto& arm : arms)
       for (uint64_t seed : with) {
@@ -111,7 +119,8 @@ class Lab {
     return scheduler_->run(jobs);
   }
   template <class Spec>
-  static std::map<std::string, Records> grouped(const std::vector<Arm<Spec>>& arms, const Records& all, size_t n) {
+  static std::map<std::string, Records> grouped(const std::vector<Arm<Spec>>& arms,
+                                                const Records& all, size_t n) {
     std::map<std::string, Records> by_arm;
     for (size_t a = 0; a < arms.size(); ++a) {
       const auto first = all.begin() + static_cast<std::ptrdiff_t>(a * n);
@@ -127,31 +136,40 @@ class Lab {
   Norms norms_;
 };
 
-extern template std::map<std::string, Records> Lab::measure(const std::vector<Arm<ClassifierSpec>>&);
-extern template std::map<std::string, Records> Lab::measure(const std::vector<Arm<TransformerSpec>>&);
-extern template void Lab::tune(std::vector<Arm<ClassifierSpec>>&, const std::vector<double>&, const std::string&);
-extern template void Lab::tune(std::vector<Arm<TransformerSpec>>&, const std::vector<double>&, const std::string&);
+extern template std::map<std::string, Records> Lab::measure(
+    const std::vector<Arm<ClassifierSpec>>&);
+extern template std::map<std::string, Records> Lab::measure(
+    const std::vector<Arm<TransformerSpec>>&);
+extern template void Lab::tune(std::vector<Arm<ClassifierSpec>>&, const std::vector<double>&,
+                               const std::string&);
+extern template void Lab::tune(std::vector<Arm<TransformerSpec>>&, const std::vector<double>&,
+                               const std::string&);
 
 // --- Pieces that several claims share ---
 
 /// Means and single seeds of a metric as a series over x positions.
-void add_point(Series& s, double x, const Records& runs, const std::string& metric, double scale = 1);
+void add_point(Series& s, double x, const Records& runs, const std::string& metric,
+               double scale = 1);
 /// One column of a dot plot: single seeds spread a little, and their mean.
-Series column(const std::string& name, Look look, size_t position, const Records& runs, const std::string& metric,
-              double scale = 1);
+Series column(const std::string& name, Look look, size_t position, const Records& runs,
+              const std::string& metric, double scale = 1);
 /// "none: 0.03, LN: 0.1, ...".
 template <class Spec> std::string chosen_rates(const std::vector<Arm<Spec>>& arms) {
   std::string text;
-  for (const auto& a : arms) text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", a.name, short_number(a.spec.lr));
+  for (const auto& a : arms)
+    text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", a.name, short_number(a.spec.lr));
   return text;
 }
 /// seed_row for each arm, with a head of seeds.
-Table seed_table(const std::string& title, const std::vector<std::pair<std::string, const Records*>>& arms,
+Table seed_table(const std::string& title,
+                 const std::vector<std::pair<std::string, const Records*>>& arms,
                  const std::string& metric, double scale = 1, int digits = 1);
 
-/// The arms of a CNN, tuned: "none", "LN", "GN" as asked for by name, and "BN <g>" for each group size; BatchNorm's
-/// widest group is looked at closely (inspect). F1 is shared by C3, C5, C6, C7, C9 and C11.
-std::vector<Arm<ClassifierSpec>> cnn_arms(Lab& lab, const std::string& net, const std::vector<std::string>& others,
+/// The arms of a CNN, tuned: "none", "LN", "GN" as asked for by name, and "BN <g>" for each group
+/// size; BatchNorm's widest group is looked at closely (inspect). F1 is shared by C3, C5, C6, C7,
+/// C9 and C11.
+std::vector<Arm<ClassifierSpec>> cnn_arms(Lab& lab, const std::string& net,
+                                          const std::vector<std::string>& others,
                                           const std::vector<int64_t>& groups);
 /// cnn_arms of F1: none, LN, GN, and BatchNorm in groups.
 std::vector<Arm<ClassifierSpec>> f1_arms(Lab& lab, const std::vector<int64_t>& groups);
@@ -161,21 +179,25 @@ std::vector<int64_t> group_sizes(const Lab& lab);
 /// The arms of the plain CNN D(depth) that C2, C3 and C6 share, tuned: "none", "LN", "BN".
 std::vector<Arm<ClassifierSpec>> plain_arms(Lab& lab, int depth);
 
-/// The arms of the character-level Transformer that C8, C9 and C10 share, tuned, on one of the texts: "none", "none scaled",
-/// "LN", "BN"; 8 blocks, 16 windows of 32 characters a batch.
+/// The arms of the character-level Transformer that C8, C9 and C10 share, tuned, on one of the
+/// texts: "none", "none scaled", "LN", "BN"; 8 blocks, 16 windows of 32 characters a batch.
 std::vector<Arm<TransformerSpec>> text_arms(Lab& lab, size_t text);
-/// A rival treated generously: for each seed the run of the learning rate (of plain_arms' grid) with the smallest validation
-/// loss, though it is chosen on that very seed.
+/// A rival treated generously: for each seed the run of the learning rate (of plain_arms' grid)
+/// with the smallest validation loss, though it is chosen on that very seed.
 Records best_rates(Lab& lab, const Arm<ClassifierSpec>& arm);
-/// Of several arms over the same seeds, for each seed the run that lives and has the smallest validation loss.
+/// Of several arms over the same seeds, for each seed the run that lives and has the smallest
+/// validation loss.
 Records best_per_seed(const std::map<std::string, Records>& arms);
 
 /// The learning rates of text_arms.
 std::vector<double> text_grid(const Lab& lab);
-/// Two blocks on `batch` windows of `context` characters, as C8, C9 and C11 share them, tuned: "LN", "BN".
-std::vector<Arm<TransformerSpec>> window_arms(Lab& lab, size_t text, int64_t context, int64_t batch);
+/// Two blocks on `batch` windows of `context` characters, as C8, C9 and C11 share them, tuned:
+/// "LN", "BN".
+std::vector<Arm<TransformerSpec>> window_arms(Lab& lab, size_t text, int64_t context,
+                                              int64_t batch);
 
-/// Runs against a fixed number: mean of (number - metric) with its interval, the dead entering as `nothing`.
+/// Runs against a fixed number: mean of (number - metric) with its interval, the dead entering as
+/// `nothing`.
 Comparison below(double number, const Records& runs, const std::string& metric, double nothing);
 
 inline constexpr double kChance = 0.1;             // ten classes
@@ -185,17 +207,20 @@ inline constexpr double kRatioMargin = 0.3219281;  // log2(1.25)
 
 // --- Checks of a norm that hold exactly or to rounding; a broken norm fails one of them ---
 
-/// The largest change of a sample's logits in F1 when its seven batch-mates are exchanged (c5.cpp). images: 15 or more.
+/// The largest change of a sample's logits in F1 when its seven batch-mates are exchanged (c5.cpp).
+/// images: 15 or more.
 double change_by_mates(const Norm& norm, const Tensor& images, bool training);
-/// The layer alone: the largest change of a row's output when the number of its batch-mates goes from 0 to 255 (c5.cpp).
+/// The layer alone: the largest change of a row's output when the number of its batch-mates goes
+/// from 0 to 255 (c5.cpp).
 double change_by_count(const Norm& norm);
-/// |running variance - (.9 + .1 unbiased variance)| after one batch of two samples; infinite without one (c7.cpp).
+/// |running variance - (.9 + .1 unbiased variance)| after one batch of two samples; infinite
+/// without one (c7.cpp).
 double running_variance_error(const Norm& norm);
-/// The largest |norm(x) - (x - mean) / std| in training, (64, 128) standard normal values, mean and (biased) std over the axis:
-/// the lesson's two formulas (c7.cpp).
+/// The largest |norm(x) - (x - mean) / std| in training, (64, 128) standard normal values, mean and
+/// (biased) std over the axis: the lesson's two formulas (c7.cpp).
 double formula_error(const Norm& norm, int axis);
-/// The part of a token's gradient along the normalised token, relative to the whole: 0, since its scale does not
-/// matter (c10.cpp).
+/// The part of a token's gradient along the normalised token, relative to the whole: 0, since its
+/// scale does not matter (c10.cpp).
 double gradient_along_token(const Norm& norm);
 
 // --- The claims ---

@@ -13,27 +13,30 @@ struct LessonOptions {
   std::string profile = "quick";      // quick, full, tiny
   std::vector<std::string> claims{};  // {"C5", "C9"}; empty: all
   int seeds = 0;                      // 0: the profile's
-  std::string text{};                 // a UTF-8 file in place of the word list; in the full profile beside it
-  std::string data{};                 // folder of Fashion-MNIST; empty: the package's
-  std::string out{};     // folder for runs.jsonl, runs.csv, report.html, report.md, report.jsonl; empty: nothing is written
+  std::string text{};    // a UTF-8 file in place of the word list; in the full profile beside it
+  std::string data{};    // folder of Fashion-MNIST; empty: the package's
+  std::string out{};     // folder for runs.jsonl, runs.csv, report.html, report.md, report.jsonl;
+                         // empty: nothing is written
   std::string logdir{};  // folder for TensorBoard's event files; empty: none
   bool resume = false;   // go on from out/runs.jsonl
   int workers = 0;       // 0: one a core
   std::string command = "loupe lesson";  // as the report shows it
   Norms norms{};                         // what is compared: a test puts a broken one in
   std::function<void(const Progress&)> progress{};
-  std::function<void(const ClaimResult&)> on_claim{};  // in the order of claims, as soon as each is finished
-  std::function<bool()> stop{};                        // true once the user asked to stop
+  std::function<void(const ClaimResult&)>
+      on_claim{};                // in the order of claims, as soon as each is finished
+  std::function<bool()> stop{};  // true once the user asked to stop
 };
 
-/// Makes the runs and returns what they show. Stopped when the user asked to stop; ValueError for an unknown claim or
-/// profile; IoError without data.
+/// Makes the runs and returns what they show. Stopped when the user asked to stop; ValueError for
+/// an unknown claim or profile; IoError without data.
 Report run_lesson(const LessonOptions& options);
 
 /// "C1" ... "C12".
 std::vector<std::string> claim_ids();
 
-/// The lesson's table beside the measured verdicts, and its questions answered from them. (summary.cpp)
+/// The lesson's table beside the measured verdicts, and its questions answered from them.
+/// (summary.cpp)
 std::vector<Advice> when_to_use(const std::vector<ClaimResult>& claims);
 std::vector<std::string> decisions(const std::vector<ClaimResult>& claims);
 std::vector<Answer> interview(const std::vector<ClaimResult>& claims);

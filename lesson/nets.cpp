@@ -33,7 +33,9 @@ template <class M> std::unique_ptr<Module> own(M m) { return std::make_unique<M>
 
 Norm no_norm() { return {"none", {}}; }
 Norm batch_norm() {
-  return {"batch", [](int64_t c, Place p) { return p == Place::image ? own(BatchNorm2d(c)) : own(BatchNorm1d(c)); }};
+  return {"batch", [](int64_t c, Place p) {
+            return p == Place::image ? own(BatchNorm2d(c)) : own(BatchNorm1d(c));
+          }};
 }
 Norm masked_batch_norm() {
   Norm n = batch_norm();
@@ -42,7 +44,9 @@ Norm masked_batch_norm() {
   return n;
 }
 Norm layer_norm() {
-  return {"layer", [](int64_t c, Place p) { return p == Place::image ? own(GroupNorm(1, c)) : own(LayerNorm(Shape{c})); }};
+  return {"layer", [](int64_t c, Place p) {
+            return p == Place::image ? own(GroupNorm(1, c)) : own(LayerNorm(Shape{c}));
+          }};
 }
 Norm group_norm() {
   return {"group", [](int64_t c, Place) { return own(GroupNorm(4, c)); }};
@@ -61,7 +65,8 @@ Tensor NormLayer::forward(In x, const Tensor& keep) {
     return cat(pieces);
   }
   const Tensor rows = x->dim() == 3 ? x->reshape({-1, x->size(-1)}) : Tensor(x);  // tokens
-  const Tensor y = masked_ && keep.defined() ? (*masked_)(rows, keep.reshape({-1})) : module_->call(rows);
+  const Tensor y =
+      masked_ && keep.defined() ? (*masked_)(rows, keep.reshape({-1})) : module_->call(rows);
   return x->dim() == 3 ? y.reshape(x->shape()) : y;
 }
 
@@ -69,7 +74,8 @@ void NormLayer::visit(Visitor& v) {
   if (module_) v.child("norm", *module_);
 }
 
-Classifier::Classifier(Rng& rng, const std::string& net, const Norm& norm, double gain, int64_t group) {
+Classifier::Classifier(Rng& rng, const std::string& net, const Norm& norm, double gain,
+                       int64_t group) {
   const int64_t depth = net.size() > 1 ? std::atoi(net.c_str() + 1) : 0;
   const bool bias = !norm;
   const auto conv = [&](int64_t in, int64_t channels, int64_t stride) {
@@ -90,7 +96,8 @@ Classifier::Classifier(Rng& rng, const std::string& net, const Norm& norm, doubl
     features = 32 * 7 * 7;
     if (net == "F1") full(features, 64), features = 64;
   } else if (net == "S6") {
-    conv(1, 16, 2), conv(16, 16, 1), conv(16, 32, 2), conv(32, 32, 1), conv(32, 32, 1), conv(32, 32, 1);
+    conv(1, 16, 2), conv(16, 16, 1), conv(16, 32, 2), conv(32, 32, 1), conv(32, 32, 1),
+        conv(32, 32, 1);
     pool_ = true;
     features = 32;
   } else if (net[0] == 'M' && depth >= 2) {
@@ -117,7 +124,9 @@ Tensor Classifier::forward(In x) {
   return out[0](y);
 }
 
-void Classifier::visit(Visitor& v) { v("convs", convs, "hidden", hidden, "norms", norms, "out", out[0]); }
+void Classifier::visit(Visitor& v) {
+  v("convs", convs, "hidden", hidden, "norms", norms, "out", out[0]);
+}
 
 TransformerBlock::TransformerBlock(Rng& rng, const TransformerOptions& o, const Norm& norm)
     : norm1(norm, o.width, Place::tokens),
@@ -157,7 +166,9 @@ Transformer::Transformer(Rng& rng, const TransformerOptions& o, const Norm& n)
   for (int64_t i = 0; i < o.layers; ++i) blocks.push_back(TransformerBlock(rng, o, n));
 }
 
-Tensor Transformer::embed(In symbols) { return embedding(symbols) + positions.slice(0, 0, symbols->size(1)); }
+Tensor Transformer::embed(In symbols) {
+  return embedding(symbols) + positions.slice(0, 0, symbols->size(1));
+}
 
 Tensor Transformer::from_embeddings(In x, const Tensor& keep) {
   Tensor y = x;

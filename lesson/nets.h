@@ -1,14 +1,16 @@
 #pragma once
-// The lesson's networks, with normalisation by option. They are plain modules built from Loupe's layers.
+// The lesson's networks, with normalisation by option. They are plain modules built from Loupe's
+// layers.
 //
-//   D(d)      conv3x3 s2 1->16, conv3x3 s2 16->16, (d-2) x conv3x3 16->16, each conv - norm - ReLU; mean over the image; FC 10
-//   F1, F0    conv3x3 s2 1->16, s2 16->32, s1 32->32; flatten; F1: FC 64 - norm - ReLU - FC 10, F0: FC 10
-//   S6        conv3x3 16 s2, 16, 32 s2, 32, 32, 32, each - norm - ReLU; mean over the image; FC 10
-//   M(d)      (d-1) hidden layers of 64, each norm - ReLU; FC 10
-//   T(L,d,T)  pre-norm transformer of L blocks, 4 heads, feed-forward 4d with ReLU, learned positions, final norm
+//   D(d)      conv3x3 s2 1->16, conv3x3 s2 16->16, (d-2) x conv3x3 16->16, each conv - norm - ReLU;
+//   mean over the image; FC 10 F1, F0    conv3x3 s2 1->16, s2 16->32, s1 32->32; flatten; F1: FC 64
+//   - norm - ReLU - FC 10, F0: FC 10 S6        conv3x3 16 s2, 16, 32 s2, 32, 32, 32, each - norm -
+//   ReLU; mean over the image; FC 10 M(d)      (d-1) hidden layers of 64, each norm - ReLU; FC 10
+//   T(L,d,T)  pre-norm transformer of L blocks, 4 heads, feed-forward 4d with ReLU, learned
+//   positions, final norm
 //
-// Weights: He's normal initialisation for layers that feed a ReLU, N(0, 1/fan_in) for the others; biases 0, and a bias
-// before a norm is absent (it could not do anything).
+// Weights: He's normal initialisation for layers that feed a ReLU, N(0, 1/fan_in) for the others;
+// biases 0, and a bias before a norm is absent (it could not do anything).
 #include <loupe/layers/conv.h>
 #include <loupe/layers/embedding.h>
 #include <loupe/layers/linear.h>
@@ -22,11 +24,12 @@
 
 namespace loupe::lesson {
 
-/// Where a norm stands: after a convolution (N, C, H, W), on features (N, C), or on tokens (B, T, C).
+/// Where a norm stands: after a convolution (N, C, H, W), on features (N, C), or on tokens (B, T,
+/// C).
 enum class Place { image, features, tokens };
 
-/// A normalisation by name. `make` builds the layer for so many channels; empty: none. Tokens reach it as (B T, C), so
-/// that BatchNorm there takes its statistics over all tokens of the batch.
+/// A normalisation by name. `make` builds the layer for so many channels; empty: none. Tokens reach
+/// it as (B T, C), so that BatchNorm there takes its statistics over all tokens of the batch.
 struct Norm {
   std::string name;
   std::function<std::unique_ptr<Module>(int64_t channels, Place place)> make;
@@ -43,14 +46,16 @@ Norm layer_norm();
 /// GroupNorm with 4 groups.
 Norm group_norm();
 
-/// What the lesson compares: the claims know the two by their roles alone, so that a test can put a broken one in a place.
+/// What the lesson compares: the claims know the two by their roles alone, so that a test can put a
+/// broken one in a place.
 struct Norms {
   Norm batch = batch_norm(), layer = layer_norm();
 };
 
-/// Holds a normalisation, or none. With a group g > 0 a training batch goes through it in pieces of g samples, each with
-/// statistics of its own: to the norm, and to its running averages, these are batches of g (as on many small devices: Wu
-/// and He 2018), while every other layer, the loss and the optimiser see one batch.
+/// Holds a normalisation, or none. With a group g > 0 a training batch goes through it in pieces of
+/// g samples, each with statistics of its own: to the norm, and to its running averages, these are
+/// batches of g (as on many small devices: Wu and He 2018), while every other layer, the loss and
+/// the optimiser see one batch.
 class NormLayer : public Layer<NormLayer> {
  public:
   NormLayer(const Norm& norm, int64_t channels, Place place, int64_t group = 0);
@@ -66,11 +71,14 @@ class NormLayer : public Layer<NormLayer> {
   int64_t group_;
 };
 
-/// A classifier of images. After each call with `keep_taps` set, `taps` holds the input of each ReLU.
+/// A classifier of images. After each call with `keep_taps` set, `taps` holds the input of each
+/// ReLU.
 class Classifier : public Layer<Classifier> {
  public:
-  /// "D8", "F1", "F0", "M12"; `gain` multiplies the initial weights; `group` as in NormLayer. ValueError for another name.
-  Classifier(Rng& rng, const std::string& net, const Norm& norm, double gain = 1, int64_t group = 0);
+  /// "D8", "F1", "F0", "M12"; `gain` multiplies the initial weights; `group` as in NormLayer.
+  /// ValueError for another name.
+  Classifier(Rng& rng, const std::string& net, const Norm& norm, double gain = 1,
+             int64_t group = 0);
   /// (N, 1, 28, 28) -> logits (N, 10).
   Tensor forward(In x);
   void visit(Visitor& v) override;
@@ -102,7 +110,9 @@ class TransformerBlock : public Layer<TransformerBlock> {
   /// mask (B, 1, 1, T) bool, true where a token may be attended to, or undefined.
   Tensor attend(In x, const Tensor& mask);
   Tensor feed_forward(In x);
-  void visit(Visitor& v) override { v("norm1", norm1, "qkv", qkv, "proj", proj, "norm2", norm2, "fc1", fc1, "fc2", fc2); }
+  void visit(Visitor& v) override {
+    v("norm1", norm1, "qkv", qkv, "proj", proj, "norm2", norm2, "fc1", fc1, "fc2", fc2);
+  }
   std::string type_name() const override { return "TransformerBlock"; }
 
   NormLayer norm1;

@@ -9,7 +9,8 @@ namespace {
 
 // Decimals that show the width of the interval: two digits of it, at most four decimals.
 int decimals(const Line& l) {
-  const double width = std::isfinite(l.effect.hi - l.effect.lo) ? l.effect.hi - l.effect.lo : std::abs(l.effect.mean);
+  const double width = std::isfinite(l.effect.hi - l.effect.lo) ? l.effect.hi - l.effect.lo
+                                                                : std::abs(l.effect.mean);
   if (!(width > 0)) return 1;
   return std::clamp(static_cast<int>(std::ceil(-std::log10(width / 2))) + 1, l.survival ? 2 : 1, 4);
 }
@@ -45,8 +46,8 @@ Verdict ClaimResult::verdict() const {
   return combine(parts);
 }
 
-const char* by_verdict(const Line& l, const char* reproduced, const char* no_difference, const char* contradicted,
-                       const char* open) {
+const char* by_verdict(const Line& l, const char* reproduced, const char* no_difference,
+                       const char* contradicted, const char* open) {
   switch (l.verdict) {
     case Verdict::reproduced: return reproduced;
     case Verdict::no_difference: return no_difference;
@@ -55,8 +56,8 @@ const char* by_verdict(const Line& l, const char* reproduced, const char* no_dif
   }
 }
 
-Line statistical(std::string id, std::string text, const Comparison& c, double margin, Expect expect, std::string unit,
-                 double scale) {
+Line statistical(std::string id, std::string text, const Comparison& c, double margin,
+                 Expect expect, std::string unit, double scale) {
   Line l{.id = std::move(id), .text = std::move(text)};
   l.effect = c.effect;
   l.seeds = c.effect.n;
@@ -74,9 +75,11 @@ Line statistical(std::string id, std::string text, const Comparison& c, double m
   return l;
 }
 
-Line exact(std::string id, std::string text, double value, Holds holds, double bound, std::string unit) {
+Line exact(std::string id, std::string text, double value, Holds holds, double bound,
+           std::string unit) {
   Line l{.id = std::move(id), .text = std::move(text), .kind = Kind::exact};
-  l.verdict = (holds == Holds::at_most ? value <= bound : value > bound) ? Verdict::reproduced : Verdict::contradicted;
+  l.verdict = (holds == Holds::at_most ? value <= bound : value > bound) ? Verdict::reproduced
+                                                                         : Verdict::contradicted;
   l.effect = {value, value, value, 1};
   l.margin = bound;
   l.holds = holds;
@@ -84,8 +87,8 @@ Line exact(std::string id, std::string text, double value, Holds holds, double b
   return l;
 }
 
-std::vector<std::string> seed_row(const std::string& arm, const Records& runs, const std::string& metric, double scale,
-                                  int digits) {
+std::vector<std::string> seed_row(const std::string& arm, const Records& runs,
+                                  const std::string& metric, double scale, int digits) {
   std::vector<std::string> row{arm};
   double sum = 0;
   int alive = 0;
@@ -106,8 +109,10 @@ std::string effect_text(const Line& l) {
   }
   const int d = decimals(l);
   const std::string unit = l.unit.empty() ? "" : " " + l.unit;
-  if (!std::isfinite(l.effect.hi - l.effect.lo)) return fmt::format("{:+.{}f} (one seed){}", l.effect.mean, d, unit);
-  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}]{}", l.effect.mean, d, l.effect.lo, d, l.effect.hi, d, unit);
+  if (!std::isfinite(l.effect.hi - l.effect.lo))
+    return fmt::format("{:+.{}f} (one seed){}", l.effect.mean, d, unit);
+  return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}]{}", l.effect.mean, d, l.effect.lo, d,
+                     l.effect.hi, d, unit);
 }
 
 std::string margin_text(const Line& l) {
@@ -115,12 +120,15 @@ std::string margin_text(const Line& l) {
   return (l.holds == Holds::above ? "> " : l.margin == 0 ? "= " : "≤ ") + short_number(l.margin);
 }
 
-std::string verdict_text(const Line& l) { return l.beside ? fmt::format("({})", name(l.verdict)) : name(l.verdict); }
+std::string verdict_text(const Line& l) {
+  return l.beside ? fmt::format("({})", name(l.verdict)) : name(l.verdict);
+}
 
 std::string chance_text(const Report& r) {
   const int all = count(r, false), intervals = count(r, true);
   return fmt::format(
-      "{} verdicts stand here: {} exact facts and {} that rest on a 95 % interval. Of such intervals, {:.1f} would miss "
+      "{} verdicts stand here: {} exact facts and {} that rest on a 95 % interval. Of such "
+      "intervals, {:.1f} would miss "
       "their true value by chance alone.",
       all, all - intervals, intervals, expected_misses(intervals));
 }
@@ -128,11 +136,12 @@ std::string chance_text(const Report& r) {
 std::string to_terminal(const Report& r) {
   std::string out;
   const std::string rule = fmt::format("{:-<80}\n", "");
-  const auto rows = [&out](const std::string& id, const std::string& what, const std::string& effect,
-                           const std::string& verdict) {
+  const auto rows = [&out](const std::string& id, const std::string& what,
+                           const std::string& effect, const std::string& verdict) {
     const auto left = wrapped(what, 29), right = wrapped(effect, 28);
     for (size_t i = 0; i < std::max(left.size(), right.size()); ++i) {
-      std::string row = fmt::format("{:<5} {:<29} {:>28} {:>15}", i == 0 ? id : "", i < left.size() ? left[i] : "",
+      std::string row = fmt::format("{:<5} {:<29} {:>28} {:>15}", i == 0 ? id : "",
+                                    i < left.size() ? left[i] : "",
                                     i < right.size() ? right[i] : "", i == 0 ? verdict : "");
       row.erase(row.find_last_not_of(' ') + 1);
       out += row + "\n";
@@ -141,9 +150,11 @@ std::string to_terminal(const Report& r) {
   bool beside = false;
   rows("", "BatchNorm vs LayerNorm", "effect [95 % interval]", "verdict");
   for (const ClaimResult& c : r.claims) {
-    out += rule + fmt::format("{:<5} {:<58} {:>15}\n", c.id, c.title.substr(0, 58), name(c.verdict()));
+    out +=
+        rule + fmt::format("{:<5} {:<58} {:>15}\n", c.id, c.title.substr(0, 58), name(c.verdict()));
     for (const Line& l : c.lines) {
-      rows(l.id, l.text, effect_text(l) + (l.dead ? fmt::format(" {}+", l.dead) : ""), verdict_text(l));
+      rows(l.id, l.text, effect_text(l) + (l.dead ? fmt::format(" {}+", l.dead) : ""),
+           verdict_text(l));
       beside |= l.beside;
     }
   }
@@ -152,35 +163,44 @@ std::string to_terminal(const Report& r) {
     for (const auto& line : wrapped(text, 80)) out += line + "\n";
   };
   say(chance_text(r) + (r.dead ? " n+: n of the runs compared died." : "") +
-      (beside ? " (WORD): a check of the experiment or a rival explanation, which does not count in the claim's word." : ""));
+      (beside ? " (WORD): a check of the experiment or a rival explanation, which does not count "
+                "in the claim's word."
+              : ""));
   for (const std::string& d : r.decisions) say("- " + d);
-  say(fmt::format("{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}.", r.profile, r.seeds, r.runs, r.dead, r.seconds,
-                  r.machine, r.data));
+  say(fmt::format("{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}.", r.profile, r.seeds,
+                  r.runs, r.dead, r.seconds, r.machine, r.data));
   return out;
 }
 
 std::string to_markdown(const Report& r) {
   std::string out = "# BatchNorm vs LayerNorm, measured\n\n";
-  out += fmt::format("{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}. Command: `{}`\n\n{}\n\n", r.profile, r.seeds,
-                     r.runs, r.dead, r.seconds, r.machine, r.data, r.command, chance_text(r));
+  out += fmt::format(
+      "{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}. Command: `{}`\n\n{}\n\n",
+      r.profile, r.seeds, r.runs, r.dead, r.seconds, r.machine, r.data, r.command, chance_text(r));
   const auto cell = [](std::string s) {  // a bar would end the cell
     for (size_t i = 0; (i = s.find('|', i)) != std::string::npos; i += 2) s.insert(i, "\\");
     return s;
   };
   out +=
-      "| | what is compared | effect [95 % interval] | margin or bound | seeds (dead) | verdict |\n|---|---|---|---|---|---|\n";
+      "| | what is compared | effect [95 % interval] | margin or bound | seeds (dead) | verdict "
+      "|\n|---|---|---|---|---|---|\n";
   for (const ClaimResult& c : r.claims) {
     out += fmt::format("| **{}** | **{}** | | | | **{}** |\n", c.id, c.title, name(c.verdict()));
     for (const Line& l : c.lines)
-      out += fmt::format("| {} | {} | {} | {} | {} | {} |\n", l.id, cell(l.text), effect_text(l), margin_text(l),
-                         l.kind == Kind::exact ? "" : fmt::format("{} ({})", l.seeds, l.dead), verdict_text(l));
+      out += fmt::format(
+          "| {} | {} | {} | {} | {} | {} |\n", l.id, cell(l.text), effect_text(l), margin_text(l),
+          l.kind == Kind::exact ? "" : fmt::format("{} ({})", l.seeds, l.dead), verdict_text(l));
   }
-  out += "\nIn brackets: a check of the experiment or a rival explanation, which does not count in the claim's word.\n";
   out +=
-      "\n## When to use which\n\n| the lesson's table | BatchNorm | LayerNorm | measured here | verdict | from "
+      "\nIn brackets: a check of the experiment or a rival explanation, which does not count in "
+      "the claim's word.\n";
+  out +=
+      "\n## When to use which\n\n| the lesson's table | BatchNorm | LayerNorm | measured here | "
+      "verdict | from "
       "|\n|---|---|---|---|---|---|\n";
   for (const Advice& a : r.advice)
-    out += fmt::format("| {} | {} | {} | {} | {} | {} |\n", a.topic, a.batch, a.layer, cell(a.measured), name(a.verdict), a.from);
+    out += fmt::format("| {} | {} | {} | {} | {} | {} |\n", a.topic, a.batch, a.layer,
+                       cell(a.measured), name(a.verdict), a.from);
   out += "\n";
   for (const std::string& d : r.decisions) out += "- " + d + "\n";
   out += "\n## Claim by claim\n";
@@ -214,11 +234,14 @@ std::string to_json_lines(const ClaimResult& c) {
   const auto event = [](const std::string& id, Verdict verdict, const Line& l) {
     const bool interval = l.kind == Kind::statistical && std::isfinite(l.effect.hi - l.effect.lo);
     return fmt::format(
-        "{{\"event\":\"claim\",\"id\":{},\"kind\":\"{}\",\"verdict\":\"{}\",\"effect\":{},\"ci\":{},\"margin\":{},\"unit\":{},"
+        "{{\"event\":\"claim\",\"id\":{},\"kind\":\"{}\",\"verdict\":\"{}\",\"effect\":{},\"ci\":{}"
+        ",\"margin\":{},\"unit\":{},"
         "\"seeds\":{},\"dead\":{}}}\n",
-        json_quote(id), l.kind == Kind::exact ? "exact" : "statistical", name(verdict), json_number(l.effect.mean),
-        interval ? fmt::format("[{},{}]", json_number(l.effect.lo), json_number(l.effect.hi)) : "null", json_number(l.margin),
-        json_quote(l.unit), l.seeds, l.dead);
+        json_quote(id), l.kind == Kind::exact ? "exact" : "statistical", name(verdict),
+        json_number(l.effect.mean),
+        interval ? fmt::format("[{},{}]", json_number(l.effect.lo), json_number(l.effect.hi))
+                 : "null",
+        json_number(l.margin), json_quote(l.unit), l.seeds, l.dead);
   };
   std::string out = c.lines.empty() ? "" : event(c.id, c.verdict(), c.lines[0]);
   for (const auto& l : c.lines) out += event(l.id, l.verdict, l);
@@ -228,8 +251,8 @@ std::string to_json_lines(const ClaimResult& c) {
 std::string result_json(const Report& r) {
   return fmt::format(
              R"({{"event":"result","profile":{},"seeds":{},"runs":{},"dead":{},"verdicts":{},"intervals":{},"seconds":{:.1f},"machine":{},"data":{}}})",
-             json_quote(r.profile), r.seeds, r.runs, r.dead, count(r, false), count(r, true), r.seconds, json_quote(r.machine),
-             json_quote(r.data)) +
+             json_quote(r.profile), r.seeds, r.runs, r.dead, count(r, false), count(r, true),
+             r.seconds, json_quote(r.machine), json_quote(r.data)) +
          "\n";
 }
 

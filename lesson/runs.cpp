@@ -14,7 +14,9 @@
 namespace loupe::lesson {
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 // Processor time of this thread: a run's own, whatever else the machine does.
 double thread_seconds() {
@@ -25,12 +27,15 @@ double thread_seconds() {
 
 std::string number_text(double v) { return std::isfinite(v) ? fmt::format("{}", v) : "null"; }
 
-double number(JsonReader& json) { return json.null() ? std::numeric_limits<double>::quiet_NaN() : json.number(); }
+double number(JsonReader& json) {
+  return json.null() ? std::numeric_limits<double>::quiet_NaN() : json.number();
+}
 
 // {"key":value,...}, each value written by `text`.
 template <class Map, class F> std::string object_text(const Map& map, F text) {
   std::string out;
-  for (const auto& [k, v] : map) out += fmt::format("{}{}:{}", out.empty() ? "" : ",", json_quote(k), text(v));
+  for (const auto& [k, v] : map)
+    out += fmt::format("{}{}:{}", out.empty() ? "" : ",", json_quote(k), text(v));
   return "{" + out + "}";
 }
 
@@ -56,7 +61,8 @@ std::string Record::key() const {
 
 double Record::operator[](const std::string& metric) const {
   const auto it = metrics.find(metric);
-  if (it == metrics.end()) fail<ValueError>("lesson: run {} of {} has no metric '{}'", key(), claim, metric);
+  if (it == metrics.end())
+    fail<ValueError>("lesson: run {} of {} has no metric '{}'", key(), claim, metric);
   return it->second;
 }
 
@@ -85,15 +91,16 @@ std::string to_json(const Record& r) {
   };
   return fmt::format(
       R"({{"claim":{},"arm":{},"role":"{}","seed":{},"dead":{},"seconds":{:.3f},"config":{},"metrics":{},"series":{}}})",
-      json_quote(r.claim), json_quote(r.arm), r.tuning ? "tuning" : "verdict", r.seed, r.dead, r.seconds,
-      object_text(r.config, [](const std::string& v) { return json_quote(v); }), object_text(r.metrics, number_text),
-      object_text(r.series, list));
+      json_quote(r.claim), json_quote(r.arm), r.tuning ? "tuning" : "verdict", r.seed, r.dead,
+      r.seconds, object_text(r.config, [](const std::string& v) { return json_quote(v); }),
+      object_text(r.metrics, number_text), object_text(r.series, list));
 }
 
 Record from_json(const std::string& line, const std::string& name) {
   JsonReader json(line, name);
   Record r;
-  std::set<std::string> missing{"claim", "arm", "role", "seed", "dead", "seconds", "config", "metrics", "series"};
+  std::set<std::string> missing{"claim",   "arm",    "role",    "seed",  "dead",
+                                "seconds", "config", "metrics", "series"};
   json.object([&](const std::string& key) {
     missing.erase(key);
     if (key == "claim") r.claim = json.string();
@@ -102,14 +109,18 @@ Record from_json(const std::string& line, const std::string& name) {
     else if (key == "seed") r.seed = seed_of(json.integer(), name);
     else if (key == "dead") r.dead = json.boolean();
     else if (key == "seconds") r.seconds = json.number();
-    else if (key == "config") json.object([&](const std::string& k) { r.config[k] = json.string(); });
-    else if (key == "metrics") json.object([&](const std::string& k) { r.metrics[k] = number(json); });
+    else if (key == "config")
+      json.object([&](const std::string& k) { r.config[k] = json.string(); });
+    else if (key == "metrics")
+      json.object([&](const std::string& k) { r.metrics[k] = number(json); });
     else if (key == "series")
-      json.object([&](const std::string& k) { json.array([&] { r.series[k].push_back(number(json)); }); });
+      json.object(
+          [&](const std::string& k) { json.array([&] { r.series[k].push_back(number(json)); }); });
     else json.skip();
   });
   json.end();
-  if (!missing.empty()) fail<IoError>("{}: not a run of the lesson: \"{}\" is missing", name, *missing.begin());
+  if (!missing.empty())
+    fail<IoError>("{}: not a run of the lesson: \"{}\" is missing", name, *missing.begin());
   return r;
 }
 
@@ -124,10 +135,12 @@ std::string to_csv(const Records& runs) {
   for (const auto& m : metrics) text += "," + csv_field(m);
   text += '\n';
   for (const Record& r : runs) {
-    text += fmt::format("{},{},{},{},{},{:.3f}", csv_field(r.claim), csv_field(r.arm), r.tuning ? "tuning" : "verdict", r.seed,
-                        r.dead ? 1 : 0, r.seconds);
-    for (const auto& k : keys) text += "," + (r.config.contains(k) ? csv_field(r.config.at(k)) : "");
-    for (const auto& m : metrics) text += "," + (r.metrics.contains(m) ? fmt::format("{}", r.metrics.at(m)) : "");
+    text += fmt::format("{},{},{},{},{},{:.3f}", csv_field(r.claim), csv_field(r.arm),
+                        r.tuning ? "tuning" : "verdict", r.seed, r.dead ? 1 : 0, r.seconds);
+    for (const auto& k : keys)
+      text += "," + (r.config.contains(k) ? csv_field(r.config.at(k)) : "");
+    for (const auto& m : metrics)
+      text += "," + (r.metrics.contains(m) ? fmt::format("{}", r.metrics.at(m)) : "");
     text += '\n';
   }
   return text;
@@ -204,7 +217,9 @@ Records Scheduler::run(const std::vector<Job>& jobs) {
   }
   todo_.notify_all();
   const auto stopped = [this] { return closing_ || (options_.stop && options_.stop()); };
-  const auto settled = [&] { return std::ranges::all_of(mine, [](const auto& t) { return t->done || t->error; }); };
+  const auto settled = [&] {
+    return std::ranges::all_of(mine, [](const auto& t) { return t->done || t->error; });
+  };
   // A signal handler sets the flag and cannot notify: look every tenth of a second.
   while (!settled() && !stopped()) done_.wait_for(lock, std::chrono::milliseconds(100));
   Records records;
@@ -221,7 +236,8 @@ void Scheduler::work() {
   std::unique_lock lock(mutex_);
   while (true) {
     const auto stopped = [this] { return closing_ || (options_.stop && options_.stop()); };
-    todo_.wait_for(lock, std::chrono::milliseconds(100), [&] { return stopped() || !queue_.empty(); });
+    todo_.wait_for(lock, std::chrono::milliseconds(100),
+                   [&] { return stopped() || !queue_.empty(); });
     if (stopped()) return;
     if (queue_.empty()) continue;
     const auto task = queue_.front();
@@ -258,7 +274,8 @@ void Scheduler::report(const Record& r) {
   if (!options_.progress) return;
   Progress p{r.claim, r.arm, r.seed, count_done_, count_total_ + announced_, 0};
   // Before the first run is done, the rough seconds of the costs.
-  const double pace = cost_done_ > 0 ? (now() - start_) / cost_done_ : 1 / static_cast<double>(threads_.size());
+  const double pace =
+      cost_done_ > 0 ? (now() - start_) / cost_done_ : 1 / static_cast<double>(threads_.size());
   p.seconds_left = pace * (cost_total_ - cost_done_ + announced_cost_);
   options_.progress(p);
 }

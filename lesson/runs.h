@@ -1,7 +1,8 @@
 #pragma once
-// Runs: what one training was asked to do and what it measured, kept as one line of JSON each; and the scheduler that
-// spreads one-thread runs over the cores. A run is a pure function of its configuration and seed, so the results do not
-// depend on the number of workers or the order, and a finished run is never repeated.
+// Runs: what one training was asked to do and what it measured, kept as one line of JSON each; and
+// the scheduler that spreads one-thread runs over the cores. A run is a pure function of its
+// configuration and seed, so the results do not depend on the number of workers or the order, and a
+// finished run is never repeated.
 #include <loupe/core/error.h>
 #include <loupe/core/pinned.h>
 #include <loupe/lesson/stats.h>
@@ -18,7 +19,8 @@
 
 namespace loupe::lesson {
 
-/// Everything that decides a run's numbers, as text: network, norm, learning rate, steps, data and their hash.
+/// Everything that decides a run's numbers, as text: network, norm, learning rate, steps, data and
+/// their hash.
 using Config = std::map<std::string, std::string>;
 
 /// One run. `claim` and `arm` say who asked for it first; they are no part of its identity.
@@ -46,10 +48,11 @@ std::vector<Outcome> outcomes(const Records& runs, const std::string& metric);
 
 /// One JSON object, numbers with all their digits; NaN and infinities as null.
 std::string to_json(const Record& r);
-/// The inverse; null becomes NaN, an empty series is dropped. IoError, which says `name` and the offset, if the line is no
-/// record.
+/// The inverse; null becomes NaN, an empty series is dropped. IoError, which says `name` and the
+/// offset, if the line is no record.
 Record from_json(const std::string& line, const std::string& name);
-/// All runs as CSV, one row a run: fixed columns, then one column for each configuration key and each metric.
+/// All runs as CSV, one row a run: fixed columns, then one column for each configuration key and
+/// each metric.
 std::string to_csv(const Records& runs);
 
 /// A run to be made. `make` fills metrics, series and dead.
@@ -74,18 +77,19 @@ struct Stopped : Error {
 class Scheduler : Pinned {
  public:
   struct Options {
-    int workers = 0;                                  // 0: one a core
-    std::string file{};                               // JSON lines, appended to as runs finish; empty: memory only
-    bool resume = false;                              // take what the file holds; else the file starts empty
+    int workers = 0;      // 0: one a core
+    std::string file{};   // JSON lines, appended to as runs finish; empty: memory only
+    bool resume = false;  // take what the file holds; else the file starts empty
     std::function<void(const Progress&)> progress{};  // called with a lock held: be brief
     std::function<void(const Record&)> finished{};    // called by the worker with each run it made
-    std::function<bool()> stop{};                     // true once the user asked to stop: running runs finish, no new one starts
+    std::function<bool()>
+        stop{};  // true once the user asked to stop: running runs finish, no new one starts
   };
   explicit Scheduler(Options options);
   ~Scheduler();
 
-  /// Makes the runs, or finds them finished, and returns them in the order asked for. Blocks; many threads may call it.
-  /// A job's exception is rethrown here.
+  /// Makes the runs, or finds them finished, and returns them in the order asked for. Blocks; many
+  /// threads may call it. A job's exception is rethrown here.
   Records run(const std::vector<Job>& jobs);
   /// Runs that will be asked for later, so that the time left is honest from the start.
   void announce(int runs, double cost_each);

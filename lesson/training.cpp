@@ -13,7 +13,9 @@ namespace loupe::lesson {
 namespace {
 
 // Gathers rows of images by index without recording.
-Tensor rows(const Tensor& t, const std::vector<int64_t>& index) { return index_select(t, 0, from_data(index)); }
+Tensor rows(const Tensor& t, const std::vector<int64_t>& index) {
+  return index_select(t, 0, from_data(index));
+}
 
 // Endless shuffled passes over n samples.
 class Order {
@@ -47,9 +49,12 @@ double tail_mean(const std::vector<double>& loss) {
   return n ? mean(std::span(loss).last(n)) : NAN;
 }
 
-int64_t correct(const Tensor& logits, const Tensor& labels) { return sum(eq(argmax(logits, -1), labels)).item<int64_t>(); }
+int64_t correct(const Tensor& logits, const Tensor& labels) {
+  return sum(eq(argmax(logits, -1), labels)).item<int64_t>();
+}
 
-// Streams of one run: weights, data order and evaluation never share numbers. Arms of one seed share all of them.
+// Streams of one run: weights, data order and evaluation never share numbers. Arms of one seed
+// share all of them.
 uint64_t stream(uint64_t seed, uint64_t purpose) { return seed * 16 + purpose; }
 
 }  // namespace
@@ -58,7 +63,8 @@ bool is_dead(double final_loss, int64_t classes) {
   return !std::isfinite(final_loss) || final_loss >= std::log(static_cast<double>(classes));
 }
 
-std::shared_ptr<const Data> Data::load(const std::string& folder, const std::vector<std::string>& texts, int64_t train_images,
+std::shared_ptr<const Data> Data::load(const std::string& folder,
+                                       const std::vector<std::string>& texts, int64_t train_images,
                                        int64_t test_images) {
   const ImageData images = load_images("fashion-mnist", folder);
   auto data = std::make_shared<Data>();
@@ -76,18 +82,21 @@ std::shared_ptr<const Data> Data::load(const std::string& folder, const std::vec
   for (const std::string& text : texts) {
     const TextFile file = text.empty() ? read_words() : read_text(text);
     const CharVocab vocab = CharVocab::of(file.text, file.path);
-    data->texts.push_back({text.empty() ? "word list" : file.path.substr(file.path.rfind('/') + 1), file.sha256.substr(0, 12),
-                           vocab.encode(file.text, file.path), vocab.size()});
+    data->texts.push_back({text.empty() ? "word list" : file.path.substr(file.path.rfind('/') + 1),
+                           file.sha256.substr(0, 12), vocab.encode(file.text, file.path),
+                           vocab.size()});
     // The verdicts' twentieth holds 32 windows of 32 characters, or 16 of 64.
     constexpr size_t kShortest = 20 * (32 * 32 + 1);
     if (data->texts.back().ids.size() < kShortest)
-      fail<ValueError>("lesson: {} has {} characters; a text needs at least {}", file.path, data->texts.back().ids.size(),
-                       kShortest);
+      fail<ValueError>("lesson: {} has {} characters; a text needs at least {}", file.path,
+                       data->texts.back().ids.size(), kShortest);
   }
   return data;
 }
 
-std::string Data::images_id() const { return fmt::format("{} {}, {} images", images_name, images_hash, train_x.size(0)); }
+std::string Data::images_id() const {
+  return fmt::format("{} {}, {} images", images_name, images_hash, train_x.size(0));
+}
 
 Score evaluate(Classifier& net, const Tensor& x, const Tensor& y, int64_t batch) {
   NoGrad guard;
@@ -121,14 +130,18 @@ Config ClassifierSpec::config() const {
 
 double ClassifierSpec::cost() const {
   const double mmac = net[0] == 'M' ? 0.12 : net == "D14" ? 1.5 : net == "D4" ? 0.4 : 0.82;
-  const double groups = norm.name == "batch" ? static_cast<double>(batch) / static_cast<double>(std::min(group, batch)) : 1;
-  return 1.2e-4 * mmac * static_cast<double>(steps * batch) + 4e-5 * static_cast<double>(steps) * groups + (inspect ? 1 : 0.1);
+  const double groups = norm.name == "batch" ? static_cast<double>(batch) /
+                                                   static_cast<double>(std::min(group, batch))
+                                             : 1;
+  return 1.2e-4 * mmac * static_cast<double>(steps * batch) +
+         4e-5 * static_cast<double>(steps) * groups + (inspect ? 1 : 0.1);
 }
 
 namespace {
 
-// The same trained weights judged in different ways, on 1,000 test images (C7), and the fluctuation of the statistics
-// that batches of 16 and of 2 images have (C9d). Training mode would move the running averages, so a copy is used.
+// The same trained weights judged in different ways, on 1,000 test images (C7), and the fluctuation
+// of the statistics that batches of 16 and of 2 images have (C9d). Training mode would move the
+// running averages, so a copy is used.
 void inspect_classifier(const ClassifierSpec& s, Classifier& model, Record& r) {
   const Data& d = *s.data;
   const int64_t n = std::min<int64_t>(1000, d.test_x.size(0));
@@ -167,7 +180,8 @@ void ClassifierSpec::make(Record& r) const {
   for (int64_t step = 0; step < steps; ++step) {
     const auto index = order.next(batch);
     optimizer.set_lr(cosine ? lesson::cosine(lr, step, steps) : lr);
-    const Tensor loss = cross_entropy(model(rows(data->train_x, index)), rows(data->train_y, index));
+    const Tensor loss =
+        cross_entropy(model(rows(data->train_x, index)), rows(data->train_y, index));
     loss_curve.push_back(loss.item());
     if (!std::isfinite(loss_curve.back())) break;
     zero_grad(model);
@@ -209,7 +223,8 @@ Config TransformerSpec::config() const {
 
 double TransformerSpec::cost() const {
   const double parameters = 12.0 * static_cast<double>(net.layers * net.width * net.width);
-  return 3e-10 * parameters * static_cast<double>(steps * batch * net.context) + 3e-4 * static_cast<double>(steps) + 0.2;
+  return 3e-10 * parameters * static_cast<double>(steps * batch * net.context) +
+         3e-4 * static_cast<double>(steps) + 0.2;
 }
 
 namespace {
@@ -227,9 +242,11 @@ Task make_task(const TransformerSpec& s, uint64_t seed, bool tuning) {
     // 90 % to train on, 5 % to choose learning rates by, 5 % for verdicts.
     const std::span all(s.data->texts[s.text].ids);
     const size_t twentieth = all.size() / 20;
-    t.train = std::make_unique<TextDataset>(all.first(18 * twentieth), TextDataset::Options{.context = s.net.context});
-    t.test = std::make_unique<TextDataset>(all.subspan((tuning ? 18 : 19) * twentieth, twentieth),
-                                           TextDataset::Options{.context = s.net.context, .stride = s.net.context});
+    t.train = std::make_unique<TextDataset>(all.first(18 * twentieth),
+                                            TextDataset::Options{.context = s.net.context});
+    t.test = std::make_unique<TextDataset>(
+        all.subspan((tuning ? 18 : 19) * twentieth, twentieth),
+        TextDataset::Options{.context = s.net.context, .stride = s.net.context});
     t.outputs = s.data->texts[s.text].symbols;
   } else if (s.task == "bits") {
     t.train = std::make_unique<RandomBits>(stream(seed, 2), samples, s.net.context);
@@ -261,8 +278,9 @@ Score evaluate(Transformer& net, const Dataset& data, int64_t samples, int64_t b
   return {loss / n, static_cast<double>(right) / n};
 }
 
-// Behind every norm, before gain and bias, in eval mode: mean and deviation of each token over its features (largest
-// |mean|, largest |deviation - 1|, spread of the deviation, its histogram) and |mean| of each feature over the tokens.
+// Behind every norm, before gain and bias, in eval mode: mean and deviation of each token over its
+// features (largest |mean|, largest |deviation - 1|, spread of the deviation, its histogram) and
+// |mean| of each feature over the tokens.
 void token_statistics(Transformer& model, const Batch& batch, Record& r) {
   NoGrad guard;
   std::vector<double> deviations;
@@ -287,7 +305,8 @@ void token_statistics(Transformer& model, const Batch& batch, Record& r) {
   double off = 0;
   for (double d : deviations) {
     off = std::max(off, std::abs(d - 1));
-    histogram[std::min<size_t>(29, static_cast<size_t>(d / 0.1))] += 1 / static_cast<double>(deviations.size());
+    histogram[std::min<size_t>(29, static_cast<size_t>(d / 0.1))] +=
+        1 / static_cast<double>(deviations.size());
   }
   r.metrics["token_mean"] = token_mean;
   r.metrics["token_std_off"] = off;
@@ -296,7 +315,8 @@ void token_statistics(Transformer& model, const Batch& batch, Record& r) {
 }
 
 // Fluctuation over 60 batches of held-out data, in training mode.
-void batch_fluctuation(Transformer& model, const Dataset& data, int64_t batch, bool masked, Record& r) {
+void batch_fluctuation(Transformer& model, const Dataset& data, int64_t batch, bool masked,
+                       Record& r) {
   Fluctuation watch(model, Fluctuation::Of::all);
   NoGrad guard;
   std::vector<int64_t> index(static_cast<size_t>(batch));
@@ -346,8 +366,8 @@ void TransformerSpec::make(Record& r) const {
   r.metrics[r.tuning ? "valid_loss" : "eval_loss"] = held.loss;
   r.metrics["accuracy"] = held.accuracy;
   // Bits cannot be learned, so ending at ln 2 is not death there.
-  r.dead = !std::isfinite(held.loss) ||
-           (task == "text" && is_dead(held.loss, options.outputs) && is_dead(r.metrics["final_loss"], options.outputs));
+  r.dead = !std::isfinite(held.loss) || (task == "text" && is_dead(held.loss, options.outputs) &&
+                                         is_dead(r.metrics["final_loss"], options.outputs));
   if (r.tuning) return;
   if (inspect && task == "text") {
     std::vector<int64_t> index(32);

@@ -24,16 +24,19 @@ Embedding table(Rng& rng, int64_t rows, const BertConfig& c, EmbeddingOptions op
 
 void check_like(const char* what, const Tensor& t, const Tensor& ids) {
   if (t.defined() && t.shape() != ids.shape())
-    fail<ShapeError>("BertEncoder: {} {} must have the shape of the ids, {}", what, t.shape(), ids.shape());
+    fail<ShapeError>("BertEncoder: {} {} must have the shape of the ids, {}", what, t.shape(),
+                     ids.shape());
 }
 
 }  // namespace
 
 double parameter_count(const BertConfig& c) {
   const double w = static_cast<double>(c.width), f = static_cast<double>(c.inner);
-  const double tables = static_cast<double>(c.vocab) + static_cast<double>(c.context) + static_cast<double>(c.token_types);
+  const double tables = static_cast<double>(c.vocab) + static_cast<double>(c.context) +
+                        static_cast<double>(c.token_types);
   const double attention = 4 * w * (w + 1), mlp = w * f + f + f * w + w, norm = 2 * w;
-  return tables * w + norm + static_cast<double>(c.layers) * (attention + mlp + 2 * norm) + (c.pooler ? w * (w + 1) : 0);
+  return tables * w + norm + static_cast<double>(c.layers) * (attention + mlp + 2 * norm) +
+         (c.pooler ? w * (w + 1) : 0);
 }
 
 BertLayer::BertLayer(Rng& rng, const BertConfig& c)
@@ -56,20 +59,23 @@ Tensor BertLayer::forward(In x, const Tensor& mask) {
   if (x->dim() != 3 || x->size(2) != query.weight.size(1))
     fail<ShapeError>("BertLayer: expected (B, T, {}), got {}", query.weight.size(1), x->shape());
   const int64_t b = x->size(0), t = x->size(1), width = x->size(2);
-  const auto heads = [&](Linear& project) { return project(x).reshape({b, t, heads_, width / heads_}).transpose(1, 2); };
+  const auto heads = [&](Linear& project) {
+    return project(x).reshape({b, t, heads_, width / heads_}).transpose(1, 2);
+  };
   const bool drops = is_training() && dropout_ > 0;
-  const Tensor a =
-      scaled_dot_product_attention(heads(query), heads(key), heads(value),
-                                   {.attn_mask = mask, .dropout_p = drops ? dropout_ : 0, .rng = drops ? &stream_ : nullptr});
-  const Tensor h = attention_norm(x + attention_dropout(attention_output(a.transpose(1, 2).reshape({b, t, width}))));
+  const Tensor a = scaled_dot_product_attention(
+      heads(query), heads(key), heads(value),
+      {.attn_mask = mask, .dropout_p = drops ? dropout_ : 0, .rng = drops ? &stream_ : nullptr});
+  const Tensor h = attention_norm(
+      x + attention_dropout(attention_output(a.transpose(1, 2).reshape({b, t, width}))));
   return output_norm(h + output_dropout(output(gelu(intermediate(h)))));
 }
 
 void BertLayer::visit(Visitor& v) {
-  v("attention.self.query", query, "attention.self.key", key, "attention.self.value", value, "attention.output.dense",
-    attention_output, "attention.output.LayerNorm", attention_norm, "attention.output.dropout", attention_dropout,
-    "intermediate.dense", intermediate, "output.dense", output, "output.LayerNorm", output_norm, "output.dropout",
-    output_dropout);
+  v("attention.self.query", query, "attention.self.key", key, "attention.self.value", value,
+    "attention.output.dense", attention_output, "attention.output.LayerNorm", attention_norm,
+    "attention.output.dropout", attention_dropout, "intermediate.dense", intermediate,
+    "output.dense", output, "output.LayerNorm", output_norm, "output.dropout", output_dropout);
   v.stream("attention.self.dropout", stream_);
 }
 
@@ -79,12 +85,16 @@ const BertConfig& checked(const BertConfig& c) {
   for (const int64_t n : {c.vocab, c.width, c.layers, c.heads, c.inner, c.context, c.token_types})
     if (n < 1)
       fail<ValueError>(
-          "BertEncoder: vocab {}, width {}, layers {}, heads {}, inner {}, context {} and token_types {} must be at least 1",
+          "BertEncoder: vocab {}, width {}, layers {}, heads {}, inner {}, context {} and "
+          "token_types {} must be at least 1",
           c.vocab, c.width, c.layers, c.heads, c.inner, c.context, c.token_types);
-  if (c.width % c.heads != 0) fail<ValueError>("BertEncoder: width {} is not a multiple of {} heads", c.width, c.heads);
-  if (!(c.dropout >= 0 && c.dropout <= 1)) fail<ValueError>("BertEncoder: dropout {} must lie in [0, 1]", c.dropout);
+  if (c.width % c.heads != 0)
+    fail<ValueError>("BertEncoder: width {} is not a multiple of {} heads", c.width, c.heads);
+  if (!(c.dropout >= 0 && c.dropout <= 1))
+    fail<ValueError>("BertEncoder: dropout {} must lie in [0, 1]", c.dropout);
   if (!(c.norm_eps >= 0 && c.init_std >= 0))
-    fail<ValueError>("BertEncoder: norm_eps {} and init_std {} must not be negative", c.norm_eps, c.init_std);
+    fail<ValueError>("BertEncoder: norm_eps {} and init_std {} must not be negative", c.norm_eps,
+                     c.init_std);
   return c;
 }
 
@@ -103,15 +113,19 @@ BertEncoder::BertEncoder(Rng& rng, BertConfig c)
 
 Tensor BertEncoder::forward(In ids, const Tensor& token_types, const Tensor& mask) {
   SiteScope site(ids.here);
-  if (ids->dim() != 2) fail<ShapeError>("BertEncoder: expected token ids (B, T), got {}", ids->shape());
+  if (ids->dim() != 2)
+    fail<ShapeError>("BertEncoder: expected token ids (B, T), got {}", ids->shape());
   const int64_t b = ids->size(0), t = ids->size(1);
-  if (t > config.context) fail<ShapeError>("BertEncoder: {} tokens are more than the context of {}", t, config.context);
+  if (t > config.context)
+    fail<ShapeError>("BertEncoder: {} tokens are more than the context of {}", t, config.context);
   check_like("token_types", token_types, ids);
   check_like("mask", mask, ids);
-  const Tensor types = token_types.defined() ? token_type_embeddings(token_types) : token_type_embeddings.weight.select(0, 0);
+  const Tensor types = token_types.defined() ? token_type_embeddings(token_types)
+                                             : token_type_embeddings.weight.select(0, 0);
   Tensor x = word_embeddings(ids) + types + position_embeddings.weight.slice(0, 0, t);
   x = embedding_dropout(embedding_norm(x));
-  const Tensor attend = mask.defined() ? ne(mask.to(DType::i64), 0).reshape({b, 1, 1, t}) : Tensor();
+  const Tensor attend =
+      mask.defined() ? ne(mask.to(DType::i64), 0).reshape({b, 1, 1, t}) : Tensor();
   for (BertLayer& l : layer) x = l(x, attend);
   return x;
 }
@@ -119,14 +133,16 @@ Tensor BertEncoder::forward(In ids, const Tensor& token_types, const Tensor& mas
 Tensor BertEncoder::pooled(In hidden) {
   if (!pooler) fail<ValueError>("BertEncoder: this model has no pooler");
   if (hidden->dim() != 3)
-    fail<ShapeError>("BertEncoder: pooled expects hidden states (B, T, {}), got {}", config.width, hidden->shape());
+    fail<ShapeError>("BertEncoder: pooled expects hidden states (B, T, {}), got {}", config.width,
+                     hidden->shape());
   return tanh((*pooler)(hidden->select(1, 0, hidden.here)));
 }
 
 void BertEncoder::visit(Visitor& v) {
-  v("embeddings.word_embeddings", word_embeddings, "embeddings.position_embeddings", position_embeddings,
-    "embeddings.token_type_embeddings", token_type_embeddings, "embeddings.LayerNorm", embedding_norm, "embeddings.dropout",
-    embedding_dropout, "encoder.layer", layer, "pooler.dense", pooler);
+  v("embeddings.word_embeddings", word_embeddings, "embeddings.position_embeddings",
+    position_embeddings, "embeddings.token_type_embeddings", token_type_embeddings,
+    "embeddings.LayerNorm", embedding_norm, "embeddings.dropout", embedding_dropout,
+    "encoder.layer", layer, "pooler.dense", pooler);
 }
 
 std::string BertEncoder::describe() const {
@@ -136,8 +152,9 @@ std::string BertEncoder::describe() const {
 Tensor sentence_embedding(In hidden, In mask) {
   SiteScope site(hidden.here);
   if (hidden->dim() != 3 || mask->shape() != Shape{hidden->size(0), hidden->size(1)})
-    fail<ShapeError>("sentence_embedding: expected hidden states (B, T, width) and a mask (B, T), got {} and {}", hidden->shape(),
-                     mask->shape());
+    fail<ShapeError>(
+        "sentence_embedding: expected hidden states (B, T, width) and a mask (B, T), got {} and {}",
+        hidden->shape(), mask->shape());
   const Tensor m = ne(mask->to(DType::i64), 0).to(hidden->dtype()).unsqueeze(-1);
   const Tensor mean = sum(hidden * m, {1}) / clamp(sum(m, {1}), 1e-9, dmath::kInf);
   return mean / sqrt(clamp(sum(square(mean), {1}, true), 1e-24, dmath::kInf));

@@ -1,6 +1,7 @@
 #pragma once
-// BERT (Devlin et al., "BERT: pre-training of deep bidirectional transformers for language understanding", 2018) with the
-// names of Transformers' BertModel: its checkpoints, and those of sentence models such as MiniLM, load without a map.
+// BERT (Devlin et al., "BERT: pre-training of deep bidirectional transformers for language
+// understanding", 2018) with the names of Transformers' BertModel: its checkpoints, and those of
+// sentence models such as MiniLM, load without a map.
 #include <loupe/layers/dropout.h>
 #include <loupe/layers/embedding.h>
 #include <loupe/layers/linear.h>
@@ -18,7 +19,8 @@ struct BertConfig {
   bool pooler = true;
 };
 
-/// The number of parameters, exact below 2^53: what a configuration asks for can be known before anything is allocated.
+/// The number of parameters, exact below 2^53: what a configuration asks for can be known before
+/// anything is allocated.
 double parameter_count(const BertConfig& config);
 
 /// h = LN(x + attention(x)); LN(h + W2 gelu(W1 h)), gelu by erf: (B, T, width) -> the same.
@@ -30,7 +32,9 @@ class BertLayer : public Layer<BertLayer> {
   void visit(Visitor& v) override;
   std::string type_name() const override { return "BertLayer"; }
   /// Scores and weighted values.
-  int64_t flops(const Shape& input, const Shape&) const override { return 4 * input.numel() * input[1]; }
+  int64_t flops(const Shape& input, const Shape&) const override {
+    return 4 * input.numel() * input[1];
+  }
 
   Linear query, key, value, attention_output;
   LayerNorm attention_norm;
@@ -49,10 +53,12 @@ class BertEncoder : public Layer<BertEncoder> {
  public:
   /// ValueError for sizes below 1, a width that heads do not divide, and rates that make no sense.
   explicit BertEncoder(Rng& rng, BertConfig config = {});
-  /// token_types (B, T) i64: 0 where undefined. mask (B, T): 0 = padding, which no token attends to; all else 1.
-  /// The states at padded positions mean nothing. ShapeError beyond `context` tokens or where shapes differ.
+  /// token_types (B, T) i64: 0 where undefined. mask (B, T): 0 = padding, which no token attends
+  /// to; all else 1. The states at padded positions mean nothing. ShapeError beyond `context`
+  /// tokens or where shapes differ.
   Tensor forward(In ids, const Tensor& token_types = {}, const Tensor& mask = {});
-  /// tanh(W h + b) of the first token's state: (B, T, width) -> (B, width). ValueError without a pooler.
+  /// tanh(W h + b) of the first token's state: (B, T, width) -> (B, width). ValueError without a
+  /// pooler.
   Tensor pooled(In hidden);
   void visit(Visitor& v) override;
   std::string type_name() const override { return "BertEncoder"; }
@@ -66,8 +72,8 @@ class BertEncoder : public Layer<BertEncoder> {
   std::optional<Linear> pooler;
 };
 
-/// The mean of the states where mask (B, T) is not 0, then divided by its length: what sentence models compare.
-/// (B, T, width) -> (B, width). A sentence without a token gives zeros.
+/// The mean of the states where mask (B, T) is not 0, then divided by its length: what sentence
+/// models compare. (B, T, width) -> (B, width). A sentence without a token gives zeros.
 Tensor sentence_embedding(In hidden, In mask);
 
 }  // namespace loupe

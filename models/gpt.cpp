@@ -11,8 +11,11 @@ namespace loupe {
 namespace {
 
 int64_t inner(const GptConfig& c) { return c.inner > 0 ? c.inner : 4 * c.width; }
-// Projections into the residual stream start smaller, so that its variance does not grow with depth.
-double residual_std(const GptConfig& c) { return c.init_std / std::sqrt(2 * static_cast<double>(c.layers)); }
+// Projections into the residual stream start smaller, so that its variance does not grow with
+// depth.
+double residual_std(const GptConfig& c) {
+  return c.init_std / std::sqrt(2 * static_cast<double>(c.layers));
+}
 
 }  // namespace
 
@@ -26,7 +29,8 @@ double parameter_count(const GptConfig& c) {
          static_cast<double>(c.layers) * (attention + mlp + 2 * norm) + norm;
 }
 
-Conv1D::Conv1D(Rng& rng, int64_t in, int64_t out, double std) : weight(zeros({in, out})), bias(zeros({out})) {
+Conv1D::Conv1D(Rng& rng, int64_t in, int64_t out, double std)
+    : weight(zeros({in, out})), bias(zeros({out})) {
   init::normal(weight, rng, 0, std);
   weight.requires_grad_();
   bias.requires_grad_();
@@ -45,24 +49,32 @@ Tensor GptAttention::forward(In x, KvCache* cache, size_t block) {
   const Tensor qkv = c_attn(x);
   if (!cache) {
     const bool drops = dropout_ > 0 && is_training();
-    return resid_dropout(c_proj(
-        self_attention(qkv, heads_, {.is_causal = true, .dropout_p = drops ? dropout_ : 0, .rng = drops ? &rng_ : nullptr})));
+    return resid_dropout(c_proj(self_attention(
+        qkv, heads_,
+        {.is_causal = true, .dropout_p = drops ? dropout_ : 0, .rng = drops ? &rng_ : nullptr})));
   }
-  const int64_t b = x->size(0), t = x->size(1), width = x->size(2), e = width / heads_, at = cache->length;
+  const int64_t b = x->size(0), t = x->size(1), width = x->size(2), e = width / heads_,
+                at = cache->length;
   const auto part = [&](int64_t i) {
     return qkv.slice(2, i * width, (i + 1) * width).reshape({b, t, heads_, e}).transpose(1, 2);
   };
   cache->keys[block].slice(2, at, at + t).copy_(part(1));
   cache->values[block].slice(2, at, at + t).copy_(part(2));
-  const Tensor k = cache->keys[block].slice(2, 0, at + t), v = cache->values[block].slice(2, 0, at + t);
+  const Tensor k = cache->keys[block].slice(2, 0, at + t),
+               v = cache->values[block].slice(2, 0, at + t);
   // Token i of x sits at position at + i and sees everything up to itself.
   AttentionOptions options;
-  if (t > 1) options.attn_mask = le(arange(at + t), arange(static_cast<double>(at), static_cast<double>(at + t)).unsqueeze(1));
-  return c_proj(scaled_dot_product_attention(part(0), k, v, options).transpose(1, 2).reshape({b, t, width}));
+  if (t > 1)
+    options.attn_mask = le(
+        arange(at + t), arange(static_cast<double>(at), static_cast<double>(at + t)).unsqueeze(1));
+  return c_proj(
+      scaled_dot_product_attention(part(0), k, v, options).transpose(1, 2).reshape({b, t, width}));
 }
 
 GptMlp::GptMlp(Rng& rng, const GptConfig& c)
-    : c_fc(rng, c.width, inner(c), c.init_std), c_proj(rng, inner(c), c.width, residual_std(c)), dropout(rng, c.dropout) {}
+    : c_fc(rng, c.width, inner(c), c.init_std),
+      c_proj(rng, inner(c), c.width, residual_std(c)),
+      dropout(rng, c.dropout) {}
 Tensor GptMlp::forward(In x) { return dropout(c_proj(gelu(c_fc(x), {Approximate::tanh}))); }
 
 GptBlock::GptBlock(Rng& rng, const GptConfig& c)
@@ -94,8 +106,10 @@ GptBody::GptBody(Rng& rng, const GptConfig& c)
 Tensor GptBody::forward(In ids, KvCache* cache) {
   if (ids->dim() != 2) fail<ShapeError>("Gpt: expected token ids (B, T), got {}", ids->shape());
   const int64_t at = cache ? cache->length : 0, t = ids->size(1), context = wpe.weight.size(0);
-  if (at + t > context) fail<ShapeError>("Gpt: {} tokens are more than the context of {}", at + t, context);
-  if (cache && (cache->keys.size() != h.size() || cache->values.size() != h.size() || cache->keys[0].size(0) != ids->size(0)))
+  if (at + t > context)
+    fail<ShapeError>("Gpt: {} tokens are more than the context of {}", at + t, context);
+  if (cache && (cache->keys.size() != h.size() || cache->values.size() != h.size() ||
+                cache->keys[0].size(0) != ids->size(0)))
     fail<ShapeError>("Gpt: the cache is not of this model's new_cache({})", ids->size(0));
   Tensor x = drop(wte(ids) + wpe.weight.slice(0, at, at + t));
   for (size_t i = 0; i < h.size(); ++i) x = h[i](x, cache, i);
@@ -110,13 +124,17 @@ namespace {
 const GptConfig& checked(const GptConfig& c) {
   for (const int64_t n : {c.vocab, c.context, c.layers, c.heads, c.width})
     if (n < 1)
-      fail<ValueError>("Gpt: vocab {}, context {}, layers {}, heads {} and width {} must be at least 1", c.vocab, c.context,
-                       c.layers, c.heads, c.width);
+      fail<ValueError>(
+          "Gpt: vocab {}, context {}, layers {}, heads {} and width {} must be at least 1", c.vocab,
+          c.context, c.layers, c.heads, c.width);
   if (c.inner < 0) fail<ValueError>("Gpt: inner {} must not be negative", c.inner);
-  if (c.width % c.heads != 0) fail<ValueError>("Gpt: width {} is not a multiple of {} heads", c.width, c.heads);
-  if (!(c.dropout >= 0 && c.dropout <= 1)) fail<ValueError>("Gpt: dropout {} must lie in [0, 1]", c.dropout);
+  if (c.width % c.heads != 0)
+    fail<ValueError>("Gpt: width {} is not a multiple of {} heads", c.width, c.heads);
+  if (!(c.dropout >= 0 && c.dropout <= 1))
+    fail<ValueError>("Gpt: dropout {} must lie in [0, 1]", c.dropout);
   if (!(c.norm_eps >= 0 && c.init_std >= 0))
-    fail<ValueError>("Gpt: norm_eps {} and init_std {} must not be negative", c.norm_eps, c.init_std);
+    fail<ValueError>("Gpt: norm_eps {} and init_std {} must not be negative", c.norm_eps,
+                     c.init_std);
   return c;
 }
 
@@ -150,25 +168,34 @@ int64_t draw(const std::vector<double>& logits, Rng& rng, const GenerateOptions&
     if (std::isnan(l)) fail<NumericError>("generate: the model gives NaN; its weights are broken");
   std::vector<size_t> order(logits.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  const auto larger = [&](size_t i, size_t j) { return logits[i] != logits[j] ? logits[i] > logits[j] : i < j; };
+  const auto larger = [&](size_t i, size_t j) {
+    return logits[i] != logits[j] ? logits[i] > logits[j] : i < j;
+  };
   const size_t best = *std::min_element(order.begin(), order.end(), larger);
   if (o.temperature == 0) return static_cast<int64_t>(best);
-  const size_t k = o.top_k > 0 ? std::min(static_cast<size_t>(o.top_k), order.size()) : order.size();
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(), larger);
+  const size_t k =
+      o.top_k > 0 ? std::min(static_cast<size_t>(o.top_k), order.size()) : order.size();
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(k), order.end(),
+                    larger);
   double total = 0;
-  for (size_t i = 0; i < k; ++i) total += dmath::exp((logits[order[i]] - logits[best]) / o.temperature);
+  for (size_t i = 0; i < k; ++i)
+    total += dmath::exp((logits[order[i]] - logits[best]) / o.temperature);
   double left = rng.uniform() * total;
   for (size_t i = 0; i < k; ++i)
-    if ((left -= dmath::exp((logits[order[i]] - logits[best]) / o.temperature)) < 0) return static_cast<int64_t>(order[i]);
+    if ((left -= dmath::exp((logits[order[i]] - logits[best]) / o.temperature)) < 0)
+      return static_cast<int64_t>(order[i]);
   return static_cast<int64_t>(best);
 }
 
 }  // namespace
 
-std::vector<int64_t> Gpt::generate(const std::vector<int64_t>& prompt, Rng& rng, const GenerateOptions& o) {
+std::vector<int64_t> Gpt::generate(const std::vector<int64_t>& prompt, Rng& rng,
+                                   const GenerateOptions& o) {
   if (prompt.empty()) fail<ValueError>("generate: the prompt is empty");
-  if (!(o.temperature >= 0)) fail<ValueError>("generate: temperature {} must not be negative", o.temperature);
-  if (o.length < 0 || o.top_k < 0) fail<ValueError>("generate: length {} and top_k {} must not be negative", o.length, o.top_k);
+  if (!(o.temperature >= 0))
+    fail<ValueError>("generate: temperature {} must not be negative", o.temperature);
+  if (o.length < 0 || o.top_k < 0)
+    fail<ValueError>("generate: length {} and top_k {} must not be negative", o.length, o.top_k);
   NoGrad guard;
   struct Eval {
     Gpt& m;
@@ -178,7 +205,9 @@ std::vector<int64_t> Gpt::generate(const std::vector<int64_t>& prompt, Rng& rng,
   } const eval(*this);
   std::vector<int64_t> text = prompt;
   KvCache cache = new_cache(1);
-  size_t fed = text.size() - std::min(text.size(), static_cast<size_t>(config.context));  // what the model has seen
+  size_t fed =
+      text.size() -
+      std::min(text.size(), static_cast<size_t>(config.context));  // what the model has seen
   for (int64_t i = 0; i < o.length; ++i) {
     if (cache.length + static_cast<int64_t>(text.size() - fed) > config.context) {
       // The context is full: start again from its younger half.

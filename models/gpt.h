@@ -1,6 +1,6 @@
 #pragma once
-// GPT-2 (Radford et al., "Language models are unsupervised multitask learners", 2019) with Transformers' names and weight
-// layout: a checkpoint of GPT2LMHeadModel loads without a map.
+// GPT-2 (Radford et al., "Language models are unsupervised multitask learners", 2019) with
+// Transformers' names and weight layout: a checkpoint of GPT2LMHeadModel loads without a map.
 #include <loupe/layers/dropout.h>
 #include <loupe/layers/embedding.h>
 #include <loupe/layers/sequential.h>
@@ -19,7 +19,8 @@ struct GptConfig {
   double init_std = 0.02, norm_eps = 1e-5;
 };
 
-/// The number of parameters, exact below 2^53: what a configuration asks for can be known before anything is allocated.
+/// The number of parameters, exact below 2^53: what a configuration asks for can be known before
+/// anything is allocated.
 double parameter_count(const GptConfig& config);
 
 /// y = x W + b with W (in, out): what Transformers calls Conv1D. Starts from N(0, std^2), bias 0.
@@ -29,8 +30,12 @@ class Conv1D : public Layer<Conv1D> {
   Tensor forward(In x);
   void visit(Visitor& v) override { v("weight", weight, "bias", bias); }
   std::string type_name() const override { return "Conv1D"; }
-  std::string describe() const override { return fmt::format("{} -> {}", weight.size(0), weight.size(1)); }
-  int64_t flops(const Shape&, const Shape& output) const override { return 2 * weight.size(0) * output.numel(); }
+  std::string describe() const override {
+    return fmt::format("{} -> {}", weight.size(0), weight.size(1));
+  }
+  int64_t flops(const Shape&, const Shape& output) const override {
+    return 2 * weight.size(0) * output.numel();
+  }
 
   Tensor weight, bias;
 };
@@ -44,7 +49,8 @@ struct KvCache {
 class GptAttention : public Layer<GptAttention> {
  public:
   GptAttention(Rng& rng, const GptConfig& config);
-  /// (B, T, width) -> the same. With a cache, x are the tokens after those it holds, and block i's part is extended.
+  /// (B, T, width) -> the same. With a cache, x are the tokens after those it holds, and block i's
+  /// part is extended.
   Tensor forward(In x, KvCache* cache, size_t block);
   void visit(Visitor& v) override {
     v("c_attn", c_attn, "c_proj", c_proj, "resid_dropout", resid_dropout);
@@ -52,7 +58,9 @@ class GptAttention : public Layer<GptAttention> {
   }
   std::string type_name() const override { return "GptAttention"; }
   /// Scores and weighted values, the masked half included.
-  int64_t flops(const Shape& input, const Shape&) const override { return 4 * input.numel() * input[1]; }
+  int64_t flops(const Shape& input, const Shape&) const override {
+    return 4 * input.numel() * input[1];
+  }
 
   Conv1D c_attn, c_proj;
   Dropout resid_dropout;
@@ -109,7 +117,9 @@ class GptHead : public Layer<GptHead> {
   Tensor forward(In x);
   void visit(Visitor& v) override { v("weight", weight); }
   std::string type_name() const override { return "GptHead"; }
-  int64_t flops(const Shape& input, const Shape& output) const override { return 2 * input.back() * output.numel(); }
+  int64_t flops(const Shape& input, const Shape& output) const override {
+    return 2 * input.back() * output.numel();
+  }
   Tensor weight;
 };
 
@@ -127,9 +137,11 @@ class Gpt : public Layer<Gpt> {
   /// With a cache, ids are the tokens after those it holds; made by new_cache().
   Tensor forward(In ids, KvCache* cache = nullptr);
   KvCache new_cache(int64_t batch);
-  /// Goes on from `prompt`, a token at a time, with the KV cache; beyond the context the older half is forgotten.
-  /// Runs in eval mode without recording. ValueError for an empty prompt or options below 0; NumericError where logits are NaN.
-  std::vector<int64_t> generate(const std::vector<int64_t>& prompt, Rng& rng, const GenerateOptions& options = {});
+  /// Goes on from `prompt`, a token at a time, with the KV cache; beyond the context the older half
+  /// is forgotten. Runs in eval mode without recording. ValueError for an empty prompt or options
+  /// below 0; NumericError where logits are NaN.
+  std::vector<int64_t> generate(const std::vector<int64_t>& prompt, Rng& rng,
+                                const GenerateOptions& options = {});
   void visit(Visitor& v) override { v("transformer", transformer, "lm_head", lm_head); }
   std::string type_name() const override { return "Gpt"; }
 
@@ -138,8 +150,9 @@ class Gpt : public Layer<Gpt> {
   GptHead lm_head;
 };
 
-/// Loads a GPT-2 checkpoint as Transformers writes it, with or without "transformer." before the names and with a tied
-/// head given or not. The causal masks that older files carry as buffers are passed over. ValueError as load_state_dict.
+/// Loads a GPT-2 checkpoint as Transformers writes it, with or without "transformer." before the
+/// names and with a tied head given or not. The causal masks that older files carry as buffers are
+/// passed over. ValueError as load_state_dict.
 void load_gpt2(Gpt& m, const StateDict& checkpoint);
 
 }  // namespace loupe

@@ -20,7 +20,8 @@ ChannelNorm channel_norm(NormKind kind, int64_t channels) {
     case NormKind::batch: return BatchNorm2d(channels);
     case NormKind::layer: return GroupNorm(1, channels);
     case NormKind::group: return GroupNorm(8, channels);
-    case NormKind::rms: fail<ValueError>("norm: rms is for Transformers; a CNN takes batch, layer, group or none");
+    case NormKind::rms:
+      fail<ValueError>("norm: rms is for Transformers; a CNN takes batch, layer, group or none");
     case NormKind::none: break;
   }
   return std::monostate();

@@ -7,12 +7,14 @@ namespace loupe {
 namespace {
 
 Conv2d conv(Rng& rng, int64_t in, int64_t out, int64_t size, int64_t stride) {
-  return Conv2d(rng, in, out, {.kernel_size = size, .stride = stride, .padding = size / 2, .bias = false});
+  return Conv2d(rng, in, out,
+                {.kernel_size = size, .stride = stride, .padding = size / 2, .bias = false});
 }
 
 Sequential stage(Rng& rng, int64_t in, int64_t out, int64_t blocks, int64_t stride) {
   Sequential s;
-  for (int64_t i = 0; i < blocks; ++i) s.push_back(BasicBlock(rng, i == 0 ? in : out, out, i == 0 ? stride : 1));
+  for (int64_t i = 0; i < blocks; ++i)
+    s.push_back(BasicBlock(rng, i == 0 ? in : out, out, i == 0 ? stride : 1));
   return s;
 }
 

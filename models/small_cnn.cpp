@@ -9,7 +9,8 @@ Conv2d conv(Rng& rng, int64_t in, int64_t out, NormKind norm) {
 }
 
 const SmallCnnConfig& checked(const SmallCnnConfig& c) {
-  if (c.image_size < 8) fail<ValueError>("SmallCnn: image_size {} is below 8, which three poolings need", c.image_size);
+  if (c.image_size < 8)
+    fail<ValueError>("SmallCnn: image_size {} is below 8, which three poolings need", c.image_size);
   if (c.classes < 1 || c.hidden < 1)
     fail<ValueError>("SmallCnn: classes {} and hidden {} must be at least 1", c.classes, c.hidden);
   return c;
@@ -32,7 +33,8 @@ SmallCnn::SmallCnn(Rng& rng, SmallCnnConfig c)
       norm2(channel_norm(c.norm, c.widths[1])),
       norm3(channel_norm(c.norm, c.widths[2])),
       norm4(channel_norm(c.norm, c.widths[3])),
-      fc1(rng, c.widths[3] * (c.image_size / 8) * (c.image_size / 8), c.hidden, {.bias = c.norm == NormKind::none}),
+      fc1(rng, c.widths[3] * (c.image_size / 8) * (c.image_size / 8), c.hidden,
+          {.bias = c.norm == NormKind::none}),
       norm5(hidden_norm(c)),
       fc2(rng, c.hidden, c.classes),
       dropout1(rng, c.dropouts[0]),
@@ -40,9 +42,10 @@ SmallCnn::SmallCnn(Rng& rng, SmallCnnConfig c)
       dropout3(rng, c.dropouts[2]) {}
 
 Tensor SmallCnn::forward(In x) {
-  if (x->dim() != 4 || x->size(1) != config.in_channels || x->size(2) != config.image_size || x->size(3) != config.image_size)
-    fail<ShapeError>("SmallCnn: expected images (N, {}, {}, {}), got {}", config.in_channels, config.image_size,
-                     config.image_size, x->shape());
+  if (x->dim() != 4 || x->size(1) != config.in_channels || x->size(2) != config.image_size ||
+      x->size(3) != config.image_size)
+    fail<ShapeError>("SmallCnn: expected images (N, {}, {}, {}), got {}", config.in_channels,
+                     config.image_size, config.image_size, x->shape());
   Tensor h = norm_relu_pool(norm1, conv1(x), 2);
   h = norm_relu_pool(norm2, conv2(h), 1);
   h = dropout1(norm_relu_pool(norm3, conv3(h), 2));

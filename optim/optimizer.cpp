@@ -12,7 +12,8 @@ namespace loupe {
 namespace {
 
 double checked_rate(double lr) {
-  if (!(lr >= 0 && std::isfinite(lr))) fail<ValueError>("optimizer: the learning rate {} is not a number of at least 0", lr);
+  if (!(lr >= 0 && std::isfinite(lr)))
+    fail<ValueError>("optimizer: the learning rate {} is not a number of at least 0", lr);
   return lr;
 }
 double checked_momentum(const char* optimizer, double value) {
@@ -30,7 +31,8 @@ void check_eps(const char* optimizer, double eps) {
 
 // A count of steps from a state.
 int64_t count(const Named& n) {
-  if (!n.tensor.defined() || n.tensor.dtype() != DType::i64 || n.tensor.numel() != 1 || n.tensor.item<int64_t>() < 0)
+  if (!n.tensor.defined() || n.tensor.dtype() != DType::i64 || n.tensor.numel() != 1 ||
+      n.tensor.item<int64_t>() < 0)
     fail<ValueError>("optimizer: the state's \"{}\" is no count of steps", n.name);
   return n.tensor.item<int64_t>();
 }
@@ -48,15 +50,21 @@ std::vector<ParamGroup> no_decay_on_norms_and_biases(const StateDict& params) {
 Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr, double weight_decay) {
   std::set<std::string> names;
   for (ParamGroup& g : groups) {
-    const Group group{std::move(g.params), g.lr.value_or(lr), g.weight_decay.value_or(weight_decay), g.lr.value_or(lr)};
+    const Group group{std::move(g.params), g.lr.value_or(lr), g.weight_decay.value_or(weight_decay),
+                      g.lr.value_or(lr)};
     checked_rate(group.lr);
     if (!(group.weight_decay >= 0))
-      fail<ValueError>("optimizer: the weight decay {} is not a number of at least 0", group.weight_decay);
+      fail<ValueError>("optimizer: the weight decay {} is not a number of at least 0",
+                       group.weight_decay);
     for (const Named& n : group.params) {
       if (!n.tensor.defined()) fail<ValueError>("optimizer: parameter {} is undefined", n.name);
-      if (!names.insert(n.name).second) fail<ValueError>("optimizer: parameter {} stands twice", n.name);
-      if (!is_floating(n.tensor.dtype())) fail<DtypeError>("optimizer: parameter {} is {}", n.name, n.tensor.dtype());
-      if (!n.tensor.is_leaf()) fail<ValueError>("optimizer: parameter {} was computed; only leaves can be trained", n.name);
+      if (!names.insert(n.name).second)
+        fail<ValueError>("optimizer: parameter {} stands twice", n.name);
+      if (!is_floating(n.tensor.dtype()))
+        fail<DtypeError>("optimizer: parameter {} is {}", n.name, n.tensor.dtype());
+      if (!n.tensor.is_leaf())
+        fail<ValueError>("optimizer: parameter {} was computed; only leaves can be trained",
+                         n.name);
     }
     groups_.push_back(group);
   }
@@ -68,7 +76,8 @@ void Optimizer::step() {
   const auto names = state_names();
   for (const Tensor& p : parameters())
     if (p.grad().defined() && !raw::is_dense(p))
-      fail<ValueError>("optimizer: a parameter of shape {} has gaps in memory; clone() it", p.shape());
+      fail<ValueError>("optimizer: a parameter of shape {} has gaps in memory; clone() it",
+                       p.shape());
   ++steps_;
   for (Group& group : groups_) {
     // Parameters of one element type that have made equally many steps go together.
@@ -132,19 +141,24 @@ void Optimizer::load_state_dict(const StateDict& from) {
       steps = count(n);
       continue;
     }
-    const std::string kind = n.name.substr(0, n.name.find('.')), name = n.name.substr(std::min(kind.size() + 1, n.name.size()));
+    const std::string kind = n.name.substr(0, n.name.find('.')),
+                      name = n.name.substr(std::min(kind.size() + 1, n.name.size()));
     const auto p = params.find(name);
-    if (p == params.end()) fail<ValueError>("optimizer: the state has \"{}\", the optimizer has no such parameter", n.name);
+    if (p == params.end())
+      fail<ValueError>("optimizer: the state has \"{}\", the optimizer has no such parameter",
+                       n.name);
     if (kind == "step") {
       counts[name] = state[name].step = count(n);
       continue;
     }
-    const auto which = std::find_if(names.begin(), names.end(), [&](const char* s) { return s && kind == s; });
-    if (which == names.end()) fail<ValueError>("optimizer: \"{}\" is no state of {}", n.name, this->name());
+    const auto which =
+        std::find_if(names.begin(), names.end(), [&](const char* s) { return s && kind == s; });
+    if (which == names.end())
+      fail<ValueError>("optimizer: \"{}\" is no state of {}", n.name, this->name());
     if (!n.tensor.defined()) fail<ValueError>("optimizer: state {} is undefined", n.name);
     if (n.tensor.shape() != p->second->shape() || n.tensor.dtype() != p->second->dtype())
-      fail<ValueError>("optimizer: state {} is {} {}, the parameter {} {}", n.name, n.tensor.dtype(), n.tensor.shape(),
-                       p->second->dtype(), p->second->shape());
+      fail<ValueError>("optimizer: state {} is {} {}, the parameter {} {}", n.name,
+                       n.tensor.dtype(), n.tensor.shape(), p->second->dtype(), p->second->shape());
     Tensor& s = state[name].s[static_cast<size_t>(which - names.begin())];
     s = empty_like(*p->second);
     raw::copy(n.tensor, s);
@@ -153,7 +167,8 @@ void Optimizer::load_state_dict(const StateDict& from) {
   for (const auto& [name, s] : state) {
     if (!counts.count(name)) fail<ValueError>("optimizer: the state lacks \"step.{}\"", name);
     for (size_t i = 0; i < names.size(); ++i)
-      if (names[i] && !s.s[i].defined()) fail<ValueError>("optimizer: the state lacks \"{}.{}\"", names[i], name);
+      if (names[i] && !s.s[i].defined())
+        fail<ValueError>("optimizer: the state lacks \"{}.{}\"", names[i], name);
   }
   state_ = std::move(state);
   steps_ = steps;
@@ -164,7 +179,9 @@ namespace {
 template <class T, class Slots> std::vector<kernels::ParamSlot<T>> arrays(const Slots& slots) {
   std::vector<kernels::ParamSlot<T>> out;
   for (const auto& s : slots) {
-    const auto at = [&](size_t i) { return s.state->s[i].defined() ? s.state->s[i].template ptr<T>() : nullptr; };
+    const auto at = [&](size_t i) {
+      return s.state->s[i].defined() ? s.state->s[i].template ptr<T>() : nullptr;
+    };
     out.push_back({s.p.template ptr<T>(), s.g.template ptr<T>(), at(0), at(1), at(2), s.p.numel()});
   }
   return out;
@@ -172,19 +189,24 @@ template <class T, class Slots> std::vector<kernels::ParamSlot<T>> arrays(const 
 
 }  // namespace
 
-SGD::SGD(std::vector<ParamGroup> groups, Options o) : Optimizer(std::move(groups), o.lr, o.weight_decay), options(o) {
+SGD::SGD(std::vector<ParamGroup> groups, Options o)
+    : Optimizer(std::move(groups), o.lr, o.weight_decay), options(o) {
   checked_momentum("SGD", o.momentum);
-  if (!std::isfinite(o.dampening)) fail<ValueError>("SGD: dampening {} is not a number", o.dampening);
-  if (o.nesterov && (o.momentum <= 0 || o.dampening != 0)) fail<ValueError>("SGD: nesterov needs a momentum and no dampening");
+  if (!std::isfinite(o.dampening))
+    fail<ValueError>("SGD: dampening {} is not a number", o.dampening);
+  if (o.nesterov && (o.momentum <= 0 || o.dampening != 0))
+    fail<ValueError>("SGD: nesterov needs a momentum and no dampening");
 }
 void SGD::set_momentum(double value) { options.momentum = checked_momentum("SGD", value); }
 std::array<const char*, 3> SGD::state_names() const {
   return {options.momentum != 0 ? "momentum_buffer" : nullptr, nullptr, nullptr};
 }
 void SGD::apply(std::span<Slot> slots, const Group& group) {
-  const kernels::SgdStep o{group.lr,         options.momentum, options.dampening,        group.weight_decay,
-                           options.nesterov, options.maximize, slots[0].state->step == 1};
-  dispatch_floating(slots[0].p.dtype(), "SGD", [&]<class T>(Type<T>) { kernels::sgd_step<T>(arrays<T>(slots), o); });
+  const kernels::SgdStep o{
+      group.lr,         options.momentum, options.dampening,        group.weight_decay,
+      options.nesterov, options.maximize, slots[0].state->step == 1};
+  dispatch_floating(slots[0].p.dtype(), "SGD",
+                    [&]<class T>(Type<T>) { kernels::sgd_step<T>(arrays<T>(slots), o); });
 }
 
 Adam::Adam(std::vector<ParamGroup> groups, Options o, bool decoupled)
@@ -197,30 +219,38 @@ std::array<const char*, 3> Adam::state_names() const {
   return {"exp_avg", "exp_avg_sq", options.amsgrad ? "max_exp_avg_sq" : nullptr};
 }
 void Adam::apply(std::span<Slot> slots, const Group& group) {
-  const kernels::AdamStep o{group.lr,           options.beta1, options.beta2,    options.eps,
-                            group.weight_decay, decoupled_,    options.maximize, slots[0].state->step};
-  dispatch_floating(slots[0].p.dtype(), "Adam", [&]<class T>(Type<T>) { kernels::adam_step<T>(arrays<T>(slots), o); });
+  const kernels::AdamStep o{group.lr,         options.beta1,       options.beta2,
+                            options.eps,      group.weight_decay,  decoupled_,
+                            options.maximize, slots[0].state->step};
+  dispatch_floating(slots[0].p.dtype(), "Adam",
+                    [&]<class T>(Type<T>) { kernels::adam_step<T>(arrays<T>(slots), o); });
 }
 
-RMSprop::RMSprop(std::vector<ParamGroup> groups, Options o) : Optimizer(std::move(groups), o.lr, o.weight_decay), options(o) {
+RMSprop::RMSprop(std::vector<ParamGroup> groups, Options o)
+    : Optimizer(std::move(groups), o.lr, o.weight_decay), options(o) {
   checked_momentum("RMSprop", o.momentum);
-  if (!(o.alpha >= 0 && o.alpha <= 1)) fail<ValueError>("RMSprop: alpha {} must lie in [0, 1]", o.alpha);
+  if (!(o.alpha >= 0 && o.alpha <= 1))
+    fail<ValueError>("RMSprop: alpha {} must lie in [0, 1]", o.alpha);
   check_eps("RMSprop", o.eps);
 }
 void RMSprop::set_momentum(double value) { options.momentum = checked_momentum("RMSprop", value); }
 std::array<const char*, 3> RMSprop::state_names() const {
-  return {"square_avg", options.momentum > 0 ? "momentum_buffer" : nullptr, options.centered ? "grad_avg" : nullptr};
+  return {"square_avg", options.momentum > 0 ? "momentum_buffer" : nullptr,
+          options.centered ? "grad_avg" : nullptr};
 }
 void RMSprop::apply(std::span<Slot> slots, const Group& group) {
-  const kernels::RmspropStep o{group.lr,         options.alpha,    options.eps,     group.weight_decay,
-                               options.momentum, options.centered, options.maximize};
-  dispatch_floating(slots[0].p.dtype(), "RMSprop", [&]<class T>(Type<T>) { kernels::rmsprop_step<T>(arrays<T>(slots), o); });
+  const kernels::RmspropStep o{group.lr,           options.alpha,    options.eps,
+                               group.weight_decay, options.momentum, options.centered,
+                               options.maximize};
+  dispatch_floating(slots[0].p.dtype(), "RMSprop",
+                    [&]<class T>(Type<T>) { kernels::rmsprop_step<T>(arrays<T>(slots), o); });
 }
 
 namespace {
 
 // The gradients of one element type, made dense where they are not.
-template <class T> std::vector<kernels::ArraySlot<T>> gradients(const std::vector<Tensor>& parameters) {
+template <class T>
+std::vector<kernels::ArraySlot<T>> gradients(const std::vector<Tensor>& parameters) {
   std::vector<kernels::ArraySlot<T>> out;
   for (const Tensor& p : parameters) {
     if (!p.grad().defined() || p.grad().dtype() != dtype_of<T>()) continue;
@@ -262,15 +292,18 @@ double grad_norm(const std::vector<Tensor>& parameters, double norm_type) {
                                                       : dmath::pow(total, 1 / norm_type);
 }
 
-double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, ClipOptions options) {
-  if (!(max_norm >= 0)) fail<ValueError>("clip_grad_norm_: max_norm {} must not be negative", max_norm);
+double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm,
+                       ClipOptions options) {
+  if (!(max_norm >= 0))
+    fail<ValueError>("clip_grad_norm_: max_norm {} must not be negative", max_norm);
   const double norm = grad_norm(parameters, options.norm_type);
   if (options.error_if_nonfinite && !std::isfinite(norm))
     fail<NumericError>("clip_grad_norm_: the norm of the gradients is {}", norm);
   const double factor = max_norm / (norm + 1e-6);
   if (!(factor >= 1))
-    for_each_dtype(parameters,
-                   [&]<class T>(std::span<const kernels::ArraySlot<T>> slots) { kernels::scale_all<T>(slots, factor); });
+    for_each_dtype(parameters, [&]<class T>(std::span<const kernels::ArraySlot<T>> slots) {
+      kernels::scale_all<T>(slots, factor);
+    });
   return norm;
 }
 

@@ -14,7 +14,8 @@ void positive(int64_t n, const char* schedule, const char* what) {
 }
 
 void not_negative(double x, const char* schedule, const char* what) {
-  if (!(x >= 0 && std::isfinite(x))) fail<ValueError>("{}: {} {} is not a number of at least 0", schedule, what, x);
+  if (!(x >= 0 && std::isfinite(x)))
+    fail<ValueError>("{}: {} {} is not a number of at least 0", schedule, what, x);
 }
 
 // A count out of a state.
@@ -36,18 +37,21 @@ void Schedule::step() {
 }
 
 void Schedule::set_state(const std::vector<double>& state) {
-  if (state.size() != 1) fail<ValueError>("schedule: a state of {} numbers, expected one", state.size());
+  if (state.size() != 1)
+    fail<ValueError>("schedule: a state of {} numbers, expected one", state.size());
   const int64_t epoch = count("schedule", state[0]);
   apply_at(epoch);
   epoch_ = epoch;
 }
 
-ConstantLR::ConstantLR(Optimizer& o, double factor, int64_t total_iters) : Schedule(o), factor_(factor), total_(total_iters) {
+ConstantLR::ConstantLR(Optimizer& o, double factor, int64_t total_iters)
+    : Schedule(o), factor_(factor), total_(total_iters) {
   not_negative(factor, "ConstantLR", "factor");
   apply();
 }
 
-StepLR::StepLR(Optimizer& o, int64_t step_size, double gamma) : Schedule(o), step_size_(step_size), gamma_(gamma) {
+StepLR::StepLR(Optimizer& o, int64_t step_size, double gamma)
+    : Schedule(o), step_size_(step_size), gamma_(gamma) {
   positive(step_size, "StepLR", "step_size");
   not_negative(gamma, "StepLR", "gamma");
   apply();
@@ -61,7 +65,8 @@ MultiStepLR::MultiStepLR(Optimizer& o, std::vector<int64_t> milestones, double g
   apply();
 }
 double MultiStepLR::factor(int64_t t) const {
-  return power(gamma_, std::upper_bound(milestones_.begin(), milestones_.end(), t) - milestones_.begin());
+  return power(gamma_,
+               std::upper_bound(milestones_.begin(), milestones_.end(), t) - milestones_.begin());
 }
 
 ExponentialLR::ExponentialLR(Optimizer& o, double gamma) : Schedule(o), gamma_(gamma) {
@@ -77,17 +82,22 @@ CosineAnnealingLR::CosineAnnealingLR(Optimizer& o, int64_t t_max, double eta_min
   apply();
 }
 double CosineAnnealingLR::rate(double initial, int64_t t) const {
-  return eta_min_ + (initial - eta_min_) * (1 + dmath::cos_pi(static_cast<double>(t) / static_cast<double>(t_max_))) / 2;
+  return eta_min_ + (initial - eta_min_) *
+                        (1 + dmath::cos_pi(static_cast<double>(t) / static_cast<double>(t_max_))) /
+                        2;
 }
 
-LinearLR::LinearLR(Optimizer& o, double start, double end, int64_t total) : Schedule(o), start_(start), end_(end), total_(total) {
+LinearLR::LinearLR(Optimizer& o, double start, double end, int64_t total)
+    : Schedule(o), start_(start), end_(end), total_(total) {
   positive(total, "LinearLR", "total_iters");
-  if (!(start > 0 && start <= 1)) fail<ValueError>("LinearLR: start_factor {} must lie in (0, 1]", start);
+  if (!(start > 0 && start <= 1))
+    fail<ValueError>("LinearLR: start_factor {} must lie in (0, 1]", start);
   not_negative(end, "LinearLR", "end_factor");
   apply();
 }
 double LinearLR::factor(int64_t t) const {
-  return start_ + (end_ - start_) * static_cast<double>(std::min(t, total_)) / static_cast<double>(total_);
+  return start_ +
+         (end_ - start_) * static_cast<double>(std::min(t, total_)) / static_cast<double>(total_);
 }
 
 OneCycleLR::OneCycleLR(Optimizer& o, Options options) : Schedule(o), options_(options) {
@@ -97,14 +107,17 @@ OneCycleLR::OneCycleLR(Optimizer& o, Options options) : Schedule(o), options_(op
   not_negative(options.max_lr, "OneCycleLR", "max_lr");
   for (const double x : {options.div_factor, options.final_div_factor})
     if (!(x > 0))
-      fail<ValueError>("OneCycleLR: div_factor {} and final_div_factor {} must be above 0", options.div_factor,
-                       options.final_div_factor);
-  for (const double x : {options.base_momentum, options.max_momentum}) not_negative(x, "OneCycleLR", "momentum");
+      fail<ValueError>("OneCycleLR: div_factor {} and final_div_factor {} must be above 0",
+                       options.div_factor, options.final_div_factor);
+  for (const double x : {options.base_momentum, options.max_momentum})
+    not_negative(x, "OneCycleLR", "momentum");
   apply();
 }
 OneCycleLR::Place OneCycleLR::place(int64_t epoch) const {
-  const double total = static_cast<double>(options_.total_steps), last = total - 1, peak = options_.pct_start * total - 1;
-  // One step beyond the last is allowed (the call after the last batch); everything stays where it ended.
+  const double total = static_cast<double>(options_.total_steps), last = total - 1,
+               peak = options_.pct_start * total - 1;
+  // One step beyond the last is allowed (the call after the last batch); everything stays where it
+  // ended.
   const double t = std::min(static_cast<double>(epoch), last);
   if (t <= peak) return {kStart, kTop, t / peak};
   const double down = options_.three_phase ? 2 * options_.pct_start * total - 2 : peak;
@@ -121,7 +134,8 @@ double OneCycleLR::rate(double /*initial*/, int64_t epoch) const {
   return between(levels[p.from], levels[p.to], p.share);
 }
 void OneCycleLR::apply_at(int64_t epoch) {
-  if (epoch > options_.total_steps) fail<ValueError>("OneCycleLR: step {} of {}", epoch + 1, options_.total_steps);
+  if (epoch > options_.total_steps)
+    fail<ValueError>("OneCycleLR: step {} of {}", epoch + 1, options_.total_steps);
   Schedule::apply_at(epoch);
   if (!options_.cycle_momentum) return;
   const double levels[] = {options_.max_momentum, options_.base_momentum, options_.max_momentum};
@@ -134,18 +148,23 @@ ReduceLROnPlateau::ReduceLROnPlateau(Optimizer& o, Options options)
   if (!(options.factor >= 0 && options.factor < 1))
     fail<ValueError>("ReduceLROnPlateau: factor {} must lie in [0, 1)", options.factor);
   if (options.patience < 0 || options.cooldown < 0)
-    fail<ValueError>("ReduceLROnPlateau: patience {} and cooldown {} must not be negative", options.patience, options.cooldown);
+    fail<ValueError>("ReduceLROnPlateau: patience {} and cooldown {} must not be negative",
+                     options.patience, options.cooldown);
   for (const double x : {options.threshold, options.min_lr, options.eps})
     not_negative(x, "ReduceLROnPlateau", "threshold, min_lr or eps");
 }
-void ReduceLROnPlateau::step() { fail<ValueError>("ReduceLROnPlateau: step needs the metric: step(metric)"); }
+void ReduceLROnPlateau::step() {
+  fail<ValueError>("ReduceLROnPlateau: step needs the metric: step(metric)");
+}
 double ReduceLROnPlateau::rate(double, int64_t) const {
-  fail<ValueError>("ReduceLROnPlateau: the rate depends on metrics; it cannot be part of another schedule");
+  fail<ValueError>(
+      "ReduceLROnPlateau: the rate depends on metrics; it cannot be part of another schedule");
 }
 void ReduceLROnPlateau::step(double metric) {
   ++epoch_;
   const double sign = options_.maximize ? 1 : -1;
-  const double margin = options_.relative ? best_ * (1 + sign * options_.threshold) : best_ + sign * options_.threshold;
+  const double margin = options_.relative ? best_ * (1 + sign * options_.threshold)
+                                          : best_ + sign * options_.threshold;
   if (options_.maximize ? metric > margin : metric < margin) {
     best_ = metric;
     bad_ = 0;
@@ -165,17 +184,20 @@ void ReduceLROnPlateau::step(double metric) {
   bad_ = 0;
 }
 std::vector<double> ReduceLROnPlateau::state() const {
-  std::vector<double> s{static_cast<double>(epoch_), best_, static_cast<double>(bad_), static_cast<double>(cooldown_left_)};
+  std::vector<double> s{static_cast<double>(epoch_), best_, static_cast<double>(bad_),
+                        static_cast<double>(cooldown_left_)};
   for (const auto& g : optimizer_.groups()) s.push_back(g.lr);
   return s;
 }
 void ReduceLROnPlateau::set_state(const std::vector<double>& s) {
   auto& groups = optimizer_.groups();
   if (s.size() != 4 + groups.size())
-    fail<ValueError>("ReduceLROnPlateau: a state of {} numbers, expected {}", s.size(), 4 + groups.size());
+    fail<ValueError>("ReduceLROnPlateau: a state of {} numbers, expected {}", s.size(),
+                     4 + groups.size());
   const int64_t epoch = count("ReduceLROnPlateau", s[0]), bad = count("ReduceLROnPlateau", s[2]),
                 left = count("ReduceLROnPlateau", s[3]);
-  for (size_t i = 0; i < groups.size(); ++i) not_negative(s[4 + i], "ReduceLROnPlateau", "a learning rate");
+  for (size_t i = 0; i < groups.size(); ++i)
+    not_negative(s[4 + i], "ReduceLROnPlateau", "a learning rate");
   epoch_ = epoch, best_ = s[1], bad_ = bad, cooldown_left_ = left;
   for (size_t i = 0; i < groups.size(); ++i) groups[i].lr = s[4 + i];
 }
@@ -190,18 +212,22 @@ void check_parts(const std::vector<std::unique_ptr<Schedule>>& parts, const char
 
 }  // namespace
 
-SequentialLR::SequentialLR(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules, std::vector<int64_t> milestones)
+SequentialLR::SequentialLR(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules,
+                           std::vector<int64_t> milestones)
     : Schedule(o), schedules_(std::move(schedules)), milestones_(std::move(milestones)) {
   check_parts(schedules_, "SequentialLR");
   if (schedules_.size() != milestones_.size() + 1)
-    fail<ValueError>("SequentialLR: {} schedules need {} milestones, got {}", schedules_.size(), schedules_.size() - 1,
-                     milestones_.size());
-  if (!std::is_sorted(milestones_.begin(), milestones_.end())) fail<ValueError>("SequentialLR: the milestones must ascend");
+    fail<ValueError>("SequentialLR: {} schedules need {} milestones, got {}", schedules_.size(),
+                     schedules_.size() - 1, milestones_.size());
+  if (!std::is_sorted(milestones_.begin(), milestones_.end()))
+    fail<ValueError>("SequentialLR: the milestones must ascend");
   apply();
 }
 std::pair<Schedule*, int64_t> SequentialLR::at(int64_t epoch) const {
-  const auto passed = std::upper_bound(milestones_.begin(), milestones_.end(), epoch) - milestones_.begin();
-  return {schedules_[static_cast<size_t>(passed)].get(), epoch - (passed ? milestones_[static_cast<size_t>(passed) - 1] : 0)};
+  const auto passed =
+      std::upper_bound(milestones_.begin(), milestones_.end(), epoch) - milestones_.begin();
+  return {schedules_[static_cast<size_t>(passed)].get(),
+          epoch - (passed ? milestones_[static_cast<size_t>(passed) - 1] : 0)};
 }
 double SequentialLR::rate(double initial, int64_t epoch) const {
   const auto [schedule, own] = at(epoch);
@@ -231,8 +257,8 @@ WarmupCosine::WarmupCosine(Optimizer& o, int64_t warmup, int64_t total, double m
 }
 double WarmupCosine::factor(int64_t t) const {
   if (t < warmup_) return static_cast<double>(t + 1) / static_cast<double>(warmup_);
-  const double share =
-      static_cast<double>(std::min(t, total_) - warmup_) / static_cast<double>(std::max<int64_t>(total_ - warmup_, 1));
+  const double share = static_cast<double>(std::min(t, total_) - warmup_) /
+                       static_cast<double>(std::max<int64_t>(total_ - warmup_, 1));
   return min_ + (1 - min_) * (1 + dmath::cos_pi(share)) / 2;
 }
 

@@ -1,13 +1,14 @@
 #pragma once
-// Learning-rate schedules with PyTorch's names, formulas and defaults. A schedule sets the groups' learning rates when it
-// is made (epoch 0) and at every step(); call step() after Optimizer::step(). "Epoch" is whatever one step() stands for:
-// the programs here step once a batch.
+// Learning-rate schedules with PyTorch's names, formulas and defaults. A schedule sets the groups'
+// learning rates when it is made (epoch 0) and at every step(); call step() after
+// Optimizer::step(). "Epoch" is whatever one step() stands for: the programs here step once a
+// batch.
 #include <loupe/optim/optimizer.h>
 
 namespace loupe {
 
-/// Base. The learning rate of a group at an epoch depends on its initial rate and the epoch alone, but for
-/// ReduceLROnPlateau.
+/// Base. The learning rate of a group at an epoch depends on its initial rate and the epoch alone,
+/// but for ReduceLROnPlateau.
 class Schedule : Pinned {
  public:
   virtual ~Schedule() = default;
@@ -18,7 +19,8 @@ class Schedule : Pinned {
   double lr() const { return optimizer_.lr(); }
   /// The learning rate at an epoch of a group that began with `initial`.
   virtual double rate(double initial, int64_t epoch) const { return initial * factor(epoch); }
-  /// Numbers that, set again, continue the schedule exactly. ValueError for others, and nothing has been changed then.
+  /// Numbers that, set again, continue the schedule exactly. ValueError for others, and nothing has
+  /// been changed then.
   virtual std::vector<double> state() const { return {static_cast<double>(epoch_)}; }
   virtual void set_state(const std::vector<double>& state);
   /// Sets the rates for the present epoch.
@@ -33,7 +35,8 @@ class Schedule : Pinned {
   int64_t epoch_ = 0;
 };
 
-/// initial * factor until epoch total_iters, initial after it (1/3 and 5 in PyTorch); factor = 1 is a constant rate.
+/// initial * factor until epoch total_iters, initial after it (1/3 and 5 in PyTorch); factor = 1 is
+/// a constant rate.
 class ConstantLR : public Schedule {
  public:
   explicit ConstantLR(Optimizer& o, double factor = 1, int64_t total_iters = 5);
@@ -84,7 +87,8 @@ class ExponentialLR : public Schedule {
   double gamma_;
 };
 
-/// eta_min + (initial - eta_min) (1 + cos(pi t / T_max)) / 2. Loshchilov and Hutter, "SGDR", 2016, without restarts.
+/// eta_min + (initial - eta_min) (1 + cos(pi t / T_max)) / 2. Loshchilov and Hutter, "SGDR", 2016,
+/// without restarts.
 class CosineAnnealingLR : public Schedule {
  public:
   CosineAnnealingLR(Optimizer& o, int64_t t_max, double eta_min = 0);
@@ -95,10 +99,12 @@ class CosineAnnealingLR : public Schedule {
   double eta_min_;
 };
 
-/// Warm-up: initial times a factor that goes linearly from start_factor to end_factor over total_iters epochs.
+/// Warm-up: initial times a factor that goes linearly from start_factor to end_factor over
+/// total_iters epochs.
 class LinearLR : public Schedule {
  public:
-  LinearLR(Optimizer& o, double start_factor = 1.0 / 3, double end_factor = 1, int64_t total_iters = 5);
+  LinearLR(Optimizer& o, double start_factor = 1.0 / 3, double end_factor = 1,
+           int64_t total_iters = 5);
 
  protected:
   double factor(int64_t t) const override;
@@ -108,8 +114,9 @@ class LinearLR : public Schedule {
   int64_t total_;
 };
 
-/// Up from max_lr / div_factor to max_lr in the first pct_start of total_steps, down to (max_lr / div_factor) /
-/// final_div_factor in the rest, by half cosines. Smith and Topin, "Super-convergence", 2017. The initial rates are not used.
+/// Up from max_lr / div_factor to max_lr in the first pct_start of total_steps, down to (max_lr /
+/// div_factor) / final_div_factor in the rest, by half cosines. Smith and Topin,
+/// "Super-convergence", 2017. The initial rates are not used.
 class OneCycleLR : public Schedule {
  public:
   struct Options {
@@ -117,7 +124,8 @@ class OneCycleLR : public Schedule {
     int64_t total_steps = 1;
     double pct_start = 0.3;
     bool linear = false;  // straight lines for the cosines
-    /// The optimizer's momentum (Adam's beta1) goes the other way: max, base, max. Replaces what it was made with.
+    /// The optimizer's momentum (Adam's beta1) goes the other way: max, base, max. Replaces what it
+    /// was made with.
     bool cycle_momentum = true;
     double base_momentum = 0.85, max_momentum = 0.95, div_factor = 25, final_div_factor = 1e4;
     /// As many steps down to max_lr / div_factor as up, then on to the end.
@@ -140,7 +148,8 @@ class OneCycleLR : public Schedule {
   Options options_;
 };
 
-/// Multiplies the rate by `factor` when a metric has not got better for more than `patience` steps: step(metric).
+/// Multiplies the rate by `factor` when a metric has not got better for more than `patience` steps:
+/// step(metric).
 class ReduceLROnPlateau : public Schedule {
  public:
   struct Options {
@@ -166,10 +175,12 @@ class ReduceLROnPlateau : public Schedule {
   int64_t bad_ = 0, cooldown_left_ = 0;
 };
 
-/// One schedule after the other: schedules[i] runs from milestones[i - 1] on, starting at its own epoch 0.
+/// One schedule after the other: schedules[i] runs from milestones[i - 1] on, starting at its own
+/// epoch 0.
 class SequentialLR : public Schedule {
  public:
-  SequentialLR(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules, std::vector<int64_t> milestones);
+  SequentialLR(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules,
+               std::vector<int64_t> milestones);
   double rate(double initial, int64_t epoch) const override;
   void apply_at(int64_t epoch) override;
 
@@ -180,7 +191,8 @@ class SequentialLR : public Schedule {
   std::vector<int64_t> milestones_;
 };
 
-/// All at once: each takes the rate that the one before gives for its initial one, so that factors multiply.
+/// All at once: each takes the rate that the one before gives for its initial one, so that factors
+/// multiply.
 class ChainedScheduler : public Schedule {
  public:
   ChainedScheduler(Optimizer& o, std::vector<std::unique_ptr<Schedule>> schedules);
@@ -190,8 +202,8 @@ class ChainedScheduler : public Schedule {
   std::vector<std::unique_ptr<Schedule>> schedules_;
 };
 
-/// Linear warm-up over `warmup` steps from 0 (1 / warmup at the first), then a half cosine down to min_factor at `total`:
-/// the usual schedule of Transformers.
+/// Linear warm-up over `warmup` steps from 0 (1 / warmup at the first), then a half cosine down to
+/// min_factor at `total`: the usual schedule of Transformers.
 class WarmupCosine : public Schedule {
  public:
   WarmupCosine(Optimizer& o, int64_t warmup, int64_t total, double min_factor = 0);

@@ -1,5 +1,6 @@
 #pragma once
-// Reads the fixtures (tests/fixtures/*.safetensors, written from PyTorch by the scripts beside them) and compares with them.
+// Reads the fixtures (tests/fixtures/*.safetensors, written from PyTorch by the scripts beside
+// them) and compares with them.
 #include <loupe/core/raw.h>
 
 #include <algorithm>
@@ -19,7 +20,8 @@
 namespace fixture {
 using namespace loupe;
 
-/// One fixture file. A reader of its own, for exactly what the scripts write, so that the tests of io are not tests of these.
+/// One fixture file. A reader of its own, for exactly what the scripts write, so that the tests of
+/// io are not tests of these.
 class Fixture {
  public:
   explicit Fixture(const std::string& file) {
@@ -42,7 +44,8 @@ class Fixture {
     const Entry& e = found->second;
     Tensor t = raw::empty(e.shape, e.dtype);
     dispatch(e.dtype, [&]<class T>(Type<T>) {
-      std::memcpy(static_cast<void*>(t.ptr<T>()), data_.data() + e.begin, static_cast<size_t>(t.numel()) * sizeof(T));
+      std::memcpy(static_cast<void*>(t.ptr<T>()), data_.data() + e.begin,
+                  static_cast<size_t>(t.numel()) * sizeof(T));
     });
     return is_floating(e.dtype) ? raw::to(t, dtype) : t;
   }
@@ -50,7 +53,8 @@ class Fixture {
   /// What follows `prefix` in the keys that begin with it.
   std::vector<std::string> under(const std::string& prefix) const {
     std::vector<std::string> names;
-    for (auto it = entries_.lower_bound(prefix); it != entries_.end() && it->first.starts_with(prefix); ++it)
+    for (auto it = entries_.lower_bound(prefix);
+         it != entries_.end() && it->first.starts_with(prefix); ++it)
       names.push_back(it->first.substr(prefix.size()));
     return names;
   }
@@ -148,8 +152,8 @@ class Seen {
   ~Seen() {
     if (!std::getenv("LOUPE_SHOW_DIFFERENCES")) return;
     for (const auto& [name, g] : groups_)
-      std::printf("%-34s %5d tensors, largest difference %.2e absolute, %.2e relative\n", name.c_str(), g.count, g.absolute,
-                  g.relative);
+      std::printf("%-34s %5d tensors, largest difference %.2e absolute, %.2e relative\n",
+                  name.c_str(), g.count, g.absolute, g.relative);
   }
 
  private:
@@ -160,8 +164,10 @@ class Seen {
   std::map<std::string, Group> groups_;
 };
 
-/// |got - want| <= tolerance * max |want|, element by element, NaN never. `group` is where the difference is counted.
-inline void same(const std::string& group, const std::string& what, const Tensor& got, const Tensor& want, double tolerance) {
+/// |got - want| <= tolerance * max |want|, element by element, NaN never. `group` is where the
+/// difference is counted.
+inline void same(const std::string& group, const std::string& what, const Tensor& got,
+                 const Tensor& want, double tolerance) {
   INFO(what);
   REQUIRE(got.defined());
   REQUIRE(got.shape() == want.shape());
@@ -171,14 +177,16 @@ inline void same(const std::string& group, const std::string& what, const Tensor
   size_t where = 0;
   for (size_t i = 0; i < a.size(); ++i) {
     largest = std::max(largest, std::abs(b[i]));
-    const double d = std::isnan(a[i]) ? std::numeric_limits<double>::infinity() : std::abs(a[i] - b[i]);
+    const double d =
+        std::isnan(a[i]) ? std::numeric_limits<double>::infinity() : std::abs(a[i] - b[i]);
     if (d > difference) difference = d, where = i;
   }
   const double relative = difference == 0 ? 0 : difference / std::max(largest, 1e-30);
   Seen::instance().add(group, difference, relative);
-  INFO("element " << where << " of " << a.size() << ": got " << (a.empty() ? 0 : a[where]) << ", PyTorch "
-                  << (a.empty() ? 0 : b[where]));
-  INFO("difference " << difference << ", relative to the largest element " << relative << ", allowed " << tolerance);
+  INFO("element " << where << " of " << a.size() << ": got " << (a.empty() ? 0 : a[where])
+                  << ", PyTorch " << (a.empty() ? 0 : b[where]));
+  INFO("difference " << difference << ", relative to the largest element " << relative
+                     << ", allowed " << tolerance);
   CHECK(relative <= tolerance);
 }
 

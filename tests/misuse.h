@@ -1,5 +1,6 @@
 #pragma once
-// What a test of misuse asks for: the typed error, with a sentence that starts with the op or layer.
+// What a test of misuse asks for: the typed error, with a sentence that starts with the op or
+// layer.
 #include <loupe/core/error.h>
 
 #include <string>
@@ -23,7 +24,8 @@ template <class E, class F> void refuses(const std::string& op, F f) {
     CHECK(text.size() > op.size() + 12);
     return;
   } catch (const std::exception& e) {
-    FAIL_CHECK("misuse of " << op << ", case " << g_checked - 1 << ": another exception: " << e.what());
+    FAIL_CHECK("misuse of " << op << ", case " << g_checked - 1
+                            << ": another exception: " << e.what());
     return;
   }
   FAIL_CHECK("misuse of " << op << ", case " << g_checked - 1 << ": nothing was thrown");

@@ -1,5 +1,6 @@
 #pragma once
-// Holds a layer or a function of Loupe against its case in a fixture: outputs, gradients of inputs and parameters, buffers.
+// Holds a layer or a function of Loupe against its case in a fixture: outputs, gradients of inputs
+// and parameters, buffers.
 #include <loupe/autograd/autograd.h>
 #include <loupe/layers/state.h>
 
@@ -9,14 +10,17 @@
 
 namespace fixture {
 
-/// Bounds, relative to the largest element of the tensor compared. Fixtures are float64 results from inputs float32 can hold.
+/// Bounds, relative to the largest element of the tensor compared. Fixtures are float64 results
+/// from inputs float32 can hold.
 inline constexpr double kBound64 = 1e-10, kBound32 = 1e-6;
 
 using Call = std::function<Tensors(const Tensors&)>;
 
-/// One pass: forward, backward with the stored upstream gradient; every stored gradient is compared.
-inline void check_pass(const Fixture& f, const std::string& group, const std::string& prefix, DType dtype, double bound,
-                       const Call& call, const StateDict& parameters = {}) {
+/// One pass: forward, backward with the stored upstream gradient; every stored gradient is
+/// compared.
+inline void check_pass(const Fixture& f, const std::string& group, const std::string& prefix,
+                       DType dtype, double bound, const Call& call,
+                       const StateDict& parameters = {}) {
   const auto key = [&](const char* what, size_t i, bool bare = false) {
     return prefix + "/" + what + (bare && i == 0 ? "" : std::to_string(i));
   };
@@ -51,7 +55,8 @@ void check_layer(const Fixture& f, const std::string& name, DType dtype, M& m,
   INFO(name << " in " << loupe::name(dtype));
   to(m, dtype);
   StateDict state;
-  for (const auto& key : f.under(name + "/state/")) state.push_back({key, f.get(name + "/state/" + key, dtype)});
+  for (const auto& key : f.under(name + "/state/"))
+    state.push_back({key, f.get(name + "/state/" + key, dtype)});
   load_state_dict(m, state);
   std::string order;
   for (const auto& [key, t] : state_dict(m)) {
@@ -65,7 +70,8 @@ void check_layer(const Fixture& f, const std::string& name, DType dtype, M& m,
     if (!f.has(prefix + "/y")) continue;
     train(m, pass != "eval");
     check_pass(
-        f, group, prefix, dtype, bound, [&](const Tensors& xs) { return call(m, xs); }, named_parameters(m));
+        f, group, prefix, dtype, bound, [&](const Tensors& xs) { return call(m, xs); },
+        named_parameters(m));
     for (const auto& [key, t] : named_buffers(m))
       same(group, prefix + "/after/" + key, t, f.get(prefix + "/after/" + key), bound);
   }
@@ -75,7 +81,9 @@ void check_layer(const Fixture& f, const std::string& name, DType dtype, M& m,
 template <class M>
 void layer_case(
     const std::string& name, M m, double bound32 = kBound32,
-    const std::function<Tensors(M&, const Tensors&)>& call = [](M& layer, const Tensors& xs) { return Tensors{layer(xs[0])}; }) {
+    const std::function<Tensors(M&, const Tensors&)>& call = [](M& layer, const Tensors& xs) {
+      return Tensors{layer(xs[0])};
+    }) {
   static const Fixture f("layers.safetensors");
   check_layer<M>(f, name, DType::f64, m, call, kBound64);
   check_layer<M>(f, name, DType::f32, m, call, bound32);

@@ -7,8 +7,8 @@
 namespace loupe {
 namespace {
 
-// A rule has the value, its slope as numbers (of the input, or of the output where kFromOutput), and the slope made of
-// ops, which can be differentiated again.
+// A rule has the value, its slope as numbers (of the input, or of the output where kFromOutput),
+// and the slope made of ops, which can be differentiated again.
 struct Relu {
   static constexpr const char* kName = "relu";
   static constexpr bool kFromOutput = true;
@@ -35,7 +35,8 @@ struct Gelu {
   template <class T> T value(T x) const { return kernels::gelu(x); }
   template <class T> T slope(T x) const { return kernels::gelu_slope(x); }
   Tensor slope_of(const Tensor& x) const {
-    return (erf(x * 0.70710678118654752440) + 1.0) * 0.5 + x * exp(square(x) * -0.5) * 0.39894228040143267794;
+    return (erf(x * 0.70710678118654752440) + 1.0) * 0.5 +
+           x * exp(square(x) * -0.5) * 0.39894228040143267794;
   }
 };
 
@@ -82,7 +83,9 @@ struct Erf {
   static constexpr const char* kName = "erf";
   static constexpr bool kFromOutput = false;
   template <class T> T value(T x) const { return kernels::verf(x); }
-  template <class T> T slope(T x) const { return T(1.12837916709551257390) * kernels::vexp(-x * x); }
+  template <class T> T slope(T x) const {
+    return T(1.12837916709551257390) * kernels::vexp(-x * x);
+  }
   Tensor slope_of(const Tensor& x) const { return exp(-square(x)) * 1.12837916709551257390; }
 };
 
@@ -90,8 +93,12 @@ struct Softplus {
   static constexpr const char* kName = "softplus";
   static constexpr bool kFromOutput = false;
   double beta = 1, threshold = 20;
-  template <class T> T value(T x) const { return kernels::softplus(x, static_cast<T>(beta), static_cast<T>(threshold)); }
-  template <class T> T slope(T x) const { return kernels::softplus_slope(x, static_cast<T>(beta), static_cast<T>(threshold)); }
+  template <class T> T value(T x) const {
+    return kernels::softplus(x, static_cast<T>(beta), static_cast<T>(threshold));
+  }
+  template <class T> T slope(T x) const {
+    return kernels::softplus_slope(x, static_cast<T>(beta), static_cast<T>(threshold));
+  }
   Tensor slope_of(const Tensor& x) const {
     const Tensor z = x * beta;
     return where(gt(z, threshold), ones({}, x.dtype()), sigmoid(z));
@@ -137,8 +144,9 @@ template <class Rule> void record_rule(In x, Tensor& y, Rule rule) {
 
 template <class Rule> Tensor activate(In x, Rule rule) {
   Tensor y = raw::empty_like(x);
-  dispatch_floating(x->dtype(), Rule::kName,
-                    [&]<class T>(Type<T>) { raw::map1<T, T>(y, x, [rule](T v) { return rule.value(v); }); });
+  dispatch_floating(x->dtype(), Rule::kName, [&]<class T>(Type<T>) {
+    raw::map1<T, T>(y, x, [rule](T v) { return rule.value(v); });
+  });
   record_rule(x, y, rule);
   return y;
 }

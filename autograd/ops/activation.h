@@ -13,8 +13,9 @@ enum class Approximate { none, tanh };
 struct GeluOptions {
   Approximate approximate = Approximate::none;
 };
-/// x Phi(x), Phi the distribution function of the standard normal; tanh: x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2,
-/// which differs by up to 5e-4 (GPT-2 uses it). Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+/// x Phi(x), Phi the distribution function of the standard normal; tanh: x (1 + tanh(sqrt(2/pi) (x
+/// + 0.044715 x^3))) / 2, which differs by up to 5e-4 (GPT-2 uses it). Hendrycks and Gimpel,
+/// "Gaussian error linear units", 2016.
 Tensor gelu(In x, GeluOptions options = {});
 /// x sigmoid(x). Elfwing et al., "Sigmoid-weighted linear units", 2017.
 Tensor silu(In x);

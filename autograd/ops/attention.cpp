@@ -19,9 +19,11 @@ struct Qkv {
   Tensor q, k, v;
 };
 
-// The kernels see (batch, heads, rows, columns): one or two dimensions before the last two keep their strides, more are
-// merged. Columns must be neighbours.
-bool readable(const Tensor& t) { return t.dim() <= 4 && (t.strides()[t.dim() - 1] == 1 || t.size(-1) <= 1); }
+// The kernels see (batch, heads, rows, columns): one or two dimensions before the last two keep
+// their strides, more are merged. Columns must be neighbours.
+bool readable(const Tensor& t) {
+  return t.dim() <= 4 && (t.strides()[t.dim() - 1] == 1 || t.size(-1) <= 1);
+}
 Tensor readable_copy(const Tensor& t) { return readable(t) ? t : raw::row_major(t); }
 
 struct Batch {
@@ -44,7 +46,8 @@ template <class T> Heads<T> heads_of(const Tensor& t) {
   return {t.ptr<std::remove_const_t<T>>(), s[0], s[1], s[2]};
 }
 
-// A result whose memory runs batch, rows, heads, columns: joining the heads afterwards costs nothing.
+// A result whose memory runs batch, rows, heads, columns: joining the heads afterwards costs
+// nothing.
 Tensor heads_together(const Shape& s, DType dtype) {
   if (s.rank() != 4) return raw::empty(s, dtype);
   return raw::transpose(raw::empty({s[0], s[2], s[1], s[3]}, dtype), 1, 2);
@@ -54,7 +57,9 @@ Tensor heads_together(const Shape& s, DType dtype) {
 Qkv unpack(const Tensor& x, int64_t heads) {
   const int64_t width = x.size(2) / 3;
   const auto part = [&](int64_t i) {
-    return x.slice(2, i * width, (i + 1) * width).reshape({x.size(0), x.size(1), heads, width / heads}).transpose(1, 2);
+    return x.slice(2, i * width, (i + 1) * width)
+        .reshape({x.size(0), x.size(1), heads, width / heads})
+        .transpose(1, 2);
   };
   return {part(0), part(1), part(2)};
 }
@@ -78,7 +83,8 @@ struct Problem {
 Tensor dropout_factors(const AttentionShape& s, const Shape& shape, DType dtype) {
   if (s.dropout == 0) return Tensor();
   Tensor z = raw::empty(shape, dtype);
-  dispatch_floating(dtype, "attention", [&]<class T>(Type<T>) { kernels::attention_dropout(s, z.ptr<T>()); });
+  dispatch_floating(dtype, "attention",
+                    [&]<class T>(Type<T>) { kernels::attention_dropout(s, z.ptr<T>()); });
   return z;
 }
 
@@ -87,11 +93,13 @@ Tensor weights_of(const Qkv& x, const Problem& p) {
   Tensor scores = matmul(x.q, x.k.transpose(-1, -2)) * p.shape.scale;
   const double inf = std::numeric_limits<double>::infinity();
   if (p.shape.causal) {
-    const Tensor seen = raw::compare(raw::Compare::le, arange(x.k.size(-2)), raw::unsqueeze(arange(x.q.size(-2)), 1));
+    const Tensor seen = raw::compare(raw::Compare::le, arange(x.k.size(-2)),
+                                     raw::unsqueeze(arange(x.q.size(-2)), 1));
     scores = masked_fill(scores, logical_not(seen), -inf);
   }
   if (p.mask.defined())
-    scores = p.mask.dtype() == DType::boolean ? masked_fill(scores, logical_not(p.mask), -inf) : scores + p.mask;
+    scores = p.mask.dtype() == DType::boolean ? masked_fill(scores, logical_not(p.mask), -inf)
+                                              : scores + p.mask;
   return softmax(scores, -1);
 }
 
@@ -101,7 +109,8 @@ Qkv gradients_of(const Qkv& x, const Problem& p, const Tensor& dy) {
   Tensor dw = matmul(dy, x.v.transpose(-1, -2));
   if (z.defined()) dw = dw * z;
   const Tensor ds = w * (dw - (dw * w).sum({-1}, true)) * p.shape.scale;
-  return {matmul(ds, x.k), matmul(ds.transpose(-1, -2), x.q), matmul((z.defined() ? w * z : w).transpose(-1, -2), dy)};
+  return {matmul(ds, x.k), matmul(ds.transpose(-1, -2), x.q),
+          matmul((z.defined() ? w * z : w).transpose(-1, -2), dy)};
 }
 
 AttentionResult composed(const Qkv& x, const Problem& p) {
@@ -113,11 +122,14 @@ struct AttentionNode final : Node {
   SavedTensor q{this}, k{this}, v{this}, mask{this}, y{this}, lse{this}, weights{this};
   AttentionShape shape;
   int64_t packed = 0;  // heads of a packed input, which is q; else 0
-  const char* name() const override { return packed ? "self_attention" : "scaled_dot_product_attention"; }
+  const char* name() const override {
+    return packed ? "self_attention" : "scaled_dot_product_attention";
+  }
 
   Tensors replay(const Tensors& x) const override {
     Problem p{shape, mask.get()};
-    if (p.mask.defined() && p.mask.dtype() != DType::boolean) p.mask = raw::to(p.mask, x[0].dtype());
+    if (p.mask.defined() && p.mask.dtype() != DType::boolean)
+      p.mask = raw::to(p.mask, x[0].dtype());
     const Tensor out = composed(packed ? unpack(x[0], packed) : Qkv{x[0], x[1], x[2]}, p).output;
     return {packed ? out.transpose(1, 2).reshape(output_shape(0)) : out};
   }
@@ -141,10 +153,13 @@ struct AttentionNode final : Node {
     const Tensor up = readable_copy(g), out = heads(y.get().detach());
     const Tensor rq = readable_copy(x.q), rk = readable_copy(x.k), rv = readable_copy(x.v);
     dispatch_floating(whole.dtype(), name(), [&]<class T>(Type<T>) {
-      const auto saved = [](const SavedTensor& s) { return s.defined() ? s.get().ptr<T>() : nullptr; };
-      kernels::attention_backward<T>(p.of<T>(), heads_of<const T>(rq), heads_of<const T>(rk), heads_of<const T>(rv),
-                                     heads_of<const T>(out), heads_of<const T>(up), saved(lse), saved(weights), heads_of<T>(d.q),
-                                     heads_of<T>(d.k), heads_of<T>(d.v));
+      const auto saved = [](const SavedTensor& s) {
+        return s.defined() ? s.get().ptr<T>() : nullptr;
+      };
+      kernels::attention_backward<T>(p.of<T>(), heads_of<const T>(rq), heads_of<const T>(rk),
+                                     heads_of<const T>(rv), heads_of<const T>(out),
+                                     heads_of<const T>(up), saved(lse), saved(weights),
+                                     heads_of<T>(d.q), heads_of<T>(d.k), heads_of<T>(d.v));
     });
     if (packed) return {dwhole};
     return {d.q, d.k, d.v};
@@ -163,37 +178,46 @@ Shape with_batch(Shape s, int64_t rows, int64_t columns) {
   return s;
 }
 
-// Checks shapes and options and draws the dropout; `batch` is the broadcast shape before the last two dimensions.
+// Checks shapes and options and draws the dropout; `batch` is the broadcast shape before the last
+// two dimensions.
 Problem prepare(const char* op, const Qkv& x, const Shape& batch, const AttentionOptions& o) {
   if (x.q.size(-1) != x.k.size(-1))
-    fail<ShapeError>("{}: q {} and k {} differ in their last dimension", op, x.q.shape(), x.k.shape());
+    fail<ShapeError>("{}: q {} and k {} differ in their last dimension", op, x.q.shape(),
+                     x.k.shape());
   if (x.k.size(-2) != x.v.size(-2))
-    fail<ShapeError>("{}: k {} and v {} differ in the number of keys", op, x.k.shape(), x.v.shape());
+    fail<ShapeError>("{}: k {} and v {} differ in the number of keys", op, x.k.shape(),
+                     x.v.shape());
   if (x.k.dtype() != x.q.dtype() || x.v.dtype() != x.q.dtype())
-    fail<DtypeError>("{}: element types differ: q {}, k {}, v {}; convert with to(...)", op, x.q.dtype(), x.k.dtype(),
-                     x.v.dtype());
-  if (!is_floating(x.q.dtype())) fail<DtypeError>("{}: needs f32 or f64, got {}; convert with to(DType::f32)", op, x.q.dtype());
-  if (!(o.dropout_p >= 0 && o.dropout_p <= 1)) fail<ValueError>("{}: dropout_p must lie in [0, 1], got {}", op, o.dropout_p);
-  if (o.dropout_p > 0 && !o.rng) fail<ValueError>("{}: dropout_p is {}: give an Rng in .rng", op, o.dropout_p);
+    fail<DtypeError>("{}: element types differ: q {}, k {}, v {}; convert with to(...)", op,
+                     x.q.dtype(), x.k.dtype(), x.v.dtype());
+  if (!is_floating(x.q.dtype()))
+    fail<DtypeError>("{}: needs f32 or f64, got {}; convert with to(DType::f32)", op, x.q.dtype());
+  if (!(o.dropout_p >= 0 && o.dropout_p <= 1))
+    fail<ValueError>("{}: dropout_p must lie in [0, 1], got {}", op, o.dropout_p);
+  if (o.dropout_p > 0 && !o.rng)
+    fail<ValueError>("{}: dropout_p is {}: give an Rng in .rng", op, o.dropout_p);
   const int64_t dim = x.q.size(-1);
   const Shape scores = with_batch(batch, x.q.size(-2), x.k.size(-2));
   const Batch b(scores);
   Problem p;
-  p.shape = {.batch = b.batch,
-             .heads = b.heads,
-             .queries = x.q.size(-2),
-             .keys = x.k.size(-2),
-             .dim = dim,
-             .value_dim = x.v.size(-1),
-             .scale = o.scale.value_or(1 / std::sqrt(static_cast<double>(std::max<int64_t>(dim, 1)))),
-             .causal = o.is_causal,
-             .mask = {},
-             .dropout = o.dropout_p};
+  p.shape = {
+      .batch = b.batch,
+      .heads = b.heads,
+      .queries = x.q.size(-2),
+      .keys = x.k.size(-2),
+      .dim = dim,
+      .value_dim = x.v.size(-1),
+      .scale = o.scale.value_or(1 / std::sqrt(static_cast<double>(std::max<int64_t>(dim, 1)))),
+      .causal = o.is_causal,
+      .mask = {},
+      .dropout = o.dropout_p};
   if (o.attn_mask.defined()) {
     if (o.attn_mask.dtype() != DType::boolean && o.attn_mask.dtype() != x.q.dtype())
-      fail<DtypeError>("{}: attn_mask must be bool (true = attend) or {}, got {}", op, x.q.dtype(), o.attn_mask.dtype());
+      fail<DtypeError>("{}: attn_mask must be bool (true = attend) or {}, got {}", op, x.q.dtype(),
+                       o.attn_mask.dtype());
     if (broadcast_shapes(o.attn_mask.shape(), scores, op) != scores)
-      fail<ShapeError>("{}: attn_mask {} does not broadcast to the scores {}", op, o.attn_mask.shape(), scores);
+      fail<ShapeError>("{}: attn_mask {} does not broadcast to the scores {}", op,
+                       o.attn_mask.shape(), scores);
     p.mask = o.attn_mask.expand(scores);
     if (scores.rank() > 4) p.mask = contiguous(p.mask);
   }
@@ -204,20 +228,26 @@ Problem prepare(const char* op, const Qkv& x, const Shape& batch, const Attentio
   return p;
 }
 
-// Runs the kernel on views (..., rows, columns); `out` has its memory already. `inputs` are recorded.
+// Runs the kernel on views (..., rows, columns); `out` has its memory already. `inputs` are
+// recorded.
 template <size_t N>
-void run(const Qkv& x, const Problem& p, const Tensor& out, Tensor& y, const In (&inputs)[N], int64_t packed) {
+void run(const Qkv& x, const Problem& p, const Tensor& out, Tensor& y, const In (&inputs)[N],
+         int64_t packed) {
   const Tensor q = readable_copy(x.q), k = readable_copy(x.k), v = readable_copy(x.v);
   const Tensor* list[N];
   for (size_t i = 0; i < N; ++i) list[i] = &inputs[i].t;
   const AttentionShape& s = p.shape;
   const bool keep = kernels::attention_keeps_weights(s), recording = should_record(list);
   const DType dtype = x.q.dtype();
-  const Tensor weights = recording && keep ? raw::empty({s.batch, s.heads, s.queries, s.keys}, dtype) : Tensor();
-  const Tensor lse = recording && !keep ? raw::empty({s.batch, s.heads, s.queries}, dtype) : Tensor();
+  const Tensor weights =
+      recording && keep ? raw::empty({s.batch, s.heads, s.queries, s.keys}, dtype) : Tensor();
+  const Tensor lse =
+      recording && !keep ? raw::empty({s.batch, s.heads, s.queries}, dtype) : Tensor();
   dispatch_floating(dtype, "scaled_dot_product_attention", [&]<class T>(Type<T>) {
-    kernels::attention<T>(p.of<T>(), heads_of<const T>(q), heads_of<const T>(k), heads_of<const T>(v), heads_of<T>(out),
-                          lse.defined() ? lse.ptr<T>() : nullptr, weights.defined() ? weights.ptr<T>() : nullptr);
+    kernels::attention<T>(p.of<T>(), heads_of<const T>(q), heads_of<const T>(k),
+                          heads_of<const T>(v), heads_of<T>(out),
+                          lse.defined() ? lse.ptr<T>() : nullptr,
+                          weights.defined() ? weights.ptr<T>() : nullptr);
   });
   if (auto n = record<AttentionNode>(inputs[0].here, list, std::span<Tensor>(&y, 1))) {
     SavedTensor* const inputs_saved[] = {&n->q, &n->k, &n->v};
@@ -234,10 +264,15 @@ void run(const Qkv& x, const Problem& p, const Tensor& out, Tensor& y, const In 
 // The three tensors with their leading dimensions broadcast.
 Qkv broadcast(const char* op, const Tensor& q, const Tensor& k, const Tensor& v) {
   for (const Tensor* t : {&q, &k, &v})
-    if (t->dim() < 2) fail<ShapeError>("{}: q, k and v need at least two dimensions (rows, columns), got {}", op, t->shape());
+    if (t->dim() < 2)
+      fail<ShapeError>("{}: q, k and v need at least two dimensions (rows, columns), got {}", op,
+                       t->shape());
   if (batch_shape(q) == batch_shape(k) && batch_shape(q) == batch_shape(v)) return {q, k, v};
-  const Shape batch = broadcast_shapes(broadcast_shapes(batch_shape(q), batch_shape(k), op), batch_shape(v), op);
-  const auto to = [&](const Tensor& t) { return t.expand(with_batch(batch, t.size(-2), t.size(-1))); };
+  const Shape batch =
+      broadcast_shapes(broadcast_shapes(batch_shape(q), batch_shape(k), op), batch_shape(v), op);
+  const auto to = [&](const Tensor& t) {
+    return t.expand(with_batch(batch, t.size(-2), t.size(-1)));
+  };
   return {to(q), to(k), to(v)};
 }
 
@@ -257,7 +292,8 @@ Tensor scaled_dot_product_attention(In q, In k, In v, const AttentionOptions& op
 
 Tensor self_attention(In qkv, int64_t heads, const AttentionOptions& options) {
   if (qkv->dim() != 3 || qkv->size(2) % 3 != 0 || heads < 1 || qkv->size(2) / 3 % heads != 0)
-    fail<ShapeError>("self_attention: needs (batch, time, 3 * heads * width) with {} heads, got {}", heads, qkv->shape());
+    fail<ShapeError>("self_attention: needs (batch, time, 3 * heads * width) with {} heads, got {}",
+                     heads, qkv->shape());
   SiteScope site(qkv.here);
   const int64_t batch = qkv->size(0), time = qkv->size(1), width = qkv->size(2) / 3;
   const auto parts = [&] { return unpack(qkv, heads); };

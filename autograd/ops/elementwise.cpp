@@ -50,7 +50,9 @@ struct PowNode final : Node {
     if (needs(0)) da = dy[0] * e * pow(base, e - 1.0);
     // 0^e has the derivative 0 by e (e > 0), where the logarithm would give NaN.
     if (needs(1))
-      db = dy[0] * where(gt(base, 0.0), y.get() * log(maximum(base, full({}, 1e-300, base.dtype()))), zeros_like(base));
+      db =
+          dy[0] * where(gt(base, 0.0), y.get() * log(maximum(base, full({}, 1e-300, base.dtype()))),
+                        zeros_like(base));
     return {da, db};
   }
 };
@@ -135,14 +137,18 @@ struct ClampNode final : Node {
   double low = 0, high = 0;
   const char* name() const override { return "clamp"; }
   Tensors replay(const Tensors& x) const override { return {clamp(x[0], low, high)}; }
-  Tensors backward(const Tensors& dy) override { return {where(inside.get(), dy[0], zeros({}, dy[0].dtype()))}; }
+  Tensors backward(const Tensors& dy) override {
+    return {where(inside.get(), dy[0], zeros({}, dy[0].dtype()))};
+  }
 };
 
 struct ExtremumNode final : Node {
   SavedTensor a{this}, b{this};
   bool largest = true;
   const char* name() const override { return largest ? "maximum" : "minimum"; }
-  Tensors replay(const Tensors& x) const override { return {largest ? maximum(x[0], x[1]) : minimum(x[0], x[1])}; }
+  Tensors replay(const Tensors& x) const override {
+    return {largest ? maximum(x[0], x[1]) : minimum(x[0], x[1])};
+  }
   Tensors backward(const Tensors& dy) override {
     const Tensor x = a.get().detach(), y = b.get().detach();
     // 1 where an operand was taken, a half where they are equal.
@@ -158,7 +164,8 @@ struct WhereNode final : Node {
   Tensors replay(const Tensors& x) const override { return {where(x[0], x[1], x[2])}; }
   Tensors backward(const Tensors& dy) override {
     const Tensor c = cond.get(), zero = zeros({}, dy[0].dtype());
-    return {Tensor(), needs(1) ? where(c, dy[0], zero) : Tensor(), needs(2) ? where(c, zero, dy[0]) : Tensor()};
+    return {Tensor(), needs(1) ? where(c, dy[0], zero) : Tensor(),
+            needs(2) ? where(c, zero, dy[0]) : Tensor()};
   }
 };
 
@@ -166,8 +173,12 @@ struct TriangleNode final : Node {
   bool lower = true;
   int64_t diagonal = 0;
   const char* name() const override { return lower ? "tril" : "triu"; }
-  Tensors replay(const Tensors& x) const override { return {lower ? tril(x[0], diagonal) : triu(x[0], diagonal)}; }
-  Tensors backward(const Tensors& dy) override { return {lower ? tril(dy[0], diagonal) : triu(dy[0], diagonal)}; }
+  Tensors replay(const Tensors& x) const override {
+    return {lower ? tril(x[0], diagonal) : triu(x[0], diagonal)};
+  }
+  Tensors backward(const Tensors& dy) override {
+    return {lower ? tril(dy[0], diagonal) : triu(dy[0], diagonal)};
+  }
 };
 
 // An op whose Node keeps its input, or its output.
@@ -182,7 +193,8 @@ template <class N> Tensor keeping_output(Unary op, In a) {
   return y;
 }
 
-Tensor affine(In a, Binary op, double b, bool swapped, double factor, double shift, const char* label) {
+Tensor affine(In a, Binary op, double b, bool swapped, double factor, double shift,
+              const char* label) {
   Tensor y = raw::binary(op, a, b, swapped);
   if (auto n = record<AffineNode>({a}, y)) {
     n->factor = factor;
@@ -193,11 +205,13 @@ Tensor affine(In a, Binary op, double b, bool swapped, double factor, double shi
 }
 
 Tensor triangle(In a, int64_t diagonal, bool lower) {
-  if (a->dim() < 2) fail<ShapeError>("{}: needs at least two dimensions, got shape {}", lower ? "tril" : "triu", a->shape());
+  if (a->dim() < 2)
+    fail<ShapeError>("{}: needs at least two dimensions, got shape {}", lower ? "tril" : "triu",
+                     a->shape());
   const Tensor row = raw::unsqueeze(arange(a->size(-2)), 1), column = arange(a->size(-1));
   const Tensor limit = raw::binary(Binary::add, row, static_cast<double>(diagonal));
-  const Tensor keep =
-      raw::compare(lower ? raw::Compare::le : raw::Compare::ge, raw::expand(column, {a->size(-2), a->size(-1)}), limit);
+  const Tensor keep = raw::compare(lower ? raw::Compare::le : raw::Compare::ge,
+                                   raw::expand(column, {a->size(-2), a->size(-1)}), limit);
   Tensor y = raw::where(keep, a, raw::zeros({}, a->dtype()));
   if (auto n = record<TriangleNode>({a}, y)) {
     n->lower = lower;
@@ -207,7 +221,8 @@ Tensor triangle(In a, int64_t diagonal, bool lower) {
 }
 
 Tensor extremum_of(In a, In b, bool largest) {
-  Tensor y = raw::binary(largest ? Binary::maximum : Binary::minimum, a, b, largest ? "maximum" : "minimum");
+  Tensor y = raw::binary(largest ? Binary::maximum : Binary::minimum, a, b,
+                         largest ? "maximum" : "minimum");
   if (auto n = record<ExtremumNode>({a, b}, y)) {
     n->largest = largest;
     n->a.input(a);
@@ -311,9 +326,11 @@ Tensor where(In cond, In a, In b) {
 }
 
 Tensor masked_fill(In a, In mask, double value) {
-  if (mask->dtype() != DType::boolean) fail<DtypeError>("masked_fill: the mask must be bool, got {}", mask->dtype());
+  if (mask->dtype() != DType::boolean)
+    fail<DtypeError>("masked_fill: the mask must be bool, got {}", mask->dtype());
   if (broadcast_shapes(a->shape(), mask->shape(), "masked_fill") != a->shape())
-    fail<ShapeError>("masked_fill: a mask of shape {} does not broadcast to {}", mask->shape(), a->shape());
+    fail<ShapeError>("masked_fill: a mask of shape {} does not broadcast to {}", mask->shape(),
+                     a->shape());
   SiteScope site(a.here);
   return where(mask, full({}, value, a->dtype()), a);
 }

@@ -1,6 +1,6 @@
 #pragma once
-// Arithmetic and comparisons, element by element. Shapes broadcast as in NumPy; element types must agree (a C++ number
-// takes the tensor's). Operators + - * / stand in core/tensor.h.
+// Arithmetic and comparisons, element by element. Shapes broadcast as in NumPy; element types must
+// agree (a C++ number takes the tensor's). Operators + - * / stand in core/tensor.h.
 #include <loupe/core/tensor.h>
 
 namespace loupe {

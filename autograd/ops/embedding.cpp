@@ -19,12 +19,14 @@ struct EmbeddingNode final : Node {
     const int64_t count = index.numel(), width = g.size(-1);
     if (grad_enabled()) {
       const Tensor flat = index.reshape({count, 1});
-      const Tensor kept = g.reshape({count, width}) * ne(flat, static_cast<double>(padding)).to(g.dtype());
+      const Tensor kept =
+          g.reshape({count, width}) * ne(flat, static_cast<double>(padding)).to(g.dtype());
       return {Tensor(), scatter_add(kept, 0, flat.expand({count, width}), {entries, width})};
     }
     const Tensor rows = raw::row_major(g), dw = raw::empty({entries, width}, g.dtype());
     dispatch_floating(g.dtype(), name(), [&]<class T>(Type<T>) {
-      kernels::embedding_backward(count, width, entries, rows.ptr<T>(), index.ptr<int64_t>(), padding, dw.ptr<T>());
+      kernels::embedding_backward(count, width, entries, rows.ptr<T>(), index.ptr<int64_t>(),
+                                  padding, dw.ptr<T>());
     });
     return {Tensor(), dw};
   }
@@ -33,8 +35,10 @@ struct EmbeddingNode final : Node {
 }  // namespace
 
 Tensor embedding(In indices, In weight, const EmbeddingOptions& options) {
-  if (indices->dtype() != DType::i64) fail<DtypeError>("embedding: the indices must be i64, got {}", indices->dtype());
-  if (weight->dim() != 2) fail<ShapeError>("embedding: the weight must be (entries, width), got {}", weight->shape());
+  if (indices->dtype() != DType::i64)
+    fail<DtypeError>("embedding: the indices must be i64, got {}", indices->dtype());
+  if (weight->dim() != 2)
+    fail<ShapeError>("embedding: the weight must be (entries, width), got {}", weight->shape());
   const int64_t entries = weight->size(0), width = weight->size(1);
   int64_t padding = options.padding_idx.value_or(-1);
   if (options.padding_idx) {
@@ -45,7 +49,9 @@ Tensor embedding(In indices, In weight, const EmbeddingOptions& options) {
   const Tensor index = raw::row_major(indices), table = raw::row_major(weight);
   for (int64_t i = 0; const int64_t row : index.data<int64_t>()) {
     if (row < 0 || row >= entries)
-      fail<IndexError>("embedding: index {} at position {} is outside [0, {}), the rows of the weight", row, i, entries);
+      fail<IndexError>(
+          "embedding: index {} at position {} is outside [0, {}), the rows of the weight", row, i,
+          entries);
     ++i;
   }
   Shape shape = indices->shape();

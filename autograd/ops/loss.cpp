@@ -14,33 +14,46 @@ namespace loupe {
 namespace {
 
 Tensor reduce(const Tensor& loss, Reduction reduction) {
-  return reduction == Reduction::mean ? loss.mean() : reduction == Reduction::sum ? loss.sum() : loss;
+  return reduction == Reduction::mean  ? loss.mean()
+         : reduction == Reduction::sum ? loss.sum()
+                                       : loss;
 }
 
 // Checks what the two class losses have in common.
-void check_classes(const char* op, const Tensor& x, const Tensor& target, const Tensor& weight, int64_t ignore) {
-  if (!is_floating(x.dtype())) fail<DtypeError>("{}: the logits must be f32 or f64, got {}", op, x.dtype());
+void check_classes(const char* op, const Tensor& x, const Tensor& target, const Tensor& weight,
+                   int64_t ignore) {
+  if (!is_floating(x.dtype()))
+    fail<DtypeError>("{}: the logits must be f32 or f64, got {}", op, x.dtype());
   if (target.dtype() != DType::i64)
-    fail<DtypeError>("{}: the target must hold class indices in i64, got {}; convert with to(DType::i64)", op, target.dtype());
+    fail<DtypeError>(
+        "{}: the target must hold class indices in i64, got {}; convert with to(DType::i64)", op,
+        target.dtype());
   if (x.dim() == 0)
-    fail<ShapeError>("{}: the logits must be (C), (N, C) or (N, C, d1, ...), got a tensor without dimensions", op);
+    fail<ShapeError>(
+        "{}: the logits must be (C), (N, C) or (N, C, d1, ...), got a tensor without dimensions",
+        op);
   Shape expected = x.shape();
   const int axis = x.dim() == 1 ? 0 : 1;
   const int64_t classes = expected[axis];
   expected.erase(axis);
   if (target.shape() != expected)
-    fail<ShapeError>("{}: logits {} need a target of shape {}, got {}", op, x.shape(), expected, target.shape());
+    fail<ShapeError>("{}: logits {} need a target of shape {}, got {}", op, x.shape(), expected,
+                     target.shape());
   if (weight.defined()) {
     if (weight.shape() != Shape{classes})
-      fail<ShapeError>("{}: weight must have shape {}, one for each class, got {}", op, Shape{classes}, weight.shape());
+      fail<ShapeError>("{}: weight must have shape {}, one for each class, got {}", op,
+                       Shape{classes}, weight.shape());
     if (weight.dtype() != x.dtype())
-      fail<DtypeError>("{}: weight is {}, the logits are {}; convert with to(...)", op, weight.dtype(), x.dtype());
-    if (weight.requires_grad()) fail<GradError>("{}: weight is a constant here; pass weight.detach()", op);
+      fail<DtypeError>("{}: weight is {}, the logits are {}; convert with to(...)", op,
+                       weight.dtype(), x.dtype());
+    if (weight.requires_grad())
+      fail<GradError>("{}: weight is a constant here; pass weight.detach()", op);
   }
   const Tensor labels = raw::row_major(target);
   for (int64_t i = 0; const int64_t label : labels.data<int64_t>()) {
     if (label != ignore && (label < 0 || label >= classes))
-      fail<IndexError>("{}: the label of row {} is {}, outside [0, {}) and not ignore_index {}", op, i, label, classes, ignore);
+      fail<IndexError>("{}: the label of row {} is {}, outside [0, {}) and not ignore_index {}", op,
+                       i, label, classes, ignore);
     ++i;
   }
 }
@@ -56,7 +69,8 @@ Tensor as_rows(const Tensor& x) {
   return x.permute(axes).reshape({classes ? x.numel() / classes : 0, classes});
 }
 
-// What each row counts: its label's weight, 0 where ignored. And the labels with 0 for ignored ones.
+// What each row counts: its label's weight, 0 where ignored. And the labels with 0 for ignored
+// ones.
 struct Labels {
   Tensor index, weight;
   Labels(const Tensor& target, const Tensor& class_weight, int64_t ignore, DType dtype) {
@@ -67,7 +81,8 @@ struct Labels {
     weight = raw::to(counts, dtype);
     if (!class_weight.defined()) return;
     NoGrad guard;
-    weight = weight * (class_weight.numel() ? index_select(class_weight, 0, index) : raw::zeros({n}, dtype));
+    weight = weight *
+             (class_weight.numel() ? index_select(class_weight, 0, index) : raw::zeros({n}, dtype));
   }
 };
 
@@ -79,9 +94,9 @@ struct CrossEntropyNode final : Node {
   const char* name() const override { return "cross_entropy"; }
   Tensors replay(const Tensors& logits) const override {
     const Tensor w = weight.get();
-    const Tensor each =
-        cross_entropy(logits[0], target.get(),
-                      {w.defined() ? raw::to(w, logits[0].dtype()) : w, shape.ignore_index, Reduction::none, shape.smoothing});
+    const Tensor each = cross_entropy(logits[0], target.get(),
+                                      {w.defined() ? raw::to(w, logits[0].dtype()) : w,
+                                       shape.ignore_index, Reduction::none, shape.smoothing});
     return {reduced ? each.sum() * (1 / divisor) : each.reshape(output_shape(0))};
   }
   Tensors backward(const Tensors& dy) override {
@@ -91,21 +106,25 @@ struct CrossEntropyNode final : Node {
     if (grad_enabled()) return {again(logits, labels, w, g)};
     const Tensor up = raw::row_major(g), dx = raw::empty(logits.shape(), logits.dtype());
     dispatch_floating(logits.dtype(), name(), [&]<class T>(Type<T>) {
-      kernels::cross_entropy_backward(shape, logits.ptr<T>(), labels.ptr<int64_t>(), w.defined() ? w.ptr<T>() : nullptr,
-                                      lse.get().ptr<T>(), up.ptr<T>(), reduced ? 0 : 1, dx.ptr<T>());
+      kernels::cross_entropy_backward(shape, logits.ptr<T>(), labels.ptr<int64_t>(),
+                                      w.defined() ? w.ptr<T>() : nullptr, lse.get().ptr<T>(),
+                                      up.ptr<T>(), reduced ? 0 : 1, dx.ptr<T>());
     });
     return {dx};
   }
 
-  // dx = g (a softmax(x) - k): the weights of all classes, k, and their sum, a, are constants of a row.
+  // dx = g (a softmax(x) - k): the weights of all classes, k, and their sum, a, are constants of a
+  // row.
   Tensor again(const Tensor& logits, const Tensor& labels, const Tensor& w, const Tensor& g) const {
     const DType dtype = logits.dtype();
     const Labels l(labels, w, shape.ignore_index, dtype);
     const Tensor all = w.defined() ? w : ones({shape.classes}, dtype);
-    const Tensor counts = raw::to(raw::compare(raw::Compare::ne, labels, static_cast<double>(shape.ignore_index)), dtype);
+    const Tensor counts = raw::to(
+        raw::compare(raw::Compare::ne, labels, static_cast<double>(shape.ignore_index)), dtype);
     const double spread = shape.smoothing / static_cast<double>(shape.classes);
-    const Tensor k = one_hot(l.index, shape.classes, dtype) * l.weight.unsqueeze(1) * (1 - shape.smoothing) +
-                     counts.unsqueeze(1) * all * spread;
+    const Tensor k =
+        one_hot(l.index, shape.classes, dtype) * l.weight.unsqueeze(1) * (1 - shape.smoothing) +
+        counts.unsqueeze(1) * all * spread;
     return g.unsqueeze(-1) * (softmax(logits, 1) * k.sum({1}, true) - k);
   }
 };
@@ -115,15 +134,17 @@ struct CrossEntropyNode final : Node {
 Tensor cross_entropy(In logits, In target, const CrossEntropyOptions& o) {
   check_classes("cross_entropy", logits, target, o.weight, o.ignore_index);
   if (!(o.label_smoothing >= 0 && o.label_smoothing <= 1))
-    fail<ValueError>("cross_entropy: label_smoothing must lie in [0, 1], got {}", o.label_smoothing);
+    fail<ValueError>("cross_entropy: label_smoothing must lie in [0, 1], got {}",
+                     o.label_smoothing);
   SiteScope site(logits.here);
   const Tensor x = as_rows(logits), labels = raw::row_major(target);
   const Tensor w = o.weight.defined() ? raw::row_major(o.weight) : Tensor();
   const kernels::CrossEntropyShape shape{x.size(0), x.size(1), o.ignore_index, o.label_smoothing};
-  const Tensor lse = raw::empty({shape.rows}, x.dtype()), loss = raw::empty({shape.rows}, x.dtype());
+  const Tensor lse = raw::empty({shape.rows}, x.dtype()),
+               loss = raw::empty({shape.rows}, x.dtype());
   dispatch_floating(x.dtype(), "cross_entropy", [&]<class T>(Type<T>) {
-    kernels::cross_entropy(shape, x.ptr<T>(), labels.ptr<int64_t>(), w.defined() ? w.ptr<T>() : nullptr, loss.ptr<T>(),
-                           lse.ptr<T>());
+    kernels::cross_entropy(shape, x.ptr<T>(), labels.ptr<int64_t>(),
+                           w.defined() ? w.ptr<T>() : nullptr, loss.ptr<T>(), lse.ptr<T>());
   });
   double divisor = 1;
   Tensor y = raw::reshape(loss, target->shape());
@@ -131,8 +152,10 @@ Tensor cross_entropy(In logits, In target, const CrossEntropyOptions& o) {
   if (reduced) {
     const auto* const t = labels.ptr<int64_t>();
     if (o.reduction == Reduction::mean)
-      divisor = w.defined() ? raw::sum(Labels(labels, w, o.ignore_index, x.dtype()).weight, {}, false).item()
-                            : static_cast<double>(shape.rows - std::count(t, t + shape.rows, o.ignore_index));
+      divisor =
+          w.defined()
+              ? raw::sum(Labels(labels, w, o.ignore_index, x.dtype()).weight, {}, false).item()
+              : static_cast<double>(shape.rows - std::count(t, t + shape.rows, o.ignore_index));
     y = raw::sum(loss, {}, false);
     raw::scale(y, 1 / divisor);
   }
@@ -154,7 +177,8 @@ Tensor nll_loss(In log_probabilities, In target, const NllLossOptions& o) {
   const Tensor x = as_rows(log_probabilities);
   const Labels l(target, o.weight, o.ignore_index, x.dtype());
   // where, not a product with 0: an ignored row may hold -Inf.
-  const Tensor picked = x.size(1) ? gather(x, 1, l.index.unsqueeze(1)).squeeze(1) : raw::zeros({x.size(0)}, x.dtype());
+  const Tensor picked = x.size(1) ? gather(x, 1, l.index.unsqueeze(1)).squeeze(1)
+                                  : raw::zeros({x.size(0)}, x.dtype());
   const Tensor loss = where(ne(l.weight, 0.0), -picked * l.weight, zeros({}, x.dtype()));
   if (o.reduction == Reduction::none) return loss.reshape(target->shape());
   return o.reduction == Reduction::sum ? loss.sum() : loss.sum() / raw::sum(l.weight, {}, false);
@@ -163,10 +187,12 @@ Tensor nll_loss(In log_probabilities, In target, const NllLossOptions& o) {
 namespace {
 void check_pair(const char* op, const Tensor& x, const Tensor& target) {
   if (x.shape() != target.shape())
-    fail<ShapeError>("{}: prediction {} and target {} must have one shape; use expand or reshape", op, x.shape(), target.shape());
+    fail<ShapeError>("{}: prediction {} and target {} must have one shape; use expand or reshape",
+                     op, x.shape(), target.shape());
   if (!is_floating(x.dtype())) fail<DtypeError>("{}: needs f32 or f64, got {}", op, x.dtype());
   if (x.dtype() != target.dtype())
-    fail<DtypeError>("{}: prediction is {}, target is {}; convert one with to(...)", op, x.dtype(), target.dtype());
+    fail<DtypeError>("{}: prediction is {}, target is {}; convert one with to(...)", op, x.dtype(),
+                     target.dtype());
 }
 }  // namespace
 
@@ -203,11 +229,14 @@ Tensor binary_cross_entropy_with_logits(In x, In target, const BceOptions& o) {
   check_pair("binary_cross_entropy_with_logits", x, target);
   SiteScope site(x.here);
   // (1 - y) x + (1 + (pos_weight - 1) y) log(1 + e^-x)
-  const Tensor soft = softplus(-x, {.beta = 1, .threshold = std::numeric_limits<double>::infinity()});
-  Tensor loss = (1.0 - target) * x + (o.pos_weight.defined() ? ((o.pos_weight - 1.0) * target + 1.0) * soft : soft);
+  const Tensor soft =
+      softplus(-x, {.beta = 1, .threshold = std::numeric_limits<double>::infinity()});
+  Tensor loss = (1.0 - target) * x +
+                (o.pos_weight.defined() ? ((o.pos_weight - 1.0) * target + 1.0) * soft : soft);
   if (o.weight.defined()) loss = loss * o.weight;
   if (loss.shape() != x->shape())
-    fail<ShapeError>("binary_cross_entropy_with_logits: weights broadcast shape {} to {}", x->shape(), loss.shape());
+    fail<ShapeError>("binary_cross_entropy_with_logits: weights broadcast shape {} to {}",
+                     x->shape(), loss.shape());
   return reduce(loss, o.reduction);
 }
 

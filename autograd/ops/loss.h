@@ -1,6 +1,6 @@
 #pragma once
-// Losses. The mean over all elements unless `reduction` says otherwise; prediction and target must have one shape (no
-// broadcasting: that hides mistakes).
+// Losses. The mean over all elements unless `reduction` says otherwise; prediction and target must
+// have one shape (no broadcasting: that hides mistakes).
 #include <loupe/core/tensor.h>
 
 namespace loupe {
@@ -17,8 +17,9 @@ struct CrossEntropyOptions {
   /// The share of the target that is spread evenly over all classes.
   double label_smoothing = 0;
 };
-/// -log softmax(logits)[target]. logits (C), (N, C) or (N, C, d1, ...), target of that shape without C, i64 -> a number, or
-/// target's shape for Reduction::none. IndexError names the first label outside [0, C).
+/// -log softmax(logits)[target]. logits (C), (N, C) or (N, C, d1, ...), target of that shape
+/// without C, i64 -> a number, or target's shape for Reduction::none. IndexError names the first
+/// label outside [0, C).
 Tensor cross_entropy(In logits, In target, const CrossEntropyOptions& options = {});
 
 struct NllLossOptions {
@@ -47,7 +48,8 @@ struct HuberOptions {
   double delta = 1;
   Reduction reduction = Reduction::mean;
 };
-/// d^2 / 2 where d = |x - y| < delta, else delta (d - delta / 2). Huber, "Robust estimation of a location parameter", 1964.
+/// d^2 / 2 where d = |x - y| < delta, else delta (d - delta / 2). Huber, "Robust estimation of a
+/// location parameter", 1964.
 Tensor huber_loss(In x, In target, HuberOptions options = {});
 
 struct BceOptions {
@@ -57,7 +59,8 @@ struct BceOptions {
   Tensor pos_weight{};
   Reduction reduction = Reduction::mean;
 };
-/// -(pos_weight y log sigmoid(x) + (1 - y) log(1 - sigmoid(x))), without overflow; targets in [0, 1].
+/// -(pos_weight y log sigmoid(x) + (1 - y) log(1 - sigmoid(x))), without overflow; targets in [0,
+/// 1].
 Tensor binary_cross_entropy_with_logits(In x, In target, const BceOptions& options = {});
 
 }  // namespace loupe

@@ -9,7 +9,8 @@ namespace {
 
 void check_dtypes(const char* op, const Tensor& a, const Tensor& b) {
   if (a.dtype() != b.dtype())
-    fail<DtypeError>("{}: element types differ: {} and {}; convert one with to(...)", op, a.dtype(), b.dtype());
+    fail<DtypeError>("{}: element types differ: {} and {}; convert one with to(...)", op, a.dtype(),
+                     b.dtype());
 }
 
 // Everything before the last two dimensions.
@@ -36,14 +37,16 @@ struct Stack {
   std::vector<int64_t> offsets;
 
   explicit Stack(const Tensor& from) : t(from) {
-    const auto fits = [this](int row, int column) {  // elements of a row are neighbours, rows do not overlap
+    const auto fits = [this](int row,
+                             int column) {  // elements of a row are neighbours, rows do not overlap
       const int d = t.dim();
       return (t.strides()[d + column] == 1 || t.shape()[d + column] <= 1) &&
              (t.strides()[d + row] >= t.shape()[d + column] || t.shape()[d + row] <= 1);
     };
     trans = !fits(-2, -1) && fits(-1, -2);
     if (!trans && !fits(-2, -1)) t = raw::row_major(t);
-    // The distance of rows, of which there may be one only: BLAS wants it at least the length of a row.
+    // The distance of rows, of which there may be one only: BLAS wants it at least the length of a
+    // row.
     ld = std::max(t.strides()[t.dim() + (trans ? -1 : -2)], t.size(trans ? -2 : -1));
   }
 
@@ -80,17 +83,19 @@ Tensor product(const Tensor& a, const Tensor& b) {
     if (batch_shape(b).numel() == 1) {
       // One right matrix for all: the rows of all left matrices follow each other.
       const Stack left(a.dim() > 2 ? raw::row_major(a) : a);
-      kernels::matmul(left.trans, right.trans, m * batch.numel(), n, k, left.t.template ptr<T>(), left.ld,
-                      right.t.template ptr<T>(), right.ld, y.ptr<T>(), n, false);
+      kernels::matmul(left.trans, right.trans, m * batch.numel(), n, k, left.t.template ptr<T>(),
+                      left.ld, right.t.template ptr<T>(), right.ld, y.ptr<T>(), n, false);
       return;
     }
     Stack left(a), out(y);
     left.place(batch);
     right.place(batch);
     out.place(batch);
-    kernels::matmul_batched<T>(batch.numel(), m, n, k, {left.t.template ptr<T>(), left.offsets.data(), left.ld, left.trans},
-                               {right.t.template ptr<T>(), right.offsets.data(), right.ld, right.trans},
-                               {y.ptr<T>(), out.offsets.data(), n}, false);
+    kernels::matmul_batched<T>(
+        batch.numel(), m, n, k,
+        {left.t.template ptr<T>(), left.offsets.data(), left.ld, left.trans},
+        {right.t.template ptr<T>(), right.offsets.data(), right.ld, right.trans},
+        {y.ptr<T>(), out.offsets.data(), n}, false);
   });
   return y;
 }
@@ -117,7 +122,9 @@ struct LinearNode final : Node {
   SavedTensor x{this}, w{this};
   bool turned = false;
   const char* name() const override { return turned ? "addmm" : "linear"; }
-  Tensors replay(const Tensors& in) const override { return {turned ? addmm(in[2], in[0], in[1]) : linear(in[0], in[1], in[2])}; }
+  Tensors replay(const Tensors& in) const override {
+    return {turned ? addmm(in[2], in[0], in[1]) : linear(in[0], in[1], in[2])};
+  }
   Tensors backward(const Tensors& dy) override {
     Tensor dx, dw, db;
     if (needs(0)) dx = matmul(dy[0], turned ? w.get().t() : w.get());
@@ -132,9 +139,11 @@ struct LinearNode final : Node {
       const Tensor dense = raw::row_major(g);
       const int64_t rows = g.size(0), out = g.size(1);
       if (needs(1)) {
-        const Tensor rest = raw::row_major(as_rows(x.get())), &left = turned ? rest : dense, &right = turned ? dense : rest;
+        const Tensor rest = raw::row_major(as_rows(x.get())), &left = turned ? rest : dense,
+                     &right = turned ? dense : rest;
         dw = raw::empty({left.size(1), right.size(1)}, g.dtype());
-        kernels::linear_dw(rows, right.size(1), left.size(1), left.ptr<T>(), right.ptr<T>(), dw.ptr<T>());
+        kernels::linear_dw(rows, right.size(1), left.size(1), left.ptr<T>(), right.ptr<T>(),
+                           dw.ptr<T>());
       }
       if (needs(2)) {
         db = raw::empty({out}, g.dtype());
@@ -147,22 +156,24 @@ struct LinearNode final : Node {
 
 Tensor linear_op(const char* op, bool turned, In x, In weight, In bias, bool relu = false) {
   if (weight->dim() != 2)
-    fail<ShapeError>("{}: the weight must be {}, got {}", op, turned ? "(in, out)" : "(out, in)", weight->shape());
+    fail<ShapeError>("{}: the weight must be {}, got {}", op, turned ? "(in, out)" : "(out, in)",
+                     weight->shape());
   const int64_t in = weight->size(turned ? 0 : 1), out = weight->size(turned ? 1 : 0);
   if (x->dim() == 0 || x->size(-1) != in)
-    fail<ShapeError>("{}: expected an input of shape (..., {}) for a weight of shape {}, got {}", op, in, weight->shape(),
-                     x->shape());
+    fail<ShapeError>("{}: expected an input of shape (..., {}) for a weight of shape {}, got {}",
+                     op, in, weight->shape(), x->shape());
   check_dtypes(op, x, weight);
   if (bias.t.defined()) {
     if (bias->shape() != Shape{out})
-      fail<ShapeError>("{}: expected a bias of shape ({},) for a weight of shape {}, got {}", op, out, weight->shape(),
-                       bias->shape());
+      fail<ShapeError>("{}: expected a bias of shape ({},) for a weight of shape {}, got {}", op,
+                       out, weight->shape(), bias->shape());
     check_dtypes(op, x, bias);
   }
   Shape shape = x->shape();
   shape[shape.rank() - 1] = out;
   Tensor y = raw::empty(shape, x->dtype());
-  // relu's input: of its values nothing is needed, only its place in the graph, unless the forward pass is checked.
+  // relu's input: of its values nothing is needed, only its place in the graph, unless the forward
+  // pass is checked.
   const bool checked = relu && detail::forward_is_checked();
   Tensor z = checked ? raw::empty(shape, x->dtype()) : relu ? raw::reshape(y, shape) : y;
   dispatch_floating(x->dtype(), op, [&]<class T>(Type<T>) {
@@ -189,14 +200,16 @@ Tensor linear_op(const char* op, bool turned, In x, In weight, In bias, bool rel
 
 Tensor matmul(In a, In b) {
   if (a->dim() == 0 || b->dim() == 0)
-    fail<ShapeError>("matmul: needs at least one dimension each, got {} x {}; multiply by a number with *", a->shape(),
-                     b->shape());
+    fail<ShapeError>(
+        "matmul: needs at least one dimension each, got {} x {}; multiply by a number with *",
+        a->shape(), b->shape());
   check_dtypes("matmul", a, b);
   if (a->size(-1) != b->size(b->dim() == 1 ? 0 : -2))
     fail<ShapeError>("matmul: inner dimensions differ: {} x {}", a->shape(), b->shape());
   if (a->dim() == 1 || b->dim() == 1) {
     SiteScope site(a.here);
-    const Tensor left = a->dim() == 1 ? a->unsqueeze(0) : a.t, right = b->dim() == 1 ? b->unsqueeze(1) : b.t;
+    const Tensor left = a->dim() == 1 ? a->unsqueeze(0) : a.t,
+                 right = b->dim() == 1 ? b->unsqueeze(1) : b.t;
     Tensor y = matmul(left, right);
     if (b->dim() == 1) y = y.squeeze(-1);
     return a->dim() == 1 ? y.squeeze(b->dim() == 1 ? -1 : -2) : y;
@@ -211,7 +224,9 @@ Tensor matmul(In a, In b) {
 }
 
 Tensor linear(In x, In weight, In bias) { return linear_op("linear", false, x, weight, bias); }
-Tensor linear_relu(In x, In weight, In bias) { return linear_op("linear_relu", false, x, weight, bias, true); }
+Tensor linear_relu(In x, In weight, In bias) {
+  return linear_op("linear_relu", false, x, weight, bias, true);
+}
 Tensor addmm(In bias, In x, In weight) { return linear_op("addmm", true, x, weight, bias); }
 
 }  // namespace loupe

@@ -4,9 +4,10 @@
 
 namespace loupe {
 
-/// Product over the last dimension of a and the second to last of b: (..., m, k) x (..., k, n) -> (..., m, n). The
-/// dimensions before broadcast. A one-dimensional a is a row, a one-dimensional b a column, and that dimension is
-/// dropped from the result: two vectors give a number. ShapeError if the inner sizes differ.
+/// Product over the last dimension of a and the second to last of b: (..., m, k) x (..., k, n) ->
+/// (..., m, n). The dimensions before broadcast. A one-dimensional a is a row, a one-dimensional b
+/// a column, and that dimension is dropped from the result: two vectors give a number. ShapeError
+/// if the inner sizes differ.
 Tensor matmul(In a, In b);
 
 /// y = x W^T + bias: x (..., in), W (out, in), bias (out) or undefined -> (..., out).
@@ -14,7 +15,8 @@ Tensor linear(In x, In weight, In bias = Tensor());
 /// relu(linear(x, weight, bias)) as one pass over memory; recorded as the two ops it is.
 Tensor linear_relu(In x, In weight, In bias = Tensor());
 
-/// y = x W + bias: x (..., in), W (in, out), bias (out) or undefined -> (..., out). The layout of GPT-2's weights.
+/// y = x W + bias: x (..., in), W (in, out), bias (out) or undefined -> (..., out). The layout of
+/// GPT-2's weights.
 Tensor addmm(In bias, In x, In weight);
 
 }  // namespace loupe

@@ -37,7 +37,8 @@ Tensor from_rows(const Tensor& rows, int axis) {
   return raw::permute(rows, order);
 }
 
-// Second derivatives: dx = r (g - <g> - xhat <g xhat>), made of ops. The kernels' formula, with the same mask and extra.
+// Second derivatives: dx = r (g - <g> - xhat <g xhat>), made of ops. The kernels' formula, with the
+// same mask and extra.
 struct Formula {
   Dims axes;
   double eps, count, extra = 0;
@@ -52,7 +53,8 @@ struct Formula {
     auto total = [&](const Tensor& t) { return t.sum(axes, true); };
     auto masked = [&](const Tensor& t) { return mask.defined() ? t * mask : t; };
     const Tensor mean = centre ? total(masked(x)) / n : Tensor(), xc = centre ? x - mean : x;
-    const Tensor r = rsqrt(total(masked(square(xc))) / n + eps), xhat = xc * r, sum_gx = total(g * xhat);
+    const Tensor r = rsqrt(total(masked(square(xc))) / n + eps), xhat = xc * r,
+                 sum_gx = total(g * xhat);
     Tensor flow = xhat * sum_gx;
     if (centre) flow = flow + total(g);
     if (extra != 0) flow = flow - r * sum_gx * mean * (extra / n);
@@ -76,13 +78,15 @@ struct ChannelNorm {
     int64_t positions = 1;
     for (int i = groups ? 1 : 0; i + 1 < rows.dim(); ++i) positions *= rows.shape()[i];
     if (groups) return {rows.size(0), positions, c, groups};
-    return {1, positions, c, c, mask.defined() ? reinterpret_cast<const uint8_t*>(mask.ptr<bool>()) : nullptr};
+    return {1, positions, c, c,
+            mask.defined() ? reinterpret_cast<const uint8_t*>(mask.ptr<bool>()) : nullptr};
   }
   double* stat(int i) const { return stats.ptr<double>() + i * stats.size(1); }
   NormStats view() const { return {stat(0), stat(2), constant, count, extra}; }
   int64_t scratch(const NormShape& s, const Tensor& rows) const {
     return after == After::relu_max_pool
-               ? std::max(kernels::norm_scratch(s), kernels::norm_pool_scratch(s, rows.size(1), rows.size(2)))
+               ? std::max(kernels::norm_scratch(s),
+                          kernels::norm_pool_scratch(s, rows.size(1), rows.size(2)))
                : kernels::norm_scratch(s);
   }
 
@@ -108,7 +112,8 @@ struct ChannelNorm {
     dispatch_floating(rows.dtype(), label, [&]<class T>(Type<T>) {
       const T *x = rows.ptr<T>(), *w = data_or_null<T>(gain), *b = data_or_null<T>(shift);
       if (after == After::relu_max_pool)
-        kernels::norm_relu_pool(x, y.ptr<T>(), s, rows.size(1), rows.size(2), view(), w, b, room.data());
+        kernels::norm_relu_pool(x, y.ptr<T>(), s, rows.size(1), rows.size(2), view(), w, b,
+                                room.data());
       else kernels::norm_apply(x, y.ptr<T>(), s, view(), w, b, after == After::relu, room.data());
     });
     return from_rows(y, axis);
@@ -116,18 +121,22 @@ struct ChannelNorm {
 
   // Both; of groups image by image, where the fast kernel runs.
   Tensor measure_and_apply(const Tensor& rows, const Tensor& weight, const Tensor& bias) {
-    if (groups == 0 || rows.dtype() != DType::f32 || plain_kernels()) return measure(rows), apply(rows, weight, bias);
+    if (groups == 0 || rows.dtype() != DType::f32 || plain_kernels())
+      return measure(rows), apply(rows, weight, bias);
     const NormShape s = shape(rows);
     stats = raw::empty({3, s.images * s.groups}, DType::f64);
-    const Tensor y = raw::empty(rows.shape(), DType::f32), gain = dense(weight), shift = dense(bias);
-    count = kernels::norm_forward(rows.ptr<float>(), y.ptr<float>(), s, eps, stat(0), stat(1), stat(2), data_or_null<float>(gain),
-                                  data_or_null<float>(shift), Scratch<double>(kernels::norm_scratch(s)).data());
+    const Tensor y = raw::empty(rows.shape(), DType::f32), gain = dense(weight),
+                 shift = dense(bias);
+    count = kernels::norm_forward(rows.ptr<float>(), y.ptr<float>(), s, eps, stat(0), stat(1),
+                                  stat(2), data_or_null<float>(gain), data_or_null<float>(shift),
+                                  Scratch<double>(kernels::norm_scratch(s)).data());
     return from_rows(y, axis);
   }
 
-  Tensors gradients(const Tensor& x, const Tensor& upstream, const Tensor& weight, const Tensor& bias, bool need_x, bool need_w,
-                    bool need_b) const {
-    const Tensor rows = to_rows(x, axis), dy = to_rows(upstream, axis), gain = dense(weight), shift = dense(bias);
+  Tensors gradients(const Tensor& x, const Tensor& upstream, const Tensor& weight,
+                    const Tensor& bias, bool need_x, bool need_w, bool need_b) const {
+    const Tensor rows = to_rows(x, axis), dy = to_rows(upstream, axis), gain = dense(weight),
+                 shift = dense(bias);
     const NormShape s = shape(rows);
     const Tensor dx = need_x ? raw::empty(rows.shape(), x.dtype()) : Tensor();
     const Tensor dw = need_w ? raw::empty({s.channels}, x.dtype()) : Tensor();
@@ -137,25 +146,29 @@ struct ChannelNorm {
       T *to_x = data_or_null<T>(dx), *to_w = data_or_null<T>(dw), *to_b = data_or_null<T>(db);
       const T *w = data_or_null<T>(gain), *b = data_or_null<T>(shift);
       if (after == After::relu_max_pool)
-        kernels::norm_relu_pool_backward(rows.ptr<T>(), dy.ptr<T>(), to_x, to_w, to_b, s, rows.size(1), rows.size(2), view(), w,
-                                         b, room.data());
+        kernels::norm_relu_pool_backward(rows.ptr<T>(), dy.ptr<T>(), to_x, to_w, to_b, s,
+                                         rows.size(1), rows.size(2), view(), w, b, room.data());
       else
-        kernels::norm_backward(rows.ptr<T>(), dy.ptr<T>(), to_x, to_w, to_b, s, view(), w, b, after == After::relu, room.data());
+        kernels::norm_backward(rows.ptr<T>(), dy.ptr<T>(), to_x, to_w, to_b, s, view(), w, b,
+                               after == After::relu, room.data());
     });
     return {need_x ? from_rows(dx, axis) : dx, dw, db};
   }
 
-  // dy at the norm's own output: through relu and pooling, as an op of dy. They are linear once the signs and the places
-  // of the maxima are fixed.
-  Tensor before_after(const Tensor& x, const Tensor& dy, const Tensor& weight, const Tensor& bias) const {
+  // dy at the norm's own output: through relu and pooling, as an op of dy. They are linear once the
+  // signs and the places of the maxima are fixed.
+  Tensor before_after(const Tensor& x, const Tensor& dy, const Tensor& weight,
+                      const Tensor& bias) const {
     if (after == After::nothing) return dy;
     ChannelNorm alone = *this;
     alone.after = After::nothing;
     const Tensor z = alone.apply(to_rows(x, axis), weight, bias).requires_grad_(), live = relu(z);
-    return grad({after == After::relu ? live : max_pool2d(live, 2)}, {z}, {.create_graph = true}, {dy})[0];
+    return grad({after == After::relu ? live : max_pool2d(live, 2)}, {z}, {.create_graph = true},
+                {dy})[0];
   }
 
-  Tensors gradients_by_ops(const Tensor& x, const Tensor& upstream, const Tensor& weight, const Tensor& bias) const {
+  Tensors gradients_by_ops(const Tensor& x, const Tensor& upstream, const Tensor& weight,
+                           const Tensor& bias) const {
     const Tensor dy = before_after(x, upstream, weight, bias);
     Shape along(std::vector<int64_t>(static_cast<size_t>(x.dim()), 1));
     along[axis] = -1;
@@ -165,14 +178,17 @@ struct ChannelNorm {
     const Tensor g = weight.defined() ? dy * weight.reshape(along) : dy;
     Formula::Result r;
     if (constant) {
-      auto stat_of = [&](int i) { return raw::to(raw::select(stats, 0, i), x.dtype()).reshape(along); };
+      auto stat_of = [&](int i) {
+        return raw::to(raw::select(stats, 0, i), x.dtype()).reshape(along);
+      };
       r = {g * stat_of(2), (x - stat_of(0)) * stat_of(2)};
     } else if (groups) {
       const Shape grouped{x.size(0), groups, x.numel() / std::max<int64_t>(x.size(0) * groups, 1)};
       r = Formula{{2}, eps, count}(x.reshape(grouped), g.reshape(grouped));
       r = {r.dx.reshape(x.shape()), r.xhat.reshape(x.shape())};
     } else {
-      const Tensor weights = mask.defined() ? raw::unsqueeze(raw::to(mask, x.dtype()), axis) : Tensor();
+      const Tensor weights =
+          mask.defined() ? raw::unsqueeze(raw::to(mask, x.dtype()), axis) : Tensor();
       r = Formula{others, eps, count, extra, true, weights}(x, g);
     }
     return {r.dx, (dy * r.xhat).sum(others), dy.sum(others)};
@@ -186,7 +202,8 @@ struct ChannelNormNode final : Node {
   ChannelNorm norm;
   const char* name() const override { return norm.label; }
   Tensors backward(const Tensors& dy) override {
-    if (!grad_enabled()) return norm.gradients(x.get(), dy[0], weight.get(), bias.get(), needs(0), needs(1), needs(2));
+    if (!grad_enabled())
+      return norm.gradients(x.get(), dy[0], weight.get(), bias.get(), needs(0), needs(1), needs(2));
     Tensors all = norm.gradients_by_ops(x.get(), dy[0], weight.get(), bias.get());
     for (size_t i = 0; i < all.size(); ++i)
       if (!needs(i)) all[i] = Tensor();
@@ -194,7 +211,8 @@ struct ChannelNormNode final : Node {
   }
   Tensors replay(const Tensors& in) const override {
     ChannelNorm again = norm;
-    return {finish(again, again.measure_and_apply(to_rows(in[0], norm.axis), in[1], in[2]), in[0], in[1], in[2])};
+    return {finish(again, again.measure_and_apply(to_rows(in[0], norm.axis), in[1], in[2]), in[0],
+                   in[1], in[2])};
   }
 };
 
@@ -203,15 +221,19 @@ void check_eps(const char* op, double eps) {
 }
 
 // Weight, bias or running statistics against what x asks for.
-void check_vector(const char* op, const char* what, const Tensor& t, const Shape& shape, const Tensor& x, bool same_type = true) {
+void check_vector(const char* op, const char* what, const Tensor& t, const Shape& shape,
+                  const Tensor& x, bool same_type = true) {
   if (!t.defined()) return;
   if (t.shape() != shape)
-    fail<ShapeError>("{}: {} must have shape {} for an input of shape {}, got {}", op, what, shape, x.shape(), t.shape());
+    fail<ShapeError>("{}: {} must have shape {} for an input of shape {}, got {}", op, what, shape,
+                     x.shape(), t.shape());
   if (same_type ? t.dtype() != x.dtype() : !is_floating(t.dtype()))
-    fail<DtypeError>("{}: {} is {}, the input {}; convert one with to(...)", op, what, t.dtype(), x.dtype());
+    fail<DtypeError>("{}: {} is {}, the input {}; convert one with to(...)", op, what, t.dtype(),
+                     x.dtype());
 }
 
-void check_channels(const char* op, const Tensor& x, int axis, const Tensor& weight, const Tensor& bias, const BatchNormArgs& a) {
+void check_channels(const char* op, const Tensor& x, int axis, const Tensor& weight,
+                    const Tensor& bias, const BatchNormArgs& a) {
   const Shape c{x.shape()[axis]};
   check_eps(op, a.eps);
   check_vector(op, "weight", weight, c, x);
@@ -252,20 +274,24 @@ void load_running(ChannelNorm& norm, const BatchNormArgs& a) {
   raw::copy(a.running_var, raw::select(norm.stats, 0, 1));
 }
 
-Tensor batch_norm_then(const char* op, After after, In x, In weight, In bias, const BatchNormArgs& a) {
+Tensor batch_norm_then(const char* op, After after, In x, In weight, In bias,
+                       const BatchNormArgs& a) {
   if (x->dim() < 2) fail<ShapeError>("{}: expected (N, C) or (N, C, ...), got {}", op, x->shape());
   const int axis = normalize_axis(a.axis, x->dim(), op);
   check_channels(op, x, axis, weight, bias, a);
-  if (after == After::relu_max_pool && (x->dim() != 4 || axis != 1 || x->size(2) < 2 || x->size(3) < 2))
+  if (after == After::relu_max_pool &&
+      (x->dim() != 4 || axis != 1 || x->size(2) < 2 || x->size(3) < 2))
     fail<ShapeError>("{}: expected (N, C, H, W) with H and W of 2 or more, got {}", op, x->shape());
-  ChannelNorm norm{.label = op, .axis = axis, .eps = a.eps, .after = after, .mask = {}, .stats = {}};
+  ChannelNorm norm{
+      .label = op, .axis = axis, .eps = a.eps, .after = after, .mask = {}, .stats = {}};
   if (a.mask.defined() && a.training) {
     Shape positions = x->shape();
     positions.erase(axis);
-    if (a.mask.dtype() != DType::boolean) fail<DtypeError>("{}: the mask must be bool, got {}", op, a.mask.dtype());
+    if (a.mask.dtype() != DType::boolean)
+      fail<DtypeError>("{}: the mask must be bool, got {}", op, a.mask.dtype());
     if (a.mask.shape() != positions)
-      fail<ShapeError>("{}: the mask must have the input's shape without the channels, {}, got {}", op, positions,
-                       a.mask.shape());
+      fail<ShapeError>("{}: the mask must have the input's shape without the channels, {}, got {}",
+                       op, positions, a.mask.shape());
     norm.mask = raw::row_major(a.mask);
     if (a.convention == NormConvention::keras3) norm.extra = 1e-7;
   }
@@ -276,12 +302,15 @@ Tensor batch_norm_then(const char* op, After after, In x, In weight, In bias, co
     const double n = norm.count;
     const bool torch = a.convention == NormConvention::torch;
     if (torch && (n == 1 || (n == 0 && norm.mask.defined() && rows.numel() > 0)))
-      fail<ValueError>("{}: expected more than 1 value per channel when training, got {} of an input of shape {}", op, n,
-                       x->shape());
+      fail<ValueError>(
+          "{}: expected more than 1 value per channel when training, got {} of an input of shape "
+          "{}",
+          op, n, x->shape());
     if (a.running_mean.defined() && n > 0) {
       const double unbiased = torch ? n / (n - 1) : 1;
       update_running(a.running_mean, a.momentum, [&](int64_t c) { return norm.stat(0)[c]; });
-      update_running(a.running_var, a.momentum, [&](int64_t c) { return norm.stat(1)[c] * unbiased; });
+      update_running(a.running_var, a.momentum,
+                     [&](int64_t c) { return norm.stat(1)[c] * unbiased; });
     }
   }
   return finish(norm, norm.apply(rows, weight, bias), x, weight, bias);
@@ -308,13 +337,15 @@ struct RowNormNode final : Node {
       for (int i = in.dim() - axes; i < in.dim(); ++i) last.push_back(i);
       double n = 1;
       for (int64_t i : last) n *= static_cast<double>(in.shape()[static_cast<int>(i)]);
-      const Formula::Result r = Formula{last, eps, n, 0, mean.defined()}(in, w.defined() ? dy[0] * w : dy[0]);
+      const Formula::Result r =
+          Formula{last, eps, n, 0, mean.defined()}(in, w.defined() ? dy[0] * w : dy[0]);
       if (needs(0)) out[0] = r.dx;
       if (needs(1)) out[1] = dy[0] * r.xhat;
       if (need_b) out[2] = dy[0];
       return out;
     }
-    const Tensor rows = raw::row_major(in), g = raw::row_major(dy[0]), dx = raw::empty(in.shape(), in.dtype());
+    const Tensor rows = raw::row_major(in), g = raw::row_major(dy[0]),
+                 dx = raw::empty(in.shape(), in.dtype());
     Shape shape;
     for (int i = in.dim() - axes; i < in.dim(); ++i) shape.push_back(in.shape()[i]);
     if (needs(1)) out[1] = raw::empty(shape, in.dtype());
@@ -322,8 +353,9 @@ struct RowNormNode final : Node {
     const Scratch<double> room(kernels::row_norm_scratch(rstd.numel(), shape.numel()));
     dispatch_floating(in.dtype(), label, [&]<class T>(Type<T>) {
       kernels::row_norm_backward(rows.ptr<T>(), g.ptr<T>(), dx.ptr<T>(), data_or_null<T>(out[1]),
-                                 need_b ? out[2].ptr<T>() : nullptr, rstd.numel(), shape.numel(), data_or_null<T>(w),
-                                 data_or_null<T>(mean), rstd.ptr<T>(), room.data());
+                                 need_b ? out[2].ptr<T>() : nullptr, rstd.numel(), shape.numel(),
+                                 data_or_null<T>(w), data_or_null<T>(mean), rstd.ptr<T>(),
+                                 room.data());
     });
     if (needs(0)) out[0] = dx;
     return out;
@@ -331,14 +363,19 @@ struct RowNormNode final : Node {
   Tensors replay(const Tensors& in) const override {
     Shape shape;
     for (int i = in[0].dim() - axes; i < in[0].dim(); ++i) shape.push_back(in[0].shape()[i]);
-    return {mean.defined() ? layer_norm(in[0], shape, in[1], in[2], eps) : rms_norm(in[0], shape, in[1], eps)};
+    return {mean.defined() ? layer_norm(in[0], shape, in[1], in[2], eps)
+                           : rms_norm(in[0], shape, in[1], eps)};
   }
 };
 
-Tensor row_norm(const char* op, bool centre, In x, const Shape& shape, In weight, In bias, double eps) {
+Tensor row_norm(const char* op, bool centre, In x, const Shape& shape, In weight, In bias,
+                double eps) {
   bool fits = !shape.empty() && shape.rank() <= x->dim();
-  for (int i = 0; fits && i < shape.rank(); ++i) fits = shape[i] == x->shape()[x->dim() - shape.rank() + i];
-  if (!fits) fail<ShapeError>("{}: the input's last dimensions must be {}, got an input of shape {}", op, shape, x->shape());
+  for (int i = 0; fits && i < shape.rank(); ++i)
+    fits = shape[i] == x->shape()[x->dim() - shape.rank() + i];
+  if (!fits)
+    fail<ShapeError>("{}: the input's last dimensions must be {}, got an input of shape {}", op,
+                     shape, x->shape());
   check_eps(op, eps);
   check_vector(op, "weight", weight, shape, x);
   check_vector(op, "bias", bias, shape, x);
@@ -349,10 +386,11 @@ Tensor row_norm(const char* op, bool centre, In x, const Shape& shape, In weight
   const Tensor gain = dense(weight), shift = dense(bias);
   Tensor y = raw::empty(x->shape(), x->dtype());
   dispatch_floating(x->dtype(), op, [&]<class T>(Type<T>) {
-    kernels::row_norm(rows.ptr<T>(), y.ptr<T>(), count, shape.numel(), data_or_null<T>(gain), data_or_null<T>(shift), eps,
-                      data_or_null<T>(mean), rstd.ptr<T>());
+    kernels::row_norm(rows.ptr<T>(), y.ptr<T>(), count, shape.numel(), data_or_null<T>(gain),
+                      data_or_null<T>(shift), eps, data_or_null<T>(mean), rstd.ptr<T>());
   });
-  const auto n = centre ? record<RowNormNode>({x, weight, bias}, y) : record<RowNormNode>({x, weight}, y);
+  const auto n =
+      centre ? record<RowNormNode>({x, weight, bias}, y) : record<RowNormNode>({x, weight}, y);
   if (!n) return y;
   n->x.input(x);
   if (weight->defined()) n->weight.input(weight);
@@ -378,20 +416,29 @@ Tensor group_norm(In x, int64_t groups, In weight, In bias, double eps) {
     fail<ValueError>("group_norm: {} channels cannot be split into {} groups", x->size(1), groups);
   check_channels("group_norm", x, 1, weight, bias, {.eps = eps});
   if (x->numel() == groups)
-    fail<ValueError>("group_norm: expected more than 1 value per group, got an input of shape {} and {} groups", x->shape(),
-                     groups);
-  ChannelNorm norm{.label = "group_norm", .axis = 1, .groups = groups, .eps = eps, .mask = {}, .stats = {}};
+    fail<ValueError>(
+        "group_norm: expected more than 1 value per group, got an input of shape {} and {} groups",
+        x->shape(), groups);
+  ChannelNorm norm{
+      .label = "group_norm", .axis = 1, .groups = groups, .eps = eps, .mask = {}, .stats = {}};
   return finish(norm, norm.measure_and_apply(to_rows(x, 1), weight, bias), x, weight, bias);
 }
 
 Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& a) {
   check_image("instance_norm", x);
   check_channels("instance_norm", x, 1, weight, bias, a);
-  const int64_t images = x->size(0), channels = x->size(1), positions = x->numel() / std::max<int64_t>(images * channels, 1);
+  const int64_t images = x->size(0), channels = x->size(1),
+                positions = x->numel() / std::max<int64_t>(images * channels, 1);
   if (a.training && positions == 1)
-    fail<ValueError>("instance_norm: expected more than 1 position when training, got an input of shape {}", x->shape());
-  ChannelNorm norm{
-      .label = "instance_norm", .axis = 1, .groups = a.training ? channels : 0, .eps = a.eps, .mask = {}, .stats = {}};
+    fail<ValueError>(
+        "instance_norm: expected more than 1 position when training, got an input of shape {}",
+        x->shape());
+  ChannelNorm norm{.label = "instance_norm",
+                   .axis = 1,
+                   .groups = a.training ? channels : 0,
+                   .eps = a.eps,
+                   .mask = {},
+                   .stats = {}};
   if (!a.training) load_running(norm, a);
   Tensor y = norm.measure_and_apply(to_rows(x, 1), weight, bias);
   if (a.training && a.running_mean.defined() && x->numel() > 0) {
@@ -414,8 +461,8 @@ Tensor layer_norm(In x, const Shape& shape, In weight, In bias, double eps) {
 }
 
 Tensor rms_norm(In x, const Shape& shape, In weight, std::optional<double> eps) {
-  const double tiny =
-      x->dtype() == DType::f64 ? std::numeric_limits<double>::epsilon() : double(std::numeric_limits<float>::epsilon());
+  const double tiny = x->dtype() == DType::f64 ? std::numeric_limits<double>::epsilon()
+                                               : double(std::numeric_limits<float>::epsilon());
   return row_norm("rms_norm", false, x, shape, weight, Tensor(), eps.value_or(tiny));
 }
 

@@ -1,15 +1,17 @@
 #pragma once
-// Normalization: y = (x - mean) / sqrt(var + eps) * weight + bias, with the biased variance; the ops differ in what mean
-// and var are taken over. weight and bias may be undefined. Channel norms work on channels-last memory and give it; layer
-// and RMS norm work on rows. Kernels and formulas: core/kernels/norm.h. DtypeError where element types differ.
+// Normalization: y = (x - mean) / sqrt(var + eps) * weight + bias, with the biased variance; the
+// ops differ in what mean and var are taken over. weight and bias may be undefined. Channel norms
+// work on channels-last memory and give it; layer and RMS norm work on rows. Kernels and formulas:
+// core/kernels/norm.h. DtypeError where element types differ.
 #include <loupe/core/tensor.h>
 
 #include <optional>
 
 namespace loupe {
 
-/// What frameworks disagree on. torch: running_var takes the unbiased variance, and training with one value a channel is a
-/// ValueError. keras3: running_var takes the biased one, and a mask's counts have 1e-7 added.
+/// What frameworks disagree on. torch: running_var takes the unbiased variance, and training with
+/// one value a channel is a ValueError. keras3: running_var takes the biased one, and a mask's
+/// counts have 1e-7 added.
 enum class NormConvention { torch, keras3 };
 
 struct BatchNormArgs {
@@ -22,22 +24,26 @@ struct BatchNormArgs {
   double eps = 1e-5;
   /// The channel dimension, which is kept.
   int64_t axis = 1;
-  /// bool, x's shape without `axis`: false positions take no part in the statistics (they are normalized with them).
+  /// bool, x's shape without `axis`: false positions take no part in the statistics (they are
+  /// normalized with them).
   Tensor mask = {};
   NormConvention convention = NormConvention::torch;
 };
 
-/// Batch norm over all dimensions but `axis` (Ioffe and Szegedy 2015). x has rank 2 or more; weight, bias (C).
+/// Batch norm over all dimensions but `axis` (Ioffe and Szegedy 2015). x has rank 2 or more;
+/// weight, bias (C).
 Tensor batch_norm(In x, In weight, In bias, const BatchNormArgs& args);
 /// relu(batch_norm(x)) in one pass each way; relu's input is not kept.
 Tensor batch_norm_relu(In x, In weight, In bias, const BatchNormArgs& args);
 /// max_pool2d(relu(batch_norm(x)), 2) of (N, C, H, W), in one pass each way; only x is kept.
 Tensor batch_norm_relu_max_pool(In x, In weight, In bias, const BatchNormArgs& args);
 
-/// Over each image's groups of C / groups neighbouring channels and all positions (Wu and He 2018). x (N, C, ...).
+/// Over each image's groups of C / groups neighbouring channels and all positions (Wu and He 2018).
+/// x (N, C, ...).
 Tensor group_norm(In x, int64_t groups, In weight, In bias, double eps = 1e-5);
-/// Over each image's positions, a channel at a time (Ulyanov et al. 2016). x (N, C, ...). running_mean and running_var
-/// take the average over the images; with training = false they are used instead. axis, mask and convention: defaults only.
+/// Over each image's positions, a channel at a time (Ulyanov et al. 2016). x (N, C, ...).
+/// running_mean and running_var take the average over the images; with training = false they are
+/// used instead. axis, mask and convention: defaults only.
 Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& args);
 
 /// Over the last dimensions, which have normalized_shape; so do weight and bias (Ba et al. 2016).

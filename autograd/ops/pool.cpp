@@ -15,13 +15,14 @@ struct Pooling {
 
   Shape input() const { return {shape.n, shape.c, shape.h, shape.w}; }
   Shape output() const {
-    return {shape.n, shape.c, static_cast<int64_t>(shape.rows.size()), static_cast<int64_t>(shape.columns.size())};
+    return {shape.n, shape.c, static_cast<int64_t>(shape.rows.size()),
+            static_cast<int64_t>(shape.columns.size())};
   }
   int32_t* places() const { return static_cast<int32_t*>(indices->data()); }
 };
 
-// Once the windows (and the places of the maxima) are fixed, pooling is linear: `pooled` and `spread` are transposes of
-// each other, and each is the other's derivative.
+// Once the windows (and the places of the maxima) are fixed, pooling is linear: `pooled` and
+// `spread` are transposes of each other, and each is the other's derivative.
 Tensor pooled(In x, const std::shared_ptr<const Pooling>& p);
 // Finds the maxima of x's windows, which p then holds.
 Tensor max_pooled(In x, const std::shared_ptr<Pooling>& p);
@@ -69,16 +70,20 @@ Tensor spread(In dy, const std::shared_ptr<const Pooling>& p) {
 }
 
 // x has rank 4. Checks, and lays out the windows.
-std::shared_ptr<Pooling> plan(const char* op, const Tensor& x, Size2 kernel, Size2 stride, Size2 padding) {
+std::shared_ptr<Pooling> plan(const char* op, const Tensor& x, Size2 kernel, Size2 stride,
+                              Size2 padding) {
   const auto text = [](Size2 v) { return fmt::format("({}, {})", v.h, v.w); };
-  if (kernel.h < 1 || kernel.w < 1) fail<ValueError>("{}: the kernel must be at least 1, got {}", op, text(kernel));
-  if (stride.h < 1 || stride.w < 1) fail<ValueError>("{}: stride must be at least 1, got {}", op, text(stride));
+  if (kernel.h < 1 || kernel.w < 1)
+    fail<ValueError>("{}: the kernel must be at least 1, got {}", op, text(kernel));
+  if (stride.h < 1 || stride.w < 1)
+    fail<ValueError>("{}: stride must be at least 1, got {}", op, text(stride));
   if (padding.h < 0 || padding.w < 0 || 2 * padding.h > kernel.h || 2 * padding.w > kernel.w)
-    fail<ValueError>("{}: padding must be between 0 and half the kernel {}, got {}", op, text(kernel), text(padding));
+    fail<ValueError>("{}: padding must be between 0 and half the kernel {}, got {}", op,
+                     text(kernel), text(padding));
   const int64_t h = x.size(2), w = x.size(3);
   if (h + 2 * padding.h < kernel.h || w + 2 * padding.w < kernel.w)
-    fail<ShapeError>("{}: the kernel is {}, larger than the padded input of ({}, {})", op, text(kernel), h + 2 * padding.h,
-                     w + 2 * padding.w);
+    fail<ShapeError>("{}: the kernel is {}, larger than the padded input of ({}, {})", op,
+                     text(kernel), h + 2 * padding.h, w + 2 * padding.w);
   auto p = std::make_shared<Pooling>();
   p->shape = {x.size(0),
               h,
@@ -94,26 +99,31 @@ std::shared_ptr<Pooling> plan(const char* op, const Tensor& x, Size2 kernel, Siz
 Tensor max_pooled(In x, const std::shared_ptr<Pooling>& p) {
   const Tensor in = raw::channels_last(x), y = raw::empty_channels_last(p->output(), x->dtype());
   p->indices = std::make_shared<Storage>(static_cast<size_t>(y.numel()) * sizeof(int32_t));
-  dispatch_floating(x->dtype(), p->label,
-                    [&]<class T>(Type<T>) { kernels::max_pool(p->shape, in.ptr<T>(), y.ptr<T>(), p->places()); });
+  dispatch_floating(x->dtype(), p->label, [&]<class T>(Type<T>) {
+    kernels::max_pool(p->shape, in.ptr<T>(), y.ptr<T>(), p->places());
+  });
   return recorded(x, y, p);
 }
 
 Tensor max_pool(const char* op, In x, Size2 kernel, Size2 stride, Size2 padding) {
   const auto p = plan(op, x, kernel, stride, padding);
-  if (p->shape.h * p->shape.w > INT32_MAX) fail<ShapeError>("{}: an image of shape {} is too large", op, x->shape());
+  if (p->shape.h * p->shape.w > INT32_MAX)
+    fail<ShapeError>("{}: an image of shape {} is too large", op, x->shape());
   return max_pooled(x, p);
 }
 
-Tensor avg_pool(const char* op, In x, Size2 kernel, Size2 stride, Size2 padding, bool count_include_pad) {
+Tensor avg_pool(const char* op, In x, Size2 kernel, Size2 stride, Size2 padding,
+                bool count_include_pad) {
   const auto p = plan(op, x, kernel, stride, padding);
   if (count_include_pad) p->shape.divisor = kernel.h * kernel.w;
   return pooled(x, p);
 }
 
 Tensor adaptive(const char* op, In x, Size2 output) {
-  if (output.h < 1 || output.w < 1) fail<ValueError>("{}: the output must be at least 1, got ({}, {})", op, output.h, output.w);
-  if (x->size(2) < 1 || x->size(3) < 1) fail<ShapeError>("{}: the input has no positions: {}", op, x->shape());
+  if (output.h < 1 || output.w < 1)
+    fail<ValueError>("{}: the output must be at least 1, got ({}, {})", op, output.h, output.w);
+  if (x->size(2) < 1 || x->size(3) < 1)
+    fail<ShapeError>("{}: the input has no positions: {}", op, x->shape());
   auto p = std::make_shared<Pooling>();
   p->shape = {x->size(0),
               x->size(2),
@@ -128,7 +138,8 @@ Tensor adaptive(const char* op, In x, Size2 output) {
 
 void check_rank(const char* op, const Tensor& x, int rank) {
   if (x.dim() != rank)
-    fail<ShapeError>("{}: expected an input of shape {}, got {}", op, rank == 4 ? "(N, C, H, W)" : "(N, C, L)", x.shape());
+    fail<ShapeError>("{}: expected an input of shape {}, got {}", op,
+                     rank == 4 ? "(N, C, H, W)" : "(N, C, L)", x.shape());
 }
 
 // The 1-d forms are the 2-d ones on images of one row.
@@ -142,7 +153,8 @@ template <class F> Tensor as_image(const char* op, In x, const F& f) {
 
 Tensor max_pool1d(In x, int64_t kernel, Pool1dArgs a) {
   return as_image("max_pool1d", x, [&](const Tensor& image) {
-    return max_pool("max_pool1d", image, {1, kernel}, {1, a.stride.value_or(kernel)}, {0, a.padding});
+    return max_pool("max_pool1d", image, {1, kernel}, {1, a.stride.value_or(kernel)},
+                    {0, a.padding});
   });
 }
 Tensor max_pool2d(In x, Size2 kernel, Pool2dArgs a) {
@@ -152,12 +164,14 @@ Tensor max_pool2d(In x, Size2 kernel, Pool2dArgs a) {
 
 Tensor avg_pool1d(In x, int64_t kernel, Pool1dArgs a) {
   return as_image("avg_pool1d", x, [&](const Tensor& image) {
-    return avg_pool("avg_pool1d", image, {1, kernel}, {1, a.stride.value_or(kernel)}, {0, a.padding}, a.count_include_pad);
+    return avg_pool("avg_pool1d", image, {1, kernel}, {1, a.stride.value_or(kernel)},
+                    {0, a.padding}, a.count_include_pad);
   });
 }
 Tensor avg_pool2d(In x, Size2 kernel, Pool2dArgs a) {
   check_rank("avg_pool2d", x, 4);
-  return avg_pool("avg_pool2d", x, kernel, a.stride.value_or(kernel), a.padding, a.count_include_pad);
+  return avg_pool("avg_pool2d", x, kernel, a.stride.value_or(kernel), a.padding,
+                  a.count_include_pad);
 }
 
 Tensor adaptive_avg_pool1d(In x, int64_t output) {

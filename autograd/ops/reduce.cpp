@@ -21,7 +21,9 @@ struct SumNode final : Node {
   bool keepdim = false;
   const char* name() const override { return "sum"; }
   Tensors replay(const Tensors& x) const override { return {sum(x[0], axes, keepdim)}; }
-  Tensors backward(const Tensors& dy) override { return {with_axes(dy[0], shape, axes).expand(shape)}; }
+  Tensors backward(const Tensors& dy) override {
+    return {with_axes(dy[0], shape, axes).expand(shape)};
+  }
 };
 
 struct ExtremeNode final : Node {
@@ -29,7 +31,9 @@ struct ExtremeNode final : Node {
   Dims axes;
   bool keepdim = false, largest = true;
   const char* name() const override { return largest ? "max" : "min"; }
-  Tensors replay(const Tensors& x) const override { return {largest ? max(x[0], axes, keepdim) : min(x[0], axes, keepdim)}; }
+  Tensors replay(const Tensors& x) const override {
+    return {largest ? max(x[0], axes, keepdim) : min(x[0], axes, keepdim)};
+  }
   Tensors backward(const Tensors& dy) override {
     const Tensor x = a.get().detach();
     const Tensor hit = eq(x, with_axes(y.get().detach(), x.shape(), axes)).to(dy[0].dtype());
@@ -58,7 +62,8 @@ int64_t count(const Tensor& a, const Dims& axes) {
 
 // The axes of a mean, which only f32 and f64 have.
 Dims averaged_axes(const Tensor& a, const Dims& axes, const char* op) {
-  if (!is_floating(a.dtype())) fail<DtypeError>("{}: needs f32 or f64, got {}; convert with to(DType::f32)", op, a.dtype());
+  if (!is_floating(a.dtype()))
+    fail<DtypeError>("{}: needs f32 or f64, got {}; convert with to(DType::f32)", op, a.dtype());
   return raw::normalize_axes(axes, a.dim(), op);
 }
 
@@ -111,20 +116,23 @@ TopK topk(In a, int64_t k, int64_t axis) {
   dispatch(a->dtype(), [&]<class T>(Type<T>) {
     const T* x = rows.ptr<T>();
     int64_t* out = indices.ptr<int64_t>();
-    parallel_ranges(k == 0 ? 0 : indices.numel() / k, std::max<int64_t>(1, 8192 / std::max<int64_t>(n, 1)),
-                    [=](int64_t begin, int64_t end) {
-                      std::vector<int64_t> order(static_cast<size_t>(n));
-                      for (int64_t r = begin; r < end; ++r) {
-                        const T* row = x + r * n;
-                        std::iota(order.begin(), order.end(), 0);
-                        std::partial_sort(order.begin(), order.begin() + k, order.end(), [row](int64_t i, int64_t j) {
-                          const bool ni = row[i] != row[i], nj = row[j] != row[j];  // NaN counts as the largest
-                          if (ni != nj) return ni;
-                          return row[i] == row[j] || ni ? i < j : row[i] > row[j];
-                        });
-                        std::copy_n(order.begin(), k, out + r * k);
-                      }
-                    });
+    parallel_ranges(
+        k == 0 ? 0 : indices.numel() / k, std::max<int64_t>(1, 8192 / std::max<int64_t>(n, 1)),
+        [=](int64_t begin, int64_t end) {
+          std::vector<int64_t> order(static_cast<size_t>(n));
+          for (int64_t r = begin; r < end; ++r) {
+            const T* row = x + r * n;
+            std::iota(order.begin(), order.end(), 0);
+            std::partial_sort(order.begin(), order.begin() + k, order.end(),
+                              [row](int64_t i, int64_t j) {
+                                const bool ni = row[i] != row[i],
+                                           nj = row[j] != row[j];  // NaN counts as the largest
+                                if (ni != nj) return ni;
+                                return row[i] == row[j] || ni ? i < j : row[i] > row[j];
+                              });
+            std::copy_n(order.begin(), k, out + r * k);
+          }
+        });
   });
   const Tensor where_from = raw::row_major(raw::transpose(indices, ax, -1));
   return {gather(a, ax, where_from), where_from};

@@ -19,7 +19,9 @@ struct SoftmaxNode final : Node {
   bool log = false;
   int axis = 0;
   const char* name() const override { return log ? "log_softmax" : "softmax"; }
-  Tensors replay(const Tensors& x) const override { return {log ? log_softmax(x[0], axis) : softmax(x[0], axis)}; }
+  Tensors replay(const Tensors& x) const override {
+    return {log ? log_softmax(x[0], axis) : softmax(x[0], axis)};
+  }
   Tensors backward(const Tensors& dy) override {
     const Tensor out = y.get();
     const Dims axes = out.dim() ? Dims{axis} : Dims{};
@@ -42,8 +44,9 @@ Tensor softmax_of(In x, int64_t axis, bool log) {
   const Tensor from = raw::row_major(x);
   Tensor y = raw::empty(x->shape(), x->dtype());
   const Lines l(x->shape(), ax);
-  dispatch_floating(x->dtype(), op,
-                    [&]<class T>(Type<T>) { kernels::softmax(log, l.outer, l.n, l.inner, from.ptr<T>(), y.ptr<T>()); });
+  dispatch_floating(x->dtype(), op, [&]<class T>(Type<T>) {
+    kernels::softmax(log, l.outer, l.n, l.inner, from.ptr<T>(), y.ptr<T>());
+  });
   if (auto n = record<SoftmaxNode>({x}, y)) {
     n->y.output(y);
     n->log = log;

@@ -1,6 +1,6 @@
 #pragma once
-// Softmax and its logarithm along an axis. The maximum is subtracted first: no overflow. A line that is all -Inf gives
-// zeros (softmax) or -Inf (log_softmax) rather than NaN.
+// Softmax and its logarithm along an axis. The maximum is subtracted first: no overflow. A line
+// that is all -Inf gives zeros (softmax) or -Inf (log_softmax) rather than NaN.
 #include <loupe/core/tensor.h>
 
 namespace loupe {

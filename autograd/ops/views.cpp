@@ -56,7 +56,8 @@ struct SliceNode final : Node {
   const char* label = "slice";
   const char* name() const override { return label; }
   Tensors replay(const Tensors& x) const override {
-    return {slice(x[0], window.axis, window.start, window.stop, window.step).reshape(output_shape(0))};
+    return {
+        slice(x[0], window.axis, window.start, window.stop, window.step).reshape(output_shape(0))};
   }
   Tensors backward(const Tensors& dy) override {
     const bool selected = dy[0].dim() < window.shape.rank();
@@ -69,7 +70,9 @@ struct PutBackNode final : Node {
   Window window;
   const char* name() const override { return "slice_backward"; }
   Tensors replay(const Tensors& x) const override { return {put_back(x[0], window)}; }
-  Tensors backward(const Tensors& dy) override { return {slice(dy[0], window.axis, window.start, window.stop, window.step)}; }
+  Tensors backward(const Tensors& dy) override {
+    return {slice(dy[0], window.axis, window.start, window.stop, window.step)};
+  }
 };
 
 Tensor put_back(In dy, const Window& w) {
@@ -136,12 +139,15 @@ Tensor permuted(In a, const Dims& axes, const char* label) {
 }  // namespace
 
 Tensor reshape(In a, const Shape& shape) { return reshaped(a, raw::reshape(a, shape), "reshape"); }
-Tensor squeeze(In a, std::optional<int64_t> axis) { return reshaped(a, raw::squeeze(a, axis), "squeeze"); }
+Tensor squeeze(In a, std::optional<int64_t> axis) {
+  return reshaped(a, raw::squeeze(a, axis), "squeeze");
+}
 Tensor unsqueeze(In a, int64_t axis) { return reshaped(a, raw::unsqueeze(a, axis), "unsqueeze"); }
 Tensor permute(In a, const Dims& axes) { return permuted(a, axes, "permute"); }
 
 Tensor transpose(In a, int64_t axis0, int64_t axis1) {
-  const int i = normalize_axis(axis0, a->dim(), "transpose"), j = normalize_axis(axis1, a->dim(), "transpose");
+  const int i = normalize_axis(axis0, a->dim(), "transpose"),
+            j = normalize_axis(axis1, a->dim(), "transpose");
   Dims axes = a->shape();
   for (int d = 0; d < axes.rank(); ++d) axes[d] = d;
   if (a->dim() > 0) std::swap(axes[i], axes[j]);
@@ -150,7 +156,8 @@ Tensor transpose(In a, int64_t axis0, int64_t axis1) {
 
 Tensor slice(In a, int64_t axis, int64_t start, int64_t stop, int64_t step) {
   Tensor y = raw::slice(a, axis, start, stop, step);
-  if (auto n = record<SliceNode>({a}, y)) n->window = {a->shape(), normalize_axis(axis, a->dim(), "slice"), start, stop, step};
+  if (auto n = record<SliceNode>({a}, y))
+    n->window = {a->shape(), normalize_axis(axis, a->dim(), "slice"), start, stop, step};
   return y;
 }
 
@@ -196,7 +203,8 @@ Tensor cat(const std::vector<Tensor>& tensors, int64_t axis, Here here) {
   if (tensors.empty()) fail<ValueError>("cat: the list of tensors is empty");
   const Tensor& first = tensors[0];
   const int ax = normalize_axis(axis, first.dim(), "cat");
-  if (first.dim() == 0) fail<ShapeError>("cat: tensors without dimensions cannot be joined; use stack");
+  if (first.dim() == 0)
+    fail<ShapeError>("cat: tensors without dimensions cannot be joined; use stack");
   Shape shape = first.shape();
   shape[ax] = 0;
   std::vector<int64_t> sizes;
@@ -204,18 +212,22 @@ Tensor cat(const std::vector<Tensor>& tensors, int64_t axis, Here here) {
   for (const Tensor& t : tensors) {
     Shape other = t.shape();
     if (t.dtype() != first.dtype())
-      fail<DtypeError>("cat: element types differ: {} and {}; convert one with to(...)", first.dtype(), t.dtype());
+      fail<DtypeError>("cat: element types differ: {} and {}; convert one with to(...)",
+                       first.dtype(), t.dtype());
     if (other.rank() == shape.rank()) {
       sizes.push_back(other[ax]);
       other[ax] = shape[ax];
     }
-    if (other != shape) fail<ShapeError>("cat: shapes {} and {} differ in more than axis {}", first.shape(), t.shape(), ax);
+    if (other != shape)
+      fail<ShapeError>("cat: shapes {} and {} differ in more than axis {}", first.shape(),
+                       t.shape(), ax);
     shape[ax] += sizes.back();
     inputs.push_back(&t);
   }
   Tensor y = raw::empty(shape, first.dtype());
   int64_t at = 0;
-  for (size_t i = 0; i < tensors.size(); at += sizes[i++]) raw::copy(tensors[i], raw::slice(y, ax, at, at + sizes[i], 1));
+  for (size_t i = 0; i < tensors.size(); at += sizes[i++])
+    raw::copy(tensors[i], raw::slice(y, ax, at, at + sizes[i], 1));
   if (auto n = record<CatNode>(here, inputs, std::span<Tensor>(&y, 1))) {
     n->sizes = sizes;
     n->axis = ax;
@@ -227,7 +239,8 @@ Tensor stack(const std::vector<Tensor>& tensors, int64_t axis, Here here) {
   SiteScope site(here);
   std::vector<Tensor> parts;
   for (const Tensor& t : tensors) {
-    if (t.shape() != tensors[0].shape()) fail<ShapeError>("stack: shapes {} and {} differ", tensors[0].shape(), t.shape());
+    if (t.shape() != tensors[0].shape())
+      fail<ShapeError>("stack: shapes {} and {} differ", tensors[0].shape(), t.shape());
     parts.push_back(unsqueeze(t, axis));
   }
   if (parts.empty()) fail<ValueError>("stack: the list of tensors is empty");
@@ -240,10 +253,12 @@ std::vector<Tensor> split(In a, const std::vector<int64_t>& sizes, int64_t axis)
   int64_t total = 0;
   for (int64_t s : sizes) {
     if (s < 0) fail<ValueError>("split: size {} is negative", s);
-    if (__builtin_add_overflow(total, s, &total)) fail<ValueError>("split: size {} is too large", s);
+    if (__builtin_add_overflow(total, s, &total))
+      fail<ValueError>("split: size {} is too large", s);
   }
   if (total != a->shape()[ax])
-    fail<ShapeError>("split: sizes add up to {}, axis {} of shape {} has {}", total, ax, a->shape(), a->shape()[ax]);
+    fail<ShapeError>("split: sizes add up to {}, axis {} of shape {} has {}", total, ax, a->shape(),
+                     a->shape()[ax]);
   Tensors parts;
   int64_t at = 0;
   for (int64_t s : sizes) {
@@ -273,13 +288,15 @@ std::vector<Tensor> chunk(In a, int64_t chunks, int64_t axis) {
 
 Tensor pad(In a, const std::vector<int64_t>& amounts, double value) {
   if (amounts.size() % 2 != 0 || static_cast<int>(amounts.size()) > 2 * a->dim())
-    fail<ValueError>("pad: {} amounts for shape {}; give a pair for each padded dimension, the last first", amounts.size(),
-                     a->shape());
+    fail<ValueError>(
+        "pad: {} amounts for shape {}; give a pair for each padded dimension, the last first",
+        amounts.size(), a->shape());
   Shape shape = a->shape();
   for (size_t i = 0; i < amounts.size(); ++i) {
     if (amounts[i] < 0) fail<ValueError>("pad: amount {} is negative; use slice", amounts[i]);
     int64_t& size = shape[a->dim() - 1 - static_cast<int>(i / 2)];
-    if (__builtin_add_overflow(size, amounts[i], &size)) fail<ValueError>("pad: amount {} is too large", amounts[i]);
+    if (__builtin_add_overflow(size, amounts[i], &size))
+      fail<ValueError>("pad: amount {} is too large", amounts[i]);
   }
   Tensor y = full(shape, value, a->dtype()), inner = y;
   for (size_t i = 0; i < amounts.size(); i += 2) {

@@ -1,6 +1,6 @@
 #pragma once
-// Views as free functions, and ops that put tensors together. The members of Tensor (reshape, transpose, ...) are the
-// usual way to call the former; core/tensor.h documents them.
+// Views as free functions, and ops that put tensors together. The members of Tensor (reshape,
+// transpose, ...) are the usual way to call the former; core/tensor.h documents them.
 #include <loupe/core/tensor.h>
 
 #include <vector>
@@ -23,7 +23,8 @@ Tensor clone(In a);
 Tensor cat(const std::vector<Tensor>& tensors, int64_t axis = 0, Here here = {});
 /// Tensors of one shape along a new axis.
 Tensor stack(const std::vector<Tensor>& tensors, int64_t axis = 0, Here here = {});
-/// Views of the given sizes along an axis; their sum must be the axis' size. One Node with several outputs.
+/// Views of the given sizes along an axis; their sum must be the axis' size. One Node with several
+/// outputs.
 std::vector<Tensor> split(In a, const std::vector<int64_t>& sizes, int64_t axis = 0);
 /// Views of `size` positions each, the last one possibly shorter.
 std::vector<Tensor> split(In a, int64_t size, int64_t axis = 0);

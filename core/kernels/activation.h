@@ -1,6 +1,6 @@
 #pragma once
-// Activations of one number and their slopes, for the loops of core/elementwise.h. f32 through vmath.h, f64 through the
-// C library. Infinities give the limit (gelu(-Inf) = -0), NaN stays.
+// Activations of one number and their slopes, for the loops of core/elementwise.h. f32 through
+// vmath.h, f64 through the C library. Infinities give the limit (gelu(-Inf) = -0), NaN stays.
 #include <loupe/core/kernels/vmath.h>
 
 namespace loupe::kernels {
@@ -10,7 +10,8 @@ template <class T> LOUPE_INLINE T at_least(T x, T low) { return x < low ? low : 
 template <class T> LOUPE_INLINE T at_most(T x, T high) { return x > high ? high : x; }
 }  // namespace detail
 
-/// x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, "Gaussian error linear units", 2016).
+/// x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, "Gaussian error linear
+/// units", 2016).
 template <class T> LOUPE_INLINE T gelu(T x) { return detail::at_least(x, T(-40)) * vnormal(x).cdf; }
 /// Phi(x) + x phi(x).
 template <class T> LOUPE_INLINE T gelu_slope(T x) {

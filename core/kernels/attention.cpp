@@ -12,12 +12,15 @@
 namespace loupe::kernels {
 namespace {
 
-constexpr int64_t kLanes = 16;               // sums and maxima run in this many lanes
-constexpr int64_t kRows = 16;                // queries that go through the softmax together
-constexpr int64_t kQueryBlock = 64;          // queries of a tile in backward: the depth of the products for dk and dv
-constexpr int64_t kKeyBlock = 128;           // keys of a tile
-constexpr int64_t kLd = kKeyBlock + kLanes;  // of a tile; no power of two, so that its rows fall into different cache sets
-constexpr int64_t kPieces = 8;               // heads are cut when there are fewer
+constexpr int64_t kLanes = 16;  // sums and maxima run in this many lanes
+constexpr int64_t kRows = 16;   // queries that go through the softmax together
+constexpr int64_t kQueryBlock =
+    64;  // queries of a tile in backward: the depth of the products for dk and dv
+constexpr int64_t kKeyBlock = 128;  // keys of a tile
+constexpr int64_t kLd =
+    kKeyBlock +
+    kLanes;  // of a tile; no power of two, so that its rows fall into different cache sets
+constexpr int64_t kPieces = 8;  // heads are cut when there are fewer
 
 bool has_mask(const AttentionShape& s) { return s.mask.keep || s.mask.add; }
 
@@ -26,7 +29,9 @@ struct Right {
   const float* data;
   int64_t term, panel;
   Right row(int64_t p) const { return {data + p * term, term, panel}; }
-  Right column(int64_t j) const { return {data + j / micro().panel * panel, term, panel}; }  // j: a panel's first
+  Right column(int64_t j) const {
+    return {data + j / micro().panel * panel, term, panel};
+  }  // j: a panel's first
 };
 
 int64_t packed_size(int64_t k, int64_t n) { return k * round_up(n, micro().panel); }
@@ -44,8 +49,8 @@ Right as_stored(int64_t rows, int64_t width, const float* b, int64_t ldb, float*
 }
 
 // C (+)= A B; A is m x k, its elements a_row and a_term apart.
-void product(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_term, Right b, float* c, int64_t c_row,
-             bool accumulate) {
+void product(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_term,
+             Right b, float* c, int64_t c_row, bool accumulate) {
   Product p;
   p.m = m, p.n = n, p.k = k;
   p.a = a, p.a_row = a_row, p.a_term = a_term;
@@ -60,7 +65,8 @@ struct Part {
   int64_t b, h, i, j, rows, n;
 };
 
-// Scales the scores, applies the mask, and fills what a query does not see with -Inf, up to a multiple of kLanes.
+// Scales the scores, applies the mask, and fills what a query does not see with -Inf, up to a
+// multiple of kLanes.
 void scale_and_mask(const AttentionShape& s, const Part& t, float* scores) {
   const float scale = static_cast<float>(s.scale);
   const int64_t width = round_up(t.n, kLanes);
@@ -80,9 +86,10 @@ void scale_and_mask(const AttentionShape& s, const Part& t, float* scores) {
   }
 }
 
-// e^(score - maximum) in place. Carries on from the maxima and sums of the tiles before and returns in `factor` what
-// their sums, and the output so far, are to be multiplied with.
-void online_softmax(int64_t rows, int64_t n, float* scores, float* maximum, float* sum, float* factor) {
+// e^(score - maximum) in place. Carries on from the maxima and sums of the tiles before and returns
+// in `factor` what their sums, and the output so far, are to be multiplied with.
+void online_softmax(int64_t rows, int64_t n, float* scores, float* maximum, float* sum,
+                    float* factor) {
   const int64_t width = round_up(n, kLanes);
   simd([=] {
     for (int64_t r = 0; r < rows; ++r) {
@@ -138,8 +145,9 @@ int64_t groups_of(const AttentionShape& s, int64_t blocks) {
 }
 
 // The queries [first, last) of one head.
-void forward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t first, int64_t last, Heads<const float> q,
-                   Heads<const float> k, Heads<const float> v, Heads<float> out, float* lse, float* weights) {
+void forward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t first, int64_t last,
+                   Heads<const float> q, Heads<const float> k, Heads<const float> v,
+                   Heads<float> out, float* lse, float* weights) {
   if (first >= last) return;
   const int64_t keys = seen(s, last - 1), head = b * s.heads + h;
   const int64_t k_size = packed_size(s.dim, keys), v_size = packed_size(keys, s.value_dim);
@@ -157,7 +165,8 @@ void forward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t first,
     if (limit == 0) zero_rows(rows, s.value_dim, o, out.row);
     for (int64_t j = 0; j < limit; j += kKeyBlock) {
       const Part part{b, h, i, j, rows, std::min(kKeyBlock, limit - j)};
-      product(rows, part.n, s.dim, q.at(b, h) + i * q.row, q.row, 1, kt.column(j), scores, kLd, false);
+      product(rows, part.n, s.dim, q.at(b, h) + i * q.row, q.row, 1, kt.column(j), scores, kLd,
+              false);
       scale_and_mask(s, part, scores);
       online_softmax(rows, part.n, scores, maximum, sum, factor);
       if (j > 0) scale_rows(rows, s.value_dim, o, out.row, factor);
@@ -175,7 +184,8 @@ void forward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t first,
     for (int64_t r = 0; r < rows; ++r) inverse[r] = sum[r] == 0 ? 0.0f : 1 / sum[r];
     scale_rows(rows, s.value_dim, o, out.row, inverse);
     if (lse)  // of a query that sees nothing: +Inf, so that e^(score - lse) is 0
-      for (int64_t r = 0; r < rows; ++r) lse[head * s.queries + i + r] = sum[r] == 0 ? kInf<float> : maximum[r] + vlog(sum[r]);
+      for (int64_t r = 0; r < rows; ++r)
+        lse[head * s.queries + i + r] = sum[r] == 0 ? kInf<float> : maximum[r] + vlog(sum[r]);
     if (weights)
       for (int64_t r = 0; r < rows; ++r) {
         float* const row = weights + (head * s.queries + i + r) * s.keys;
@@ -198,7 +208,8 @@ void weights_again(int64_t rows, int64_t n, float* scores, const float* lse) {
 }
 
 // ds := p (ds - delta) scale, in place.
-void score_gradient(int64_t rows, int64_t n, const float* p, int64_t ldp, float* ds, const float* delta, float scale) {
+void score_gradient(int64_t rows, int64_t n, const float* p, int64_t ldp, float* ds,
+                    const float* delta, float scale) {
   simd([=] {
     for (int64_t r = 0; r < rows; ++r) {
       const float* pr = p + r * ldp;
@@ -210,8 +221,10 @@ void score_gradient(int64_t rows, int64_t n, const float* p, int64_t ldp, float*
   });
 }
 
-// delta[i] = sum over the columns of out * dout, which is the sum over the keys of weight * its gradient.
-void row_dots(int64_t rows, int64_t n, const float* x, int64_t ldx, const float* y, int64_t ldy, float* delta) {
+// delta[i] = sum over the columns of out * dout, which is the sum over the keys of weight * its
+// gradient.
+void row_dots(int64_t rows, int64_t n, const float* x, int64_t ldx, const float* y, int64_t ldy,
+              float* delta) {
   simd([=] {
     for (int64_t r = 0; r < rows; ++r) {
       const float *a = x + r * ldx, *b = y + r * ldy;
@@ -229,20 +242,26 @@ void row_dots(int64_t rows, int64_t n, const float* x, int64_t ldx, const float*
   });
 }
 
-// The key blocks group, group + groups, ... of one head. dq receives their share: `dq_row` elements a query.
-void backward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t group, int64_t groups, Heads<const float> q,
-                    Heads<const float> k, Heads<const float> v, Heads<const float> out, Heads<const float> dout, const float* lse,
-                    const float* weights, float* dq, int64_t dq_row, Heads<float> dk, Heads<float> dv) {
+// The key blocks group, group + groups, ... of one head. dq receives their share: `dq_row` elements
+// a query.
+void backward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t group, int64_t groups,
+                    Heads<const float> q, Heads<const float> k, Heads<const float> v,
+                    Heads<const float> out, Heads<const float> dout, const float* lse,
+                    const float* weights, float* dq, int64_t dq_row, Heads<float> dk,
+                    Heads<float> dv) {
   const int64_t head = b * s.heads + h, tile = kQueryBlock * kLd;
-  const int64_t kt_size = packed_size(s.dim, kKeyBlock), vt_size = packed_size(s.value_dim, kKeyBlock);
+  const int64_t kt_size = packed_size(s.dim, kKeyBlock),
+                vt_size = packed_size(s.value_dim, kKeyBlock);
   const int64_t k_size = packed_size(kKeyBlock, s.dim), q_size = packed_size(s.queries, s.dim);
   const int64_t o_size = packed_size(s.queries, s.value_dim);
   Scratch<float> scratch(kt_size + vt_size + k_size + q_size + o_size + 3 * tile + s.queries);
   float* at = scratch;
   const auto take = [&](int64_t n) { return std::exchange(at, at + n); };
-  float *const kt_copy = take(kt_size), *const vt_copy = take(vt_size), *const k_copy = take(k_size);
+  float *const kt_copy = take(kt_size), *const vt_copy = take(vt_size),
+               *const k_copy = take(k_size);
   float *const q_copy = take(q_size), *const o_copy = take(o_size);
-  float *const scores = take(tile), *const ds = take(tile), *const dropped = take(tile), *const delta = take(s.queries);
+  float *const scores = take(tile), *const ds = take(tile), *const dropped = take(tile),
+               *const delta = take(s.queries);
 
   const float *qh = q.at(b, h), *kh = k.at(b, h), *vh = v.at(b, h), *doh = dout.at(b, h);
   row_dots(s.queries, s.value_dim, out.at(b, h), out.row, doh, dout.row, delta);
@@ -256,8 +275,9 @@ void backward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t group
     const Right kt = packed(true, s.dim, n, kh + j * k.row, k.row, kt_copy);
     const Right vt = packed(true, s.value_dim, n, vh + j * v.row, v.row, vt_copy);
     const Right kr = as_stored(n, s.dim, kh + j * k.row, k.row, k_copy);
-    const int64_t start = s.causal ? j / kQueryBlock * kQueryBlock : 0;  // queries before see none of these keys
-    bool any = false;                                                    // some query block has written dk and dv
+    const int64_t start =
+        s.causal ? j / kQueryBlock * kQueryBlock : 0;  // queries before see none of these keys
+    bool any = false;                                  // some query block has written dk and dv
     for (int64_t i = start; i < s.queries; i += kQueryBlock) {
       const int64_t queries = std::min(kQueryBlock, s.queries - i);
       const float* p = weights ? weights + (head * s.queries + i) * s.keys + j : scores;
@@ -271,7 +291,8 @@ void backward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t group
           scale_and_mask(s, part, sr);
           weights_again(rows, part.n, sr, lse + head * s.queries + part.i);
         }
-        product(rows, part.n, s.value_dim, doh + part.i * dout.row, dout.row, 1, vt, dsr, kLd, false);
+        product(rows, part.n, s.value_dim, doh + part.i * dout.row, dout.row, 1, vt, dsr, kLd,
+                false);
         if (s.dropout > 0)
           for (int64_t x = 0; x < rows; ++x) {
             float* const factor = dropped + (r + x) * kLd;
@@ -281,15 +302,19 @@ void backward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t group
               factor[c] *= p[(r + x) * ldp + c];
             }
           }
-        score_gradient(rows, part.n, p + r * ldp, ldp, dsr, delta + part.i, static_cast<float>(s.scale));
-        product(rows, s.dim, part.n, dsr, kLd, 1, kr, dq + part.i * dq_row, dq_row, group > 0 || j > 0);
+        score_gradient(rows, part.n, p + r * ldp, ldp, dsr, delta + part.i,
+                       static_cast<float>(s.scale));
+        product(rows, s.dim, part.n, dsr, kLd, 1, kr, dq + part.i * dq_row, dq_row,
+                group > 0 || j > 0);
       }
-      // dk and dv: the tile transposed. On the diagonal a few keys at a time, from the first query that sees them.
+      // dk and dv: the tile transposed. On the diagonal a few keys at a time, from the first query
+      // that sees them.
       const float* pd = s.dropout > 0 ? dropped : p;
       const int64_t ldd = s.dropout > 0 ? kLd : ldp;
       const bool diagonal = s.causal && i < j + n;
       for (int64_t c = 0, step = diagonal ? kRows : n; c < n; c += step) {
-        const int64_t columns = std::min(step, n - c), from = diagonal ? std::max<int64_t>((j + c - i) / kRows * kRows, 0) : 0;
+        const int64_t columns = std::min(step, n - c),
+                      from = diagonal ? std::max<int64_t>((j + c - i) / kRows * kRows, 0) : 0;
         if (from >= queries) {
           if (!any) {
             zero_rows(columns, s.value_dim, dvj + c * dv.row, dv.row);
@@ -297,9 +322,10 @@ void backward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t group
           }
           continue;
         }
-        product(columns, s.value_dim, queries - from, pd + from * ldd + c, 1, ldd, dor.row(i + from), dvj + c * dv.row, dv.row,
-                any);
-        product(columns, s.dim, queries - from, ds + from * kLd + c, 1, kLd, qr.row(i + from), dkj + c * dk.row, dk.row, any);
+        product(columns, s.value_dim, queries - from, pd + from * ldd + c, 1, ldd,
+                dor.row(i + from), dvj + c * dv.row, dv.row, any);
+        product(columns, s.dim, queries - from, ds + from * kLd + c, 1, kLd, qr.row(i + from),
+                dkj + c * dk.row, dk.row, any);
       }
       any = true;
     }
@@ -328,13 +354,17 @@ template <class T> void attention_dropout(const AttentionShape& s, T* factors) {
 bool attention_keeps_weights(const AttentionShape& s) { return s.keys <= kKeyBlock; }
 
 template <class T>
-void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> out, T* lse, T* weights) {
+void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v,
+               Heads<T> out, T* lse, T* weights) {
   if constexpr (std::is_same_v<T, float>) {
     if (!plain_kernels() && (!weights || s.keys <= kKeyBlock)) {
       log_kernel("flash");
-      const int64_t blocks = (s.queries + kQueryBlock - 1) / kQueryBlock, groups = groups_of(s, blocks);
+      const int64_t blocks = (s.queries + kQueryBlock - 1) / kQueryBlock,
+                    groups = groups_of(s, blocks);
       for_heads(s, groups, [&](int64_t b, int64_t h, int64_t g) {
-        const auto bound = [&](int64_t x) { return std::min(blocks * x / groups * kQueryBlock, s.queries); };
+        const auto bound = [&](int64_t x) {
+          return std::min(blocks * x / groups * kQueryBlock, s.queries);
+        };
         forward_piece(s, b, h, bound(g), bound(g + 1), q, k, v, out, lse, weights);
       });
       return;
@@ -345,18 +375,22 @@ void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Head
 }
 
 template <class T>
-void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<const T> out,
-                        Heads<const T> dout, const T* lse, const T* weights, Heads<T> dq, Heads<T> dk, Heads<T> dv) {
+void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T> k,
+                        Heads<const T> v, Heads<const T> out, Heads<const T> dout, const T* lse,
+                        const T* weights, Heads<T> dq, Heads<T> dk, Heads<T> dv) {
   log_kernel(std::is_same_v<T, float> && !plain_kernels() ? "flash" : "plain");
   if constexpr (std::is_same_v<T, float>) {
-    if (plain_kernels()) return attention_backward_plain(s, q, k, v, out, dout, lse, weights, dq, dk, dv);
-    // With few heads the key blocks are shared out too; each group but the first has a dq of its own, added in order.
-    const int64_t groups = groups_of(s, (s.keys + kKeyBlock - 1) / kKeyBlock), size = s.queries * s.dim;
+    if (plain_kernels())
+      return attention_backward_plain(s, q, k, v, out, dout, lse, weights, dq, dk, dv);
+    // With few heads the key blocks are shared out too; each group but the first has a dq of its
+    // own, added in order.
+    const int64_t groups = groups_of(s, (s.keys + kKeyBlock - 1) / kKeyBlock),
+                  size = s.queries * s.dim;
     Scratch<float> partial(s.batch * s.heads * (groups - 1) * size);
     for_heads(s, groups, [&](int64_t b, int64_t h, int64_t g) {
       float* const own = partial + ((b * s.heads + h) * (groups - 1) + g - 1) * size;
-      backward_piece(s, b, h, g, groups, q, k, v, out, dout, lse, weights, g == 0 ? dq.at(b, h) : own, g == 0 ? dq.row : s.dim,
-                     dk, dv);
+      backward_piece(s, b, h, g, groups, q, k, v, out, dout, lse, weights,
+                     g == 0 ? dq.at(b, h) : own, g == 0 ? dq.row : s.dim, dk, dv);
     });
     if (groups > 1)
       parallel_ranges(s.batch * s.heads * s.queries, 64, [&](int64_t begin, int64_t end) {
@@ -374,11 +408,13 @@ void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T
   }
 }
 
-#define LOUPE_INSTANTIATE(T)                                                                                                 \
-  template void attention_dropout<T>(const AttentionShape&, T*);                                                             \
-  template void attention<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>, Heads<T>, T*, T*);       \
-  template void attention_backward<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>, Heads<const T>, \
-                                      Heads<const T>, const T*, const T*, Heads<T>, Heads<T>, Heads<T>);
+#define LOUPE_INSTANTIATE(T)                                                                    \
+  template void attention_dropout<T>(const AttentionShape&, T*);                                \
+  template void attention<T>(const AttentionShape&, Heads<const T>, Heads<const T>,             \
+                             Heads<const T>, Heads<T>, T*, T*);                                 \
+  template void attention_backward<T>(const AttentionShape&, Heads<const T>, Heads<const T>,    \
+                                      Heads<const T>, Heads<const T>, Heads<const T>, const T*, \
+                                      const T*, Heads<T>, Heads<T>, Heads<T>);
 LOUPE_INSTANTIATE(float)
 LOUPE_INSTANTIATE(double)
 #undef LOUPE_INSTANTIATE

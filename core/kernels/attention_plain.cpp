@@ -1,4 +1,5 @@
-// Attention by plain loops, a query at a time: f64, and what the tiles of attention.cpp are held against.
+// Attention by plain loops, a query at a time: f64, and what the tiles of attention.cpp are held
+// against.
 #include <loupe/core/kernels/attention_rows.h>
 #include <loupe/core/kernels/vmath.h>
 #include <loupe/core/memory.h>
@@ -6,14 +7,17 @@
 namespace loupe::kernels {
 namespace {
 
-// Scaled and masked scores of one query, and the log of the sum of their exponentials: +Inf if it sees nothing.
+// Scaled and masked scores of one query, and the log of the sum of their exponentials: +Inf if it
+// sees nothing.
 template <class T>
-T plain_scores(const AttentionShape& s, int64_t b, int64_t h, int64_t i, Heads<const T> q, Heads<const T> k, T* row) {
+T plain_scores(const AttentionShape& s, int64_t b, int64_t h, int64_t i, Heads<const T> q,
+               Heads<const T> k, T* row) {
   T top = -kInf<T>, sum = 0;
   const int64_t n = seen(s, i);
   for (int64_t j = 0; j < n; ++j) {
     T dot = 0;
-    for (int64_t d = 0; d < s.dim; ++d) dot += q.at(b, h)[i * q.row + d] * k.at(b, h)[j * k.row + d];
+    for (int64_t d = 0; d < s.dim; ++d)
+      dot += q.at(b, h)[i * q.row + d] * k.at(b, h)[j * k.row + d];
     row[j] = masked(s, b, h, i, j, dot * static_cast<T>(s.scale));
     top = row[j] > top ? row[j] : top;
   }
@@ -30,8 +34,8 @@ template <class T> void plain_weights(const AttentionShape& s, T* row, T log_sum
 }  // namespace
 
 template <class T>
-void attention_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> out, T* lse,
-                     T* weights) {
+void attention_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v,
+                     Heads<T> out, T* lse, T* weights) {
   for_heads(s, 1, [&](int64_t b, int64_t h, int64_t) {
     const int64_t head = b * s.heads + h;
     Scratch<T> row(s.keys), factor(s.keys);
@@ -53,8 +57,10 @@ void attention_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k
 }
 
 template <class T>
-void attention_backward_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<const T> out,
-                              Heads<const T> dout, const T* lse, const T* weights, Heads<T> dq, Heads<T> dk, Heads<T> dv) {
+void attention_backward_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k,
+                              Heads<const T> v, Heads<const T> out, Heads<const T> dout,
+                              const T* lse, const T* weights, Heads<T> dq, Heads<T> dk,
+                              Heads<T> dv) {
   for_heads(s, 1, [&](int64_t b, int64_t h, int64_t) {
     const int64_t head = b * s.heads + h;
     Scratch<T> row(s.keys), factor(s.keys);
@@ -65,7 +71,8 @@ void attention_backward_plain(const AttentionShape& s, Heads<const T> q, Heads<c
     }
     std::fill_n(factor.data(), s.keys, T(1));
     for (int64_t i = 0; i < s.queries; ++i) {
-      const T *qi = q.at(b, h) + i * q.row, *oi = out.at(b, h) + i * out.row, *doi = dout.at(b, h) + i * dout.row;
+      const T *qi = q.at(b, h) + i * q.row, *oi = out.at(b, h) + i * out.row,
+              *doi = dout.at(b, h) + i * dout.row;
       T* const dqi = dq.at(b, h) + i * dq.row;
       if (weights) {
         std::copy_n(weights + (head * s.queries + i) * s.keys, s.keys, row.data());
@@ -94,10 +101,12 @@ void attention_backward_plain(const AttentionShape& s, Heads<const T> q, Heads<c
   });
 }
 
-#define LOUPE_INSTANTIATE(T)                                                                                                 \
-  template void attention_plain<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>, Heads<T>, T*, T*); \
-  template void attention_backward_plain<T>(const AttentionShape&, Heads<const T>, Heads<const T>, Heads<const T>,           \
-                                            Heads<const T>, Heads<const T>, const T*, const T*, Heads<T>, Heads<T>, Heads<T>);
+#define LOUPE_INSTANTIATE(T)                                                                       \
+  template void attention_plain<T>(const AttentionShape&, Heads<const T>, Heads<const T>,          \
+                                   Heads<const T>, Heads<T>, T*, T*);                              \
+  template void attention_backward_plain<T>(const AttentionShape&, Heads<const T>, Heads<const T>, \
+                                            Heads<const T>, Heads<const T>, Heads<const T>,        \
+                                            const T*, const T*, Heads<T>, Heads<T>, Heads<T>);
 LOUPE_INSTANTIATE(float)
 LOUPE_INSTANTIATE(double)
 #undef LOUPE_INSTANTIATE

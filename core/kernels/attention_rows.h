@@ -1,5 +1,6 @@
 #pragma once
-// What the plain loops and the tiles of attention share: which keys a query sees, masks, dropout's factors.
+// What the plain loops and the tiles of attention share: which keys a query sees, masks, dropout's
+// factors.
 #include <loupe/core/kernels/attention.h>
 #include <loupe/core/kernels/micro.h>
 #include <loupe/core/random.h>
@@ -13,11 +14,15 @@ namespace loupe::kernels {
 template <class T> inline constexpr T kInf = std::numeric_limits<T>::infinity();
 
 /// How many keys query i sees.
-inline int64_t seen(const AttentionShape& s, int64_t i) { return s.causal ? std::min(i + 1, s.keys) : s.keys; }
+inline int64_t seen(const AttentionShape& s, int64_t i) {
+  return s.causal ? std::min(i + 1, s.keys) : s.keys;
+}
 
-/// The factors that dropout multiplies the weights of query i with, for the keys [j, j + n): 0 or 1 / (1 - p). A query's
-/// words start with a block of four, and so does j.
-template <class T> void dropout_row(const AttentionShape& s, int64_t head, int64_t i, int64_t j, int64_t n, T* factors) {
+/// The factors that dropout multiplies the weights of query i with, for the keys [j, j + n): 0 or 1
+/// / (1 - p). A query's words start with a block of four, and so does j.
+template <class T>
+void dropout_row(const AttentionShape& s, int64_t head, int64_t i, int64_t j, int64_t n,
+                 T* factors) {
   const int64_t block = ((head * s.queries + i) * round_up(s.keys, 4) + j) / 4;
   const uint32_t below = static_cast<uint32_t>(std::min(s.dropout * 0x1p32, 0x1p32 - 1));
   const T keep = s.dropout < 1 ? static_cast<T>(1 / (1 - s.dropout)) : T(0);
@@ -30,7 +35,8 @@ template <class T> void dropout_row(const AttentionShape& s, int64_t head, int64
   }
 }
 
-template <class T> T masked(const AttentionShape& s, int64_t b, int64_t h, int64_t i, int64_t j, T score) {
+template <class T>
+T masked(const AttentionShape& s, int64_t b, int64_t h, int64_t i, int64_t j, T score) {
   const AttentionMask& m = s.mask;
   const int64_t at = b * m.batch + h * m.head + i * m.query + j * m.key;
   if (m.keep && !m.keep[at]) return -kInf<T>;

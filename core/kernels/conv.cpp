@@ -24,14 +24,15 @@ void chose(const char* kernel) {
   log_kernel(kernel);
 }
 
-// Weight gradients: a fixed number of groups of images, each with a partial sum of its own, laid out [kh, kw, c, o].
+// Weight gradients: a fixed number of groups of images, each with a partial sum of its own, laid
+// out [kh, kw, c, o].
 constexpr int64_t kSums = 8;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// The forward pass and the input gradient are one computation: pixels of the output lie on a lattice, and
-// each sees pixels of the input at fixed distances. A gradient of stride s has s x s such lattices, each with
-// its own taps.
+// The forward pass and the input gradient are one computation: pixels of the output lie on a
+// lattice, and each sees pixels of the input at fixed distances. A gradient of stride s has s x s
+// such lattices, each with its own taps.
 struct Lattice {
   int64_t rows = 0, columns = 0, out = 0;  // `out`: its first pixel within the output image
   std::vector<Tap> taps;
@@ -52,34 +53,37 @@ Plan forward_plan(const ConvShape& s) {
   p.groups = s.groups, p.k = s.c / s.groups, p.n = s.o / s.groups, p.taps = s.taps();
   p.lattices.push_back({s.oh(), s.ow(), 0, {}});
   for (int64_t a = 0; a < s.kh; ++a)
-    for (int64_t b = 0; b < s.kw; ++b) p.lattices[0].taps.push_back({a * s.dh - s.ph, b * s.dw - s.pw, a * s.kw + b});
+    for (int64_t b = 0; b < s.kw; ++b)
+      p.lattices[0].taps.push_back({a * s.dh - s.ph, b * s.dw - s.pw, a * s.kw + b});
   return p;
 }
 
 Plan gradient_plan(const ConvShape& s) {
   Plan p{s.n, s.oh(), s.ow(), s.o, 1, 1, s.h * s.w * s.c, s.sh * s.w * s.c, s.sw * s.c};
-  p.groups = s.groups, p.k = s.o / s.groups, p.n = s.c / s.groups, p.taps = s.taps(), p.gradient = true;
+  p.groups = s.groups, p.k = s.o / s.groups, p.n = s.c / s.groups, p.taps = s.taps(),
+  p.gradient = true;
   for (int64_t y = 0; y < std::min(s.sh, s.h); ++y)
     for (int64_t x = 0; x < std::min(s.sw, s.w); ++x) {
       Lattice lattice{ceil_div(s.h - y, s.sh), ceil_div(s.w - x, s.sw), (y * s.w + x) * s.c, {}};
       for (int64_t a = s.kh - 1; a >= 0; --a)  // downwards: the places in dy then go upwards
         for (int64_t b = s.kw - 1; b >= 0; --b) {
           const int64_t from_y = y + s.ph - a * s.dh, from_x = x + s.pw - b * s.dw;
-          if (from_y % s.sh == 0 && from_x % s.sw == 0) lattice.taps.push_back({from_y / s.sh, from_x / s.sw, a * s.kw + b});
+          if (from_y % s.sh == 0 && from_x % s.sw == 0)
+            lattice.taps.push_back({from_y / s.sh, from_x / s.sw, a * s.kw + b});
         }
       p.lattices.push_back(std::move(lattice));
     }
   return p;
 }
 
-// A part of an image with zeros around it, wherever the taps look: rows [first, last) x (left + w + right)
-// pixels.
+// A part of an image with zeros around it, wherever the taps look: rows [first, last) x (left + w +
+// right) pixels.
 struct Window {
   int64_t left = 0, right = 0, channels = 0, w = 0;
   int64_t width() const { return left + w + right; }
 
-  // The window's rows of an image that has h. Returns the image itself where nothing is missing, else fills
-  // `own`.
+  // The window's rows of an image that has h. Returns the image itself where nothing is missing,
+  // else fills `own`.
   const float* view(const float* image, int64_t h, int64_t first, int64_t last, float* own) const {
     if (left + right == 0 && first >= 0 && last <= h) return image + first * w * channels;
     for (int64_t y = first; y < last; ++y, own += width() * channels) {
@@ -88,7 +92,8 @@ struct Window {
         continue;
       }
       std::fill_n(own, left * channels, 0.0f);
-      std::memcpy(own + left * channels, image + y * w * channels, static_cast<size_t>(w * channels) * sizeof(float));
+      std::memcpy(own + left * channels, image + y * w * channels,
+                  static_cast<size_t>(w * channels) * sizeof(float));
       std::fill_n(own + (left + w) * channels, right * channels, 0.0f);
     }
     return own - (last - first) * width() * channels;
@@ -97,17 +102,19 @@ struct Window {
 
 // Rows of a lattice that one piece covers: about 16 pieces at least, and an input that stays in L2.
 int64_t bands(int64_t images, int64_t rows, int64_t floats_of_image) {
-  const int64_t wanted = std::max(ceil_div(16, std::max<int64_t>(images, 1)), ceil_div(floats_of_image, 65536));
+  const int64_t wanted =
+      std::max(ceil_div(16, std::max<int64_t>(images, 1)), ceil_div(floats_of_image, 65536));
   return std::clamp<int64_t>(wanted, 1, std::max<int64_t>(rows, 1));
 }
 
-// The weights of one lattice and group as the right side of Product: panels of rows (tap, k), taps in the
-// lattice's order.
+// The weights of one lattice and group as the right side of Product: panels of rows (tap, k), taps
+// in the lattice's order.
 void pack_weights(const Plan& p, const Lattice& lattice, const float* w, float* packed) {
   const Micro& mu = micro();
-  const int64_t size = mu.panel, taps = static_cast<int64_t>(lattice.taps.size()), panels = ceil_div(p.n, size);
-  // Weights lie [o, c, tap]: vectors of output channels, [c, tap, o], come first; k counts c forward, o for a
-  // gradient.
+  const int64_t size = mu.panel, taps = static_cast<int64_t>(lattice.taps.size()),
+                panels = ceil_div(p.n, size);
+  // Weights lie [o, c, tap]: vectors of output channels, [c, tap, o], come first; k counts c
+  // forward, o for a gradient.
   const int64_t o = p.gradient ? p.k : p.n, c = p.gradient ? p.n : p.k, line = c * p.taps;
   parallel_pieces(ceil_div(o, size), [&](int64_t q) {
     const Scratch<float> turned(line * size);
@@ -121,7 +128,8 @@ void pack_weights(const Plan& p, const Lattice& lattice, const float* w, float* 
       }
       const int64_t real = std::min(size, o - q * size);
       for (int64_t r = 0; r < panels; ++r)
-        mu.pack(true, real, c, from, p.taps * size, r, r + 1, packed + ((r * taps + t) * o + q * size - r * real) * size);
+        mu.pack(true, real, c, from, p.taps * size, r, r + 1,
+                packed + ((r * taps + t) * o + q * size - r * real) * size);
     }
   });
 }
@@ -130,7 +138,9 @@ void pack_weights(const Plan& p, const Lattice& lattice, const float* w, float* 
 int64_t run_length(const Plan& p, const Lattice& lattice) {
   const auto& taps = lattice.taps;
   if (p.groups > 1 || taps.empty()) return 1;
-  const auto joined = [&](size_t i) { return taps[i].y == taps[i - 1].y && taps[i].x == taps[i - 1].x + 1; };
+  const auto joined = [&](size_t i) {
+    return taps[i].y == taps[i - 1].y && taps[i].x == taps[i - 1].x + 1;
+  };
   size_t run = 1;
   while (run < taps.size() && joined(run)) ++run;
   if (taps.size() % run != 0) return 1;
@@ -157,10 +167,11 @@ void depthwise(const Plan& p, const float* x, const float* w, const float* bias,
     const float* weights = turned;
     for (const Lattice& l : p.lattices) {
       const int64_t size = static_cast<int64_t>(l.taps.size());
-      micro().depthwise({l.rows * band / count, l.rows * (band + 1) / count, l.columns, p.channels, size, l.taps.data(),
-                         x + image * p.h * p.w * p.channels, p.h, p.w, p.step_y, p.step_x, y + image * p.out_image + l.out,
-                         p.out_row, p.out_column},
-                        weights, bias);
+      micro().depthwise(
+          {l.rows * band / count, l.rows * (band + 1) / count, l.columns, p.channels, size,
+           l.taps.data(), x + image * p.h * p.w * p.channels, p.h, p.w, p.step_y, p.step_x,
+           y + image * p.out_image + l.out, p.out_row, p.out_column},
+          weights, bias);
       weights += size * p.channels;
     }
   });
@@ -170,7 +181,8 @@ void correlate(const Plan& p, const float* x, const float* w, const float* bias,
   const Micro& mu = micro();
   const int64_t panels = ceil_div(p.n, mu.panel);
   Window window{0, 0, p.channels, p.w};
-  int64_t above = 0, below = p.h, rows = 0, weights = 0;  // first and last row that any tap looks at
+  int64_t above = 0, below = p.h, rows = 0,
+          weights = 0;  // first and last row that any tap looks at
   for (const Lattice& lattice : p.lattices) {
     rows = std::max(rows, lattice.rows);
     weights += static_cast<int64_t>(lattice.taps.size()) * p.groups * p.k * panels * mu.panel;
@@ -189,14 +201,17 @@ void correlate(const Plan& p, const float* x, const float* w, const float* bias,
     right.push_back(next);
     const int64_t taps = static_cast<int64_t>(lattice.taps.size());
     const int64_t group = taps * p.k * panels * mu.panel;
-    for (int64_t g = 0; g < p.groups; ++g) pack_weights(p, lattice, w + g * p.k * p.n * p.taps, next + g * group);
+    for (int64_t g = 0; g < p.groups; ++g)
+      pack_weights(p, lattice, w + g * p.k * p.n * p.taps, next + g * group);
     next += p.groups * group;
   }
 
   const int64_t count = bands(p.images, rows, (below - above) * window.width() * p.channels);
   parallel_pieces(p.images * count, [&](int64_t piece) {
     const int64_t image = piece / count, band = piece % count;
-    const auto begin_of = [&](const Lattice& lattice, int64_t b) { return lattice.rows * b / count; };
+    const auto begin_of = [&](const Lattice& lattice, int64_t b) {
+      return lattice.rows * b / count;
+    };
     int64_t first = p.h, last = 0;
     for (const Lattice& lattice : p.lattices)
       for (const Tap& tap : lattice.taps) {
@@ -205,18 +220,21 @@ void correlate(const Plan& p, const float* x, const float* w, const float* bias,
         last = std::max(last, (begin_of(lattice, band + 1) - 1) * p.step_y + tap.y + 1);
       }
     const Scratch<float> own(std::max<int64_t>(0, last - first) * window.width() * p.channels);
-    const float* in = window.view(x + image * p.h * p.w * p.channels, p.h, first, std::max(first, last), own);
+    const float* in =
+        window.view(x + image * p.h * p.w * p.channels, p.h, first, std::max(first, last), own);
     std::vector<int64_t> offsets;
     for (size_t l = 0; l < p.lattices.size(); ++l) {
       const Lattice& lattice = p.lattices[l];
-      const int64_t begin = begin_of(lattice, band), row_count = begin_of(lattice, band + 1) - begin;
+      const int64_t begin = begin_of(lattice, band),
+                    row_count = begin_of(lattice, band + 1) - begin;
       if (row_count == 0) continue;
       const int64_t taps = static_cast<int64_t>(lattice.taps.size()), run = run_length(p, lattice);
       const int64_t line = window.width() * p.channels;
       offsets.clear();
       for (int64_t t = 0; t < taps; t += run) {
         const Tap& tap = lattice.taps[static_cast<size_t>(t)];
-        offsets.push_back((begin * p.step_y + tap.y - first) * line + (tap.x + window.left) * p.channels);
+        offsets.push_back((begin * p.step_y + tap.y - first) * line +
+                          (tap.x + window.left) * p.channels);
       }
       float* out = y + image * p.out_image + lattice.out + begin * p.out_row;
       Product product{.m = lattice.columns,
@@ -244,15 +262,17 @@ void correlate(const Plan& p, const float* x, const float* w, const float* bias,
 
 void depthwise_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw) {
   const Lattice lattice = forward_plan(s).lattices[0];
-  const int64_t sums = std::min(s.n, kSums), size = round_up(s.taps() * s.o, 16), oh = s.oh(), ow = s.ow();
+  const int64_t sums = std::min(s.n, kSums), size = round_up(s.taps() * s.o, 16), oh = s.oh(),
+                ow = s.ow();
   const Scratch<float> partials(sums * size);
   parallel_pieces(sums, [&](int64_t sum) {
     std::fill_n(partials + sum * size, size, 0.0f);
     for (int64_t image = s.n * sum / sums; image < s.n * (sum + 1) / sums; ++image)
       // The kernel only reads y here; Depthwise has one pointer for both directions.
-      micro().depthwise_weights({0, oh, ow, s.c, s.taps(), lattice.taps.data(), x + image * s.h * s.w * s.c, s.h, s.w, s.sh, s.sw,
-                                 const_cast<float*>(dy + image * oh * ow * s.o), ow * s.o, s.o},
-                                partials + sum * size);
+      micro().depthwise_weights(
+          {0, oh, ow, s.c, s.taps(), lattice.taps.data(), x + image * s.h * s.w * s.c, s.h, s.w,
+           s.sh, s.sw, const_cast<float*>(dy + image * oh * ow * s.o), ow * s.o, s.o},
+          partials + sum * size);
   });
   add_weight_sums(s, sums, size, partials, dw);
 }
@@ -262,23 +282,30 @@ void direct_weight_gradient(const ConvShape& s, const float* x, const float* dy,
   const int64_t cg = s.c / s.groups, og = s.o / s.groups, oh = s.oh(), ow = s.ow();
   const int64_t sums = std::min(s.n, kSums), size = round_up(s.taps() * cg * s.o, 16);
   const Scratch<float> partials(sums * size);
-  const Window window{s.pw, std::max<int64_t>(0, (ow - 1) * s.sw + (s.kw - 1) * s.dw + 1 - s.pw - s.w), s.c, s.w};
+  const Window window{
+      s.pw, std::max<int64_t>(0, (ow - 1) * s.sw + (s.kw - 1) * s.dw + 1 - s.pw - s.w), s.c, s.w};
   const int64_t line = window.width() * s.c, span = (s.kh - 1) * s.dh + 1;
   const int64_t count = bands(16, oh, (s.h + 2 * s.ph) * line);  // only so that a band stays in L2
   const int64_t wide = round_up(og, mu.lanes);
-  const bool copy = wide != og;  // rows of dy that end within a vector are copied with room behind them
-  const int64_t run = s.dw == 1 && s.groups == 1 ? s.kw : 1;  // columns of the kernel that follow each other in memory
+  const bool copy =
+      wide != og;  // rows of dy that end within a vector are copied with room behind them
+  const int64_t run = s.dw == 1 && s.groups == 1
+                          ? s.kw
+                          : 1;  // columns of the kernel that follow each other in memory
 
   parallel_pieces(sums, [&](int64_t sum) {
     float* partial = partials + sum * size;
     std::fill_n(partial, size, 0.0f);
     const int64_t most = ceil_div(oh, count);
-    const Scratch<float> own(((most - 1) * s.sh + span) * line), own_dy(copy ? most * ow * wide : 0);
+    const Scratch<float> own(((most - 1) * s.sh + span) * line),
+        own_dy(copy ? most * ow * wide : 0);
     std::vector<int64_t> offsets;
-    for (int64_t piece = s.n * sum / sums * count; piece < s.n * (sum + 1) / sums * count; ++piece) {
+    for (int64_t piece = s.n * sum / sums * count; piece < s.n * (sum + 1) / sums * count;
+         ++piece) {
       const int64_t image = piece / count, begin = oh * (piece % count) / count;
       const int64_t rows = oh * (piece % count + 1) / count - begin, first = begin * s.sh - s.ph;
-      const float* in = window.view(x + image * s.h * s.w * s.c, s.h, first, first + (rows - 1) * s.sh + span, own);
+      const float* in = window.view(x + image * s.h * s.w * s.c, s.h, first,
+                                    first + (rows - 1) * s.sh + span, own);
       const float* out = dy + (image * oh + begin) * ow * s.o;
       offsets.clear();
       for (int64_t i = 0; i < rows; ++i) offsets.push_back(i * s.sh * line);
@@ -312,9 +339,13 @@ void direct_weight_gradient(const ConvShape& s, const float* x, const float* dy,
 }
 
 // A 1x1 convolution of every pixel is a matrix product over all pixels of the batch.
-bool is_matmul(const ConvShape& s) { return s.taps() == 1 && s.groups == 1 && s.sh == 1 && s.sw == 1 && s.ph == 0 && s.pw == 0; }
+bool is_matmul(const ConvShape& s) {
+  return s.taps() == 1 && s.groups == 1 && s.sh == 1 && s.sw == 1 && s.ph == 0 && s.pw == 0;
+}
 bool is_depthwise(const ConvShape& s) { return s.groups > 1 && s.c == s.groups && s.o == s.groups; }
-const char* direct_name(const ConvShape& s) { return is_matmul(s) ? "matmul" : is_depthwise(s) ? "depthwise" : "direct"; }
+const char* direct_name(const ConvShape& s) {
+  return is_matmul(s) ? "matmul" : is_depthwise(s) ? "depthwise" : "direct";
+}
 
 std::atomic<bool>& winograd() {
   static std::atomic<bool> value = [] {
@@ -328,7 +359,8 @@ std::atomic<bool>& winograd() {
 
 }  // namespace
 
-void add_weight_sums(const ConvShape& s, int64_t count, int64_t distance, float* partials, float* dw) {
+void add_weight_sums(const ConvShape& s, int64_t count, int64_t distance, float* partials,
+                     float* dw) {
   const int64_t cg = s.c / s.groups, rows = s.taps() * cg;
   parallel_ranges(rows * s.o, 8192, [&](int64_t begin, int64_t end) {
     simd([=] {
@@ -339,15 +371,18 @@ void add_weight_sums(const ConvShape& s, int64_t count, int64_t distance, float*
       }
     });
   });
-  // [tap, c, o] to [o, c, tap]: a few rows of the result at a time, each written from front to back.
+  // [tap, c, o] to [o, c, tap]: a few rows of the result at a time, each written from front to
+  // back.
   parallel_ranges(s.o, 8, [&](int64_t begin, int64_t end) {
     for (int64_t c = 0; c < cg; ++c)
       for (int64_t t = 0; t < s.taps(); ++t)
-        for (int64_t o = begin; o < end; ++o) dw[(o * cg + c) * s.taps() + t] = partials[(t * cg + c) * s.o + o];
+        for (int64_t o = begin; o < end; ++o)
+          dw[(o * cg + c) * s.taps() + t] = partials[(t * cg + c) * s.o + o];
   });
 }
 
-template <class T> void conv_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
+template <class T>
+void conv_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
   if (s.n * s.oh() * s.ow() * s.o == 0) return;
   if constexpr (std::is_same_v<T, float>) {
     if (s.c > 0 && !plain_kernels()) {

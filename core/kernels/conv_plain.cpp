@@ -6,8 +6,8 @@
 namespace loupe::kernels {
 namespace {
 
-// Calls f(i, j, y, x) for each output pixel (i, j) and the input pixel (y, x) under tap (a, b), if inside the
-// image.
+// Calls f(i, j, y, x) for each output pixel (i, j) and the input pixel (y, x) under tap (a, b), if
+// inside the image.
 template <class F> void each_pixel(const ConvShape& s, int64_t a, int64_t b, const F& f) {
   for (int64_t i = 0; i < s.oh(); ++i)
     for (int64_t j = 0; j < s.ow(); ++j) {
@@ -16,7 +16,8 @@ template <class F> void each_pixel(const ConvShape& s, int64_t a, int64_t b, con
     }
 }
 
-// Calls f(o, c, index of the weight) for each pair of channels of one group; c counts within the input.
+// Calls f(o, c, index of the weight) for each pair of channels of one group; c counts within the
+// input.
 template <class F> void each_weight(const ConvShape& s, int64_t a, int64_t b, const F& f) {
   const int64_t cg = s.c / s.groups, og = s.o / s.groups;
   for (int64_t o = 0; o < s.o; ++o)
@@ -25,7 +26,8 @@ template <class F> void each_weight(const ConvShape& s, int64_t a, int64_t b, co
 
 }  // namespace
 
-template <class T> void conv_forward_plain(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
+template <class T>
+void conv_forward_plain(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
   parallel_pieces(s.n, [&](int64_t n) {
     const T* in = x + n * s.h * s.w * s.c;
     T* out = y + n * s.oh() * s.ow() * s.o;
@@ -40,7 +42,8 @@ template <class T> void conv_forward_plain(const ConvShape& s, const T* x, const
   });
 }
 
-template <class T> void conv_input_gradient_plain(const ConvShape& s, const T* dy, const T* w, T* dx) {
+template <class T>
+void conv_input_gradient_plain(const ConvShape& s, const T* dy, const T* w, T* dx) {
   parallel_pieces(s.n, [&](int64_t n) {
     const T* out = dy + n * s.oh() * s.ow() * s.o;
     T* in = dx + n * s.h * s.w * s.c;
@@ -55,7 +58,8 @@ template <class T> void conv_input_gradient_plain(const ConvShape& s, const T* d
   });
 }
 
-template <class T> void conv_weight_gradient_plain(const ConvShape& s, const T* x, const T* dy, T* dw) {
+template <class T>
+void conv_weight_gradient_plain(const ConvShape& s, const T* x, const T* dy, T* dw) {
   std::fill_n(dw, s.o * (s.c / s.groups) * s.taps(), T(0));
   parallel_pieces(s.taps(), [&](int64_t tap) {
     const int64_t a = tap / s.kw, b = tap % s.kw;

@@ -7,7 +7,8 @@
 
 namespace loupe::kernels {
 
-template <class T> void dropout(int64_t n, const T* x, double p, uint64_t key, uint64_t first, T* y) {
+template <class T>
+void dropout(int64_t n, const T* x, double p, uint64_t key, uint64_t first, T* y) {
   const uint32_t below = static_cast<uint32_t>(std::min(p * 0x1p32, 0x1p32 - 1));
   const T factor = p < 1 ? static_cast<T>(1 / (1 - p)) : T(0);
   parallel_ranges(n, 16384, [=](int64_t begin, int64_t end) {

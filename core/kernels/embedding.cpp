@@ -6,15 +6,18 @@
 
 namespace loupe::kernels {
 
-template <class T> void embedding(int64_t count, int64_t width, const T* table, const int64_t* index, T* out) {
-  parallel_ranges(count, std::max<int64_t>(1, 16384 / std::max<int64_t>(width, 1)), [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) std::copy_n(table + index[i] * width, width, out + i * width);
-  });
+template <class T>
+void embedding(int64_t count, int64_t width, const T* table, const int64_t* index, T* out) {
+  parallel_ranges(count, std::max<int64_t>(1, 16384 / std::max<int64_t>(width, 1)),
+                  [=](int64_t begin, int64_t end) {
+                    for (int64_t i = begin; i < end; ++i)
+                      std::copy_n(table + index[i] * width, width, out + i * width);
+                  });
 }
 
 template <class T>
-void embedding_backward(int64_t count, int64_t width, int64_t entries, const T* dout, const int64_t* index, int64_t skip,
-                        T* dtable) {
+void embedding_backward(int64_t count, int64_t width, int64_t entries, const T* dout,
+                        const int64_t* index, int64_t skip, T* dtable) {
   if (entries == 0 || width == 0) return;
   // Each piece reads all indices: worth it only where the rows are most of the work.
   const int64_t pieces = (count + entries) * width > 65536 ? std::min<int64_t>(8, entries) : 1;
@@ -34,9 +37,10 @@ void embedding_backward(int64_t count, int64_t width, int64_t entries, const T* 
   });
 }
 
-#define LOUPE_INSTANTIATE(T)                                                  \
-  template void embedding<T>(int64_t, int64_t, const T*, const int64_t*, T*); \
-  template void embedding_backward<T>(int64_t, int64_t, int64_t, const T*, const int64_t*, int64_t, T*);
+#define LOUPE_INSTANTIATE(T)                                                               \
+  template void embedding<T>(int64_t, int64_t, const T*, const int64_t*, T*);              \
+  template void embedding_backward<T>(int64_t, int64_t, int64_t, const T*, const int64_t*, \
+                                      int64_t, T*);
 LOUPE_INSTANTIATE(float)
 LOUPE_INSTANTIATE(double)
 #undef LOUPE_INSTANTIATE

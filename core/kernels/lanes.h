@@ -1,6 +1,6 @@
 #pragma once
-// Sums and maxima of a dense row inside simd(), in explicit lanes: one order at every instruction set, and vectors
-// where g++ 12 would not vectorise a reduction.
+// Sums and maxima of a dense row inside simd(), in explicit lanes: one order at every instruction
+// set, and vectors where g++ 12 would not vectorise a reduction.
 #include <loupe/core/kernels/vmath.h>
 
 #include <limits>
@@ -8,16 +8,19 @@
 namespace loupe::kernels {
 
 inline constexpr int64_t kSumLanes = 16;
-inline constexpr int64_t kSumBlock = 2048;  // terms that are added in T before they go into a double
+inline constexpr int64_t kSumBlock =
+    2048;  // terms that are added in T before they go into a double
 
 /// Joins lanes by halves, op(lane[l], lane[l + Half]); the result is in lane[0].
-template <int64_t Half = kSumLanes / 2, class T, class Op> LOUPE_INLINE void fold_lanes(T* lane, const Op& op) {
+template <int64_t Half = kSumLanes / 2, class T, class Op>
+LOUPE_INLINE void fold_lanes(T* lane, const Op& op) {
 #pragma omp simd
   for (int64_t l = 0; l < Half; ++l) lane[l] = op(lane[l], lane[l + Half]);
   if constexpr (Half > 1) fold_lanes<Half / 2>(lane, op);
 }
 
-/// The sum of f(i) over i < n: 16 lanes in blocks, the blocks in double. f may be called twice for some i.
+/// The sum of f(i) over i < n: 16 lanes in blocks, the blocks in double. f may be called twice for
+/// some i.
 template <class T, class F> LOUPE_INLINE double lane_sum(int64_t n, const F& f) {
   double total = 0;
   for (int64_t block = 0; block < n; block += kSumBlock) {
@@ -28,7 +31,8 @@ template <class T, class F> LOUPE_INLINE double lane_sum(int64_t n, const F& f) 
 #pragma omp simd
       for (int64_t l = 0; l < kSumLanes; ++l) lane[l] += f(i + l);
     }
-    if (i < end && n >= kSumLanes) {  // the last 16 terms once more, without those that are in already
+    if (i < end &&
+        n >= kSumLanes) {  // the last 16 terms once more, without those that are in already
       const int64_t last = end - kSumLanes;
 #pragma omp simd
       for (int64_t l = 0; l < kSumLanes; ++l) {
@@ -74,11 +78,13 @@ template <class T> LOUPE_INLINE T finite_max(int64_t n, const T* x) {
 template <class T> LOUPE_INLINE T log_sum_exp(int64_t n, const T* x) {
   T few[kSumLanes];  // a row shorter than the lanes is filled up with -Inf, whose exponential is 0
   if (sizeof(T) == 4 && n < kSumLanes) {
-    for (int64_t i = 0; i < kSumLanes; ++i) few[i] = i < n ? x[i] : -std::numeric_limits<T>::infinity();
+    for (int64_t i = 0; i < kSumLanes; ++i)
+      few[i] = i < n ? x[i] : -std::numeric_limits<T>::infinity();
     x = few, n = kSumLanes;
   }
   const T shift = finite_max(n, x);
-  const T sum = static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return vexp_nonpositive(x[i] - shift); }));
+  const T sum =
+      static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return vexp_nonpositive(x[i] - shift); }));
   return shift + vlog(sum);
 }
 

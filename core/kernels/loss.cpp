@@ -30,7 +30,8 @@ template <class T> double total_weight(int64_t classes, const T* w) {
 }  // namespace
 
 template <class T>
-void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target, const T* weight, T* loss, T* lse) {
+void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target, const T* weight,
+                   T* loss, T* lse) {
   const double spread = s.classes ? s.smoothing / static_cast<double>(s.classes) : 0;
   const double all = s.smoothing > 0 ? total_weight(s.classes, weight) : 0;
   for_rows<T>(s, [=](int64_t i) {
@@ -39,11 +40,13 @@ void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target
     lse[i] = log_sum_exp(s.classes, row);
     loss[i] = 0;
     if (t == s.ignore_index) return;
-    const double w = weight ? static_cast<double>(weight[t]) : 1.0, top = static_cast<double>(lse[i]);
+    const double w = weight ? static_cast<double>(weight[t]) : 1.0,
+                 top = static_cast<double>(lse[i]);
     double sum = (1 - s.smoothing) * w * (top - static_cast<double>(row[t]));
     if (s.smoothing > 0) {
-      const double logits = weight ? lane_sum<T>(s.classes, [=](int64_t c) { return weight[c] * row[c]; })
-                                   : lane_sum<T>(s.classes, [=](int64_t c) { return row[c]; });
+      const double logits =
+          weight ? lane_sum<T>(s.classes, [=](int64_t c) { return weight[c] * row[c]; })
+                 : lane_sum<T>(s.classes, [=](int64_t c) { return row[c]; });
       sum += spread * (all * top - logits);
     }
     loss[i] = static_cast<T>(sum);
@@ -51,8 +54,8 @@ void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target
 }
 
 template <class T>
-void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_t* target, const T* weight, const T* lse,
-                            const T* g, int64_t g_stride, T* dx) {
+void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_t* target,
+                            const T* weight, const T* lse, const T* g, int64_t g_stride, T* dx) {
   const double spread = s.classes ? s.smoothing / static_cast<double>(s.classes) : 0;
   const double all = s.smoothing > 0 ? total_weight(s.classes, weight) : 0;
   for_rows<T>(s, [=](int64_t i) {
@@ -64,7 +67,8 @@ void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_
       return;
     }
     const double w = weight ? static_cast<double>(weight[t]) : 1.0, own = (1 - s.smoothing) * w;
-    const T up = g[i * g_stride], shift = lse[i], by = static_cast<T>(own + spread * all), less = static_cast<T>(spread);
+    const T up = g[i * g_stride], shift = lse[i], by = static_cast<T>(own + spread * all),
+            less = static_cast<T>(spread);
     const bool smooth = s.smoothing > 0;
 #pragma omp simd
     for (int64_t c = 0; c < n; ++c) out[c] = up * (by * vexp(row[c] - shift));
@@ -74,10 +78,11 @@ void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_
   });
 }
 
-#define LOUPE_INSTANTIATE(T)                                                                                                \
-  template void cross_entropy<T>(const CrossEntropyShape&, const T*, const int64_t*, const T*, T*, T*);                     \
-  template void cross_entropy_backward<T>(const CrossEntropyShape&, const T*, const int64_t*, const T*, const T*, const T*, \
-                                          int64_t, T*);
+#define LOUPE_INSTANTIATE(T)                                                                       \
+  template void cross_entropy<T>(const CrossEntropyShape&, const T*, const int64_t*, const T*, T*, \
+                                 T*);                                                              \
+  template void cross_entropy_backward<T>(const CrossEntropyShape&, const T*, const int64_t*,      \
+                                          const T*, const T*, const T*, int64_t, T*);
 LOUPE_INSTANTIATE(float)
 LOUPE_INSTANTIATE(double)
 #undef LOUPE_INSTANTIATE

@@ -11,14 +11,17 @@ struct CrossEntropyShape {
   double smoothing = 0;
 };
 
-/// loss[i] = (1 - s) w[t] (lse - x[t]) + s/C sum_c w[c] (lse - x[c]), lse = log(sum e^x) which is written too;
-/// t = target[i], w = 1 where `weight` is null. 0 for an ignored row. Targets must lie in [0, C) or be ignored.
-/// (Label smoothing: Szegedy et al., "Rethinking the inception architecture for computer vision", 2015.)
+/// loss[i] = (1 - s) w[t] (lse - x[t]) + s/C sum_c w[c] (lse - x[c]), lse = log(sum e^x) which is
+/// written too; t = target[i], w = 1 where `weight` is null. 0 for an ignored row. Targets must lie
+/// in [0, C) or be ignored. (Label smoothing: Szegedy et al., "Rethinking the inception
+/// architecture for computer vision", 2015.)
 template <class T>
-void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target, const T* weight, T* loss, T* lse);
-/// dx = g[i] * dloss[i]/dx; g has one value per row, or one for all (g_stride 0). Ignored rows get zeros.
+void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target, const T* weight,
+                   T* loss, T* lse);
+/// dx = g[i] * dloss[i]/dx; g has one value per row, or one for all (g_stride 0). Ignored rows get
+/// zeros.
 template <class T>
-void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_t* target, const T* weight, const T* lse,
-                            const T* g, int64_t g_stride, T* dx);
+void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_t* target,
+                            const T* weight, const T* lse, const T* g, int64_t g_stride, T* dx);
 
 }  // namespace loupe::kernels

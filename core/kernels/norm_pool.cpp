@@ -10,12 +10,18 @@ namespace {
 struct PoolPlan {
   int64_t height, width, channels, images, oh, ow, step, chunks, items, grain, partial;
   PoolPlan(const NormShape& s, int64_t h, int64_t w)
-      : height(h), width(w), channels(s.channels), images(h * w > 0 ? s.rows / (h * w) : 0), oh(h / 2), ow(w / 2) {
+      : height(h),
+        width(w),
+        channels(s.channels),
+        images(h * w > 0 ? s.rows / (h * w) : 0),
+        oh(h / 2),
+        ow(w / 2) {
     const int64_t row = std::max<int64_t>(2 * w * s.channels, 1);
     step = std::max<int64_t>(NormPlan::kItem / row, 1);
     chunks = std::max<int64_t>((oh + step - 1) / step, 1);
     items = images * chunks;
-    grain = std::max<int64_t>(NormPlan::kItem / (row * std::max<int64_t>(std::min(step, oh), 1)), 1);
+    grain =
+        std::max<int64_t>(NormPlan::kItem / (row * std::max<int64_t>(std::min(step, oh), 1)), 1);
     partial = (2 * s.channels + 7) / 8 * 8;
   }
   /// Calls f(item, image, first, end) over ranges of pooled rows, on all threads.
@@ -27,8 +33,12 @@ struct PoolPlan {
       }
     });
   }
-  int64_t input(int64_t image, int64_t y, int64_t x) const { return ((image * height + y) * width + x) * channels; }
-  int64_t output(int64_t image, int64_t y, int64_t x) const { return ((image * oh + y) * ow + x) * channels; }
+  int64_t input(int64_t image, int64_t y, int64_t x) const {
+    return ((image * height + y) * width + x) * channels;
+  }
+  int64_t output(int64_t image, int64_t y, int64_t x) const {
+    return ((image * oh + y) * ow + x) * channels;
+  }
 };
 
 /// The larger of two, NaN if one is.
@@ -43,7 +53,8 @@ void pool_rows(const float* x, float* y, const PoolPlan& p, const Coefficients& 
     for_strips(C, [=](int64_t c, auto w) {
       float m[kStrip], s[kStrip], t[kStrip];
 #pragma omp simd
-      for (int64_t j = 0; j < w; ++j) m[j] = center[c + j], s[j] = scale[c + j], t[j] = shift[c + j];
+      for (int64_t j = 0; j < w; ++j)
+        m[j] = center[c + j], s[j] = scale[c + j], t[j] = shift[c + j];
       const float* in = x + c;
       float* out = y + c;
       for (int64_t i = 0; i < ow; ++i, in += 2 * C, out += C) {
@@ -51,7 +62,8 @@ void pool_rows(const float* x, float* y, const PoolPlan& p, const Coefficients& 
 #pragma omp simd
         for (int64_t j = 0; j < w; ++j) {
           const float a = (in[j] - m[j]) * s[j] + t[j], b = (in[C + j] - m[j]) * s[j] + t[j];
-          const float d = (in[row + j] - m[j]) * s[j] + t[j], e = (in[row + C + j] - m[j]) * s[j] + t[j];
+          const float d = (in[row + j] - m[j]) * s[j] + t[j],
+                      e = (in[row + C + j] - m[j]) * s[j] + t[j];
           const float v = larger(larger(a, b), larger(d, e));
           out[j] = v < 0 ? 0 : v;
         }
@@ -60,8 +72,10 @@ void pool_rows(const float* x, float* y, const PoolPlan& p, const Coefficients& 
   });
 }
 
-/// The sums of dt and dt * (x - center) over `count` windows, added to out and out + C. dt is dy at the window's winner.
-void pool_sums(const float* x, const float* dy, const PoolPlan& p, const Coefficients& k, double* sums) {
+/// The sums of dt and dt * (x - center) over `count` windows, added to out and out + C. dt is dy at
+/// the window's winner.
+void pool_sums(const float* x, const float* dy, const PoolPlan& p, const Coefficients& k,
+               double* sums) {
   const int64_t C = p.channels, row = p.width * C, ow = p.ow;
   simd([=, center = k.center, scale = k.scale, shift = k.shift] {
     for_strips(C, [=](int64_t c, auto w) {
@@ -75,15 +89,20 @@ void pool_sums(const float* x, const float* dy, const PoolPlan& p, const Coeffic
       for (int64_t i = 0; i < ow; ++i, in += 2 * C, up += C) {
 #pragma omp simd
         for (int64_t j = 0; j < w; ++j) {
-          const float xa = in[j] - m[j], xb = in[C + j] - m[j], xd = in[row + j] - m[j], xe = in[row + C + j] - m[j];
-          const float a = xa * s[j] + t[j], b = xb * s[j] + t[j], d = xd * s[j] + t[j], e = xe * s[j] + t[j];
-          const float ab = b > a ? b : a, de = e > d ? e : d, xab = b > a ? xb : xa, xde = e > d ? xe : xd;
-          const float best = de > ab ? de : ab, xbest = de > ab ? xde : xab, g = up[j], dt = best > 0 ? g : 0;
+          const float xa = in[j] - m[j], xb = in[C + j] - m[j], xd = in[row + j] - m[j],
+                      xe = in[row + C + j] - m[j];
+          const float a = xa * s[j] + t[j], b = xb * s[j] + t[j], d = xd * s[j] + t[j],
+                      e = xe * s[j] + t[j];
+          const float ab = b > a ? b : a, de = e > d ? e : d, xab = b > a ? xb : xa,
+                      xde = e > d ? xe : xd;
+          const float best = de > ab ? de : ab, xbest = de > ab ? xde : xab, g = up[j],
+                      dt = best > 0 ? g : 0;
           sum[j] += dt, sum_x[j] += dt * xbest;
         }
       }
 #pragma omp simd
-      for (int64_t j = 0; j < w; ++j) sums[c + j] += double(sum[j]), sums[C + c + j] += double(sum_x[j]);
+      for (int64_t j = 0; j < w; ++j)
+        sums[c + j] += double(sum[j]), sums[C + c + j] += double(sum_x[j]);
     });
   });
 }
@@ -91,32 +110,38 @@ void pool_sums(const float* x, const float* dy, const PoolPlan& p, const Coeffic
 /// dx of two input rows: (x - center) * slope + offset, and dy * scale at each window's winner.
 void pool_dx(const float* x, const float* dy, float* dx, const PoolPlan& p, const Coefficients& k) {
   const int64_t C = p.channels, row = p.width * C, ow = p.ow;
-  simd([=, center = k.center, scale = k.scale, shift = k.shift, slope = k.slope, offset = k.offset] {
-    for_strips(C, [=](int64_t c, auto w) {
-      float m[kStrip], s[kStrip], t[kStrip], f[kStrip], o[kStrip];
+  simd(
+      [=, center = k.center, scale = k.scale, shift = k.shift, slope = k.slope, offset = k.offset] {
+        for_strips(C, [=](int64_t c, auto w) {
+          float m[kStrip], s[kStrip], t[kStrip], f[kStrip], o[kStrip];
 #pragma omp simd
-      for (int64_t j = 0; j < w; ++j) {
-        m[j] = center[c + j], s[j] = scale[c + j], t[j] = shift[c + j];
-        f[j] = slope[c + j], o[j] = offset[c + j];
-      }
-      const float *in = x + c, *up = dy + c;
-      float* out = dx + c;
-      for (int64_t i = 0; i < ow; ++i, in += 2 * C, out += 2 * C, up += C) {
-        fetch_far(out, w), fetch_far(out + C, w), fetch_far(out + row, w), fetch_far(out + row + C, w);
+          for (int64_t j = 0; j < w; ++j) {
+            m[j] = center[c + j], s[j] = scale[c + j], t[j] = shift[c + j];
+            f[j] = slope[c + j], o[j] = offset[c + j];
+          }
+          const float *in = x + c, *up = dy + c;
+          float* out = dx + c;
+          for (int64_t i = 0; i < ow; ++i, in += 2 * C, out += 2 * C, up += C) {
+            fetch_far(out, w), fetch_far(out + C, w), fetch_far(out + row, w),
+                fetch_far(out + row + C, w);
 #pragma omp simd
-        for (int64_t j = 0; j < w; ++j) {
-          const float xa = in[j] - m[j], xb = in[C + j] - m[j], xd = in[row + j] - m[j], xe = in[row + C + j] - m[j];
-          const float a = xa * s[j] + t[j], b = xb * s[j] + t[j], d = xd * s[j] + t[j], e = xe * s[j] + t[j];
-          const float ab = b > a ? b : a, de = e > d ? e : d, best = de > ab ? de : ab;
-          const float g = up[j] * s[j], dt = best > 0 ? g : 0;
-          // The first of equal values wins: a over b, both over d and e.
-          const float top = de > ab ? 0 : dt, bottom = de > ab ? dt : 0;
-          out[j] = (xa * f[j] + o[j]) + (b > a ? 0 : top), out[C + j] = (xb * f[j] + o[j]) + (b > a ? top : 0);
-          out[row + j] = (xd * f[j] + o[j]) + (e > d ? 0 : bottom), out[row + C + j] = (xe * f[j] + o[j]) + (e > d ? bottom : 0);
-        }
-      }
-    });
-  });
+            for (int64_t j = 0; j < w; ++j) {
+              const float xa = in[j] - m[j], xb = in[C + j] - m[j], xd = in[row + j] - m[j],
+                          xe = in[row + C + j] - m[j];
+              const float a = xa * s[j] + t[j], b = xb * s[j] + t[j], d = xd * s[j] + t[j],
+                          e = xe * s[j] + t[j];
+              const float ab = b > a ? b : a, de = e > d ? e : d, best = de > ab ? de : ab;
+              const float g = up[j] * s[j], dt = best > 0 ? g : 0;
+              // The first of equal values wins: a over b, both over d and e.
+              const float top = de > ab ? 0 : dt, bottom = de > ab ? dt : 0;
+              out[j] = (xa * f[j] + o[j]) + (b > a ? 0 : top),
+              out[C + j] = (xb * f[j] + o[j]) + (b > a ? top : 0);
+              out[row + j] = (xd * f[j] + o[j]) + (e > d ? 0 : bottom),
+                        out[row + C + j] = (xe * f[j] + o[j]) + (e > d ? bottom : 0);
+            }
+          }
+        });
+      });
 }
 
 /// dx where no window reaches: the last row or column of an odd size.
@@ -127,22 +152,26 @@ void uncovered(const float* x, float* dx, int64_t channels, const Coefficients& 
 }  // namespace
 
 template <>
-void norm_relu_pool(const float* x, float* y, const NormShape& s, int64_t height, int64_t width, const NormStats& st,
-                    const float* gamma, const float* beta, double* scratch) {
+void norm_relu_pool(const float* x, float* y, const NormShape& s, int64_t height, int64_t width,
+                    const NormStats& st, const float* gamma, const float* beta, double* scratch) {
   if (plain_kernels()) return plain::norm_relu_pool(x, y, s, height, width, st, gamma, beta);
   const PoolPlan plan(s, height, width);
   const Coefficients k(reinterpret_cast<float*>(scratch), s.channels);
   forward_coefficients(s, st, gamma, beta, k);
   plan.for_items([&](int64_t, int64_t image, int64_t begin, int64_t end) {
-    for (int64_t oy = begin; oy < end; ++oy) pool_rows(x + plan.input(image, 2 * oy, 0), y + plan.output(image, oy, 0), plan, k);
+    for (int64_t oy = begin; oy < end; ++oy)
+      pool_rows(x + plan.input(image, 2 * oy, 0), y + plan.output(image, oy, 0), plan, k);
   });
 }
 
 template <>
-void norm_relu_pool_backward(const float* x, const float* dy, float* dx, float* dgamma, float* dbeta, const NormShape& s,
-                             int64_t height, int64_t width, const NormStats& st, const float* gamma, const float* beta,
+void norm_relu_pool_backward(const float* x, const float* dy, float* dx, float* dgamma,
+                             float* dbeta, const NormShape& s, int64_t height, int64_t width,
+                             const NormStats& st, const float* gamma, const float* beta,
                              double* scratch) {
-  if (plain_kernels()) return plain::norm_relu_pool_backward(x, dy, dx, dgamma, dbeta, s, height, width, st, gamma, beta);
+  if (plain_kernels())
+    return plain::norm_relu_pool_backward(x, dy, dx, dgamma, dbeta, s, height, width, st, gamma,
+                                          beta);
   const PoolPlan plan(s, height, width);
   const int64_t C = s.channels;
   const Coefficients k(reinterpret_cast<float*>(scratch), C);

@@ -22,17 +22,24 @@ template <class F> inline float lane_sum(int64_t d, const F& f) {
   for (int64_t j = 0; j < left; ++j) acc[j] += f(i + j);
   float sixteen[16];
 #pragma omp simd
-  for (int64_t j = 0; j < 16; ++j) sixteen[j] = (acc[j] + acc[j + 16]) + (acc[j + 32] + acc[j + 48]);
+  for (int64_t j = 0; j < 16; ++j)
+    sixteen[j] = (acc[j] + acc[j + 16]) + (acc[j + 32] + acc[j + 48]);
   float four[4];
 #pragma omp simd
-  for (int64_t j = 0; j < 4; ++j) four[j] = (sixteen[j] + sixteen[j + 4]) + (sixteen[j + 8] + sixteen[j + 12]);
+  for (int64_t j = 0; j < 4; ++j)
+    four[j] = (sixteen[j] + sixteen[j + 4]) + (sixteen[j + 8] + sixteen[j + 12]);
   return (four[0] + four[1]) + (four[2] + four[3]);
 }
 
 /// Rows of a piece of the forward.
-int64_t forward_grain(int64_t d) { return std::max<int64_t>((1 << 14) / std::max<int64_t>(d, 1), 1); }
-/// Rows of a piece of the backward: at most 8 pieces, because each keeps sums of its own for gamma and beta.
-int64_t backward_grain(int64_t rows, int64_t d) { return std::max(forward_grain(d), ((rows + 7) / 8 + 3) / 4 * 4); }
+int64_t forward_grain(int64_t d) {
+  return std::max<int64_t>((1 << 14) / std::max<int64_t>(d, 1), 1);
+}
+/// Rows of a piece of the backward: at most 8 pieces, because each keeps sums of its own for gamma
+/// and beta.
+int64_t backward_grain(int64_t rows, int64_t d) {
+  return std::max(forward_grain(d), ((rows + 7) / 8 + 3) / 4 * 4);
+}
 int64_t padded(int64_t d) { return (d + 15) / 16 * 16; }
 
 constexpr int64_t kBlock = 128;  // rows whose gamma and beta sums stay in float
@@ -45,7 +52,8 @@ struct RowGradient {
 };
 
 /// dx of kRows rows from r on; adds the rows' parts of dgamma and dbeta to dg and db.
-template <bool kCentre, int kRows> inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db) {
+template <bool kCentre, int kRows>
+inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db) {
   const int64_t d = a.d;
   const float *x = a.x + r * d, *dy = a.dy + r * d, *gamma = a.gamma;
   float* dx = a.dx + r * d;
@@ -55,7 +63,8 @@ template <bool kCentre, int kRows> inline void backward_rows(const RowGradient& 
     const float centre = kCentre ? a.mean[r + u] : 0, inv = 1 / static_cast<float>(d);
     m[u] = centre, rs[u] = a.rstd[r + u];
     mean_g[u] = kCentre ? lane_sum(d, [=](int64_t i) { return q[i] * gamma[i]; }) * inv : 0;
-    mean_gx[u] = lane_sum(d, [=](int64_t i) { return q[i] * gamma[i] * (p[i] - centre); }) * inv * rs[u];
+    mean_gx[u] =
+        lane_sum(d, [=](int64_t i) { return q[i] * gamma[i] * (p[i] - centre); }) * inv * rs[u];
   }
   // Written out for four rows at once: gamma, dg and db are then read once for all of them.
   auto one = [=](int64_t i, int64_t u, float centre, float r_u, float g_u, float gx_u, float& sum) {
@@ -65,7 +74,8 @@ template <bool kCentre, int kRows> inline void backward_rows(const RowGradient& 
     return up * xhat;
   };
   if constexpr (kRows == 4) {
-    const float m0 = m[0], m1 = m[1], m2 = m[2], m3 = m[3], r0 = rs[0], r1 = rs[1], r2 = rs[2], r3 = rs[3];
+    const float m0 = m[0], m1 = m[1], m2 = m[2], m3 = m[3], r0 = rs[0], r1 = rs[1], r2 = rs[2],
+                r3 = rs[3];
     const float g0 = mean_g[0], g1 = mean_g[1], g2 = mean_g[2], g3 = mean_g[3];
     const float h0 = mean_gx[0], h1 = mean_gx[1], h2 = mean_gx[2], h3 = mean_gx[3];
 #pragma omp simd
@@ -86,7 +96,8 @@ template <bool kCentre, int kRows> inline void backward_rows(const RowGradient& 
   }
 }
 
-template <bool kCentre> void backward_range(const RowGradient& a, int64_t begin, int64_t end, float* sums, double* totals) {
+template <bool kCentre>
+void backward_range(const RowGradient& a, int64_t begin, int64_t end, float* sums, double* totals) {
   simd([=] {
     const int64_t d = a.d;
     for (int64_t first = begin; first < end; first += kBlock) {
@@ -103,14 +114,16 @@ template <bool kCentre> void backward_range(const RowGradient& a, int64_t begin,
 }
 
 template <bool kCentre>
-void forward_range(const float* x, float* y, int64_t begin, int64_t end, int64_t d, const float* gamma, const float* beta,
-                   double eps, float* mean, float* rstd) {
+void forward_range(const float* x, float* y, int64_t begin, int64_t end, int64_t d,
+                   const float* gamma, const float* beta, double eps, float* mean, float* rstd) {
   simd([=] {
     const double inv = 1 / static_cast<double>(d);
     for (int64_t r = begin; r < end; ++r) {
       const float* p = x + r * d;
       float* q = y + r * d;
-      const float m = kCentre ? static_cast<float>(double(lane_sum(d, [=](int64_t i) { return p[i]; })) * inv) : 0;
+      const float m =
+          kCentre ? static_cast<float>(double(lane_sum(d, [=](int64_t i) { return p[i]; })) * inv)
+                  : 0;
       const float sum = lane_sum(d, [=](int64_t i) { return (p[i] - m) * (p[i] - m); });
       const auto rs = static_cast<float>(1 / std::sqrt(double(sum) * inv + eps));
       if (kCentre) mean[r] = m;
@@ -135,24 +148,29 @@ void forward_range(const float* x, float* y, int64_t begin, int64_t end, int64_t
 }  // namespace
 
 template <>
-void row_norm(const float* x, float* y, int64_t rows, int64_t d, const float* gamma, const float* beta, double eps, float* mean,
-              float* rstd) {
+void row_norm(const float* x, float* y, int64_t rows, int64_t d, const float* gamma,
+              const float* beta, double eps, float* mean, float* rstd) {
   if (plain_kernels()) return plain::row_norm(x, y, rows, d, gamma, beta, eps, mean, rstd);
   parallel_ranges(rows, forward_grain(d), [=](int64_t begin, int64_t end) {
-    (mean ? forward_range<true> : forward_range<false>)(x, y, begin, end, d, gamma, beta, eps, mean, rstd);
+    (mean ? forward_range<true> : forward_range<false>)(x, y, begin, end, d, gamma, beta, eps, mean,
+                                                        rstd);
   });
 }
 
 int64_t row_norm_scratch(int64_t rows, int64_t d) {
   const int64_t grain = backward_grain(rows, d);
-  return (rows + grain - 1) / grain * padded(d) * 3 + padded(d) / 2;  // a piece: 2 d doubles and 2 d floats; a gamma of ones
+  return (rows + grain - 1) / grain * padded(d) * 3 +
+         padded(d) / 2;  // a piece: 2 d doubles and 2 d floats; a gamma of ones
 }
 
 template <>
-void row_norm_backward(const float* x, const float* dy, float* dx, float* dgamma, float* dbeta, int64_t rows, int64_t d,
-                       const float* gamma, const float* mean, const float* rstd, double* scratch) {
-  if (plain_kernels()) return plain::row_norm_backward(x, dy, dx, dgamma, dbeta, rows, d, gamma, mean, rstd);
-  const int64_t grain = backward_grain(rows, d), stride = 3 * padded(d), pieces = (rows + grain - 1) / grain;
+void row_norm_backward(const float* x, const float* dy, float* dx, float* dgamma, float* dbeta,
+                       int64_t rows, int64_t d, const float* gamma, const float* mean,
+                       const float* rstd, double* scratch) {
+  if (plain_kernels())
+    return plain::row_norm_backward(x, dy, dx, dgamma, dbeta, rows, d, gamma, mean, rstd);
+  const int64_t grain = backward_grain(rows, d), stride = 3 * padded(d),
+                pieces = (rows + grain - 1) / grain;
   auto* const ones = reinterpret_cast<float*>(scratch + pieces * stride);
   if (!gamma) std::fill_n(ones, d, 1.0F);
   const RowGradient args{x, dy, dx, gamma ? gamma : ones, mean, rstd, d};
@@ -166,7 +184,8 @@ void row_norm_backward(const float* x, const float* dy, float* dx, float* dgamma
   parallel_ranges(d, 2048, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       double dg = 0, db = 0;
-      for (int64_t p = 0; p < pieces; ++p) dg += scratch[p * stride + i], db += scratch[p * stride + d + i];
+      for (int64_t p = 0; p < pieces; ++p)
+        dg += scratch[p * stride + i], db += scratch[p * stride + d + i];
       if (dgamma) dgamma[i] = static_cast<float>(dg);
       if (dbeta) dbeta[i] = static_cast<float>(db);
     }

@@ -21,47 +21,56 @@ template <class Slot> int64_t pieces_of(std::span<const Slot> slots) {
 
 /// Calls f(slot, begin, end, piece) over all arrays cut into pieces, on all threads.
 template <class Slot, class F> void for_pieces(std::span<const Slot> slots, const F& f) {
-  parallel_pieces(pieces_of(slots), [&](int64_t piece) {  // walking the list is cheap next to a piece
-    int64_t k = piece;
-    size_t i = 0;
-    while (k >= pieces_of(slots[i].n)) k -= pieces_of(slots[i++].n);
-    f(slots[i], k * kPiece, std::min(slots[i].n, (k + 1) * kPiece), piece);
-  });
+  parallel_pieces(pieces_of(slots),
+                  [&](int64_t piece) {  // walking the list is cheap next to a piece
+                    int64_t k = piece;
+                    size_t i = 0;
+                    while (k >= pieces_of(slots[i].n)) k -= pieces_of(slots[i++].n);
+                    f(slots[i], k * kPiece, std::min(slots[i].n, (k + 1) * kPiece), piece);
+                  });
 }
 
 }  // namespace
 
 template <class T> void sgd_step(std::span<const ParamSlot<T>> slots, const SgdStep& o) {
-  const T lr = T(o.lr), momentum = T(o.momentum), keep = o.first ? T(1) : T(1 - o.dampening), decay = T(o.weight_decay);
+  const T lr = T(o.lr), momentum = T(o.momentum), keep = o.first ? T(1) : T(1 - o.dampening),
+          decay = T(o.weight_decay);
   const T sign = o.maximize ? T(-1) : T(1), before = o.first ? T(0) : momentum;
-  const T ahead = o.nesterov ? T(1) : T(0), carry = o.nesterov ? momentum : T(1);  // g = ahead * g + carry * buf
-  for_pieces(slots, [=, first = o.first](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
-    T *p = s.p, *buf = s.s0;
-    const T* g = s.g;
-    simd<T>([=] {
-      if (momentum == 0) {
+  const T ahead = o.nesterov ? T(1) : T(0),
+          carry = o.nesterov ? momentum : T(1);  // g = ahead * g + carry * buf
+  for_pieces(slots,
+             [=, first = o.first](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
+               T *p = s.p, *buf = s.s0;
+               const T* g = s.g;
+               simd<T>([=] {
+                 if (momentum == 0) {
 #pragma omp simd
-        for (int64_t i = begin; i < end; ++i) p[i] -= lr * (sign * g[i] + decay * p[i]);
-        return;
-      }
-      if (first) std::fill(buf + begin, buf + end, T(0));  // whatever was there, NaN included
+                   for (int64_t i = begin; i < end; ++i) p[i] -= lr * (sign * g[i] + decay * p[i]);
+                   return;
+                 }
+                 if (first)
+                   std::fill(buf + begin, buf + end, T(0));  // whatever was there, NaN included
 #pragma omp simd
-      for (int64_t i = begin; i < end; ++i) {
-        const T d = sign * g[i] + decay * p[i], b = before * buf[i] + keep * d;
-        buf[i] = b;
-        p[i] -= lr * (ahead * d + carry * b);
-      }
-    });
-  });
+                 for (int64_t i = begin; i < end; ++i) {
+                   const T d = sign * g[i] + decay * p[i], b = before * buf[i] + keep * d;
+                   buf[i] = b;
+                   p[i] -= lr * (ahead * d + carry * b);
+                 }
+               });
+             });
 }
 
 template <class T> void adam_step(std::span<const ParamSlot<T>> slots, const AdamStep& o) {
   const auto t = static_cast<double>(o.step);
-  const T step_size = T(o.lr / (1 - dmath::pow(o.beta1, t))), inv_root = T(1 / std::sqrt(1 - dmath::pow(o.beta2, t)));
-  const T one_beta1 = T(1 - o.beta1), beta2 = T(o.beta2), one_beta2 = T(1 - o.beta2), eps = T(o.eps);
-  const T shrink = o.decoupled ? T(1 - o.lr * o.weight_decay) : T(1), decay = o.decoupled ? T(0) : T(o.weight_decay);
+  const T step_size = T(o.lr / (1 - dmath::pow(o.beta1, t))),
+          inv_root = T(1 / std::sqrt(1 - dmath::pow(o.beta2, t)));
+  const T one_beta1 = T(1 - o.beta1), beta2 = T(o.beta2), one_beta2 = T(1 - o.beta2),
+          eps = T(o.eps);
+  const T shrink = o.decoupled ? T(1 - o.lr * o.weight_decay) : T(1),
+          decay = o.decoupled ? T(0) : T(o.weight_decay);
   const T sign = o.maximize ? T(-1) : T(1);
-  // Then three products by 1 and 0 fall away. (AdamW's p * shrink would be fused with the subtraction below: other bits.)
+  // Then three products by 1 and 0 fall away. (AdamW's p * shrink would be fused with the
+  // subtraction below: other bits.)
   const bool plain = shrink == 1 && sign == 1 && decay == 0;
   for_pieces(slots, [=](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
     T *p = s.p, *m = s.s0, *v = s.s1, *top = s.s2;
@@ -70,7 +79,8 @@ template <class T> void adam_step(std::span<const ParamSlot<T>> slots, const Ada
       simd<T>([=] {
 #pragma omp simd
         for (int64_t i = begin; i < end; ++i) {
-          const T q = as_it_is ? p[i] : p[i] * shrink, d = as_it_is ? g[i] : sign * g[i] + decay * q;
+          const T q = as_it_is ? p[i] : p[i] * shrink,
+                  d = as_it_is ? g[i] : sign * g[i] + decay * q;
           const T m1 = m[i] + one_beta1 * (d - m[i]), v1 = beta2 * v[i] + one_beta2 * d * d;
           T most = v1;
           if constexpr (amsgrad) most = top[i] = v1 > top[i] ? v1 : top[i];
@@ -87,7 +97,8 @@ template <class T> void adam_step(std::span<const ParamSlot<T>> slots, const Ada
 }
 
 template <class T> void rmsprop_step(std::span<const ParamSlot<T>> slots, const RmspropStep& o) {
-  const T lr = T(o.lr), alpha = T(o.alpha), rest = T(1 - o.alpha), eps = T(o.eps), decay = T(o.weight_decay);
+  const T lr = T(o.lr), alpha = T(o.alpha), rest = T(1 - o.alpha), eps = T(o.eps),
+          decay = T(o.weight_decay);
   const T momentum = T(o.momentum), sign = o.maximize ? T(-1) : T(1);
   for_pieces(slots, [=](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
     T *p = s.p, *sq = s.s0, *buf = momentum > 0 ? s.s1 : nullptr, *mean = s.s2;
@@ -108,7 +119,9 @@ template <class T> void rmsprop_step(std::span<const ParamSlot<T>> slots, const 
   });
 }
 
-template <class T> int64_t sum_squares_scratch(std::span<const ArraySlot<T>> slots) { return pieces_of(slots); }
+template <class T> int64_t sum_squares_scratch(std::span<const ArraySlot<T>> slots) {
+  return pieces_of(slots);
+}
 
 template <class T> double sum_squares(std::span<const ArraySlot<T>> slots, double* scratch) {
   for_pieces(slots, [=](const ArraySlot<T>& s, int64_t begin, int64_t end, int64_t piece) {

@@ -1,13 +1,15 @@
 #pragma once
-// One step of an optimizer over all its parameters, in one parallel pass. The formulas are PyTorch's, in its order:
-// f64 agrees to 1e-10 over many steps. With p the parameter and g its gradient, each step first sets g += weight_decay p
-// (AdamW instead p *= 1 - lr weight_decay), after g = -g where `maximize`.
+// One step of an optimizer over all its parameters, in one parallel pass. The formulas are
+// PyTorch's, in its order: f64 agrees to 1e-10 over many steps. With p the parameter and g its
+// gradient, each step first sets g += weight_decay p (AdamW instead p *= 1 - lr weight_decay),
+// after g = -g where `maximize`.
 #include <cstdint>
 #include <span>
 
 namespace loupe::kernels {
 
-/// One parameter's arrays, n values each. The state arrays mean what the step says; unused ones are nullptr.
+/// One parameter's arrays, n values each. The state arrays mean what the step says; unused ones are
+/// nullptr.
 template <class T> struct ParamSlot {
   T* p;
   const T* g;
@@ -26,9 +28,9 @@ struct SgdStep {
 };
 template <class T> void sgd_step(std::span<const ParamSlot<T>> slots, const SgdStep& o);
 
-/// s0 = m, s1 = v, s2 = largest v so far (amsgrad only). m += (1 - beta1)(g - m); v = beta2 v + (1 - beta2) g^2;
-/// p -= lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps). `step` is t, from 1.
-/// Adam: Kingma and Ba 2014. decoupled (AdamW): Loshchilov and Hutter 2017.
+/// s0 = m, s1 = v, s2 = largest v so far (amsgrad only). m += (1 - beta1)(g - m); v = beta2 v + (1
+/// - beta2) g^2; p -= lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps). `step` is t,
+/// from 1. Adam: Kingma and Ba 2014. decoupled (AdamW): Loshchilov and Hutter 2017.
 struct AdamStep {
   double lr, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   bool decoupled = false, maximize = false;
@@ -37,7 +39,8 @@ struct AdamStep {
 template <class T> void adam_step(std::span<const ParamSlot<T>> slots, const AdamStep& o);
 
 /// s0 = mean of squares, s1 = momentum buffer (if momentum > 0), s2 = mean of g (if centered).
-/// sq = alpha sq + (1 - alpha) g^2; avg = sqrt(sq - mean_g^2 if centered) + eps; buf = momentum buf + g / avg; p -= lr buf.
+/// sq = alpha sq + (1 - alpha) g^2; avg = sqrt(sq - mean_g^2 if centered) + eps; buf = momentum buf
+/// + g / avg; p -= lr buf.
 struct RmspropStep {
   double lr, alpha = 0.99, eps = 1e-8, weight_decay = 0, momentum = 0;
   bool centered = false, maximize = false;

@@ -12,13 +12,14 @@ namespace {
 template <class F> void each_row(const PoolShape& s, const F& f) {
   const int64_t oh = static_cast<int64_t>(s.rows.size());
   const int64_t work = s.c * (oh > 0 ? std::max<int64_t>(1, s.h / oh) : 1) * s.w;
-  parallel_ranges(s.n * oh, std::max<int64_t>(1, 16384 / std::max<int64_t>(work, 1)), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) f(i / oh, i % oh);
-  });
+  parallel_ranges(s.n * oh, std::max<int64_t>(1, 16384 / std::max<int64_t>(work, 1)),
+                  [&](int64_t begin, int64_t end) {
+                    for (int64_t i = begin; i < end; ++i) f(i / oh, i % oh);
+                  });
 }
 
-// Calls f(image, channel, channels) with pieces that no two windows share: images, and blocks of channels
-// where images are few.
+// Calls f(image, channel, channels) with pieces that no two windows share: images, and blocks of
+// channels where images are few.
 template <class F> void each_block(const PoolShape& s, const F& f) {
   const int64_t blocks = s.n >= 8 ? 1 : std::clamp<int64_t>(s.c / 32, 1, 8);
   parallel_pieces(s.n * blocks, [&](int64_t piece) {
@@ -42,12 +43,14 @@ std::vector<Range> windows(int64_t size, int64_t kernel, int64_t stride, int64_t
 
 std::vector<Range> adaptive_windows(int64_t size, int64_t count) {
   std::vector<Range> list;
-  for (int64_t i = 0; i < count; ++i) list.push_back({i * size / count, ((i + 1) * size + count - 1) / count});
+  for (int64_t i = 0; i < count; ++i)
+    list.push_back({i * size / count, ((i + 1) * size + count - 1) / count});
   return list;
 }
 
 template <class T> void max_pool(const PoolShape& s, const T* x, T* y, int32_t* indices) {
-  const int64_t ow = static_cast<int64_t>(s.columns.size()), oh = static_cast<int64_t>(s.rows.size());
+  const int64_t ow = static_cast<int64_t>(s.columns.size()),
+                oh = static_cast<int64_t>(s.rows.size());
   each_row(s, [&](int64_t n, int64_t i) {
     const Range rows = s.rows[static_cast<size_t>(i)];
     const T* image = x + n * s.h * s.w * s.c;
@@ -79,14 +82,17 @@ template <class T> void max_pool(const PoolShape& s, const T* x, T* y, int32_t* 
   });
 }
 
-template <class T> void max_pool_backward(const PoolShape& s, const T* dy, const int32_t* indices, T* dx) {
-  const int64_t ow = static_cast<int64_t>(s.columns.size()), oh = static_cast<int64_t>(s.rows.size());
+template <class T>
+void max_pool_backward(const PoolShape& s, const T* dy, const int32_t* indices, T* dx) {
+  const int64_t ow = static_cast<int64_t>(s.columns.size()),
+                oh = static_cast<int64_t>(s.rows.size());
   each_block(s, [&](int64_t n, int64_t begin, int64_t channels) {
     T* image = dx + n * s.h * s.w * s.c + begin;
     for (int64_t p = 0; p < s.h * s.w; ++p) std::fill_n(image + p * s.c, channels, T(0));
     for (int64_t i = 0; i < oh; ++i)
       for (int64_t j = 0; j < ow; ++j) {
-        const Range rows = s.rows[static_cast<size_t>(i)], columns = s.columns[static_cast<size_t>(j)];
+        const Range rows = s.rows[static_cast<size_t>(i)],
+                    columns = s.columns[static_cast<size_t>(j)];
         const int64_t at = ((n * oh + i) * ow + j) * s.c + begin;
         simd<T>([=, c = s.c, w = s.w, g = dy + at, index = indices + at] {
           for (int64_t row = rows.begin; row < rows.end; ++row)
@@ -104,8 +110,10 @@ template <class T> void max_pool_backward(const PoolShape& s, const T* dy, const
   });
 }
 
-template <class T> void max_pool_gather(const PoolShape& s, const T* x, const int32_t* indices, T* y) {
-  const int64_t ow = static_cast<int64_t>(s.columns.size()), oh = static_cast<int64_t>(s.rows.size());
+template <class T>
+void max_pool_gather(const PoolShape& s, const T* x, const int32_t* indices, T* y) {
+  const int64_t ow = static_cast<int64_t>(s.columns.size()),
+                oh = static_cast<int64_t>(s.rows.size());
   each_row(s, [&](int64_t n, int64_t i) {
     for (int64_t at = (n * oh + i) * ow * s.c; at < (n * oh + i + 1) * ow * s.c; ++at)
       y[at] = x[(n * s.h * s.w + indices[at]) * s.c + at % s.c];
@@ -113,13 +121,15 @@ template <class T> void max_pool_gather(const PoolShape& s, const T* x, const in
 }
 
 template <class T> void avg_pool(const PoolShape& s, const T* x, T* y) {
-  const int64_t ow = static_cast<int64_t>(s.columns.size()), oh = static_cast<int64_t>(s.rows.size());
+  const int64_t ow = static_cast<int64_t>(s.columns.size()),
+                oh = static_cast<int64_t>(s.rows.size());
   each_row(s, [&](int64_t n, int64_t i) {
     const Range rows = s.rows[static_cast<size_t>(i)];
     const T* image = x + n * s.h * s.w * s.c;
     for (int64_t j = 0; j < ow; ++j) {
       const Range columns = s.columns[static_cast<size_t>(j)];
-      simd<T>([=, c = s.c, w = s.w, count = T(divisor(s, rows, columns)), to = y + ((n * oh + i) * ow + j) * s.c] {
+      simd<T>([=, c = s.c, w = s.w, count = T(divisor(s, rows, columns)),
+               to = y + ((n * oh + i) * ow + j) * s.c] {
         std::fill_n(to, c, T(0));
         for (int64_t row = rows.begin; row < rows.end; ++row)
           for (int64_t column = columns.begin; column < columns.end; ++column) {
@@ -135,22 +145,24 @@ template <class T> void avg_pool(const PoolShape& s, const T* x, T* y) {
 }
 
 template <class T> void avg_pool_backward(const PoolShape& s, const T* dy, T* dx) {
-  const int64_t ow = static_cast<int64_t>(s.columns.size()), oh = static_cast<int64_t>(s.rows.size());
+  const int64_t ow = static_cast<int64_t>(s.columns.size()),
+                oh = static_cast<int64_t>(s.rows.size());
   each_block(s, [&](int64_t n, int64_t begin, int64_t channels) {
     T* image = dx + n * s.h * s.w * s.c + begin;
     for (int64_t p = 0; p < s.h * s.w; ++p) std::fill_n(image + p * s.c, channels, T(0));
     for (int64_t i = 0; i < oh; ++i)
       for (int64_t j = 0; j < ow; ++j) {
-        const Range rows = s.rows[static_cast<size_t>(i)], columns = s.columns[static_cast<size_t>(j)];
-        simd<T>(
-            [=, c = s.c, w = s.w, share = T(1) / T(divisor(s, rows, columns)), g = dy + ((n * oh + i) * ow + j) * s.c + begin] {
-              for (int64_t row = rows.begin; row < rows.end; ++row)
-                for (int64_t column = columns.begin; column < columns.end; ++column) {
-                  T* to = image + (row * w + column) * c;
+        const Range rows = s.rows[static_cast<size_t>(i)],
+                    columns = s.columns[static_cast<size_t>(j)];
+        simd<T>([=, c = s.c, w = s.w, share = T(1) / T(divisor(s, rows, columns)),
+                 g = dy + ((n * oh + i) * ow + j) * s.c + begin] {
+          for (int64_t row = rows.begin; row < rows.end; ++row)
+            for (int64_t column = columns.begin; column < columns.end; ++column) {
+              T* to = image + (row * w + column) * c;
 #pragma omp simd
-                  for (int64_t k = 0; k < channels; ++k) to[k] += g[k] * share;
-                }
-            });
+              for (int64_t k = 0; k < channels; ++k) to[k] += g[k] * share;
+            }
+        });
       }
   });
 }

@@ -12,19 +12,22 @@ constexpr int64_t kGrain = 16384;  // elements of a piece
 
 template <class T> LOUPE_INLINE void softmax_row(bool log, int64_t n, const T* x, T* y) {
   if (log) {
-    const T lse = log_sum_exp(n, x), minus = lse == -std::numeric_limits<T>::infinity() ? T(0) : lse;
+    const T lse = log_sum_exp(n, x),
+            minus = lse == -std::numeric_limits<T>::infinity() ? T(0) : lse;
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) y[i] = x[i] - minus;
   } else {
     const T shift = finite_max(n, x);
-    const T sum = static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return y[i] = vexp_nonpositive(x[i] - shift); }));
+    const T sum = static_cast<T>(
+        lane_sum<T>(n, [=](int64_t i) { return y[i] = vexp_nonpositive(x[i] - shift); }));
     const T by = sum == 0 ? T(0) : T(1) / sum;
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) y[i] *= by;
   }
 }
 
-template <class T> LOUPE_INLINE void backward_row(bool log, int64_t n, const T* y, const T* dy, T* dx) {
+template <class T>
+LOUPE_INLINE void backward_row(bool log, int64_t n, const T* y, const T* dy, T* dx) {
   if (log) {
     const T sum = static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return dy[i]; }));
 #pragma omp simd
@@ -43,20 +46,26 @@ template <class T> void softmax_column(bool log, int64_t n, int64_t inner, const
   if (shift == -std::numeric_limits<T>::infinity()) shift = 0;
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(vexp(x[i * inner] - shift));
-  const T log_sum = sum == 0 ? T(0) : shift + static_cast<T>(vlog(sum)), by = sum == 0 ? T(0) : static_cast<T>(1 / sum);
-  for (int64_t i = 0; i < n; ++i) y[i * inner] = log ? x[i * inner] - log_sum : vexp(x[i * inner] - shift) * by;
+  const T log_sum = sum == 0 ? T(0) : shift + static_cast<T>(vlog(sum)),
+          by = sum == 0 ? T(0) : static_cast<T>(1 / sum);
+  for (int64_t i = 0; i < n; ++i)
+    y[i * inner] = log ? x[i * inner] - log_sum : vexp(x[i * inner] - shift) * by;
 }
 
-template <class T> void backward_column(bool log, int64_t n, int64_t inner, const T* y, const T* dy, T* dx) {
+template <class T>
+void backward_column(bool log, int64_t n, int64_t inner, const T* y, const T* dy, T* dx) {
   double sum = 0;
-  for (int64_t i = 0; i < n * inner; i += inner) sum += static_cast<double>(log ? dy[i] : dy[i] * y[i]);
+  for (int64_t i = 0; i < n * inner; i += inner)
+    sum += static_cast<double>(log ? dy[i] : dy[i] * y[i]);
   const T s = static_cast<T>(sum);
-  for (int64_t i = 0; i < n * inner; i += inner) dx[i] = log ? dy[i] - vexp(y[i]) * s : y[i] * (dy[i] - s);
+  for (int64_t i = 0; i < n * inner; i += inner)
+    dx[i] = log ? dy[i] - vexp(y[i]) * s : y[i] * (dy[i] - s);
 }
 
 }  // namespace
 
-template <class T> void softmax(bool log, int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
+template <class T>
+void softmax(bool log, int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
   if (n == 0) return;
   parallel_ranges(outer * inner, std::max<int64_t>(1, kGrain / n), [=](int64_t begin, int64_t end) {
     if (inner == 1)
@@ -70,12 +79,15 @@ template <class T> void softmax(bool log, int64_t outer, int64_t n, int64_t inne
   });
 }
 
-template <class T> void softmax_backward(bool log, int64_t outer, int64_t n, int64_t inner, const T* y, const T* dy, T* dx) {
+template <class T>
+void softmax_backward(bool log, int64_t outer, int64_t n, int64_t inner, const T* y, const T* dy,
+                      T* dx) {
   if (n == 0) return;
   parallel_ranges(outer * inner, std::max<int64_t>(1, kGrain / n), [=](int64_t begin, int64_t end) {
     if (inner == 1)
       return simd<T>([=] {
-        for (int64_t i = begin; i < end; ++i) backward_row(log, n, y + i * n, dy + i * n, dx + i * n);
+        for (int64_t i = begin; i < end; ++i)
+          backward_row(log, n, y + i * n, dy + i * n, dx + i * n);
       });
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = i / inner * n * inner + i % inner;
@@ -86,7 +98,9 @@ template <class T> void softmax_backward(bool log, int64_t outer, int64_t n, int
 
 template void softmax<float>(bool, int64_t, int64_t, int64_t, const float*, float*);
 template void softmax<double>(bool, int64_t, int64_t, int64_t, const double*, double*);
-template void softmax_backward<float>(bool, int64_t, int64_t, int64_t, const float*, const float*, float*);
-template void softmax_backward<double>(bool, int64_t, int64_t, int64_t, const double*, const double*, double*);
+template void softmax_backward<float>(bool, int64_t, int64_t, int64_t, const float*, const float*,
+                                      float*);
+template void softmax_backward<double>(bool, int64_t, int64_t, int64_t, const double*,
+                                       const double*, double*);
 
 }  // namespace loupe::kernels

@@ -1,9 +1,10 @@
 #pragma once
-// exp, log, tanh, erf and friends as branch-free polynomials, for use in `#pragma omp simd` loops inside simd()
-// (core/cpu.h): about 0.3 ns an element against 3 to 11 ns of the C library's scalar functions. Signed zeros, infinities
-// and NaN come out as IEEE says. The bounds below hold for all finite inputs at every CPU level and are measured by
-// tests/core/test_kernels_vmath.cpp against long double; an ulp is that of the exact result in f32.
-// The overloads for double are those of core/dmath.h: they are the reference.
+// exp, log, tanh, erf and friends as branch-free polynomials, for use in `#pragma omp simd` loops
+// inside simd() (core/cpu.h): about 0.3 ns an element against 3 to 11 ns of the C library's scalar
+// functions. Signed zeros, infinities and NaN come out as IEEE says. The bounds below hold for all
+// finite inputs at every CPU level and are measured by tests/core/test_kernels_vmath.cpp against
+// long double; an ulp is that of the exact result in f32. The overloads for double are those of
+// core/dmath.h: they are the reference.
 #include <loupe/core/dmath.h>
 
 #include <cmath>
@@ -15,7 +16,8 @@
 namespace loupe::kernels {
 
 namespace detail {
-// x = n ln2 + r with |r| <= ln2/2: adding 1.5 * 2^23 rounds to an integer, which then sits in the low bits.
+// x = n ln2 + r with |r| <= ln2/2: adding 1.5 * 2^23 rounds to an integer, which then sits in the
+// low bits.
 struct Reduced {
   float r;
   int n;
@@ -35,24 +37,32 @@ LOUPE_INLINE float expm1_poly(float r) {
   q = q * r + 0.49999997f;
   return q * (r * r) + r;
 }
-LOUPE_INLINE float pow2(int n) { return __builtin_bit_cast(float, static_cast<uint32_t>(n + 127) << 23); }
+LOUPE_INLINE float pow2(int n) {
+  return __builtin_bit_cast(float, static_cast<uint32_t>(n + 127) << 23);
+}
 LOUPE_INLINE float with_sign(float magnitude, float sign) {
-  return __builtin_bit_cast(
-      float, (__builtin_bit_cast(uint32_t, magnitude) & 0x7fffffffu) | (__builtin_bit_cast(uint32_t, sign) & 0x80000000u));
+  return __builtin_bit_cast(float, (__builtin_bit_cast(uint32_t, magnitude) & 0x7fffffffu) |
+                                       (__builtin_bit_cast(uint32_t, sign) & 0x80000000u));
 }
 }  // namespace detail
 
 /// |x|, by bits.
-LOUPE_INLINE float vabs(float x) { return __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, x) & 0x7fffffffu); }
+LOUPE_INLINE float vabs(float x) {
+  return __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, x) & 0x7fffffffu);
+}
 LOUPE_INLINE double vabs(double x) { return std::fabs(x); }
 
 namespace detail {
-// x between -most and most; NaN stays. One comparison: g++ 12 makes three masks of two that follow each other.
+// x between -most and most; NaN stays. One comparison: g++ 12 makes three masks of two that follow
+// each other.
 LOUPE_INLINE float within(float x, float most) { return vabs(x) > most ? with_sign(most, x) : x; }
-LOUPE_INLINE double within(double x, double most) { return vabs(x) > most ? std::copysign(most, x) : x; }
+LOUPE_INLINE double within(double x, double most) {
+  return vabs(x) > most ? std::copysign(most, x) : x;
+}
 }  // namespace detail
 
-/// e^x. 1.1 ulp; subnormal results are right to half of their last bit more. Above 88.73 Inf, below -103.98 zero.
+/// e^x. 1.1 ulp; subnormal results are right to half of their last bit more. Above 88.73 Inf, below
+/// -103.98 zero.
 LOUPE_INLINE float vexp(float x) {
   x = x < -104.0f ? -104.0f : x;  // a NaN fails both comparisons and stays
   x = x > 89.0f ? 89.0f : x;
@@ -62,7 +72,8 @@ LOUPE_INLINE float vexp(float x) {
 }
 LOUPE_INLINE double vexp(double x) { return dmath::exp(x); }
 
-/// e^x for x <= 0 only (softmax, after the maximum is subtracted): vexp that gives 0 below -87.3, one step shorter.
+/// e^x for x <= 0 only (softmax, after the maximum is subtracted): vexp that gives 0 below -87.3,
+/// one step shorter.
 LOUPE_INLINE float vexp_nonpositive(float x) {
   const float clamped = x < -87.0f ? -87.0f : x;
   const auto [r, n] = detail::reduce_ln2(clamped);
@@ -136,11 +147,12 @@ LOUPE_INLINE float vsigmoid(float x) {
 }
 LOUPE_INLINE double vsigmoid(double x) { return 1.0 / (1.0 + dmath::exp(-x)); }
 
-/// The standard normal distribution function and e^(-x^2/2), of which its density is 1/sqrt(2 pi) times.
+/// The standard normal distribution function and e^(-x^2/2), of which its density is 1/sqrt(2 pi)
+/// times.
 template <class T> struct Normal { T cdf, exp; };
 /// cdf(-a) = e^(-a^2/2) t P(1 - t), t = 1/(1 + 0.34 a), P minimax, 3.4e-8 relative.
-/// 5.5 ulp from -1 upwards (1.1 above 0); in the lower tail the relative error is at most 4e-7 + 1e-7 x^2, down to -13.2,
-/// where both fall to 0 (exact: under 5e-40).
+/// 5.5 ulp from -1 upwards (1.1 above 0); in the lower tail the relative error is at most 4e-7 +
+/// 1e-7 x^2, down to -13.2, where both fall to 0 (exact: under 5e-40).
 LOUPE_INLINE Normal<float> vnormal(float x) {
   const float a = vabs(x);
   const float t = 1.0f / (a * 0.34f + 1.0f);

@@ -8,21 +8,25 @@
 namespace loupe::kernels {
 namespace {
 
-const Winograd& transforms(int64_t tile) { return tile == 4 ? *micro().winograd4 : *micro().winograd2; }
+const Winograd& transforms(int64_t tile) {
+  return tile == 4 ? *micro().winograd4 : *micro().winograd2;
+}
 
-// A grid of tiles over all images, `tile` output pixels wide; tile q sees `side` x `side` pixels from pixel
-// (tile row * tile - pad) on.
+// A grid of tiles over all images, `tile` output pixels wide; tile q sees `side` x `side` pixels
+// from pixel (tile row * tile - pad) on.
 struct Grid {
   int64_t images, h, w, channels;  // of the image that is read or written
   int64_t tile, side, across, down, pad_y, pad_x;
   int64_t tiles() const { return images * across * down; }
 
   // Calls f(i, pixels, next tile's pixels) for tiles begin + i, i < count.
-  template <class T, class F> void each_tile(int64_t begin, int64_t count, T* image, const F& f) const {
+  template <class T, class F>
+  void each_tile(int64_t begin, int64_t count, T* image, const F& f) const {
     int64_t x = begin % across * tile - pad_x, y = begin / across % down * tile - pad_y;
     T* first = image + begin / (across * down) * h * w * channels;  // pixel of the tile's image
     const auto pixels = [&] {
-      return Pixels<T>{first + (y * w + x) * channels, w * channels,         std::max<int64_t>(-y, 0), std::min(h - y, side),
+      return Pixels<T>{first + (y * w + x) * channels, w * channels,
+                       std::max<int64_t>(-y, 0),       std::min(h - y, side),
                        std::max<int64_t>(-x, 0),       std::min(w - x, side)};
     };
     Pixels<T> at = pixels();
@@ -38,9 +42,18 @@ struct Grid {
 };
 
 // Tiles that read the input (with a border) or cover the output of an oh x ow result.
-Grid grid_of(int64_t tile, int64_t border, int64_t images, int64_t h, int64_t w, int64_t channels, int64_t oh, int64_t ow,
-             int64_t pad_y, int64_t pad_x) {
-  return {images, h, w, channels, tile, tile + border, (ow + tile - 1) / tile, (oh + tile - 1) / tile, pad_y, pad_x};
+Grid grid_of(int64_t tile, int64_t border, int64_t images, int64_t h, int64_t w, int64_t channels,
+             int64_t oh, int64_t ow, int64_t pad_y, int64_t pad_x) {
+  return {images,
+          h,
+          w,
+          channels,
+          tile,
+          tile + border,
+          (ow + tile - 1) / tile,
+          (oh + tile - 1) / tile,
+          pad_y,
+          pad_x};
 }
 
 // Tiles in a block, `most` or fewer: blocks are equal, and even in number where there are many.
@@ -50,13 +63,15 @@ int64_t block_of(int64_t tiles, int64_t most) {
   return (tiles + blocks - 1) / blocks;
 }
 
-// The transformed weights, as the right side of Product: for each number of a tile, panels of a k x n matrix.
-// Forward, k counts input and n output channels; for a gradient the two change places and the kernel is
-// turned around. Planes of numbers lie `plane` apart.
-void transform_weights(const Winograd& f, const ConvShape& s, const float* w, bool gradient, float* packed, int64_t plane) {
+// The transformed weights, as the right side of Product: for each number of a tile, panels of a k x
+// n matrix. Forward, k counts input and n output channels; for a gradient the two change places and
+// the kernel is turned around. Planes of numbers lie `plane` apart.
+void transform_weights(const Winograd& f, const ConvShape& s, const float* w, bool gradient,
+                       float* packed, int64_t plane) {
   const Micro& mu = micro();
   const int64_t numbers = (f.size + 2) * (f.size + 2), p = mu.panel;
-  const int64_t o_panels = (s.o + p - 1) / p, c_panels = (s.c + p - 1) / p, wide = o_panels * p, turned_plane = s.c * wide + 16;
+  const int64_t o_panels = (s.o + p - 1) / p, c_panels = (s.c + p - 1) / p, wide = o_panels * p,
+                turned_plane = s.c * wide + 16;
   const Scratch<float> turned(gradient ? numbers * turned_plane : 0);
   parallel_pieces(o_panels, [&](int64_t q) {
     const Scratch<float> taps(s.c * 9 * p);  // [c, tap, o] for the output channels of this panel
@@ -68,29 +83,34 @@ void transform_weights(const Winograd& f, const ConvShape& s, const float* w, bo
     }
   });
   if (!gradient) return;
-  parallel_pieces(numbers,
-                  [&](int64_t i) { mu.pack(true, s.o, s.c, turned + i * turned_plane, wide, 0, c_panels, packed + i * plane); });
+  parallel_pieces(numbers, [&](int64_t i) {
+    mu.pack(true, s.o, s.c, turned + i * turned_plane, wide, 0, c_panels, packed + i * plane);
+  });
 }
 
-// y = bias + correlation of x with the kernels w of s, tile by tile; for a gradient x is dy, and y is dx.
-void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid& out, const float* x, const float* w,
-               bool gradient, const float* bias, float* y) {
+// y = bias + correlation of x with the kernels w of s, tile by tile; for a gradient x is dy, and y
+// is dx.
+void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid& out,
+               const float* x, const float* w, bool gradient, const float* bias, float* y) {
   const Micro& mu = micro();
   const int64_t side = f.size + 2, numbers = side * side, ci = in.channels, co = out.channels;
   const int64_t panels = (co + mu.panel - 1) / mu.panel, width = ci * mu.panel;
-  // Planes are a line apart from a multiple of 4 KB, so that their numbers do not meet in one set of L1.
+  // Planes are a line apart from a multiple of 4 KB, so that their numbers do not meet in one set
+  // of L1.
   const int64_t w_plane = panels * width + 16;
   const Scratch<float> packed(numbers * w_plane);
   transform_weights(f, s, w, gradient, packed, w_plane);
   // Both stacks of planes stay in L2.
-  const int64_t tiles = in.tiles(), most = std::clamp<int64_t>(65536 / (numbers * (ci + co)), 14, 128);
+  const int64_t tiles = in.tiles(),
+                most = std::clamp<int64_t>(65536 / (numbers * (ci + co)), 14, 128);
   const int64_t block = round_up(block_of(tiles, most), mu.rows);
   parallel_ranges(tiles, block, [&](int64_t begin, int64_t end) {
     const int64_t count = end - begin;
     const int64_t in_plane = count * ci + 16, out_plane = count * co + 16;
     const Scratch<float> transformed(numbers * in_plane), products(numbers * out_plane);
-    in.each_tile(begin, count, x,
-                 [&](int64_t i, const auto& at, const auto& next) { f.input(at, next, ci, transformed + i * ci, in_plane); });
+    in.each_tile(begin, count, x, [&](int64_t i, const auto& at, const auto& next) {
+      f.input(at, next, ci, transformed + i * ci, in_plane);
+    });
     mu.product({.m = count,
                 .n = co,
                 .k = ci,
@@ -114,28 +134,36 @@ void correlate(const Winograd& f, const ConvShape& s, const Grid& in, const Grid
 }  // namespace
 
 int64_t winograd_tile(const ConvShape& s) {
-  const bool applies = s.kh == 3 && s.kw == 3 && s.sh == 1 && s.sw == 1 && s.dh == 1 && s.dw == 1 && s.groups == 1 && s.ph <= 2 &&
-                       s.pw <= 2 && s.c % 16 == 0 && s.o % 16 == 0 && s.c > 0 && s.o > 0;
+  const bool applies = s.kh == 3 && s.kw == 3 && s.sh == 1 && s.sw == 1 && s.dh == 1 && s.dw == 1 &&
+                       s.groups == 1 && s.ph <= 2 && s.pw <= 2 && s.c % 16 == 0 && s.o % 16 == 0 &&
+                       s.c > 0 && s.o > 0;
   if (!applies || !winograd_enabled()) return 0;
-  const auto tiles = [&](int64_t size) { return ((s.oh() + size - 1) / size) * ((s.ow() + size - 1) / size); };
-  // Products for each pair of channels; with few tiles the transformed weights cost more than they save.
+  const auto tiles = [&](int64_t size) {
+    return ((s.oh() + size - 1) / size) * ((s.ow() + size - 1) / size);
+  };
+  // Products for each pair of channels; with few tiles the transformed weights cost more than they
+  // save.
   const int64_t direct = 9 * s.oh() * s.ow(), two = 16 * tiles(2), four = 36 * tiles(4);
   if (s.n * tiles(4) < 8 || 3 * std::min(two, four) > 2 * direct) return 0;
   return four < two ? 4 : 2;
 }
 
-void winograd_forward(int64_t tile, const ConvShape& s, const float* x, const float* w, const float* bias, float* y) {
+void winograd_forward(int64_t tile, const ConvShape& s, const float* x, const float* w,
+                      const float* bias, float* y) {
   const int64_t oh = s.oh(), ow = s.ow();
   correlate(transforms(tile), s, grid_of(tile, 2, s.n, s.h, s.w, s.c, oh, ow, s.ph, s.pw),
             grid_of(tile, 0, s.n, oh, ow, s.o, oh, ow, 0, 0), x, w, false, bias, y);
 }
 
-void winograd_input_gradient(int64_t tile, const ConvShape& s, const float* dy, const float* w, float* dx) {
-  correlate(transforms(tile), s, grid_of(tile, 2, s.n, s.oh(), s.ow(), s.o, s.h, s.w, 2 - s.ph, 2 - s.pw),
+void winograd_input_gradient(int64_t tile, const ConvShape& s, const float* dy, const float* w,
+                             float* dx) {
+  correlate(transforms(tile), s,
+            grid_of(tile, 2, s.n, s.oh(), s.ow(), s.o, s.h, s.w, 2 - s.ph, 2 - s.pw),
             grid_of(tile, 0, s.n, s.h, s.w, s.c, s.h, s.w, 0, 0), dy, w, true, nullptr, dx);
 }
 
-void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, const float* dy, float* dw) {
+void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, const float* dy,
+                              float* dw) {
   const Micro& mu = micro();
   const Winograd& f = transforms(tile);
   const int64_t oh = s.oh(), ow = s.ow(), side = tile + 2, numbers = side * side, size = s.c * s.o;
@@ -146,17 +174,20 @@ void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, 
   const Scratch<float> partials(sums * 9 * size);
   parallel_pieces(sums, [&](int64_t sum) {
     const int64_t first = tiles * sum / sums, last = tiles * (sum + 1) / sums;
-    // The planes of a block stay in L2, or are large against the products, which every block reads and writes.
+    // The planes of a block stay in L2, or are large against the products, which every block reads
+    // and writes.
     const int64_t most = std::max(65536 / numbers, 3 * size) / (s.c + s.o);
     const int64_t block = block_of(last - first, std::clamp<int64_t>(most, 14, 64));
     const int64_t x_plane = block * s.c + 16, y_plane = block * s.o + 16;
     const Scratch<float> xs(numbers * x_plane), ys(numbers * y_plane), total(numbers * (size + 16));
     for (int64_t begin = first; begin < last; begin += block) {
       const int64_t count = std::min(block, last - begin);
-      in.each_tile(begin, count, x,
-                   [&](int64_t i, const auto& at, const auto& next) { f.input(at, next, s.c, xs + i * s.c, x_plane); });
-      out.each_tile(begin, count, dy,
-                    [&](int64_t i, const auto& at, const auto& next) { f.gradient(at, next, s.o, ys + i * s.o, y_plane); });
+      in.each_tile(begin, count, x, [&](int64_t i, const auto& at, const auto& next) {
+        f.input(at, next, s.c, xs + i * s.c, x_plane);
+      });
+      out.each_tile(begin, count, dy, [&](int64_t i, const auto& at, const auto& next) {
+        f.gradient(at, next, s.o, ys + i * s.o, y_plane);
+      });
       mu.product({.m = s.c,
                   .n = s.o,
                   .k = count,

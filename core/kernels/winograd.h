@@ -1,27 +1,32 @@
 #pragma once
-// 3x3 convolutions of stride 1 by Winograd's minimal filtering (Lavin and Gray, "Fast Algorithms for
-// Convolutional Neural Networks", 2015): tiles of the input and the weights are transformed, multiplied
-// number by number, summed over channels (a matrix product for each of the 16 or 36 numbers), and transformed
-// back. F(2x2) needs 16 products for 4 outputs instead of 36, F(4x4) 36 for 16 instead of 144. The weight
-// gradient is the exact transpose of the same steps.
+// 3x3 convolutions of stride 1 by Winograd's minimal filtering (Lavin and Gray, "Fast Algorithms
+// for Convolutional Neural Networks", 2015): tiles of the input and the weights are transformed,
+// multiplied number by number, summed over channels (a matrix product for each of the 16 or 36
+// numbers), and transformed back. F(2x2) needs 16 products for 4 outputs instead of 36, F(4x4) 36
+// for 16 instead of 144. The weight gradient is the exact transpose of the same steps.
 //
-// Rounding, relative to the largest output, against f64 on uniform numbers (the tests' bounds): F(2x2) 1e-6,
-// as direct convolution; F(4x4) 4e-6, where the usual points 1 and 2 gave 7e-6.
+// Rounding, relative to the largest output, against f64 on uniform numbers (the tests' bounds):
+// F(2x2) 1e-6, as direct convolution; F(4x4) 4e-6, where the usual points 1 and 2 gave 7e-6.
 #include <loupe/core/kernels/conv.h>
 
 namespace loupe::kernels {
 
-/// The size of tile that is fast for this convolution: 4, 2, or 0 if Winograd does not apply or does not pay.
-/// It applies to 3x3, stride and dilation 1, one group, padding up to 2, channels in multiples of 16.
+/// The size of tile that is fast for this convolution: 4, 2, or 0 if Winograd does not apply or
+/// does not pay. It applies to 3x3, stride and dilation 1, one group, padding up to 2, channels in
+/// multiples of 16.
 int64_t winograd_tile(const ConvShape& s);
 
 /// conv.h's functions with tiles of the given size, 2 or 4, where Winograd applies.
-void winograd_forward(int64_t tile, const ConvShape& s, const float* x, const float* w, const float* bias, float* y);
-void winograd_input_gradient(int64_t tile, const ConvShape& s, const float* dy, const float* w, float* dx);
-void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, const float* dy, float* dw);
+void winograd_forward(int64_t tile, const ConvShape& s, const float* x, const float* w,
+                      const float* bias, float* y);
+void winograd_input_gradient(int64_t tile, const ConvShape& s, const float* dy, const float* w,
+                             float* dx);
+void winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, const float* dy,
+                              float* dw);
 
-/// dw = the `count` partial sums, each [tap, c, o] and `distance` floats from the next, added in order.
-/// Overwrites the first of them.
-void add_weight_sums(const ConvShape& s, int64_t count, int64_t distance, float* partials, float* dw);
+/// dw = the `count` partial sums, each [tap, c, o] and `distance` floats from the next, added in
+/// order. Overwrites the first of them.
+void add_weight_sums(const ConvShape& s, int64_t count, int64_t distance, float* partials,
+                     float* dw);
 
 }  // namespace loupe::kernels

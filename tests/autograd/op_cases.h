@@ -1,7 +1,8 @@
 #pragma once
-// One table of op cases. A row names an op, the shapes and kinds of its inputs, how to call it, and the same function in
-// plain loops over doubles; test_op_table.cpp drives every check from it, and benchmarks may use `large` and `flops`.
-// A new op: add a row to the file of its family (op_cases_*.cpp).
+// One table of op cases. A row names an op, the shapes and kinds of its inputs, how to call it, and
+// the same function in plain loops over doubles; test_op_table.cpp drives every check from it, and
+// benchmarks may use `large` and `flops`. A new op: add a row to the file of its family
+// (op_cases_*.cpp).
 #include <loupe/autograd/gradcheck.h>
 #include <loupe/autograd/ops.h>
 
@@ -18,14 +19,20 @@ struct Array {
   std::vector<double> v;
 
   Array() = default;
-  explicit Array(const Shape& s, double value = 0) : shape(s), v(static_cast<size_t>(s.numel()), value) {}
+  explicit Array(const Shape& s, double value = 0)
+      : shape(s), v(static_cast<size_t>(s.numel()), value) {}
   explicit Array(const Tensor& t) : shape(t.shape()), v(t.to_vector<double>()) {}
   int64_t size(int d) const { return shape[d < 0 ? d + shape.rank() : d]; }
   /// a(i, j, ...): as many indices as dimensions.
-  template <class... I> double& operator()(I... i) { return v[static_cast<size_t>(at({static_cast<int64_t>(i)...}))]; }
-  template <class... I> double operator()(I... i) const { return v[static_cast<size_t>(at({static_cast<int64_t>(i)...}))]; }
+  template <class... I> double& operator()(I... i) {
+    return v[static_cast<size_t>(at({static_cast<int64_t>(i)...}))];
+  }
+  template <class... I> double operator()(I... i) const {
+    return v[static_cast<size_t>(at({static_cast<int64_t>(i)...}))];
+  }
   double& operator[](const Dims& i) { return v[static_cast<size_t>(at(i))]; }
-  /// Broadcast: i may have more dimensions than the array, and positions along its sizes of 1 are ignored.
+  /// Broadcast: i may have more dimensions than the array, and positions along its sizes of 1 are
+  /// ignored.
   double operator[](const Dims& i) const { return v[static_cast<size_t>(at(i))]; }
 
  private:
@@ -58,7 +65,8 @@ class Naive {
   template <class F>
   requires std::is_invocable_v<const F&, const Arrays&> Naive(F f)
       : f_([f](const Arrays& x) -> Arrays {
-          if constexpr (std::is_same_v<std::invoke_result_t<const F&, const Arrays&>, Array>) return {f(x)};
+          if constexpr (std::is_same_v<std::invoke_result_t<const F&, const Arrays&>, Array>)
+            return {f(x)};
           else return f(x);
         }) {}
   Arrays operator()(const Arrays& x) const { return f_(x); }
@@ -83,7 +91,8 @@ template <class F> Naive map2(F f) {
   };
 }
 
-/// What an input holds: `any` is away from zero by 0.1 on both sides; labels are integers below `high`.
+/// What an input holds: `any` is away from zero by 0.1 on both sides; labels are integers below
+/// `high`.
 struct Draw {
   enum Kind { any, range, labels, mask } kind = any;
   double low = 0, high = 1;
@@ -93,16 +102,18 @@ inline Draw labels(int64_t classes) { return {Draw::labels, 0, static_cast<doubl
 inline Draw mask() { return {Draw::mask}; }
 
 struct OpCase {
-  std::string name;                        // "pow(3)": the op's name up to the bracket
-  std::vector<std::vector<Shape>> shapes;  // each entry: one shape for each input; zero sizes, ones, broadcasting
+  std::string name;  // "pow(3)": the op's name up to the bracket
+  std::vector<std::vector<Shape>>
+      shapes;  // each entry: one shape for each input; zero sizes, ones, broadcasting
   GradFunction f;
   Naive naive;
   std::vector<Draw> draw{};     // by input; the rest `any`
   bool differentiable = true;   // false: comparisons and the like
   bool kink_at_equal = false;   // f(x, x) is not smooth (maximum)
   double f32_tolerance = 4e-6;  // of results and gradients, relative to their mean size
-  std::vector<Shape> large{};   // a size at which the fast f32 kernels run; compared with f64 there too
-  double flops = 0;             // of the forward pass at `large`
+  std::vector<Shape>
+      large{};       // a size at which the fast f32 kernels run; compared with f64 there too
+  double flops = 0;  // of the forward pass at `large`
 };
 
 /// The tensors of a case, f64 where floating.

@@ -6,18 +6,31 @@ namespace loupe::testing {
 namespace {
 
 // Sizes of 0 and 1, a scalar, and enough elements for a vector's tail.
-const std::vector<std::vector<Shape>> kOne{{{2, 3}}, {{}}, {{1}}, {{0}}, {{2, 0, 3}}, {{37}}, {{2, 3, 1, 2}}};
+const std::vector<std::vector<Shape>> kOne{{{2, 3}},    {{}},   {{1}},         {{0}},
+                                           {{2, 0, 3}}, {{37}}, {{2, 3, 1, 2}}};
 // Broadcasting on either side, both, by rank, with zero sizes.
-const std::vector<std::vector<Shape>> kTwo{
-    {{2, 3}, {2, 3}}, {{2, 3}, {3}}, {{3}, {2, 3}}, {{2, 1, 3}, {4, 1}},         {{}, {2, 2}}, {{3, 1}, {}}, {{0, 3}, {1, 3}},
-    {{1}, {0}},       {{1, 1}, {1}}, {{}, {}},      {{2, 3, 2, 2}, {1, 3, 1, 1}}};
+const std::vector<std::vector<Shape>> kTwo{{{2, 3}, {2, 3}},
+                                           {{2, 3}, {3}},
+                                           {{3}, {2, 3}},
+                                           {{2, 1, 3}, {4, 1}},
+                                           {{}, {2, 2}},
+                                           {{3, 1}, {}},
+                                           {{0, 3}, {1, 3}},
+                                           {{1}, {0}},
+                                           {{1, 1}, {1}},
+                                           {{}, {}},
+                                           {{2, 3, 2, 2}, {1, 3, 1, 1}}};
 const Draw kPositive = within(0.3, 2);
 
-template <class F, class N> OpCase one(std::string name, F f, N naive, std::vector<Draw> draw = {}) {
-  return {std::move(name), kOne, [f](const Tensors& x) { return f(x[0]); }, map1(naive), std::move(draw)};
+template <class F, class N>
+OpCase one(std::string name, F f, N naive, std::vector<Draw> draw = {}) {
+  return {std::move(name), kOne, [f](const Tensors& x) { return f(x[0]); }, map1(naive),
+          std::move(draw)};
 }
-template <class F, class N> OpCase two(std::string name, F f, N naive, std::vector<Draw> draw = {}) {
-  return {std::move(name), kTwo, [f](const Tensors& x) { return f(x[0], x[1]); }, map2(naive), std::move(draw)};
+template <class F, class N>
+OpCase two(std::string name, F f, N naive, std::vector<Draw> draw = {}) {
+  return {std::move(name), kTwo, [f](const Tensors& x) { return f(x[0], x[1]); }, map2(naive),
+          std::move(draw)};
 }
 template <class F, class N> OpCase comparison(std::string name, F f, N naive) {
   OpCase c = two(std::move(name), f, naive);
@@ -48,7 +61,8 @@ std::vector<OpCase> elementwise_cases() {
       two(
           "div", [](In a, In b) { return a / b; }, [](double a, double b) { return a / b; }),
       two(
-          "pow", [](In a, In b) { return pow(a, b); }, [](double a, double b) { return std::pow(a, b); }, {kPositive}),
+          "pow", [](In a, In b) { return pow(a, b); },
+          [](double a, double b) { return std::pow(a, b); }, {kPositive}),
       one(
           "add(number)", [](In a) { return 1.5 + (a + 0.25); }, [](double a) { return a + 1.75; }),
       one(
@@ -68,7 +82,8 @@ std::vector<OpCase> elementwise_cases() {
       one(
           "pow(-2)", [](In a) { return pow(a, -2.0); }, [](double a) { return 1 / (a * a); }),
       one(
-          "pow(0.7)", [](In a) { return pow(a, 0.7); }, [](double a) { return std::pow(a, 0.7); }, {kPositive}),
+          "pow(0.7)", [](In a) { return pow(a, 0.7); }, [](double a) { return std::pow(a, 0.7); },
+          {kPositive}),
       one(
           "square", [](In a) { return square(a); }, [](double a) { return a * a; }),
       one(
@@ -76,7 +91,8 @@ std::vector<OpCase> elementwise_cases() {
       one(
           "sqrt", [](In a) { return sqrt(a); }, [](double a) { return std::sqrt(a); }, {kPositive}),
       one(
-          "rsqrt", [](In a) { return rsqrt(a); }, [](double a) { return 1 / std::sqrt(a); }, {kPositive}),
+          "rsqrt", [](In a) { return rsqrt(a); }, [](double a) { return 1 / std::sqrt(a); },
+          {kPositive}),
       one(
           "exp", [](In a) { return exp(a); }, [](double a) { return std::exp(a); }),
       one(
@@ -86,13 +102,16 @@ std::vector<OpCase> elementwise_cases() {
       one(
           "sign", [](In a) { return sign(a); }, [](double a) { return a > 0 ? 1.0 : -1.0; }),
       one(
-          "clamp", [](In a) { return clamp(a, -0.7, 0.4); }, [](double a) { return a < -0.7  ? -0.7
-                                                                                   : a > 0.4 ? 0.4
-                                                                                             : a; }),
+          "clamp", [](In a) { return clamp(a, -0.7, 0.4); },
+          [](double a) { return a < -0.7  ? -0.7
+                                : a > 0.4 ? 0.4
+                                          : a; }),
       two(
-          "maximum", [](In a, In b) { return maximum(a, b); }, [](double a, double b) { return a > b ? a : b; }),
+          "maximum", [](In a, In b) { return maximum(a, b); },
+          [](double a, double b) { return a > b ? a : b; }),
       two(
-          "minimum", [](In a, In b) { return minimum(a, b); }, [](double a, double b) { return a < b ? a : b; }),
+          "minimum", [](In a, In b) { return minimum(a, b); },
+          [](double a, double b) { return a < b ? a : b; }),
       comparison(
           "eq", [](In a, In b) { return eq(a, b); }, [](double a, double b) { return a == b; }),
       comparison(
@@ -106,7 +125,8 @@ std::vector<OpCase> elementwise_cases() {
       comparison(
           "ge", [](In a, In b) { return a >= b; }, [](double a, double b) { return a >= b; }),
       comparison(
-          "gt(number)", [](In a, In b) { return gt(a.t + b.t, 0.25); }, [](double a, double b) { return a + b > 0.25; }),
+          "gt(number)", [](In a, In b) { return gt(a.t + b.t, 0.25); },
+          [](double a, double b) { return a + b > 0.25; }),
       {.name = "logical_not",
        .shapes = kOne,
        .f = [](const Tensors& x) { return logical_not(x[0]); },
@@ -114,17 +134,26 @@ std::vector<OpCase> elementwise_cases() {
        .draw = {mask()},
        .differentiable = false},
       {.name = "where",
-       .shapes = {{{2, 3}, {2, 3}, {2, 3}}, {{3}, {2, 1}, {}}, {{2, 2, 1}, {3}, {2, 1, 3}}, {{0}, {1}, {0}}, {{}, {}, {}}},
+       .shapes = {{{2, 3}, {2, 3}, {2, 3}},
+                  {{3}, {2, 1}, {}},
+                  {{2, 2, 1}, {3}, {2, 1, 3}},
+                  {{0}, {1}, {0}},
+                  {{}, {}, {}}},
        .f = [](const Tensors& x) { return where(x[0], x[1], x[2]); },
        .naive =
            [](const Arrays& x) {
-             Array y(broadcast_shapes(x[0].shape, broadcast_shapes(x[1].shape, x[2].shape, ""), ""));
+             Array y(
+                 broadcast_shapes(x[0].shape, broadcast_shapes(x[1].shape, x[2].shape, ""), ""));
              each(y.shape, [&](const Dims& i) { y[i] = x[0][i] != 0 ? x[1][i] : x[2][i]; });
              return y;
            },
        .draw = {mask()}},
       {.name = "masked_fill",
-       .shapes = {{{2, 3}, {2, 3}}, {{2, 3}, {3}}, {{2, 3}, {}}, {{0, 3}, {1, 3}}, {{2, 2, 2, 3}, {2, 1, 1, 3}}},
+       .shapes = {{{2, 3}, {2, 3}},
+                  {{2, 3}, {3}},
+                  {{2, 3}, {}},
+                  {{0, 3}, {1, 3}},
+                  {{2, 2, 2, 3}, {2, 1, 1, 3}}},
        .f = [](const Tensors& x) { return masked_fill(x[0], x[1], -7); },
        .naive =
            [](const Arrays& x) {
@@ -139,16 +168,18 @@ std::vector<OpCase> elementwise_cases() {
        {{{3, 3}}, {{2, 4, 2}}, {{1, 1}}, {{0, 3}}, {{3, 0}}, {{2, 1, 3, 4}}},
        [](const Tensors& x) { return tril(x[0]); },
        triangle([](int64_t i, int64_t j) { return j <= i; })},
-      {"tril(1)", {{{3, 4}}, {{2, 4, 2}}}, [](const Tensors& x) { return tril(x[0], 1); }, triangle([](int64_t i, int64_t j) {
-         return j <= i + 1;
-       })},
+      {"tril(1)",
+       {{{3, 4}}, {{2, 4, 2}}},
+       [](const Tensors& x) { return tril(x[0], 1); },
+       triangle([](int64_t i, int64_t j) { return j <= i + 1; })},
       {"triu",
        {{{3, 3}}, {{2, 2, 4}}, {{1, 1}}, {{0, 3}}},
        [](const Tensors& x) { return triu(x[0]); },
        triangle([](int64_t i, int64_t j) { return j >= i; })},
-      {"triu(-1)", {{{4, 3}}, {{2, 4, 4}}}, [](const Tensors& x) { return triu(x[0], -1); }, triangle([](int64_t i, int64_t j) {
-         return j >= i - 1;
-       })},
+      {"triu(-1)",
+       {{{4, 3}}, {{2, 4, 4}}},
+       [](const Tensors& x) { return triu(x[0], -1); },
+       triangle([](int64_t i, int64_t j) { return j >= i - 1; })},
   };
   for (OpCase& c : cases) {
     if (c.name == "maximum" || c.name == "minimum") c.kink_at_equal = true;

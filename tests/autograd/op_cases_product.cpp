@@ -45,8 +45,10 @@ Naive matmul_naive() {
 Naive conv2d_naive(Conv2dArgs c) {
   return [c](const Arrays& in) {
     const Array &x = in[0], &w = in[1];
-    const int64_t oh = (x.size(2) + 2 * c.padding.h - c.dilation.h * (w.size(2) - 1) - 1) / c.stride.h + 1;
-    const int64_t ow = (x.size(3) + 2 * c.padding.w - c.dilation.w * (w.size(3) - 1) - 1) / c.stride.w + 1;
+    const int64_t oh =
+        (x.size(2) + 2 * c.padding.h - c.dilation.h * (w.size(2) - 1) - 1) / c.stride.h + 1;
+    const int64_t ow =
+        (x.size(3) + 2 * c.padding.w - c.dilation.w * (w.size(3) - 1) - 1) / c.stride.w + 1;
     const int64_t outs = w.size(0) / c.groups, ins = w.size(1);
     Array y(Shape{x.size(0), w.size(0), oh, ow});
     each(y.shape, [&](const Dims& i) {
@@ -56,7 +58,8 @@ Naive conv2d_naive(Conv2dArgs c) {
           for (int64_t b = 0; b < w.size(3); ++b) {
             const int64_t r = i[2] * c.stride.h - c.padding.h + a * c.dilation.h,
                           q = i[3] * c.stride.w - c.padding.w + b * c.dilation.w;
-            if (r >= 0 && r < x.size(2) && q >= 0 && q < x.size(3)) s += x(i[0], i[1] / outs * ins + k, r, q) * w(i[1], k, a, b);
+            if (r >= 0 && r < x.size(2) && q >= 0 && q < x.size(3))
+              s += x(i[0], i[1] / outs * ins + k, r, q) * w(i[1], k, a, b);
           }
       y[i] = s;
     });
@@ -70,25 +73,34 @@ Naive conv1d_naive(Conv1dArgs c) {
     Arrays x = in;
     x[0].shape.insert(2, 1);
     x[1].shape.insert(2, 1);
-    Array y =
-        conv2d_naive({.stride = {1, c.stride}, .padding = {0, c.padding}, .dilation = {1, c.dilation}, .groups = c.groups})(x)[0];
+    Array y = conv2d_naive({.stride = {1, c.stride},
+                            .padding = {0, c.padding},
+                            .dilation = {1, c.dilation},
+                            .groups = c.groups})(x)[0];
     y.shape.erase(2);
     return y;
   };
 }
 
-OpCase conv2d_case(std::string name, std::vector<std::vector<Shape>> shapes, Conv2dArgs args, std::vector<Shape> large = {}) {
-  OpCase c{std::move(name), std::move(shapes),
-           [args](const Tensors& x) { return conv2d(x[0], x[1], x.size() > 2 ? x[2] : Tensor(), args); }, conv2d_naive(args)};
+OpCase conv2d_case(std::string name, std::vector<std::vector<Shape>> shapes, Conv2dArgs args,
+                   std::vector<Shape> large = {}) {
+  OpCase c{
+      std::move(name), std::move(shapes),
+      [args](const Tensors& x) { return conv2d(x[0], x[1], x.size() > 2 ? x[2] : Tensor(), args); },
+      conv2d_naive(args)};
   c.large = std::move(large);
   // Winograd's transforms of a 3x3 kernel cost some bits.
-  if (!c.large.empty() && c.large[1][2] == 3 && args.stride == Size2(1) && args.dilation == Size2(1) && args.groups == 1)
+  if (!c.large.empty() && c.large[1][2] == 3 && args.stride == Size2(1) &&
+      args.dilation == Size2(1) && args.groups == 1)
     c.f32_tolerance = 2e-5;
   if (!c.large.empty()) {
     const Shape &x = c.large[0], &w = c.large[1];
-    c.flops = 2.0 * static_cast<double>(x[0] * w.numel() *
-                                        ((x[2] + 2 * args.padding.h - args.dilation.h * (w[2] - 1) - 1) / args.stride.h + 1) *
-                                        ((x[3] + 2 * args.padding.w - args.dilation.w * (w[3] - 1) - 1) / args.stride.w + 1));
+    c.flops =
+        2.0 *
+        static_cast<double>(
+            x[0] * w.numel() *
+            ((x[2] + 2 * args.padding.h - args.dilation.h * (w[2] - 1) - 1) / args.stride.h + 1) *
+            ((x[3] + 2 * args.padding.w - args.dilation.w * (w[3] - 1) - 1) / args.stride.w + 1));
   }
   return c;
 }
@@ -98,7 +110,12 @@ OpCase conv2d_case(std::string name, std::vector<std::vector<Shape>> shapes, Con
 std::vector<OpCase> product_cases() {
   std::vector<OpCase> cases = {
       {.name = "matmul",
-       .shapes = {{{2, 3}, {3, 4}}, {{1, 1}, {1, 1}}, {{3, 3}, {3, 3}}, {{0, 3}, {3, 2}}, {{2, 0}, {0, 3}}, {{2, 3}, {3, 0}}},
+       .shapes = {{{2, 3}, {3, 4}},
+                  {{1, 1}, {1, 1}},
+                  {{3, 3}, {3, 3}},
+                  {{0, 3}, {3, 2}},
+                  {{2, 0}, {0, 3}},
+                  {{2, 3}, {3, 0}}},
        .f = [](const Tensors& x) { return matmul(x[0], x[1]); },
        .naive = matmul_naive(),
        .large = {{130, 67}, {67, 90}},
@@ -115,7 +132,12 @@ std::vector<OpCase> product_cases() {
        .large = {{6, 40, 33}, {6, 33, 65}},
        .flops = 2.0 * 6 * 40 * 33 * 65},
       {.name = "matmul(vectors)",
-       .shapes = {{{3}, {3}}, {{3}, {3, 2}}, {{2, 3}, {3}}, {{2, 2, 3}, {3}}, {{3}, {2, 3, 2}}, {{0}, {0}}},
+       .shapes = {{{3}, {3}},
+                  {{3}, {3, 2}},
+                  {{2, 3}, {3}},
+                  {{2, 2, 3}, {3}},
+                  {{3}, {2, 3, 2}},
+                  {{0}, {0}}},
        .f = [](const Tensors& x) { return matmul(x[0], x[1]); },
        .naive = matmul_naive()},
       {.name = "matmul(transposed)",
@@ -166,7 +188,10 @@ std::vector<OpCase> product_cases() {
        .large = {{150, 64}, {70, 64}, {70}},
        .flops = 2.0 * 150 * 64 * 70},
       {.name = "conv1d",
-       .shapes = {{{2, 3, 6}, {4, 3, 3}, {4}}, {{1, 1, 1}, {1, 1, 1}, {1}}, {{2, 2, 5}, {3, 2, 2}}, {{0, 2, 5}, {3, 2, 2}, {3}}},
+       .shapes = {{{2, 3, 6}, {4, 3, 3}, {4}},
+                  {{1, 1, 1}, {1, 1, 1}, {1}},
+                  {{2, 2, 5}, {3, 2, 2}},
+                  {{0, 2, 5}, {3, 2, 2}, {3}}},
        .f = [](const Tensors& x) { return conv1d(x[0], x[1], x.size() > 2 ? x[2] : Tensor()); },
        .naive = conv1d_naive({}),
        .large = {{4, 16, 50}, {24, 16, 3}, {24}},
@@ -175,7 +200,8 @@ std::vector<OpCase> product_cases() {
        .shapes = {{{2, 4, 9}, {6, 2, 3}, {6}}, {{1, 2, 8}, {2, 1, 2}}},
        .f =
            [](const Tensors& x) {
-             return conv1d(x[0], x[1], x.size() > 2 ? x[2] : Tensor(), {.stride = 2, .padding = 1, .dilation = 2, .groups = 2});
+             return conv1d(x[0], x[1], x.size() > 2 ? x[2] : Tensor(),
+                           {.stride = 2, .padding = 1, .dilation = 2, .groups = 2});
            },
        .naive = conv1d_naive({.stride = 2, .padding = 1, .dilation = 2, .groups = 2})},
       conv2d_case("conv2d",
@@ -184,23 +210,32 @@ std::vector<OpCase> product_cases() {
                    {{1, 2, 4, 4}, {2, 2, 3, 2}},
                    {{0, 2, 4, 4}, {3, 2, 3, 3}, {3}}},
                   {}, {{3, 16, 14, 14}, {32, 16, 3, 3}, {32}}),
-      conv2d_case("conv2d(padded)", {{{2, 2, 4, 3}, {3, 2, 3, 3}, {3}}, {{1, 1, 1, 1}, {1, 1, 3, 3}, {1}}}, {.padding = 1},
-                  {{2, 16, 28, 28}, {16, 16, 3, 3}, {16}}),
-      conv2d_case("conv2d(strided)", {{{1, 2, 7, 6}, {3, 2, 3, 2}, {3}}}, {.stride = {2, 3}, .padding = {1, 0}},
-                  {{2, 8, 15, 15}, {16, 8, 3, 3}, {16}}),
-      conv2d_case("conv2d(dilated)", {{{1, 2, 6, 7}, {2, 2, 3, 2}, {2}}}, {.padding = {0, 2}, .dilation = {2, 3}},
-                  {{2, 8, 15, 15}, {16, 8, 3, 3}, {16}}),
-      conv2d_case("conv2d(grouped)", {{{2, 4, 4, 4}, {6, 2, 3, 3}, {6}}}, {.padding = 1, .groups = 2},
-                  {{2, 16, 14, 14}, {32, 8, 3, 3}, {32}}),
-      conv2d_case("conv2d(depthwise)", {{{1, 2, 4, 4}, {4, 1, 2, 2}, {4}}, {{2, 2, 4, 4}, {2, 1, 3, 3}, {2}}}, {.groups = 2}),
-      conv2d_case("conv2d(1x1)", {{{2, 3, 3, 2}, {4, 3, 1, 1}, {4}}}, {}, {{2, 32, 14, 14}, {48, 32, 1, 1}, {48}}),
+      conv2d_case("conv2d(padded)",
+                  {{{2, 2, 4, 3}, {3, 2, 3, 3}, {3}}, {{1, 1, 1, 1}, {1, 1, 3, 3}, {1}}},
+                  {.padding = 1}, {{2, 16, 28, 28}, {16, 16, 3, 3}, {16}}),
+      conv2d_case("conv2d(strided)", {{{1, 2, 7, 6}, {3, 2, 3, 2}, {3}}},
+                  {.stride = {2, 3}, .padding = {1, 0}}, {{2, 8, 15, 15}, {16, 8, 3, 3}, {16}}),
+      conv2d_case("conv2d(dilated)", {{{1, 2, 6, 7}, {2, 2, 3, 2}, {2}}},
+                  {.padding = {0, 2}, .dilation = {2, 3}}, {{2, 8, 15, 15}, {16, 8, 3, 3}, {16}}),
+      conv2d_case("conv2d(grouped)", {{{2, 4, 4, 4}, {6, 2, 3, 3}, {6}}},
+                  {.padding = 1, .groups = 2}, {{2, 16, 14, 14}, {32, 8, 3, 3}, {32}}),
+      conv2d_case("conv2d(depthwise)",
+                  {{{1, 2, 4, 4}, {4, 1, 2, 2}, {4}}, {{2, 2, 4, 4}, {2, 1, 3, 3}, {2}}},
+                  {.groups = 2}),
+      conv2d_case("conv2d(1x1)", {{{2, 3, 3, 2}, {4, 3, 1, 1}, {4}}}, {},
+                  {{2, 32, 14, 14}, {48, 32, 1, 1}, {48}}),
       conv2d_case("conv2d(1x1 strided)", {{{2, 3, 4, 5}, {4, 3, 1, 1}, {4}}}, {.stride = 2},
                   {{2, 32, 14, 14}, {48, 32, 1, 1}, {48}}),
-      conv2d_case("conv2d(5x5)", {{{1, 2, 6, 6}, {2, 2, 5, 5}, {2}}}, {.padding = 2}, {{2, 6, 28, 28}, {16, 6, 5, 5}, {16}}),
+      conv2d_case("conv2d(5x5)", {{{1, 2, 6, 6}, {2, 2, 5, 5}, {2}}}, {.padding = 2},
+                  {{2, 6, 28, 28}, {16, 6, 5, 5}, {16}}),
   };
-  OpCase active = *std::find_if(cases.begin(), cases.end(), [](const OpCase&c) { return c.name == "linear"; }), turned = active;
+  OpCase active = *std::find_if(cases.begin(), cases.end(),
+                                [](const OpCase&c) { return c.name == "linear"; }),
+         turned = active;
   active.name = "linear_relu";
-  active.f = [](const Tensors& x) { return linear_relu(x[0], x[1], x.size() > 2 ? x[2] : Tensor()); };
+  active.f = [](const Tensors& x) {
+    return linear_relu(x[0], x[1], x.size() > 2 ? x[2] : Tensor());
+  };
   active.naive = [linear = active.naive](const Arrays& x) {
     Array y = linear(x)[0];
     for (double& v : y.v) v = std::max(v, 0.0);

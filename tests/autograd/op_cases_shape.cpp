@@ -22,7 +22,9 @@ template <class F> Naive reduction(std::vector<int> axes, bool keepdim, F fold) 
     std::vector<std::vector<double>> groups(static_cast<size_t>(kept.numel()));
     Array index(kept);
     for (size_t i = 0; i < index.v.size(); ++i) index.v[i] = static_cast<double>(i);
-    each(shape, [&](const Dims& i) { groups[static_cast<size_t>(std::as_const(index)[i])].push_back(x[0][i]); });
+    each(shape, [&](const Dims& i) {
+      groups[static_cast<size_t>(std::as_const(index)[i])].push_back(x[0][i]);
+    });
     Array y(out);
     for (size_t i = 0; i < groups.size(); ++i) y.v[i] = fold(groups[i]);
     return y;
@@ -83,7 +85,8 @@ std::vector<OpCase> reductions() {
       one(
           "sum", kAny, [](In a) { return sum(a); }, reduction({}, false, total)),
       one(
-          "sum(1)", {{2, 3}, {2, 0, 3}, {0, 3}, {2, 3, 2, 2}}, [](In a) { return sum(a, {1}); }, reduction({1}, false, total)),
+          "sum(1)", {{2, 3}, {2, 0, 3}, {0, 3}, {2, 3, 2, 2}}, [](In a) { return sum(a, {1}); },
+          reduction({1}, false, total)),
       one(
           "sum(0, -1, keepdim)", kMatrix,
           [](In a) {
@@ -93,7 +96,8 @@ std::vector<OpCase> reductions() {
       one(
           "mean", kFull, [](In a) { return mean(a); }, reduction({}, false, average)),
       one(
-          "mean(-1, keepdim)", kMatrix, [](In a) { return mean(a, {-1}, true); }, reduction({-1}, true, average)),
+          "mean(-1, keepdim)", kMatrix, [](In a) { return mean(a, {-1}, true); },
+          reduction({-1}, true, average)),
       one(
           "mean(0, 2)", {{2, 3, 4}, {3, 0, 2}, {2, 3, 2, 2}},
           [](In a) {
@@ -115,7 +119,8 @@ std::vector<OpCase> reductions() {
       one(
           "max", kFull, [](In a) { return max(a); }, reduction({}, false, largest)),
       one(
-          "max(-1)", {{2, 3}, {0, 3}, {2, 3, 2, 2}}, [](In a) { return max(a, {-1}); }, reduction({-1}, false, largest)),
+          "max(-1)", {{2, 3}, {0, 3}, {2, 3, 2, 2}}, [](In a) { return max(a, {-1}); },
+          reduction({-1}, false, largest)),
       one(
           "min", kFull, [](In a) { return min(a); }, reduction({}, false, smallest)),
       one(
@@ -124,7 +129,9 @@ std::vector<OpCase> reductions() {
       one(
           "argmax", kMatrix, [](In a) { return argmax(a); },
           reduction({-1}, false,
-                    [](const auto& v) { return static_cast<double>(std::max_element(v.begin(), v.end()) - v.begin()); })),
+                    [](const auto& v) {
+                      return static_cast<double>(std::max_element(v.begin(), v.end()) - v.begin());
+                    })),
       one(
           "topk", {{2, 4}, {5}, {2, 2, 3}, {0, 3}}, [](In a) { return topk(a, 2).values; },
           [](const Arrays& x) {
@@ -165,13 +172,15 @@ std::vector<OpCase> views() {
             return Shape{5, 0, 2};
           })),
       one(
-          "flatten", {{2, 3, 4}, {2, 3, 2, 2}, {0, 2, 3}}, [](In a) { return a->flatten(1, 2); }, renamed([](C s) {
+          "flatten", {{2, 3, 4}, {2, 3, 2, 2}, {0, 2, 3}}, [](In a) { return a->flatten(1, 2); },
+          renamed([](C s) {
             Shape out = with(s, 1, s[1] * s[2]);
             out.erase(2);
             return out;
           })),
       one(
-          "transpose", {{2, 3, 4}, {1, 0, 2}, {2, 3, 2, 2}}, [](In a) { return a->transpose(0, 2); },
+          "transpose", {{2, 3, 4}, {1, 0, 2}, {2, 3, 2, 2}},
+          [](In a) { return a->transpose(0, 2); },
           moved([](C s) { return swapped(s, 0, 2); }, [](C i, C) { return swapped(i, 0, 2); })),
       one(
           "t", {{2, 3}, {0, 1}}, [](In a) { return a->t(); },
@@ -190,7 +199,8 @@ std::vector<OpCase> views() {
               })),
       one(
           "slice", {{2, 7}, {0, 6}, {2, 5, 2, 2}}, [](In a) { return a->slice(1, 1, -1, 2); },
-          moved([](C s) { return with(s, 1, (s[1] - 1) / 2); }, [](C i, C) { return with(i, 1, 1 + 2 * i[1]); })),
+          moved([](C s) { return with(s, 1, (s[1] - 1) / 2); },
+                [](C i, C) { return with(i, 1, 1 + 2 * i[1]); })),
       one(
           "slice(empty)", {{2, 3}}, [](In a) { return a->slice(0, 1, 1); },
           moved([](C s) { return with(s, 0, 0); }, [](C i, C) { return i; })),
@@ -226,7 +236,8 @@ std::vector<OpCase> views() {
             return Array(Shape{0, 2});
           }),
       one(
-          "squeeze", {{1, 3, 1}, {1}, {}, {0, 1}}, [](In a) { return a->squeeze(); }, renamed([](C s) {
+          "squeeze", {{1, 3, 1}, {1}, {}, {0, 1}}, [](In a) { return a->squeeze(); },
+          renamed([](C s) {
             Shape out;
             for (int64_t d : s)
               if (d != 1) out.push_back(d);
@@ -243,13 +254,16 @@ std::vector<OpCase> views() {
             return d;
           })),
       one(
-          "contiguous", {{2, 3}, {0}, {}, {2, 3, 2, 2}}, [](In a) { return a->contiguous(); }, renamed([](C s) { return s; })),
+          "contiguous", {{2, 3}, {0}, {}, {2, 3, 2, 2}}, [](In a) { return a->contiguous(); },
+          renamed([](C s) { return s; })),
       one(
-          "contiguous(of a view)", {{2, 3}, {1, 0}, {4, 4}}, [](In a) { return a->t().contiguous(); },
+          "contiguous(of a view)", {{2, 3}, {1, 0}, {4, 4}},
+          [](In a) { return a->t().contiguous(); },
           moved([](C s) { return swapped(s, 0, 1); }, [](C i, C) { return swapped(i, 0, 1); })),
       one(
           "clone", kAny, [](In a) { return a->clone(); }, renamed([](C s) { return s; })),
-      // In f32 a rounding to itself; in f64 there is nothing to convert: the change of type has its own test.
+      // In f32 a rounding to itself; in f64 there is nothing to convert: the change of type has its
+      // own test.
       one(
           "to", kAny, [](In a) { return a->to(DType::f64); }, renamed([](C s) { return s; })),
   };
@@ -261,7 +275,8 @@ std::vector<OpCase> joins() {
     int64_t start = 0;
     for (int64_t n : sizes) {
       out.emplace_back(with(x.shape, axis, n));
-      each(out.back().shape, [&](const Dims& i) { out.back()[i] = x[with(i, axis, start + i[axis])]; });
+      each(out.back().shape,
+           [&](const Dims& i) { out.back()[i] = x[with(i, axis, start + i[axis])]; });
       start += n;
     }
     return out;
@@ -342,17 +357,21 @@ std::vector<OpCase> joins() {
        .naive =
            [](const Arrays& x) {
              const int r = x[0].shape.rank();
-             Array y(with(with(x[0].shape, r - 1, x[0].size(-1) + 3), r - 2, x[0].size(-2) + 3), 0.5);
+             Array y(with(with(x[0].shape, r - 1, x[0].size(-1) + 3), r - 2, x[0].size(-2) + 3),
+                     0.5);
              each(x[0].shape, [&](const Dims& i) { y[with(i, r - 1, i.back() + 1)] = x[0][i]; });
              return y;
            }},
       {.name = "index_select",
-       .shapes = {{{2, 4}, {3}}, {{2, 4, 2}, {5}}, {{0, 4}, {2}}, {{2, 4}, {0}}, {{1, 4, 2, 2}, {1}}},
+       .shapes =
+           {{{2, 4}, {3}}, {{2, 4, 2}, {5}}, {{0, 4}, {2}}, {{2, 4}, {0}}, {{1, 4, 2, 2}, {1}}},
        .f = [](const Tensors& x) { return index_select(x[0], 1, x[1]); },
        .naive =
            [](const Arrays& x) {
              Array y(with(x[0].shape, 1, x[1].shape[0]));
-             each(y.shape, [&](const Dims& i) { y[i] = x[0][with(i, 1, static_cast<int64_t>(x[1](i[1])))]; });
+             each(y.shape, [&](const Dims& i) {
+               y[i] = x[0][with(i, 1, static_cast<int64_t>(x[1](i[1])))];
+             });
              return y;
            },
        .draw = {Draw{}, labels(4)}},
@@ -362,7 +381,8 @@ std::vector<OpCase> joins() {
        .naive =
            [](const Arrays& x) {
              Array y(x[1].shape);
-             each(y.shape, [&](const Dims& i) { y[i] = x[0][with(i, 1, static_cast<int64_t>(x[1][i]))]; });
+             each(y.shape,
+                  [&](const Dims& i) { y[i] = x[0][with(i, 1, static_cast<int64_t>(x[1][i]))]; });
              return y;
            },
        .draw = {Draw{}, labels(4)}},
@@ -375,7 +395,8 @@ std::vector<OpCase> joins() {
        .naive =
            [](const Arrays& x) {
              Array y(Shape{3, 4});
-             each(x[0].shape, [&](const Dims& i) { y[with(i, 1, static_cast<int64_t>(x[1][i]))] += x[0][i]; });
+             each(x[0].shape,
+                  [&](const Dims& i) { y[with(i, 1, static_cast<int64_t>(x[1][i]))] += x[0][i]; });
              return y;
            },
        .draw = {Draw{}, labels(4)}},

@@ -26,17 +26,24 @@ struct Activation {
 };
 const Activation kActivations[] = {
     {"relu", [](const Tensor& x) { return relu(x); }, [](double x) { return x > 0 ? x : 0; }},
-    {"leaky_relu", [](const Tensor& x) { return leaky_relu(x, 0.2); }, [](double x) { return x > 0 ? x : 0.2 * x; }},
-    {"gelu", [](const Tensor& x) { return gelu(x); }, [](double x) { return x * 0.5 * (1 + std::erf(x / std::sqrt(2))); }},
+    {"leaky_relu", [](const Tensor& x) { return leaky_relu(x, 0.2); },
+     [](double x) { return x > 0 ? x : 0.2 * x; }},
+    {"gelu", [](const Tensor& x) { return gelu(x); },
+     [](double x) { return x * 0.5 * (1 + std::erf(x / std::sqrt(2))); }},
     {"gelu tanh", [](const Tensor& x) { return gelu(x, {.approximate = Approximate::tanh}); },
-     [](double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x))); }},
-    {"silu", [](const Tensor& x) { return silu(x); }, [](double x) { return x / (1 + std::exp(-x)); }},
-    {"sigmoid", [](const Tensor& x) { return sigmoid(x); }, [](double x) { return 1 / (1 + std::exp(-x)); }},
+     [](double x) {
+       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+     }},
+    {"silu", [](const Tensor& x) { return silu(x); },
+     [](double x) { return x / (1 + std::exp(-x)); }},
+    {"sigmoid", [](const Tensor& x) { return sigmoid(x); },
+     [](double x) { return 1 / (1 + std::exp(-x)); }},
     {"tanh", [](const Tensor& x) { return loupe::tanh(x); }, [](double x) { return std::tanh(x); }},
     {"erf", [](const Tensor& x) { return loupe::erf(x); }, [](double x) { return std::erf(x); }},
     {"softplus", [](const Tensor& x) { return softplus(x, {.beta = 1.5, .threshold = 2}); },
      [](double x) { return 1.5 * x > 2 ? x : std::log1p(std::exp(1.5 * x)) / 1.5; }},
-    {"elu", [](const Tensor& x) { return elu(x, 0.7); }, [](double x) { return x > 0 ? x : 0.7 * std::expm1(x); }},
+    {"elu", [](const Tensor& x) { return elu(x, 0.7); },
+     [](double x) { return x > 0 ? x : 0.7 * std::expm1(x); }},
 };
 
 }  // namespace
@@ -47,7 +54,8 @@ TEST_CASE("activations: value, first and second derivative, any strides, f32 aga
     CAPTURE(a.name);
     const Tensor x = off_zero(rng, {5, 7});
     const auto got = a.op(x).to_vector<double>(), from = x.to_vector<double>();
-    for (size_t i = 0; i < got.size(); ++i) CHECK(got[i] == Approx(a.plain(from[i])).epsilon(1e-12).margin(1e-14));
+    for (size_t i = 0; i < got.size(); ++i)
+      CHECK(got[i] == Approx(a.plain(from[i])).epsilon(1e-12).margin(1e-14));
     const auto f = [&](const Tensors& t) { return a.op(t[0]); };
     CHECK(gradcheck(f, {x}));
     CHECK(gradgradcheck(f, {x}, {.tolerance = 1e-5}));
@@ -57,7 +65,8 @@ TEST_CASE("activations: value, first and second derivative, any strides, f32 aga
     CHECK(a.op(zeros({0, 3})).shape() == Shape{0, 3});
 
     const Tensor wide = off_zero(rng, {37, 41}), narrow = wide.to(DType::f32).requires_grad_();
-    const Tensor truth = narrow.detach().to(DType::f64).requires_grad_(), up = randn(rng, {37, 41}, DType::f64);
+    const Tensor truth = narrow.detach().to(DType::f64).requires_grad_(),
+                 up = randn(rng, {37, 41}, DType::f64);
     const Tensor y = a.op(narrow), yt = a.op(truth);
     CHECK(allclose(y.to(DType::f64), yt, 1e-6, 1e-6));
     y.backward(up.to(DType::f32));
@@ -97,7 +106,8 @@ TEST_CASE("softmax and log_softmax: derivatives along every axis") {
     CHECK(gradgradcheck(f, {x}, {.tolerance = 1e-5}));
     CHECK(gradgradcheck(g, {x}, {.tolerance = 1e-5}));
     CHECK(gradcheck(f, {x.transpose(0, 2)}));
-    CHECK(allclose(softmax(x, axis).sum({axis}), ones(x.sum({axis}).shape(), DType::f64), 1e-12, 1e-12));
+    CHECK(allclose(softmax(x, axis).sum({axis}), ones(x.sum({axis}).shape(), DType::f64), 1e-12,
+                   1e-12));
     CHECK(allclose(log_softmax(x, axis), log(softmax(x, axis)), 1e-12, 1e-12));
   }
   CHECK(softmax(scalar(3)).item() == 1.0);
@@ -122,7 +132,8 @@ TEST_CASE("embedding: rows, derivatives, the padding row, indices outside") {
   const auto f = [&](const Tensors& t) { return embedding(index, t[0], {.padding_idx = -4}); };
   const auto plain = [&](const Tensors& t) { return embedding(index, t[0]); };
   CHECK(gradcheck(plain, {w}));
-  CHECK(gradgradcheck([&](const Tensors& t) { return square(embedding(index, t[0])); }, {w}, {.tolerance = 1e-5}));
+  CHECK(gradgradcheck([&](const Tensors& t) { return square(embedding(index, t[0])); }, {w},
+                      {.tolerance = 1e-5}));
   CHECK(gradcheck(plain, {randn(rng, {3, 5}, DType::f64).t()}));
   const Tensor leaf_w = w.clone().requires_grad_();
   f({leaf_w}).sum().backward();
@@ -142,7 +153,8 @@ TEST_CASE("dropout: its mask is drawn again in backward, whatever the memory ord
   Rng rng(5);
   const Tensor x = (randn(rng, {4, 6, 5}, DType::f64) + 3.0).detach().requires_grad_();
   const Tensor y = dropout(x, rng, 0.4);
-  const Tensor up = randn(rng, {5, 4, 6}, DType::f64).permute({1, 2, 0});  // another memory order than x
+  const Tensor up =
+      randn(rng, {5, 4, 6}, DType::f64).permute({1, 2, 0});  // another memory order than x
   y.backward(up);
   const Tensor mask = y / x;  // 0 or 1 / 0.6
   CHECK(allclose(x.grad(), up * mask.detach(), 1e-12, 1e-12));

@@ -68,8 +68,9 @@ TEST_CASE("an in-place edit of a saved tensor is found, and one that needs a gra
   const Tensor c = tensor({1, 2}, {}, DType::f64);
   const Tensor y = (x * c).sum();
   c.fill_(7);
-  REQUIRE_THROWS_WITH(y.backward(), Contains("mul") && Contains("changed in place") && Contains("version 1") &&
-                                        Contains("version 0") && Contains("test_engine.cpp"));
+  REQUIRE_THROWS_WITH(y.backward(), Contains("mul") && Contains("changed in place") &&
+                                        Contains("version 1") && Contains("version 0") &&
+                                        Contains("test_engine.cpp"));
   REQUIRE_THROWS_WITH(x.fill_(0), Contains("fill_") && Contains("NoGrad"));
   no_grad([&] { x.fill_(0); });
   REQUIRE(x.to_vector<double>() == std::vector<double>{0, 0});
@@ -132,8 +133,9 @@ TEST_CASE("anomaly mode names the op, the path and the line, forward and backwar
     PathScope path("net");
     log(x);
   };
-  REQUIRE_THROWS_WITH(
-      run(), Contains("log") && Contains("net") && Contains(fmt::format("test_engine.cpp:{}", line)) && Contains("forward"));
+  REQUIRE_THROWS_WITH(run(), Contains("log") && Contains("net") &&
+                                 Contains(fmt::format("test_engine.cpp:{}", line)) &&
+                                 Contains("forward"));
   const Tensor zero = leaf({0});
   const Tensor y = sqrt(zero);  // fine forward, infinite backward
   REQUIRE_THROWS_WITH(y.sum().backward(), Contains("sqrt") && Contains("backward"));
@@ -163,7 +165,8 @@ TEST_CASE("every way to write an op reports the caller's line") {
   }
 }
 
-TEST_CASE("chains of a million nodes are built, run backward and destroyed without recursion", "[heavy]") {
+TEST_CASE("chains of a million nodes are built, run backward and destroyed without recursion",
+          "[heavy]") {
   const int64_t storages = memory_stats().live_storages;
   {
     const Tensor x = leaf({1.0});

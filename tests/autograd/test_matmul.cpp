@@ -7,7 +7,9 @@ using namespace loupe;
 
 TEST_CASE("matmul follows PyTorch's rules for one dimension and for batches") {
   Rng rng(1);
-  const auto shape = [&](const Shape& a, const Shape& b) { return matmul(randn(rng, a), randn(rng, b)).shape(); };
+  const auto shape = [&](const Shape& a, const Shape& b) {
+    return matmul(randn(rng, a), randn(rng, b)).shape();
+  };
   REQUIRE(shape({3}, {3}) == Shape{});
   REQUIRE(shape({3}, {3, 4}) == Shape{4});
   REQUIRE(shape({2, 3}, {3}) == Shape{2});
@@ -27,7 +29,8 @@ TEST_CASE("matmul reads transposed, sliced, expanded and permuted operands") {
   };
   const auto check = [&](const Tensor& x, const Tensor& y) {
     REQUIRE(allclose(matmul(x, y), plain(x, y), 1e-12, 1e-12));
-    REQUIRE(allclose(matmul(x.to(DType::f32), y.to(DType::f32)).to(DType::f64), plain(x, y), 1e-5, 1e-5));
+    REQUIRE(allclose(matmul(x.to(DType::f32), y.to(DType::f32)).to(DType::f64), plain(x, y), 1e-5,
+                     1e-5));
   };
   check(a, b);
   check(a, b.select(0, 1));
@@ -43,13 +46,15 @@ TEST_CASE("matmul reads transposed, sliced, expanded and permuted operands") {
 }
 
 TEST_CASE("matmul and linear say what does not fit") {
-  REQUIRE_THROWS_WITH(matmul(zeros({2, 4}), zeros({3, 2})), "matmul: inner dimensions differ: (2, 4) x (3, 2)");
+  REQUIRE_THROWS_WITH(matmul(zeros({2, 4}), zeros({3, 2})),
+                      "matmul: inner dimensions differ: (2, 4) x (3, 2)");
   REQUIRE_THROWS_AS(matmul(zeros({2, 2, 4}), zeros({3, 4, 2})), ShapeError);
   REQUIRE_THROWS_AS(matmul(scalar(1), zeros({3, 2})), ShapeError);
   REQUIRE_THROWS_AS(matmul(zeros({2, 3}), zeros({3, 2}, DType::f64)), DtypeError);
   REQUIRE_THROWS_AS(matmul(zeros({2, 3}, DType::i64), zeros({3, 2}, DType::i64)), DtypeError);
-  REQUIRE_THROWS_WITH(linear(zeros({2, 4}), zeros({3, 5})),
-                      "linear: expected an input of shape (..., 5) for a weight of shape (3, 5), got (2, 4)");
+  REQUIRE_THROWS_WITH(
+      linear(zeros({2, 4}), zeros({3, 5})),
+      "linear: expected an input of shape (..., 5) for a weight of shape (3, 5), got (2, 4)");
   REQUIRE_THROWS_AS(linear(zeros({2, 5}), zeros({3, 5}), zeros({5})), ShapeError);
   REQUIRE_THROWS_AS(linear(zeros({2, 5}), zeros({5})), ShapeError);
   REQUIRE_THROWS_AS(linear(zeros({2, 5}), zeros({3, 5}, DType::f64)), DtypeError);
@@ -79,14 +84,18 @@ TEST_CASE("matmul and linear pass gradcheck and gradgradcheck") {
   const Tensor square = randn(rng, {3, 3}, DType::f64);
   REQUIRE(gradcheck([](const Tensors& t) { return matmul(t[0], t[0]); }, {square}));
 
-  const Tensors full{randn(rng, {2, 3, 5}, DType::f64), randn(rng, {4, 5}, DType::f64), randn(rng, {4}, DType::f64)};
+  const Tensors full{randn(rng, {2, 3, 5}, DType::f64), randn(rng, {4, 5}, DType::f64),
+                     randn(rng, {4}, DType::f64)};
   const auto g = [](const Tensors& t) { return linear(t[0], t[1], t[2]); };
   REQUIRE(gradcheck(g, full));
   REQUIRE(gradgradcheck(g, full));
-  REQUIRE(gradcheck([](const Tensors& t) { return linear(t[0], t[1]); }, {full[0].select(0, 0).select(0, 0), full[1]}));
+  REQUIRE(gradcheck([](const Tensors& t) { return linear(t[0], t[1]); },
+                    {full[0].select(0, 0).select(0, 0), full[1]}));
   // Each input alone needs a gradient.
   for (size_t i = 0; i < 3; ++i)
     REQUIRE(gradcheck(
-        [&](const Tensors& t) { return linear(i == 0 ? t[0] : full[0], i == 1 ? t[0] : full[1], i == 2 ? t[0] : full[2]); },
+        [&](const Tensors& t) {
+          return linear(i == 0 ? t[0] : full[0], i == 1 ? t[0] : full[1], i == 2 ? t[0] : full[2]);
+        },
         {full[i]}));
 }

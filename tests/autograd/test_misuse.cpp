@@ -1,4 +1,5 @@
-// Every public function of core and autograd called wrongly: the typed error, with a sentence that starts with the op.
+// Every public function of core and autograd called wrongly: the typed error, with a sentence that
+// starts with the op.
 #include "misuse.h"
 
 #include <loupe/autograd/autograd.h>
@@ -15,8 +16,9 @@ namespace {
 
 const double kInf = std::numeric_limits<double>::infinity();
 const double kNan = std::numeric_limits<double>::quiet_NaN();
-const Tensor f23 = zeros({2, 3}), f22 = zeros({2, 2}), scalar0 = scalar(1), i23 = zeros({2, 3}, DType::i64),
-             d23 = zeros({2, 3}, DType::f64), b23 = zeros({2, 3}, DType::boolean), u23 = zeros({2, 3}, DType::u8),
+const Tensor f23 = zeros({2, 3}), f22 = zeros({2, 2}), scalar0 = scalar(1),
+             i23 = zeros({2, 3}, DType::i64), d23 = zeros({2, 3}, DType::f64),
+             b23 = zeros({2, 3}, DType::boolean), u23 = zeros({2, 3}, DType::u8),
              i2 = zeros({2}, DType::i64), empty03 = zeros({0, 3}), none;
 
 using One = Tensor (*)(In);
@@ -25,9 +27,11 @@ using Two = Tensor (*)(In, In);
 }  // namespace
 
 TEST_CASE("misuse: an undefined tensor is named as such, wherever it is used") {
-  const std::vector<One> unary{neg, square, reciprocal, sqrt, rsqrt, exp, log, abs, sign, logical_not, contiguous, clone};
+  const std::vector<One> unary{neg, square, reciprocal, sqrt,        rsqrt,      exp,
+                               log, abs,    sign,       logical_not, contiguous, clone};
   for (One f : unary) refuses<ValueError>("tensor", [&] { f(none); });
-  const std::vector<Two> binary{add, sub, mul, div, maximum, minimum, matmul, eq, ne, lt, le, gt, ge};
+  const std::vector<Two> binary{add, sub, mul, div, maximum, minimum, matmul,
+                                eq,  ne,  lt,  le,  gt,      ge};
   for (Two f : binary) {
     refuses<ValueError>("tensor", [&] { f(none, f23); });
     refuses<ValueError>("tensor", [&] { f(f23, none); });
@@ -106,14 +110,16 @@ TEST_CASE("misuse: factories") {
 TEST_CASE("misuse: numbers that another type cannot hold") {
   const Tensor large = tensor({1e300}, {}, DType::f64), odd = tensor({kNan, kInf, -1, 1e30});
   refuses<ValueError>("to", [&] { large.to(DType::i64); });
-  for (const DType dtype : {DType::i64, DType::u8}) refuses<ValueError>("to", [&] { odd.to(dtype); });
+  for (const DType dtype : {DType::i64, DType::u8})
+    refuses<ValueError>("to", [&] { odd.to(dtype); });
   refuses<ValueError>("to", [] { tensor({256}).to(DType::u8); });
   refuses<ValueError>("to", [] { tensor({-1}).to(DType::u8); });
   refuses<ValueError>("to", [] { tensor({300}, {}, DType::i64).to(DType::u8); });
   refuses<ValueError>("copy", [&] { zeros({4}, DType::i64).copy_(odd); });
   CHECK(tensor({-2.9, 2.9}).to(DType::i64).to_vector<int64_t>() == std::vector<int64_t>{-2, 2});
   CHECK(tensor({255.5}).to(DType::u8).to_vector<int64_t>() == std::vector<int64_t>{255});
-  CHECK(tensor({0, kNan, 0.5}).to(DType::boolean).to_vector<int64_t>() == std::vector<int64_t>{0, 1, 1});
+  CHECK(tensor({0, kNan, 0.5}).to(DType::boolean).to_vector<int64_t>() ==
+        std::vector<int64_t>{0, 1, 1});
 }
 
 TEST_CASE("misuse: reading and writing a tensor") {
@@ -142,7 +148,9 @@ TEST_CASE("misuse: reading and writing a tensor") {
   refuses<ValueError>("uniform", [&] { zeros({2}).uniform_(rng, 1, 0); });
 }
 
-TEST_CASE("misuse: a refused in-place call leaves the version where it was; overlapping memory is read first") {
+TEST_CASE(
+    "misuse: a refused in-place call leaves the version where it was; overlapping memory is read "
+    "first") {
   const Tensor x = tensor({1, 2, 3, 4}, Shape{2, 2});
   const uint64_t version = x.storage()->version();
   CHECK_THROWS_AS(x.copy_(zeros({3})), ShapeError);
@@ -157,8 +165,9 @@ TEST_CASE("misuse: a refused in-place call leaves the version where it was; over
 }
 
 TEST_CASE("misuse: elementwise") {
-  const std::vector<std::pair<const char*, Two>> arithmetic{{"add", add}, {"sub", sub},         {"mul", mul},
-                                                            {"div", div}, {"maximum", maximum}, {"minimum", minimum}};
+  const std::vector<std::pair<const char*, Two>> arithmetic{
+      {"add", add}, {"sub", sub},         {"mul", mul},
+      {"div", div}, {"maximum", maximum}, {"minimum", minimum}};
   for (const auto& [name, f] : arithmetic) {
     refuses<ShapeError>(name, [&] { f(f23, f22); });
     refuses<DtypeError>(name, [&] { f(f23, d23); });
@@ -173,12 +182,14 @@ TEST_CASE("misuse: elementwise") {
   refuses<ValueError>("add", [] { u23 + 300.0; });
   refuses<ShapeError>("pow", [] { pow(f23, f22); });
   refuses<DtypeError>("pow", [] { pow(f23, d23); });
-  const std::vector<std::pair<const char*, One>> floating{{"sqrt", sqrt}, {"rsqrt", rsqrt}, {"exp", exp}, {"log", log}};
+  const std::vector<std::pair<const char*, One>> floating{
+      {"sqrt", sqrt}, {"rsqrt", rsqrt}, {"exp", exp}, {"log", log}};
   for (const auto& [name, f] : floating) {
     refuses<DtypeError>(name, [&] { f(i23); });
     refuses<DtypeError>(name, [&] { f(b23); });
   }
-  const std::vector<std::pair<const char*, One>> signed_only{{"neg", neg}, {"abs", abs}, {"sign", sign}};
+  const std::vector<std::pair<const char*, One>> signed_only{
+      {"neg", neg}, {"abs", abs}, {"sign", sign}};
   for (const auto& [name, f] : signed_only) refuses<DtypeError>(name, [&] { f(b23); });
   refuses<DtypeError>("logical_not", [] { logical_not(f23); });
   refuses<ValueError>("clamp", [] { clamp(f23, 1, 0); });
@@ -281,7 +292,8 @@ TEST_CASE("misuse: joining and cutting") {
 }
 
 TEST_CASE("misuse: indexing") {
-  const Tensor beyond = from_data(std::vector<int64_t>{0, 3}), negative = from_data(std::vector<int64_t>{0, -1});
+  const Tensor beyond = from_data(std::vector<int64_t>{0, 3}),
+               negative = from_data(std::vector<int64_t>{0, -1});
   refuses<DtypeError>("index_select", [] { index_select(f23, 0, f23); });
   refuses<ShapeError>("index_select", [] { index_select(f23, 0, i23); });
   refuses<IndexError>("index_select", [] { index_select(f23, 2, i2); });
@@ -324,7 +336,9 @@ TEST_CASE("misuse: products, convolution, pooling") {
   refuses<ShapeError>("conv2d", [&] { conv2d(image, zeros({2, 2, 0, 3})); });
   refuses<ShapeError>("conv2d", [&] { conv2d(image, kernel, zeros({3})); });
   refuses<DtypeError>("conv2d", [&] { conv2d(image, zeros({2, 2, 3, 3}, DType::f64)); });
-  refuses<DtypeError>("conv2d", [&] { conv2d(zeros({1, 2, 4, 4}, DType::i64), zeros({2, 2, 3, 3}, DType::i64)); });
+  refuses<DtypeError>("conv2d", [&] {
+    conv2d(zeros({1, 2, 4, 4}, DType::i64), zeros({2, 2, 3, 3}, DType::i64));
+  });
   refuses<DtypeError>("conv2d", [&] { conv2d(image, kernel, zeros({2}, DType::f64)); });
   refuses<ValueError>("conv2d", [&] { conv2d(image, kernel, none, {.stride = 0}); });
   refuses<ValueError>("conv2d", [&] { conv2d(image, kernel, none, {.padding = -1}); });
@@ -366,7 +380,8 @@ TEST_CASE("misuse: gradients") {
   refuses<GradError>("grad", [&] { grad({x * 2.0}, {x}); });
   refuses<ValueError>("grad", [&] { grad({x.sum()}, {x}, {}, {scalar0, scalar0}); });
   refuses<ValueError>("tensor", [&] { grad({x.sum()}, {none}); });
-  refuses<GradError>("register_hook", [] { register_hook(f23, [](const Tensor& g) { return g; }); });
+  refuses<GradError>("register_hook",
+                     [] { register_hook(f23, [](const Tensor& g) { return g; }); });
   refuses<ValueError>("register_hook", [&] { register_hook(x, nullptr); });
   refuses<GradError>("fill_", [&] { x.fill_(0); });
   refuses<GradError>("copy_", [&] { x.t().copy_(zeros({3, 2})); });
@@ -378,7 +393,8 @@ TEST_CASE("misuse: gradients") {
 TEST_CASE("misuse: running out of memory is an exception, and the process goes on") {
   const MemoryStats before = memory_stats();
   std::vector<Tensor> kept;
-  for (int i = 0; i < 3; ++i) CHECK_THROWS_AS(kept.push_back(empty({int64_t{1} << 46})), OutOfMemory);
+  for (int i = 0; i < 3; ++i)
+    CHECK_THROWS_AS(kept.push_back(empty({int64_t{1} << 46})), OutOfMemory);
   CHECK(memory_stats().live_bytes == before.live_bytes);
   CHECK(memory_stats().live_storages == before.live_storages);
   const Tensor small = zeros({8}).requires_grad_();

@@ -23,17 +23,18 @@ using One = Tensor (*)(In);
 }  // namespace
 
 TEST_CASE("misuse: activations, softmax, dropout") {
-  const std::vector<std::pair<const char*, One>> floating{{"relu", relu},
-                                                          {"silu", silu},
-                                                          {"sigmoid", sigmoid},
-                                                          {"tanh", loupe::tanh},
-                                                          {"erf", loupe::erf},
-                                                          {"leaky_relu", [](In x) { return leaky_relu(x); }},
-                                                          {"gelu", [](In x) { return gelu(x); }},
-                                                          {"softplus", [](In x) { return softplus(x); }},
-                                                          {"elu", [](In x) { return elu(x); }},
-                                                          {"softmax", [](In x) { return softmax(x); }},
-                                                          {"log_softmax", [](In x) { return log_softmax(x); }}};
+  const std::vector<std::pair<const char*, One>> floating{
+      {"relu", relu},
+      {"silu", silu},
+      {"sigmoid", sigmoid},
+      {"tanh", loupe::tanh},
+      {"erf", loupe::erf},
+      {"leaky_relu", [](In x) { return leaky_relu(x); }},
+      {"gelu", [](In x) { return gelu(x); }},
+      {"softplus", [](In x) { return softplus(x); }},
+      {"elu", [](In x) { return elu(x); }},
+      {"softmax", [](In x) { return softmax(x); }},
+      {"log_softmax", [](In x) { return log_softmax(x); }}};
   for (const auto& [name, f] : floating) {
     refuses<ValueError>("tensor", [&] { f(none); });
     refuses<DtypeError>(name, [&] { f(i23); });
@@ -45,7 +46,8 @@ TEST_CASE("misuse: activations, softmax, dropout") {
     refuses<IndexError>("log_softmax", [&] { log_softmax(f23, axis); });
   }
   Rng rng(1);
-  for (const double p : {-0.1, 1.1, kNan}) refuses<ValueError>("dropout", [&] { dropout(f23, rng, p); });
+  for (const double p : {-0.1, 1.1, kNan})
+    refuses<ValueError>("dropout", [&] { dropout(f23, rng, p); });
   refuses<ValueError>("tensor", [&] { dropout(none, rng); });
   refuses<DtypeError>("dropout", [&] { dropout(i23, rng); });
 }
@@ -57,7 +59,9 @@ TEST_CASE("misuse: products with a bias, embedding, attention") {
   refuses<ShapeError>("addmm", [] { addmm(zeros({2}), f23, zeros({3})); });
   refuses<DtypeError>("addmm", [] { addmm(zeros({2}), d23, zeros({3, 2})); });
   refuses<DtypeError>("addmm", [] { addmm(zeros({2}, DType::f64), f23, zeros({3, 2})); });
-  refuses<DtypeError>("addmm", [] { addmm(zeros({2}, DType::i64), i23, zeros({3, 2}, DType::i64)); });
+  refuses<DtypeError>("addmm", [] {
+    addmm(zeros({2}, DType::i64), i23, zeros({3, 2}, DType::i64));
+  });
 
   const Tensor index = zeros({2}, DType::i64);
   refuses<ValueError>("tensor", [] { embedding(none, f23); });
@@ -68,14 +72,16 @@ TEST_CASE("misuse: products with a bias, embedding, attention") {
   refuses<IndexError>("embedding", [] { embedding(from_data<int64_t>({0, 2}), f23); });
   refuses<IndexError>("embedding", [] { embedding(from_data<int64_t>({-1}), f23); });
   refuses<IndexError>("embedding", [&] { embedding(index, zeros({0, 3})); });
-  for (const int64_t row : {2, -3}) refuses<IndexError>("embedding", [&] { embedding(index, f23, {.padding_idx = row}); });
+  for (const int64_t row : {2, -3})
+    refuses<IndexError>("embedding", [&] { embedding(index, f23, {.padding_idx = row}); });
 
   const char* sdpa = "scaled_dot_product_attention";
   const Tensor q = zeros({2, 3, 4}), k = zeros({2, 5, 4}), v = zeros({2, 5, 6});
   Rng rng(1);
   const auto both = [&]<class E>(const E&, auto call) {
     refuses<E>(sdpa, [&] { call([](auto&&... a) { scaled_dot_product_attention(a...); }); });
-    refuses<E>("attention_with_weights", [&] { call([](auto&&... a) { attention_with_weights(a...); }); });
+    refuses<E>("attention_with_weights",
+               [&] { call([](auto&&... a) { attention_with_weights(a...); }); });
   };
   both(ShapeError(""), [&](auto f) { f(q, zeros({2, 5, 3}), v); });
   both(ShapeError(""), [&](auto f) { f(q, k, zeros({2, 4, 6})); });
@@ -85,10 +91,13 @@ TEST_CASE("misuse: products with a bias, embedding, attention") {
   both(DtypeError(""), [&](auto f) {
     f(zeros({2, 3, 4}, DType::i64), zeros({2, 5, 4}, DType::i64), zeros({2, 5, 6}, DType::i64));
   });
-  both(DtypeError(""), [&](auto f) { f(q, k, v, AttentionOptions{.attn_mask = zeros({3, 5}, DType::i64)}); });
+  both(DtypeError(""), [&](auto f) {
+    f(q, k, v, AttentionOptions{.attn_mask = zeros({3, 5}, DType::i64)});
+  });
   both(ShapeError(""), [&](auto f) { f(q, k, v, AttentionOptions{.attn_mask = zeros({3, 4})}); });
   both(ValueError(""), [&](auto f) { f(q, k, v, AttentionOptions{.dropout_p = 0.1}); });
-  both(ValueError(""), [&](auto f) { f(q, k, v, AttentionOptions{.dropout_p = 1.5, .rng = &rng}); });
+  both(ValueError(""),
+       [&](auto f) { f(q, k, v, AttentionOptions{.dropout_p = 1.5, .rng = &rng}); });
   refuses<ValueError>("tensor", [&] { scaled_dot_product_attention(none, k, v); });
   refuses<ValueError>("tensor", [&] { attention_with_weights(q, none, v); });
   refuses<ValueError>("tensor", [] { self_attention(none, 1); });
@@ -103,16 +112,18 @@ TEST_CASE("misuse: norms") {
   const Tensor c3 = zeros({3}), image = zeros({2, 3, 4, 4});
   const BatchNormArgs args;
   using Norm = Tensor (*)(In, In, In, const BatchNormArgs&);
-  const std::vector<std::pair<const char*, Norm>> norms{{"batch_norm", batch_norm},
-                                                        {"batch_norm_relu", batch_norm_relu},
-                                                        {"batch_norm_relu_max_pool", batch_norm_relu_max_pool},
-                                                        {"instance_norm", instance_norm}};
+  const std::vector<std::pair<const char*, Norm>> norms{
+      {"batch_norm", batch_norm},
+      {"batch_norm_relu", batch_norm_relu},
+      {"batch_norm_relu_max_pool", batch_norm_relu_max_pool},
+      {"instance_norm", instance_norm}};
   for (const auto& [name, f] : norms) {
     refuses<ValueError>("tensor", [&] { f(none, none, none, args); });
     refuses<ShapeError>(name, [&] { f(c3, none, none, args); });
     refuses<ShapeError>(name, [&] { f(image, zeros({4}), none, args); });
     refuses<ShapeError>(name, [&] { f(image, c3, zeros({4}), args); });
-    refuses<ShapeError>(name, [&] { f(image, c3, c3, {.running_mean = zeros({4}), .running_var = zeros({4})}); });
+    refuses<ShapeError>(
+        name, [&] { f(image, c3, c3, {.running_mean = zeros({4}), .running_var = zeros({4})}); });
     refuses<DtypeError>(name, [&] { f(image, zeros({3}, DType::f64), none, args); });
     refuses<DtypeError>(name, [&] { f(zeros({2, 3, 4, 4}, DType::i64), none, none, args); });
     refuses<ValueError>(name, [&] { f(image, c3, c3, {.training = false}); });
@@ -122,12 +133,18 @@ TEST_CASE("misuse: norms") {
   refuses<ValueError>("batch_norm", [&] { batch_norm(zeros({1, 3}), none, none, args); });
   refuses<IndexError>("batch_norm", [&] { batch_norm(f23, none, none, {.axis = 2}); });
   refuses<DtypeError>("batch_norm", [&] { batch_norm(f23, none, none, {.mask = zeros({2})}); });
-  refuses<ShapeError>("batch_norm", [&] { batch_norm(f23, none, none, {.mask = zeros({3}, DType::boolean)}); });
-  refuses<ValueError>("instance_norm", [&] { instance_norm(zeros({2, 3, 1, 1}), none, none, args); });
-  refuses<ShapeError>("batch_norm_relu_max_pool", [&] { batch_norm_relu_max_pool(zeros({2, 3, 1, 4}), c3, c3, args); });
+  refuses<ShapeError>("batch_norm",
+                      [&] { batch_norm(f23, none, none, {.mask = zeros({3}, DType::boolean)}); });
+  refuses<ValueError>("instance_norm", [&] {
+    instance_norm(zeros({2, 3, 1, 1}), none, none, args);
+  });
+  refuses<ShapeError>("batch_norm_relu_max_pool", [&] {
+    batch_norm_relu_max_pool(zeros({2, 3, 1, 4}), c3, c3, args);
+  });
 
   refuses<ValueError>("tensor", [] { group_norm(none, 1, none, none); });
-  for (const int64_t groups : {0, -1, 2}) refuses<ValueError>("group_norm", [&] { group_norm(image, groups, none, none); });
+  for (const int64_t groups : {0, -1, 2})
+    refuses<ValueError>("group_norm", [&] { group_norm(image, groups, none, none); });
   refuses<ShapeError>("group_norm", [&] { group_norm(c3, 1, none, none); });
   refuses<ShapeError>("group_norm", [&] { group_norm(image, 3, zeros({4}), none); });
   refuses<DtypeError>("group_norm", [&] { group_norm(image, 3, zeros({3}, DType::f64), none); });
@@ -166,7 +183,8 @@ TEST_CASE("misuse: losses") {
   classes("cross_entropy", [](In x, In y, const Tensor& w) { cross_entropy(x, y, {.weight = w}); });
   classes("nll_loss", [](In x, In y, const Tensor& w) { nll_loss(x, y, {.weight = w}); });
   for (const double s : {-0.1, 1.5, kNan})
-    refuses<ValueError>("cross_entropy", [&] { cross_entropy(f23, labels, {.label_smoothing = s}); });
+    refuses<ValueError>("cross_entropy",
+                        [&] { cross_entropy(f23, labels, {.label_smoothing = s}); });
   const auto pairs = [&](const char* name, auto f) {
     refuses<ValueError>("tensor", [&] { f(none, f23); });
     refuses<ValueError>("tensor", [&] { f(f23, none); });
@@ -178,7 +196,8 @@ TEST_CASE("misuse: losses") {
   pairs("l1_loss", [](In x, In y) { l1_loss(x, y); });
   pairs("smooth_l1_loss", [](In x, In y) { smooth_l1_loss(x, y); });
   pairs("huber_loss", [](In x, In y) { huber_loss(x, y); });
-  pairs("binary_cross_entropy_with_logits", [](In x, In y) { binary_cross_entropy_with_logits(x, y); });
+  pairs("binary_cross_entropy_with_logits",
+        [](In x, In y) { binary_cross_entropy_with_logits(x, y); });
   for (const double bad : {-1.0, kNan}) {
     refuses<ValueError>("smooth_l1_loss", [&] { smooth_l1_loss(f23, f23, {.beta = bad}); });
     refuses<ValueError>("huber_loss", [&] { huber_loss(f23, f23, {.delta = bad}); });
@@ -192,19 +211,24 @@ TEST_CASE("misuse: losses") {
   });
 }
 
-TEST_CASE("misuse: adaptive pooling of lines, gradient checks, shadow mode, threads, instruction sets") {
+TEST_CASE(
+    "misuse: adaptive pooling of lines, gradient checks, shadow mode, threads, instruction sets") {
   refuses<ValueError>("tensor", [] { adaptive_avg_pool1d(none, 1); });
   refuses<ShapeError>("adaptive_avg_pool1d", [] { adaptive_avg_pool1d(f23, 1); });
   refuses<ValueError>("adaptive_avg_pool1d", [] { adaptive_avg_pool1d(zeros({1, 2, 3}), 0); });
-  refuses<DtypeError>("adaptive_avg_pool1d", [] { adaptive_avg_pool1d(zeros({1, 2, 3}, DType::i64), 1); });
+  refuses<DtypeError>("adaptive_avg_pool1d", [] {
+    adaptive_avg_pool1d(zeros({1, 2, 3}, DType::i64), 1);
+  });
 
   const auto same = [](const Tensors& x) { return x[0] * x[0]; };
   refuses<DtypeError>("gradgradcheck", [&] { gradgradcheck(same, {f23}); });
   refuses<ValueError>("gradcheck", [&] { gradcheck(same, {}); });
   refuses<ValueError>("gradcheck", [&] { gradcheck(same, {i23}); });
   refuses<ValueError>("tensor", [&] { gradcheck(same, {none}); });
-  refuses<GradError>("gradcheck", [] { gradcheck([](const Tensors& x) { return x[0].detach(); }, {d23}); });
-  refuses<ValueError>("gradcheck", [] { gradcheck([](const Tensors&) { return Tensors(); }, {d23}); });
+  refuses<GradError>("gradcheck",
+                     [] { gradcheck([](const Tensors& x) { return x[0].detach(); }, {d23}); });
+  refuses<ValueError>("gradcheck",
+                      [] { gradcheck([](const Tensors&) { return Tensors(); }, {d23}); });
   for (const double bad : {0.0, -1.0, kNan}) {
     refuses<ValueError>("gradcheck", [&] { gradcheck(same, {d23}, {.tolerance = bad}); });
     refuses<ValueError>("gradcheck", [&] { gradcheck(same, {d23}, {.step = bad}); });
@@ -212,5 +236,6 @@ TEST_CASE("misuse: adaptive pooling of lines, gradient checks, shadow mode, thre
   }
   refuses<ValueError>("set_thread_limit", [] { ThreadLimit limit(0); });
   refuses<ValueError>("set_thread_limit", [] { set_thread_limit(-1); });
-  if (best_cpu_level() < CpuLevel::v4) refuses<ValueError>("set_cpu_level", [] { set_cpu_level(CpuLevel::v4); });
+  if (best_cpu_level() < CpuLevel::v4)
+    refuses<ValueError>("set_cpu_level", [] { set_cpu_level(CpuLevel::v4); });
 }

@@ -13,7 +13,8 @@ using namespace loupe;
 
 namespace {
 
-Tensor normal(Rng& rng, const Shape& shape, double mean = 0, double std = 1, DType dtype = DType::f64) {
+Tensor normal(Rng& rng, const Shape& shape, double mean = 0, double std = 1,
+              DType dtype = DType::f64) {
   Tensor t = empty(shape, dtype);
   t.normal_(rng, mean, std);
   return t;
@@ -55,44 +56,55 @@ std::vector<OpCase> cases() {
   for (const Shape& shape : {Shape{5, 3}, Shape{2, 3, 4}, Shape{2, 3, 2, 3}, Shape{2, 1, 1, 2}})
     for (size_t n : {1, 2, 3}) {
       const Tensors in = params(shape, {shape[1]}, n);
-      const Tensor mean = normal(rng, {shape[1]}), var = uniform(rng, {shape[1]}, 0.5, 2, DType::f64);
-      out.push_back({"batch_norm training", in, [](const Tensors& x) { return batch_norm(x[0], at(x, 1), at(x, 2), {}); }});
-      out.push_back({"batch_norm running", in, [=](const Tensors& x) {
-                       return batch_norm(x[0], at(x, 1), at(x, 2),
-                                         {.running_mean = mean, .running_var = var, .training = false, .eps = 1e-3});
-                     }});
+      const Tensor mean = normal(rng, {shape[1]}),
+                   var = uniform(rng, {shape[1]}, 0.5, 2, DType::f64);
+      out.push_back({"batch_norm training", in,
+                     [](const Tensors& x) { return batch_norm(x[0], at(x, 1), at(x, 2), {}); }});
+      out.push_back(
+          {"batch_norm running", in, [=](const Tensors& x) {
+             return batch_norm(
+                 x[0], at(x, 1), at(x, 2),
+                 {.running_mean = mean, .running_var = var, .training = false, .eps = 1e-3});
+           }});
     }
   for (NormConvention convention : {NormConvention::torch, NormConvention::keras3}) {
     const Tensor along = mask_of(rng, {3, 4}), images = mask_of(rng, {2, 2, 3});
-    out.push_back({"batch_norm with a mask, (N, C, L)", params({3, 2, 4}, {2}, 3),
-                   [=](const Tensors& x) { return batch_norm(x[0], x[1], x[2], {.mask = along, .convention = convention}); }});
-    out.push_back({"batch_norm with a mask, last axis", params({2, 2, 3, 2}, {2}, 3), [=](const Tensors& x) {
-                     return batch_norm(x[0], x[1], x[2], {.axis = -1, .mask = images, .convention = convention});
-                   }});
+    out.push_back(
+        {"batch_norm with a mask, (N, C, L)", params({3, 2, 4}, {2}, 3), [=](const Tensors& x) {
+           return batch_norm(x[0], x[1], x[2], {.mask = along, .convention = convention});
+         }});
+    out.push_back(
+        {"batch_norm with a mask, last axis", params({2, 2, 3, 2}, {2}, 3), [=](const Tensors& x) {
+           return batch_norm(x[0], x[1], x[2],
+                             {.axis = -1, .mask = images, .convention = convention});
+         }});
   }
   out.push_back({"batch_norm first axis", params({3, 4, 2}, {3}, 3),
                  [](const Tensors& x) { return batch_norm(x[0], x[1], x[2], {.axis = 0}); }});
   for (int64_t groups : {1, 2, 4})
     for (size_t n : {1, 3}) {
-      out.push_back({"group_norm images", params({2, 4, 2, 3}, {4}, n),
-                     [=](const Tensors& x) { return group_norm(x[0], groups, at(x, 1), at(x, 2)); }});
+      out.push_back({"group_norm images", params({2, 4, 2, 3}, {4}, n), [=](const Tensors& x) {
+                       return group_norm(x[0], groups, at(x, 1), at(x, 2));
+                     }});
       if (groups < 4)
-        out.push_back({"group_norm rows", params({3, 4}, {4}, n),
-                       [=](const Tensors& x) { return group_norm(x[0], groups, at(x, 1), at(x, 2), 1e-3); }});
+        out.push_back({"group_norm rows", params({3, 4}, {4}, n), [=](const Tensors& x) {
+                         return group_norm(x[0], groups, at(x, 1), at(x, 2), 1e-3);
+                       }});
     }
-  out.push_back(
-      {"instance_norm", params({2, 3, 2, 2}, {3}, 3), [](const Tensors& x) { return instance_norm(x[0], x[1], x[2], {}); }});
+  out.push_back({"instance_norm", params({2, 3, 2, 2}, {3}, 3),
+                 [](const Tensors& x) { return instance_norm(x[0], x[1], x[2], {}); }});
   for (size_t n : {1, 2, 3}) {
-    out.push_back(
-        {"layer_norm", params({2, 3, 5}, {5}, n), [](const Tensors& x) { return layer_norm(x[0], {5}, at(x, 1), at(x, 2)); }});
+    out.push_back({"layer_norm", params({2, 3, 5}, {5}, n),
+                   [](const Tensors& x) { return layer_norm(x[0], {5}, at(x, 1), at(x, 2)); }});
     out.push_back({"layer_norm two axes", params({4, 3, 5}, {3, 5}, n), [](const Tensors& x) {
                      return layer_norm(x[0], {3, 5}, at(x, 1), at(x, 2), 1e-3);
                    }});
   }
-  out.push_back(
-      {"layer_norm, bias alone", params({4, 5}, {5}, 2), [](const Tensors& x) { return layer_norm(x[0], {5}, Tensor(), x[1]); }});
+  out.push_back({"layer_norm, bias alone", params({4, 5}, {5}, 2),
+                 [](const Tensors& x) { return layer_norm(x[0], {5}, Tensor(), x[1]); }});
   for (size_t n : {1, 2}) {
-    out.push_back({"rms_norm", params({2, 3, 5}, {5}, n), [](const Tensors& x) { return rms_norm(x[0], {5}, at(x, 1)); }});
+    out.push_back({"rms_norm", params({2, 3, 5}, {5}, n),
+                   [](const Tensors& x) { return rms_norm(x[0], {5}, at(x, 1)); }});
     out.push_back({"rms_norm all axes", params({2, 3}, {2, 3}, n), [](const Tensors& x) {
                      return rms_norm(x[0], {2, 3}, at(x, 1), 1e-3);
                    }});
@@ -104,7 +116,8 @@ std::vector<OpCase> cases() {
 
 TEST_CASE("normalization: gradients of first and second order") {
   for (const OpCase& c : cases()) {
-    INFO(c.name << ", x " << to_string(c.inputs[0].shape()) << ", " << c.inputs.size() << " inputs");
+    INFO(c.name << ", x " << to_string(c.inputs[0].shape()) << ", " << c.inputs.size()
+                << " inputs");
     CHECK(gradcheck(c.f, c.inputs));
     CHECK(gradgradcheck(c.f, c.inputs));
     // In other memory the same numbers: x as the transpose of a transpose.
@@ -126,14 +139,20 @@ TEST_CASE("normalization: each frozen input alone") {
         return op(all);
       };
     };
-    CHECK(gradcheck(only([](const Tensors& x) { return batch_norm(x[0], x[1], x[2], {}); }), {in[live]}));
-    CHECK(gradcheck(only([](const Tensors& x) { return group_norm(x[0], 2, x[1], x[2]); }), {in[live]}));
-    CHECK(gradcheck(only([](const Tensors& x) { return layer_norm(x[0].transpose(1, 2), {4}, x[1], x[2]); }), {in[live]}));
-    CHECK(gradcheck(only([](const Tensors& x) {
-                      return batch_norm(x[0], x[1], x[2],
-                                        {.running_mean = zeros({4}), .running_var = ones({4}), .training = false});
-                    }),
+    CHECK(gradcheck(only([](const Tensors& x) { return batch_norm(x[0], x[1], x[2], {}); }),
                     {in[live]}));
+    CHECK(gradcheck(only([](const Tensors& x) { return group_norm(x[0], 2, x[1], x[2]); }),
+                    {in[live]}));
+    CHECK(gradcheck(
+        only([](const Tensors& x) { return layer_norm(x[0].transpose(1, 2), {4}, x[1], x[2]); }),
+        {in[live]}));
+    CHECK(
+        gradcheck(only([](const Tensors& x) {
+                    return batch_norm(
+                        x[0], x[1], x[2],
+                        {.running_mean = zeros({4}), .running_var = ones({4}), .training = false});
+                  }),
+                  {in[live]}));
   }
 }
 
@@ -167,10 +186,13 @@ TEST_CASE("batch norm with relu and max pool in one equals the parts, second der
   const Tensor x = normal(rng, {2, 3, 5, 4}), w = normal(rng, {3}, 1, 0.5), b = normal(rng, {3});
   const Tensor mean = normal(rng, {3}), var = uniform(rng, {3}, 0.5, 2, DType::f64);
   for (bool training : {true, false}) {
-    const BatchNormArgs args{
-        .running_mean = training ? Tensor() : mean, .running_var = training ? Tensor() : var, .training = training};
+    const BatchNormArgs args{.running_mean = training ? Tensor() : mean,
+                             .running_var = training ? Tensor() : var,
+                             .training = training};
     auto relu_of = [=](const Tensors& t) { return batch_norm_relu(t[0], t[1], t[2], args); };
-    auto pool_of = [=](const Tensors& t) { return batch_norm_relu_max_pool(t[0], t[1], t[2], args); };
+    auto pool_of = [=](const Tensors& t) {
+      return batch_norm_relu_max_pool(t[0], t[1], t[2], args);
+    };
     CHECK(gradcheck(relu_of, {x, w, b}));
     CHECK(gradcheck(pool_of, {x, w, b}));
     CHECK(gradgradcheck(relu_of, {x, w, b}));
@@ -180,15 +202,22 @@ TEST_CASE("batch norm with relu and max pool in one equals the parts, second der
       for (const Shape& shape : {Shape{2, 3, 5, 4}, Shape{4, 16, 6, 6}, Shape{3, 40, 7, 9}}) {
         const Shape c{shape[1]};
         BatchNormArgs a{.training = training};
-        if (!training) a.running_mean = normal(rng, c, 0, 1, dtype), a.running_var = uniform(rng, c, 0.5, 2, dtype);
-        Tensors in{normal(rng, shape, 0, 1, dtype), normal(rng, c, 1, 0.5, dtype), normal(rng, c, 0, 1, dtype)};
+        if (!training)
+          a.running_mean = normal(rng, c, 0, 1, dtype),
+          a.running_var = uniform(rng, c, 0.5, 2, dtype);
+        Tensors in{normal(rng, shape, 0, 1, dtype), normal(rng, c, 1, 0.5, dtype),
+                   normal(rng, c, 0, 1, dtype)};
         for (Tensor& t : in) t.requires_grad_();
-        const Tensor n = batch_norm(in[0], in[1], in[2], a), r = maximum(n, zeros(n.shape(), dtype)), p = max_pool2d(r, 2);
-        const Tensor fr = batch_norm_relu(in[0], in[1], in[2], a), fp = batch_norm_relu_max_pool(in[0], in[1], in[2], a);
+        const Tensor n = batch_norm(in[0], in[1], in[2], a),
+                     r = maximum(n, zeros(n.shape(), dtype)), p = max_pool2d(r, 2);
+        const Tensor fr = batch_norm_relu(in[0], in[1], in[2], a),
+                     fp = batch_norm_relu_max_pool(in[0], in[1], in[2], a);
         CHECK(largest_difference(fr, r) == 0);
         CHECK(largest_difference(fp, p) == 0);
-        const Tensor up = normal(rng, p.shape(), 0, 1, dtype), up_r = normal(rng, r.shape(), 0, 1, dtype);
-        const Tensors g = grad({p}, in, {.retain_graph = true}, {up}), fg = grad({fp}, in, {}, {up});
+        const Tensor up = normal(rng, p.shape(), 0, 1, dtype),
+                     up_r = normal(rng, r.shape(), 0, 1, dtype);
+        const Tensors g = grad({p}, in, {.retain_graph = true}, {up}),
+                      fg = grad({fp}, in, {}, {up});
         const Tensors gr = grad({r}, in, {}, {up_r}), fgr = grad({fr}, in, {}, {up_r});
         for (size_t i = 0; i < 3; ++i) {
           CHECK(largest_difference(fg[i], g[i]) < bound);
@@ -214,7 +243,8 @@ TEST_CASE("batch norm: the running statistics, by convention, and what a mask le
                                    .momentum = 0.25,
                                    .mask = masked ? mask : Tensor(),
                                    .convention = convention});
-      const double n = masked ? 10 : 12, extra = masked && convention == NormConvention::keras3 ? 1e-7 : 0;
+      const double n = masked ? 10 : 12,
+                   extra = masked && convention == NormConvention::keras3 ? 1e-7 : 0;
       for (int64_t c = 0; c < 2; ++c) {
         double m = 0, v = 0;
         auto each = [&](auto f) {
@@ -226,14 +256,17 @@ TEST_CASE("batch norm: the running statistics, by convention, and what a mask le
         each([&](double value) { v += (value - m) * (value - m) / (n + extra); });
         CHECK(mean[c].item() == Approx(0.75 * 0.5 + 0.25 * m).epsilon(1e-12));
         CHECK(var[c].item() ==
-              Approx(0.75 * 2 + 0.25 * v * (convention == NormConvention::torch ? n / (n - 1) : 1)).epsilon(1e-12));
-        CHECK(y[2][c][3].item() == Approx((x[2][c][3].item() - m) / std::sqrt(v + 1e-5)).epsilon(1e-12));
+              Approx(0.75 * 2 + 0.25 * v * (convention == NormConvention::torch ? n / (n - 1) : 1))
+                  .epsilon(1e-12));
+        CHECK(y[2][c][3].item() ==
+              Approx((x[2][c][3].item() - m) / std::sqrt(v + 1e-5)).epsilon(1e-12));
       }
     }
   // What stands in the padding changes nothing elsewhere.
   const Tensor other = x.clone();
   other.data<double>()[22] = 1e6;  // (2, 1, 2)
-  const Tensor a = batch_norm(x, Tensor(), Tensor(), {.mask = mask}), b = batch_norm(other, Tensor(), Tensor(), {.mask = mask});
+  const Tensor a = batch_norm(x, Tensor(), Tensor(), {.mask = mask}),
+               b = batch_norm(other, Tensor(), Tensor(), {.mask = mask});
   CHECK(largest_difference(a.slice(2, 0, 2), b.slice(2, 0, 2)) == 0);
 }
 
@@ -242,7 +275,8 @@ TEST_CASE("normalization: empty and single inputs") {
   const BatchNormArgs running{.running_mean = rm, .running_var = rv, .training = false};
   for (const Shape& shape : {Shape{0, 3}, Shape{0, 3, 4, 4}, Shape{2, 3, 0}}) {
     const Tensor x = zeros(shape).requires_grad_(), w = ones({3}).requires_grad_();
-    for (const Tensor& y : {batch_norm(x, w, none, running), batch_norm(x, w, none, {}), group_norm(x, 3, w, none)}) {
+    for (const Tensor& y :
+         {batch_norm(x, w, none, running), batch_norm(x, w, none, {}), group_norm(x, 3, w, none)}) {
       CHECK(y.shape() == shape);
       const Tensors g = grad({y.sum()}, {x, w});
       CHECK(g[0].shape() == shape);
@@ -253,13 +287,15 @@ TEST_CASE("normalization: empty and single inputs") {
   CHECK(batch_norm(ones({1, 3}), none, none, running).shape() == Shape{1, 3});
   const Tensor x = zeros({0, 4}).requires_grad_(), w = ones({4}).requires_grad_();
   CHECK(layer_norm(x, {4}, w, none).shape() == Shape{0, 4});
-  CHECK(grad({layer_norm(x, {4}, w, w).sum()}, {w})[0].to_vector<double>() == std::vector<double>(4, 0));
+  CHECK(grad({layer_norm(x, {4}, w, w).sum()}, {w})[0].to_vector<double>() ==
+        std::vector<double>(4, 0));
   CHECK(grad({rms_norm(x, {4}, w).sum()}, {w})[0].to_vector<double>() == std::vector<double>(4, 0));
   CHECK(layer_norm(zeros({3, 0}), {0}, none, none).shape() == Shape{3, 0});
-  CHECK(layer_norm(full({3, 1}, 7), {1}, none, none).to_vector<double>() == std::vector<double>{0, 0, 0});
-  // One value a channel: no variance. Keras takes it for 0.
-  CHECK(batch_norm(ones({1, 3}), none, none, {.convention = NormConvention::keras3}).to_vector<double>() ==
+  CHECK(layer_norm(full({3, 1}, 7), {1}, none, none).to_vector<double>() ==
         std::vector<double>{0, 0, 0});
+  // One value a channel: no variance. Keras takes it for 0.
+  CHECK(batch_norm(ones({1, 3}), none, none, {.convention = NormConvention::keras3})
+            .to_vector<double>() == std::vector<double>{0, 0, 0});
 }
 
 TEST_CASE("normalization: every misuse says what is wrong") {
@@ -270,10 +306,13 @@ TEST_CASE("normalization: every misuse says what is wrong") {
     } catch (const Error& e) { return e.what(); }
     return "nothing thrown";
   };
-  CHECK(error([&] { batch_norm(ones({3}), none, none, {}); }) == "batch_norm: expected (N, C) or (N, C, ...), got (3,)");
+  CHECK(error([&] { batch_norm(ones({3}), none, none, {}); }) ==
+        "batch_norm: expected (N, C) or (N, C, ...), got (3,)");
   CHECK(error([&] {
           batch_norm(ones({1, 3}), none, none, {});
-        }) == "batch_norm: expected more than 1 value per channel when training, got 1 of an input of shape (1, 3)");
+        }) ==
+        "batch_norm: expected more than 1 value per channel when training, got 1 of an input of "
+        "shape (1, 3)");
   CHECK(error([&] { batch_norm(x, c4, none, {}); }) ==
         "batch_norm: weight must have shape (3,) for an input of shape (2, 3, 4), got (4,)");
   CHECK(error([&] { batch_norm(x, c3, c3.to(DType::f64), {}); }) ==
@@ -285,26 +324,39 @@ TEST_CASE("normalization: every misuse says what is wrong") {
   CHECK(error([&] { batch_norm(x, none, none, {.running_mean = c4, .running_var = c4}); }) ==
         "batch_norm: running_mean must have shape (3,) for an input of shape (2, 3, 4), got (4,)");
   CHECK(error([&] { batch_norm(x, none, none, {.axis = 3}); }).find("batch_norm") == 0);
-  CHECK(error([&] { batch_norm(x, none, none, {.mask = ones({2, 4})}); }) == "batch_norm: the mask must be bool, got f32");
   CHECK(error([&] {
-          batch_norm(x, none, none, {.mask = ones({2, 3}, DType::boolean)});
-        }) == "batch_norm: the mask must have the input's shape without the channels, (2, 4), got (2, 3)");
+          batch_norm(x, none, none, {.mask = ones({2, 4})});
+        }) == "batch_norm: the mask must be bool, got f32");
+  CHECK(
+      error([&] {
+        batch_norm(x, none, none, {.mask = ones({2, 3}, DType::boolean)});
+      }) ==
+      "batch_norm: the mask must have the input's shape without the channels, (2, 4), got (2, 3)");
   CHECK(error([&] {
           batch_norm(x, none, none, {.mask = zeros({2, 4}, DType::boolean)});
-        }) == "batch_norm: expected more than 1 value per channel when training, got 0 of an input of shape (2, 3, 4)");
+        }) ==
+        "batch_norm: expected more than 1 value per channel when training, got 0 of an input of "
+        "shape (2, 3, 4)");
   CHECK(error([&] {
           batch_norm(ones({2, 3}, DType::i64), none, none, {});
         }) == "batch_norm: needs f32 or f64, got i64; convert with to(DType::f32)");
   CHECK(error([&] {
           batch_norm_relu_max_pool(ones({2, 3, 1, 4}), none, none, {});
-        }) == "batch_norm_relu_max_pool: expected (N, C, H, W) with H and W of 2 or more, got (2, 3, 1, 4)");
-  CHECK(error([&] { group_norm(x, 2, none, none); }) == "group_norm: 3 channels cannot be split into 2 groups");
+        }) ==
+        "batch_norm_relu_max_pool: expected (N, C, H, W) with H and W of 2 or more, got (2, 3, 1, "
+        "4)");
+  CHECK(error([&] { group_norm(x, 2, none, none); }) ==
+        "group_norm: 3 channels cannot be split into 2 groups");
   CHECK(error([&] {
           group_norm(ones({1, 3}), 3, none, none);
-        }) == "group_norm: expected more than 1 value per group, got an input of shape (1, 3) and 3 groups");
+        }) ==
+        "group_norm: expected more than 1 value per group, got an input of shape (1, 3) and 3 "
+        "groups");
   CHECK(error([&] {
           instance_norm(ones({2, 3, 1}), none, none, {});
-        }) == "instance_norm: expected more than 1 position when training, got an input of shape (2, 3, 1)");
+        }) ==
+        "instance_norm: expected more than 1 position when training, got an input of shape (2, 3, "
+        "1)");
   CHECK(error([&] { layer_norm(x, {3}, none, none); }) ==
         "layer_norm: the input's last dimensions must be (3,), got an input of shape (2, 3, 4)");
   CHECK(error([&] { layer_norm(x, {}, none, none); }) ==
@@ -323,7 +375,8 @@ TEST_CASE("normalization keeps memory channels-last and gives back what it took"
   Rng rng(5);
   const int64_t before = memory_stats().live_storages;
   {
-    const Tensor x = raw::channels_last(normal(rng, {2, 3, 4, 4}, 0, 1, DType::f32)).requires_grad_();
+    const Tensor x =
+        raw::channels_last(normal(rng, {2, 3, 4, 4}, 0, 1, DType::f32)).requires_grad_();
     const Tensor y = batch_norm(x, Tensor(), Tensor(), {});
     CHECK(raw::is_channels_last(y));
     CHECK(raw::is_channels_last(group_norm(x, 3, Tensor(), Tensor())));

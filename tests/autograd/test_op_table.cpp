@@ -77,7 +77,8 @@ Tensor scattered(const Tensor& t) {
 
 Tensors marked(const Tensors& ts) {
   Tensors out;
-  for (const Tensor& t : ts) out.push_back(is_floating(t.dtype()) ? t.detach().requires_grad_() : t);
+  for (const Tensor& t : ts)
+    out.push_back(is_floating(t.dtype()) ? t.detach().requires_grad_() : t);
   return out;
 }
 
@@ -146,7 +147,8 @@ TEST_CASE("op table: forward equals the plain loops, also on scattered and chann
   });
 }
 
-TEST_CASE("op table: gradients equal difference quotients, also on scattered and channels-last memory") {
+TEST_CASE(
+    "op table: gradients equal difference quotients, also on scattered and channels-last memory") {
   for_cases([](const OpCase& c, const std::vector<Shape>& shapes) {
     if (!c.differentiable) return;
     const Tensors x = draw_inputs(c, shapes, 2);
@@ -159,7 +161,9 @@ TEST_CASE("op table: gradients equal difference quotients, also on scattered and
     }
     REQUIRE_NOTHROW(gradcheck(c.f, x, {.label = c.name, .tolerance = kTight}));
     REQUIRE_NOTHROW(gradcheck(c.f, views, {.label = c.name + ", scattered", .tolerance = kTight}));
-    if (rank4) REQUIRE_NOTHROW(gradcheck(c.f, last, {.label = c.name + ", channels last", .tolerance = kTight}));
+    if (rank4)
+      REQUIRE_NOTHROW(
+          gradcheck(c.f, last, {.label = c.name + ", channels last", .tolerance = kTight}));
   });
 }
 
@@ -180,10 +184,12 @@ TEST_CASE("op table: f32 gives what f64 gives, results and gradients, small and 
       for (const Shape& s : shapes) text += " " + to_string(s);
       INFO(text);
       // The f64 path gets the very numbers that f32 can hold.
-      const Tensors x32 = converted(draw_inputs(c, shapes, 4), DType::f32), x64 = converted(x32, DType::f64);
+      const Tensors x32 = converted(draw_inputs(c, shapes, 4), DType::f32),
+                    x64 = converted(x32, DType::f64);
       const Tensors y32 = c.f(x32), y64 = c.f(x64);
       REQUIRE(y32.size() == y64.size());
-      for (size_t i = 0; i < y32.size(); ++i) require_close(y32[i], y64[i].to_vector<double>(), c.f32_tolerance);
+      for (size_t i = 0; i < y32.size(); ++i)
+        require_close(y32[i], y64[i].to_vector<double>(), c.f32_tolerance);
       if (!c.differentiable || c.name == "to") continue;
       const Tensors g32 = gradients(c, x32), g64 = gradients(c, x64);
       for (size_t i = 0; i < g32.size(); ++i) {
@@ -195,7 +201,8 @@ TEST_CASE("op table: f32 gives what f64 gives, results and gradients, small and 
   }
 }
 
-TEST_CASE("op table: in shadow mode every op has its f64 twin and stays close to it, small and large") {
+TEST_CASE(
+    "op table: in shadow mode every op has its f64 twin and stays close to it, small and large") {
   for (const OpCase& c : op_cases()) {
     if (!c.differentiable) continue;
     std::vector<std::vector<Shape>> sizes = c.shapes;
@@ -208,7 +215,8 @@ TEST_CASE("op table: in shadow mode every op has its f64 twin and stays close to
       ShadowGuard shadow(1e-5);
       REQUIRE_NOTHROW(gradients(c, x));
       const std::vector<ShadowRow> rows = shadow.rows();
-      REQUIRE((!rows.empty() || c.name == "contiguous"));  // which, of a row-major tensor, is that tensor
+      REQUIRE((!rows.empty() ||
+               c.name == "contiguous"));  // which, of a row-major tensor, is that tensor
       for (const ShadowRow& r : rows) {
         INFO(r.op);
         REQUIRE(r.checks > 0);
@@ -231,8 +239,10 @@ TEST_CASE("op table: the same tensor twice gets both parts of its gradient") {
     };
     Tensors one{x[0]};
     one.insert(one.end(), rest.begin(), rest.end());
-    REQUIRE_NOTHROW(gradcheck(doubled, one, {.label = c.name + ", the same tensor twice", .tolerance = kTight}));
-    REQUIRE_NOTHROW(gradgradcheck(doubled, one, {.label = c.name + ", the same tensor twice", .tolerance = kTight}));
+    REQUIRE_NOTHROW(gradcheck(doubled, one,
+                              {.label = c.name + ", the same tensor twice", .tolerance = kTight}));
+    REQUIRE_NOTHROW(gradgradcheck(
+        doubled, one, {.label = c.name + ", the same tensor twice", .tolerance = kTight}));
     ++pairs;
   });
   REQUIRE(pairs >= 20);
@@ -268,7 +278,9 @@ bool saves(const Tensors& outputs, const Tensor& t) {
 
 }  // namespace
 
-TEST_CASE("op table: an in-place edit of what an op saved throws; of anything else it leaves the gradient as it was") {
+TEST_CASE(
+    "op table: an in-place edit of what an op saved throws; of anything else it leaves the "
+    "gradient as it was") {
   int caught = 0, spared = 0;
   for_cases([&](const OpCase& c, const std::vector<Shape>& shapes) {
     if (!c.differentiable) return;
@@ -277,7 +289,8 @@ TEST_CASE("op table: an in-place edit of what an op saved throws; of anything el
     // Which tensor is edited: each input, then each output.
     const size_t outputs = c.f(drawn).size();
     for (size_t k = 0; k < drawn.size() + outputs; ++k) {
-      INFO("edited: " << (k < drawn.size() ? "input " : "output ") << (k < drawn.size() ? k : k - drawn.size()));
+      INFO("edited: " << (k < drawn.size() ? "input " : "output ")
+                      << (k < drawn.size() ? k : k - drawn.size()));
       Tensors copies;
       for (const Tensor& t : drawn) copies.push_back(raw::clone(t));
       const Tensors x = marked(copies), y = c.f(x);
@@ -286,15 +299,19 @@ TEST_CASE("op table: an in-place edit of what an op saved throws; of anything el
         if (t.requires_grad()) leaves.push_back(t);
       const Tensor& edited = k < drawn.size() ? x[k] : y[k - drawn.size()];
       // An expanded tensor cannot be written to in place.
-      if (std::any_of(edited.strides().begin(), edited.strides().end(), [](int64_t step) { return step == 0; })) continue;
+      if (std::any_of(edited.strides().begin(), edited.strides().end(),
+                      [](int64_t step) { return step == 0; }))
+        continue;
       const bool saved = saves(y, edited);
       no_grad([&] { edited.fill_(edited.dtype() == DType::i64 ? 0 : 1); });
       if (saved) {
-        REQUIRE_THROWS_WITH(grad(y, leaves, {}, upstreams(y, DType::f64)), Catch::Matchers::Contains("changed in place"));
+        REQUIRE_THROWS_WITH(grad(y, leaves, {}, upstreams(y, DType::f64)),
+                            Catch::Matchers::Contains("changed in place"));
         ++caught;
       } else {
         const Tensors g = grad(y, leaves, {}, upstreams(y, DType::f64));
-        for (size_t i = 0; i < g.size(); ++i) require_close(g[i], wanted[i].to_vector<double>(), 1e-14);
+        for (size_t i = 0; i < g.size(); ++i)
+          require_close(g[i], wanted[i].to_vector<double>(), 1e-14);
         ++spared;
       }
     }
@@ -303,7 +320,9 @@ TEST_CASE("op table: an in-place edit of what an op saved throws; of anything el
   REQUIRE(spared >= 50);
 }
 
-TEST_CASE("op table: in-place functions refuse an op's result and its inputs while they need a gradient") {
+TEST_CASE(
+    "op table: in-place functions refuse an op's result and its inputs while they need a "
+    "gradient") {
   for_cases([](const OpCase& c, const std::vector<Shape>& shapes) {
     if (!c.differentiable) return;
     const Tensors x = marked(draw_inputs(c, shapes, 7));
@@ -327,7 +346,9 @@ TEST_CASE("op table: after forward, backward and second derivatives no storage s
         Tensors differentiable;
         for (const Tensor& t : g)
           if (t.requires_grad()) differentiable.push_back(t);
-        if (!differentiable.empty()) grad(differentiable, leaves, {.allow_unused = true}, upstreams(differentiable, DType::f64));
+        if (!differentiable.empty())
+          grad(differentiable, leaves, {.allow_unused = true},
+               upstreams(differentiable, DType::f64));
       }
       const Tensors again = c.f(x);
       if (c.differentiable) again[0].backward(upstreams({again[0]}, DType::f64)[0]);
@@ -344,14 +365,17 @@ TEST_CASE("op table: the rows' names are distinct, and every op of the library h
     ops.insert(c.name.substr(0, c.name.find('(')));
   }
   for (const char* op :
-       {"add",         "sub",     "mul",         "div",         "neg",     "pow",       "square",       "reciprocal",
-        "sqrt",        "rsqrt",   "exp",         "log",         "abs",     "sign",      "clamp",        "maximum",
-        "minimum",     "where",   "masked_fill", "tril",        "triu",    "eq",        "ne",           "lt",
-        "le",          "gt",      "ge",          "logical_not", "sum",     "mean",      "var",          "std",
-        "max",         "min",     "argmax",      "topk",        "reshape", "flatten",   "transpose",    "t",
-        "permute",     "slice",   "select",      "expand",      "squeeze", "unsqueeze", "contiguous",   "clone",
-        "to",          "cat",     "stack",       "split",       "chunk",   "pad",       "index_select", "gather",
-        "scatter_add", "one_hot", "matmul",      "linear",      "conv1d",  "conv2d",    "addmm",        "linear_relu"}) {
+       {"add",          "sub",        "mul",         "div",         "neg",        "pow",
+        "square",       "reciprocal", "sqrt",        "rsqrt",       "exp",        "log",
+        "abs",          "sign",       "clamp",       "maximum",     "minimum",    "where",
+        "masked_fill",  "tril",       "triu",        "eq",          "ne",         "lt",
+        "le",           "gt",         "ge",          "logical_not", "sum",        "mean",
+        "var",          "std",        "max",         "min",         "argmax",     "topk",
+        "reshape",      "flatten",    "transpose",   "t",           "permute",    "slice",
+        "select",       "expand",     "squeeze",     "unsqueeze",   "contiguous", "clone",
+        "to",           "cat",        "stack",       "split",       "chunk",      "pad",
+        "index_select", "gather",     "scatter_add", "one_hot",     "matmul",     "linear",
+        "conv1d",       "conv2d",     "addmm",       "linear_relu"}) {
     INFO(op);
     REQUIRE(ops.count(op) == 1);
   }

@@ -18,7 +18,8 @@ namespace {
 struct Window {
   double largest = -INFINITY, sum = 0, count = 0;
 };
-Window window_of(const Tensor& x, int64_t n, int64_t c, int64_t top, int64_t bottom, int64_t left, int64_t right) {
+Window window_of(const Tensor& x, int64_t n, int64_t c, int64_t top, int64_t bottom, int64_t left,
+                 int64_t right) {
   Window w;
   for (int64_t i = std::max<int64_t>(top, 0); i < std::min(bottom, x.size(2)); ++i)
     for (int64_t j = std::max<int64_t>(left, 0); j < std::min(right, x.size(3)); ++j) {
@@ -35,7 +36,8 @@ void check(const Shape& shape, Size2 kernel, Size2 stride, Size2 padding, DType 
   Rng rng(7);
   const Tensor x = randn(rng, shape, dtype);
   const Tensor largest = max_pool2d(x, kernel, {stride, padding});
-  const Tensor with = avg_pool2d(x, kernel, {stride, padding}), without = avg_pool2d(x, kernel, {stride, padding, false});
+  const Tensor with = avg_pool2d(x, kernel, {stride, padding}),
+               without = avg_pool2d(x, kernel, {stride, padding, false});
   const int64_t oh = (shape[2] + 2 * padding.h - kernel.h) / stride.h + 1,
                 ow = (shape[3] + 2 * padding.w - kernel.w) / stride.w + 1;
   REQUIRE(largest.shape() == Shape{shape[0], shape[1], oh, ow});
@@ -47,7 +49,8 @@ void check(const Shape& shape, Size2 kernel, Size2 stride, Size2 padding, DType 
           const int64_t top = i * stride.h - padding.h, left = j * stride.w - padding.w;
           const Window w = window_of(x, n, c, top, top + kernel.h, left, left + kernel.w);
           REQUIRE(largest[n][c][i][j].item() == w.largest);
-          REQUIRE(with[n][c][i][j].item() == Approx(w.sum / static_cast<double>(kernel.h * kernel.w)).margin(1e-6));
+          REQUIRE(with[n][c][i][j].item() ==
+                  Approx(w.sum / static_cast<double>(kernel.h * kernel.w)).margin(1e-6));
           REQUIRE(without[n][c][i][j].item() == Approx(w.sum / w.count).margin(1e-6));
         }
 }
@@ -72,16 +75,18 @@ TEST_CASE("adaptive average pooling") {
     REQUIRE(y.shape() == Shape{2, 5, size.h, size.w});
     for (int64_t i = 0; i < size.h; ++i)
       for (int64_t j = 0; j < size.w; ++j) {
-        const Window w = window_of(x, 1, 4, i * 7 / size.h, ((i + 1) * 7 + size.h - 1) / size.h, j * 6 / size.w,
-                                   ((j + 1) * 6 + size.w - 1) / size.w);
+        const Window w = window_of(x, 1, 4, i * 7 / size.h, ((i + 1) * 7 + size.h - 1) / size.h,
+                                   j * 6 / size.w, ((j + 1) * 6 + size.w - 1) / size.w);
         REQUIRE(y[1][4][i][j].item() == Approx(w.sum / w.count).margin(1e-6));
       }
   }
   REQUIRE(allclose(adaptive_avg_pool2d(x, 1).flatten(1), x.mean({2, 3}), 1e-5, 1e-6));
-  REQUIRE(allclose(adaptive_avg_pool1d(x[0], 3), adaptive_avg_pool2d(x[0].unsqueeze(2), {1, 3}).squeeze(2)));
+  REQUIRE(allclose(adaptive_avg_pool1d(x[0], 3),
+                   adaptive_avg_pool2d(x[0].unsqueeze(2), {1, 3}).squeeze(2)));
 }
 
-TEST_CASE("max pooling: NaN wins, the first of equals gets the gradient, minus infinity has a place") {
+TEST_CASE(
+    "max pooling: NaN wins, the first of equals gets the gradient, minus infinity has a place") {
   const Tensor x = tensor({1, NAN, 3, 3, 2, 0, 3, 3}, Shape{1, 1, 2, 4}).requires_grad_();
   const Tensor y = max_pool2d(x, 2);
   REQUIRE(std::isnan(y[0][0][0][0].item()));
@@ -99,7 +104,8 @@ TEST_CASE("pooling has the same bits at any thread limit") {
   Tensor y, dx, z, dz;
   for (int limit : {1, 2, 3, 8}) {
     ThreadLimit scope(limit);
-    const Tensor a = max_pool2d(x, 3, {.stride = 2, .padding = 1}), b = avg_pool2d(x, 3, {.stride = 2, .padding = 1});
+    const Tensor a = max_pool2d(x, 3, {.stride = 2, .padding = 1}),
+                 b = avg_pool2d(x, 3, {.stride = 2, .padding = 1});
     const Tensor da = grad({a}, {x}, {}, {up})[0], db = grad({b}, {x}, {}, {up})[0];
     if (limit == 1) std::tie(y, dx, z, dz) = std::tie(a, da, b, db);
     REQUIRE((equal(y, a) && equal(dx, da) && equal(z, b) && equal(dz, db)));
@@ -108,13 +114,16 @@ TEST_CASE("pooling has the same bits at any thread limit") {
 
 TEST_CASE("pooling says what does not fit") {
   const Tensor x = zeros({2, 3, 4, 5});
-  REQUIRE_THROWS_WITH(max_pool2d(zeros({3, 4, 5}), 2), "max_pool2d: expected an input of shape (N, C, H, W), got (3, 4, 5)");
+  REQUIRE_THROWS_WITH(max_pool2d(zeros({3, 4, 5}), 2),
+                      "max_pool2d: expected an input of shape (N, C, H, W), got (3, 4, 5)");
   REQUIRE_THROWS_AS(max_pool1d(x, 2), ShapeError);
-  REQUIRE_THROWS_WITH(max_pool2d(x, 5), "max_pool2d: the kernel is (5, 5), larger than the padded input of (4, 5)");
+  REQUIRE_THROWS_WITH(max_pool2d(x, 5),
+                      "max_pool2d: the kernel is (5, 5), larger than the padded input of (4, 5)");
   REQUIRE_THROWS_AS(max_pool2d(x, 0), ValueError);
   REQUIRE_THROWS_AS(avg_pool2d(x, 2, {.stride = Size2(0)}), ValueError);
-  REQUIRE_THROWS_WITH(avg_pool2d(x, 2, {.padding = 2}),
-                      "avg_pool2d: padding must be between 0 and half the kernel (2, 2), got (2, 2)");
+  REQUIRE_THROWS_WITH(
+      avg_pool2d(x, 2, {.padding = 2}),
+      "avg_pool2d: padding must be between 0 and half the kernel (2, 2), got (2, 2)");
   REQUIRE_THROWS_AS(adaptive_avg_pool2d(x, 0), ValueError);
   REQUIRE_THROWS_AS(adaptive_avg_pool2d(zeros({1, 1, 0, 1}), 1), ShapeError);
   REQUIRE_THROWS_AS(max_pool2d(zeros({1, 1, 2, 2}, DType::i64), 2), DtypeError);
@@ -132,7 +141,9 @@ TEST_CASE("pooling passes gradcheck and gradgradcheck") {
       [](const Tensors& t) {
         return avg_pool2d(t[0], {2, 3}, {.stride = 1, .padding = 1});
       },
-      [](const Tensors& t) { return avg_pool2d(t[0], 3, {.stride = 2, .padding = 1, .count_include_pad = false}); },
+      [](const Tensors& t) {
+        return avg_pool2d(t[0], 3, {.stride = 2, .padding = 1, .count_include_pad = false});
+      },
       [](const Tensors& t) {
         return adaptive_avg_pool2d(t[0], {4, 2});
       },

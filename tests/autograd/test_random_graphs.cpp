@@ -1,5 +1,6 @@
-// Random programs of random ops on random shapes (zero sizes, broadcasting, views, tensors used several times, in-place
-// changes of constants), in f64: each is run by the library and by plain loops, and its gradient is checked.
+// Random programs of random ops on random shapes (zero sizes, broadcasting, views, tensors used
+// several times, in-place changes of constants), in f64: each is run by the library and by plain
+// loops, and its gradient is checked.
 #include "catch.h"
 #include "op_cases.h"
 
@@ -32,7 +33,8 @@ class Program {
       text_ += fmt::format("x{} {}\n", inputs_.size() - 1, s);
     }
     const int64_t length = 2 + pick(8);
-    for (int tries = 0; static_cast<int64_t>(steps_.size()) < length && tries < 60; ++tries) append(draw());
+    for (int tries = 0; static_cast<int64_t>(steps_.size()) < length && tries < 60; ++tries)
+      append(draw());
   }
 
   const Tensors& inputs() const { return inputs_; }
@@ -91,7 +93,8 @@ class Program {
             }};
   }
 
-  // Recent values more often, so that programs grow deep; old ones too, so that tensors are used several times.
+  // Recent values more often, so that programs grow deep; old ones too, so that tensors are used
+  // several times.
   size_t any() {
     const size_t n = values_.size();
     return pick(2) ? n - 1 - static_cast<size_t>(pick(static_cast<int64_t>(std::min<size_t>(n, 2))))
@@ -127,16 +130,19 @@ class Program {
             "tanh", [](In a) { return loupe::tanh(a); }, [](double a) { return std::tanh(a); });
       case 2:
         return unary(
-            "sigmoid", [](In a) { return sigmoid(a); }, [](double a) { return 1 / (1 + std::exp(-a)); });
+            "sigmoid", [](In a) { return sigmoid(a); },
+            [](double a) { return 1 / (1 + std::exp(-a)); });
       case 3:
         return unary(
             "square", [](In a) { return square(a); }, [](double a) { return a * a; });
       case 4:
         return unary(
-            "exp half", [](In a) { return exp(a.t * 0.5); }, [](double a) { return std::exp(a / 2); });
+            "exp half", [](In a) { return exp(a.t * 0.5); },
+            [](double a) { return std::exp(a / 2); });
       case 5:
         return unary(
-            "rsqrt(1 + a^2)", [](In a) { return rsqrt(a.t * a.t + 1); }, [](double a) { return 1 / std::sqrt(a * a + 1); });
+            "rsqrt(1 + a^2)", [](In a) { return rsqrt(a.t * a.t + 1); },
+            [](double a) { return 1 / std::sqrt(a * a + 1); });
       case 6:
         return unary(
             "2 - a/3", [](In a) { return 2 - a.t / 3; }, [](double a) { return 2 - a / 3; });
@@ -190,7 +196,8 @@ class Program {
         Shape out = shape;
         std::swap(out[axis], out[other]);
         return moved(
-            fmt::format("transpose v{} {} {}", i, axis, other), i, out, [=](In a) { return a->transpose(axis, other); },
+            fmt::format("transpose v{} {} {}", i, axis, other), i, out,
+            [=](In a) { return a->transpose(axis, other); },
             [=](Dims at) {
               std::swap(at[axis], at[other]);
               return at;
@@ -215,7 +222,8 @@ class Program {
         Shape out = shape;
         out.erase(axis);
         return moved(
-            fmt::format("select v{} {} {}", i, axis, index), i, out, [=](In a) { return a->select(axis, index - n); },
+            fmt::format("select v{} {} {}", i, axis, index), i, out,
+            [=](In a) { return a->select(axis, index - n); },
             [=](Dims at) {
               at.insert(axis, index);
               return at;
@@ -225,10 +233,12 @@ class Program {
         if (r >= 5) return {};
         Shape out = shape;
         out.insert(axis, 1);
-        return renamed(fmt::format("unsqueeze v{} {}", i, axis), i, out, [=](In a) { return a->unsqueeze(axis); });
+        return renamed(fmt::format("unsqueeze v{} {}", i, axis), i, out,
+                       [=](In a) { return a->unsqueeze(axis); });
       }
       case 18:
-        return renamed(fmt::format("flatten v{}", i), i, Shape{shape.numel()}, [](In a) { return a->reshape({a->numel()}); });
+        return renamed(fmt::format("flatten v{}", i), i, Shape{shape.numel()},
+                       [](In a) { return a->reshape({a->numel()}); });
       case 19: {
         if (r >= 5) return {};
         Shape out = shape;
@@ -297,7 +307,8 @@ class Program {
         const int64_t m = shape[r - 2], k = shape[r - 1];
         Shape out = shape;
         out[r - 1] = m;
-        return {fmt::format("v{} times its transpose", i), [=](const Tensors& v) { return matmul(v[i], v[i].transpose(-1, -2)); },
+        return {fmt::format("v{} times its transpose", i),
+                [=](const Tensors& v) { return matmul(v[i], v[i].transpose(-1, -2)); },
                 [=](const Arrays& v) {
                   Array y(out);
                   each(out, [&](const Dims& at) {
@@ -313,7 +324,8 @@ class Program {
       }
       default: {
         if (r == 0 || n == 0) return {};
-        return {fmt::format("softmax v{} axis {}", i, axis), [=](const Tensors& v) { return softmax(v[i], axis); },
+        return {fmt::format("softmax v{} axis {}", i, axis),
+                [=](const Tensors& v) { return softmax(v[i], axis); },
                 [=](const Arrays& v) {
                   Array sum(shape), y = v[i];
                   for (double& e : y.v) e = std::exp(e);
@@ -361,8 +373,11 @@ void run_programs(uint64_t first, uint64_t count) {
     }
     steps += program.size();
     const auto f = [&](const Tensors& x) { return program.run(x); };
-    const GradcheckOptions options{
-        .label = "random program", .max_elements = 6, .max_jacobian = 0, .allow_unused = true, .seed = seed};
+    const GradcheckOptions options{.label = "random program",
+                                   .max_elements = 6,
+                                   .max_jacobian = 0,
+                                   .allow_unused = true,
+                                   .seed = seed};
     try {
       compared += gradcheck(f, program.inputs(), options).comparisons;
       if (seed % 8 == 0) compared += gradgradcheck(f, program.inputs(), options).comparisons;
@@ -375,7 +390,9 @@ void run_programs(uint64_t first, uint64_t count) {
 
 }  // namespace
 
-TEST_CASE("random programs give what plain loops give, and right gradients") { run_programs(0, 2000); }
+TEST_CASE("random programs give what plain loops give, and right gradients") {
+  run_programs(0, 2000);
+}
 
 TEST_CASE("random programs, many", "[.long]") { run_programs(1000000, 200000); }
 

@@ -29,7 +29,8 @@ struct PlantedNode final : Node {
 Tensor planted(In a) {
   Tensor y = raw::binary(raw::Binary::mul, a, a, "planted");
   log_kernel("fast_square");
-  if (g_wrong_forward && y.shape() == Shape{3, 5}) raw::scale(raw::slice(raw::slice(y, 0, 1, 2, 1), 1, 3, 4, 1), 1.01);
+  if (g_wrong_forward && y.shape() == Shape{3, 5})
+    raw::scale(raw::slice(raw::slice(y, 0, 1, 2, 1), 1, 3, 4, 1), 1.01);
   if (auto n = record<PlantedNode>({a}, y)) n->a.input(a);
   return y;
 }
@@ -37,7 +38,8 @@ Tensor planted(In a) {
 Tensor network(const Tensor& x, const Tensor& w) {
   PathScope path("net");
   const Tensor h = exp(planted(x) * w) / (w + 3.0);
-  return (h.t().reshape({-1}).slice(0, 1, 9) * 2.0 - 1.0).sum() + max(h, {1}).mean() + abs(cat({h, x}, 0)).sum();
+  return (h.t().reshape({-1}).slice(0, 1, 9) * 2.0 - 1.0).sum() + max(h, {1}).mean() +
+         abs(cat({h, x}, 0)).sum();
 }
 
 }  // namespace
@@ -62,7 +64,8 @@ TEST_CASE("shadow mode sees every op forward and backward, in bounds") {
 
 TEST_CASE("shadow mode says which kernel ran, and none for an op that has no choice") {
   Rng rng(1);
-  const Tensor x = randn(rng, {2, 16, 8, 8}).requires_grad_(), w = randn(rng, {16, 16, 5, 5}).requires_grad_();
+  const Tensor x = randn(rng, {2, 16, 8, 8}).requires_grad_(),
+               w = randn(rng, {16, 16, 5, 5}).requires_grad_();
   ShadowGuard shadow;
   exp(conv2d(x, w, Tensor(), {.padding = 2}) * 0.01).sum().backward();
   for (const ShadowRow& r : shadow.rows()) CHECK(r.kernel == (r.op == "conv2d" ? "direct" : ""));
@@ -74,11 +77,13 @@ TEST_CASE("shadow mode names a kernel that is wrong in one element of one shape"
   ShadowGuard shadow;
   g_wrong_forward = true;
   (planted(other) * 1.0).sum().backward();  // another shape: fine
-  REQUIRE_THROWS_WITH((planted(x) * 1.0), Contains("planted") && Contains("(3, 5)") && Contains("element 8") &&
-                                              Contains("test_shadow.cpp") && Contains("kernel fast_square"));
+  REQUIRE_THROWS_WITH((planted(x) * 1.0),
+                      Contains("planted") && Contains("(3, 5)") && Contains("element 8") &&
+                          Contains("test_shadow.cpp") && Contains("kernel fast_square"));
   g_wrong_forward = false;
   g_wrong_backward = true;
   const Tensor y = planted(x).sum();
-  REQUIRE_THROWS_WITH(y.backward(), Contains("planted") && Contains("gradient of input 0") && Contains("element 14"));
+  REQUIRE_THROWS_WITH(y.backward(), Contains("planted") && Contains("gradient of input 0") &&
+                                        Contains("element 14"));
   g_wrong_backward = false;
 }

@@ -1,5 +1,5 @@
-// Several threads at once, each with its own graph: what each computes is what it computes alone. Under ThreadSanitizer this
-// is also the proof that the library shares nothing unguarded.
+// Several threads at once, each with its own graph: what each computes is what it computes alone.
+// Under ThreadSanitizer this is also the proof that the library shares nothing unguarded.
 #include "catch.h"
 
 #include <loupe/autograd/autograd.h>
@@ -22,8 +22,9 @@ std::vector<double> work(uint64_t seed, int rounds) {
   const auto keep = [&](const Tensor& t) {
     for (const double v : t.to_vector<double>()) out.push_back(v);
   };
-  const Tensor image_weight = randn(rng, {4, 3, 3, 3}).requires_grad_(), w = randn(rng, {24, 16}).requires_grad_(),
-               b = zeros({24}).requires_grad_(), gain = ones({4}).requires_grad_(), shift = zeros({4}).requires_grad_(),
+  const Tensor image_weight = randn(rng, {4, 3, 3, 3}).requires_grad_(),
+               w = randn(rng, {24, 16}).requires_grad_(), b = zeros({24}).requires_grad_(),
+               gain = ones({4}).requires_grad_(), shift = zeros({4}).requires_grad_(),
                mean = zeros({4}), var = ones({4});
   const Tensor leaves[] = {image_weight, w, b, gain, shift};
   for (int round = 0; round < rounds; ++round) {
@@ -33,7 +34,8 @@ std::vector<double> work(uint64_t seed, int rounds) {
                                {.running_mean = mean, .running_var = var});
     h = dropout(max_pool2d(h, 2), rng, 0.2).reshape({8, 16});
     const Tensor qkv = linear(h, w, b).unsqueeze(0);
-    const Tensor y = layer_norm(self_attention(qkv, 2, {.is_causal = true}), {8}, Tensor(), Tensor());
+    const Tensor y =
+        layer_norm(self_attention(qkv, 2, {.is_causal = true}), {8}, Tensor(), Tensor());
     const Tensor loss = cross_entropy(y[0], randint(rng, 0, 8, {8}));
     const Tensor second = grad({loss}, {w}, {.create_graph = false, .retain_graph = true})[0];
     loss.backward();
@@ -96,7 +98,8 @@ TEST_CASE("a graph built on one thread can be run and dropped on another") {
   std::vector<Tensor> losses(3);
   at_once(3, [&](int i) {
     Rng own(static_cast<uint64_t>(i));
-    losses[static_cast<size_t>(i)] = square(matmul(randn(own, {2, 5}), w)).sum();  // reads w, which nobody writes
+    losses[static_cast<size_t>(i)] =
+        square(matmul(randn(own, {2, 5}), w)).sum();  // reads w, which nobody writes
   });
   std::vector<double> want;
   for (int i = 0; i < 3; ++i) {

@@ -32,7 +32,8 @@ struct Folder {
   fs::path path;
   Folder() {
     static int counter = 0;
-    path = fs::temp_directory_path() / ("loupe_cli_" + std::to_string(getpid()) + "_" + std::to_string(counter++));
+    path = fs::temp_directory_path() /
+           ("loupe_cli_" + std::to_string(getpid()) + "_" + std::to_string(counter++));
     fs::remove_all(path);
     fs::create_directories(path);
   }
@@ -47,7 +48,8 @@ inline Output shell(const std::string& line) {
   REQUIRE(pipe != nullptr);
   Output o;
   std::array<char, 4096> buffer;
-  for (size_t n; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) o.out.append(buffer.data(), n);
+  for (size_t n; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+    o.out.append(buffer.data(), n);
   const int status = pclose(pipe);
   o.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   o.err = loupe::read_file(f / "err");
@@ -59,7 +61,8 @@ inline Output loupe_program(const std::string& arguments, const std::string& env
   return shell(environment + " " LOUPE_PROGRAM " " + arguments);
 }
 
-/// The same with a terminal for stderr, as somebody sees it who sits before it; err is what that shows.
+/// The same with a terminal for stderr, as somebody sees it who sits before it; err is what that
+/// shows.
 inline Output loupe_on_terminal(const std::string& arguments) {
   const Folder f;
   int terminal = -1;
@@ -107,16 +110,18 @@ inline json last_event(const Output& o) {
   return last;
 }
 
-/// A folder in MNIST's format with a few images of noise and stripes: quick to read and to train on.
-inline void write_small_mnist(const std::string& folder, int64_t train = 96, int64_t test = 40, uint8_t largest_label = 9,
-                              int64_t size = 28) {
+/// A folder in MNIST's format with a few images of noise and stripes: quick to read and to train
+/// on.
+inline void write_small_mnist(const std::string& folder, int64_t train = 96, int64_t test = 40,
+                              uint8_t largest_label = 9, int64_t size = 28) {
   fs::create_directories(folder);
   for (const auto& [name, n] : {std::pair<std::string, int64_t>{"train", train}, {"t10k", test}}) {
     std::vector<uint8_t> pixels, labels;
     for (int64_t i = 0; i < n; ++i) {
       labels.push_back(static_cast<uint8_t>(i % (largest_label + 1)));
       for (int64_t p = 0; p < size * size; ++p)
-        pixels.push_back(static_cast<uint8_t>((p % (i % 10 + 2)) * 20 + (p * 7919 + i * 104729) % 13));
+        pixels.push_back(
+            static_cast<uint8_t>((p % (i % 10 + 2)) * 20 + (p * 7919 + i * 104729) % 13));
     }
     loupe::write_idx(folder + "/" + name + "-images-idx3-ubyte", {n, size, size}, pixels);
     loupe::write_idx(folder + "/" + name + "-labels-idx1-ubyte", {n}, labels);
@@ -124,7 +129,8 @@ inline void write_small_mnist(const std::string& folder, int64_t train = 96, int
 }
 
 /// A training that takes a moment: a GPT of one block.
-inline const std::string kGpt = "train gpt --layers 1 --heads 2 --width 16 --context 16 --batch-size 4 --dropout 0.1 --json ";
+inline const std::string kGpt =
+    "train gpt --layers 1 --heads 2 --width 16 --context 16 --batch-size 4 --dropout 0.1 --json ";
 /// The same for images in `folder`.
 inline std::string small_cnn(const std::string& folder) {
   return "train cnn --dataset mnist --data " + folder + " --batch-size 8 --json ";

@@ -7,7 +7,8 @@ TEST_CASE("wrong use is a sentence and a code") {
   Folder f;
   REQUIRE(loupe_program("").code != 0);
   REQUIRE_THAT(loupe_program("--help").out, Contains("train") && Contains("sample"));
-  REQUIRE_THAT(loupe_program("train cnn --help").out, Contains("--batch-size") && Contains("[0.003]"));
+  REQUIRE_THAT(loupe_program("train cnn --help").out,
+               Contains("--batch-size") && Contains("[0.003]"));
   REQUIRE(loupe_program("train cnn --norm laye").code != 0);
   REQUIRE(loupe_program("train cnn --epochs 0").code != 0);
   REQUIRE(loupe_program("train cnn --lr nan").code != 0);
@@ -64,31 +65,40 @@ TEST_CASE("images: labels beyond the classes, another size, no images, damaged f
   refused("t10k-images-idx3-ubyte: offset 0: truncated");
 }
 
-TEST_CASE("a loss that turns NaN stops the run with step and layer, before the weights are touched") {
+TEST_CASE(
+    "a loss that turns NaN stops the run with step and layer, before the weights are touched") {
   Folder f;
-  const Output o =
-      loupe_program(kGpt + "--steps 50 --lr 1e30 --optimizer sgd --schedule constant --checkpoint-every 1 --out " + f / "run");
+  const Output o = loupe_program(
+      kGpt +
+      "--steps 50 --lr 1e30 --optimizer sgd --schedule constant --checkpoint-every 1 --out " +
+      f / "run");
   INFO(o.err);
   REQUIRE(o.code == 1);
-  REQUIRE_THAT(o.err, Contains("train: the ") && Contains(" at step ") && Contains("models/gpt.cpp:") &&
-                          Contains("in transformer") && Contains("NaN or Inf") && Contains("the last checkpoint is of step"));
+  REQUIRE_THAT(o.err, Contains("train: the ") && Contains(" at step ") &&
+                          Contains("models/gpt.cpp:") && Contains("in transformer") &&
+                          Contains("NaN or Inf") && Contains("the last checkpoint is of step"));
   for (const auto& entry : fs::directory_iterator(f / "run/checkpoints")) {
     const Output weights = loupe_program("inspect " + entry.path().string());
     REQUIRE(weights.code == 0);
   }
   // Weights that are broken from the start: the first layer that meets them.
   write_small_mnist(f / "mnist");
-  REQUIRE(loupe_program(small_cnn(f / "mnist") + "--steps 1 --norm none --out " + f / "cnn").code == 0);
+  REQUIRE(loupe_program(small_cnn(f / "mnist") + "--steps 1 --norm none --out " + f / "cnn").code ==
+          0);
   const std::string file = f / "cnn/model.safetensors";
   std::string bytes = loupe::read_file(file);
-  for (size_t i = 0; i < 4; ++i) bytes[bytes.size() - 4 + i] = '\xff';  // the last element of the last tensor
+  for (size_t i = 0; i < 4; ++i)
+    bytes[bytes.size() - 4 + i] = '\xff';  // the last element of the last tensor
   std::ofstream(file, std::ios::binary) << bytes;
-  const Output nan = loupe_program(small_cnn(f / "mnist") + "--steps 2 --norm none --init-from " + file);
+  const Output nan =
+      loupe_program(small_cnn(f / "mnist") + "--steps 2 --norm none --init-from " + file);
   REQUIRE(nan.code == 1);
-  REQUIRE_THAT(nan.err,
-               Contains("train: the loss is nan at step 1: linear (") && Contains("models/small_cnn.cpp:") && Contains("in fc"));
-  REQUIRE_THAT(loupe_program(small_cnn(f / "mnist") + "--steps 2 --norm none --anomaly --init-from " + file).err,
-               Contains("train: step 1: linear ("));
+  REQUIRE_THAT(nan.err, Contains("train: the loss is nan at step 1: linear (") &&
+                            Contains("models/small_cnn.cpp:") && Contains("in fc"));
+  REQUIRE_THAT(
+      loupe_program(small_cnn(f / "mnist") + "--steps 2 --norm none --anomaly --init-from " + file)
+          .err,
+      Contains("train: step 1: linear ("));
 }
 
 TEST_CASE("files of models: config.json, options.json and weights that do not fit together") {
@@ -112,7 +122,8 @@ TEST_CASE("files of models: config.json, options.json and weights that do not fi
   refused("layers", -1, "options.json: \"layers\" is -1");
   refused("heads", 3, "width 16 is not a multiple of 3 heads");
   refused("norm", "batch", "model.safetensors: ");
-  refused("vocab", "ba", "options.json: offset 1: the characters of a vocabulary must be distinct and ascending");
+  refused("vocab", "ba",
+          "options.json: offset 1: the characters of a vocabulary must be distinct and ascending");
   refused("context", json(json::value_t::discarded), "options.json: \"context\" is missing");
   std::ofstream(f / "gpt/options.json") << "[1]";
   REQUIRE_THAT(loupe_program("eval " + f / "gpt").err, Contains("options.json: not a JSON object"));
@@ -125,11 +136,14 @@ TEST_CASE("files of models: config.json, options.json and weights that do not fi
     REQUIRE(o.code == 1);
     return o.err;
   };
-  const std::string sizes = "\"num_hidden_layers\":2,\"num_attention_heads\":2,\"intermediate_size\":8,\"hidden_size\":4";
+  const std::string sizes =
+      "\"num_hidden_layers\":2,\"num_attention_heads\":2,\"intermediate_size\":8,\"hidden_size\":4";
   REQUIRE_THAT(embed("{" + sizes + ",\"vocab_size\":2000000000}"),
                Contains("config.json: a model of") && Contains("model.safetensors holds"));
-  REQUIRE_THAT(embed("{" + sizes + ",\"vocab_size\":0}"), Contains("config.json: \"vocab_size\" is 0"));
+  REQUIRE_THAT(embed("{" + sizes + ",\"vocab_size\":0}"),
+               Contains("config.json: \"vocab_size\" is 0"));
   REQUIRE_THAT(embed("{" + sizes + "}"), Contains("config.json: \"vocab_size\" is missing"));
-  REQUIRE_THAT(embed("{" + sizes + ",\"vocab_size\":9,\"hidden_act\":\"relu\"}"), Contains("config.json: hidden_act \"relu\""));
+  REQUIRE_THAT(embed("{" + sizes + ",\"vocab_size\":9,\"hidden_act\":\"relu\"}"),
+               Contains("config.json: hidden_act \"relu\""));
   REQUIRE_THAT(embed("{"), Contains("config.json: not a JSON object"));
 }

@@ -1,4 +1,5 @@
-// The program beside PyTorch, Transformers and TensorBoard: what it writes for them and reads from them.
+// The program beside PyTorch, Transformers and TensorBoard: what it writes for them and reads from
+// them.
 #include "program.h"
 
 #include <loupe/io/npy.h>
@@ -29,29 +30,35 @@ const std::string kFiles = std::string(LOUPE_FIXTURES) + "/files/";
 
 }  // namespace
 
-TEST_CASE("--logdir tells TensorBoard the run, every layer, the options, the graph and the wrong images") {
+TEST_CASE(
+    "--logdir tells TensorBoard the run, every layer, the options, the graph and the wrong "
+    "images") {
   Folder f;
   write_small_mnist(f / "mnist");
-  const json r = last_event(loupe_program(small_cnn(f / "mnist") + "--steps 20 --log-every 10 --logdir " + f / "cnn"));
-  const json g = last_event(loupe_program(kGpt + "--steps 20 --log-every 10 --logdir " + f / "gpt"));
+  const json r = last_event(
+      loupe_program(small_cnn(f / "mnist") + "--steps 20 --log-every 10 --logdir " + f / "cnn"));
+  const json g =
+      last_event(loupe_program(kGpt + "--steps 20 --log-every 10 --logdir " + f / "gpt"));
   const auto cnn = scalars(event_file(f / "cnn")), gpt = scalars(event_file(f / "gpt"));
   for (const auto* run : {&cnn, &gpt})
-    for (const char* tag :
-         {"train/loss", "train/accuracy", "train/learning_rate", "train/gradient_norm", "train/samples_per_second"}) {
+    for (const char* tag : {"train/loss", "train/accuracy", "train/learning_rate",
+                            "train/gradient_norm", "train/samples_per_second"}) {
       INFO(tag);
       REQUIRE(run->at(tag).size() == 3);  // steps 1, 10 and 20
       for (const auto& [step, value] : run->at(tag)) REQUIRE(std::isfinite(value));
     }
-  REQUIRE(cnn.at("eval/test_accuracy").at(20) == static_cast<float>(r["test_accuracy"].get<double>()));
+  REQUIRE(cnn.at("eval/test_accuracy").at(20) ==
+          static_cast<float>(r["test_accuracy"].get<double>()));
   REQUIRE(cnn.count("eval/test_loss") == 1);
   REQUIRE(gpt.at("eval/val_loss").at(20) == static_cast<float>(g["val_loss"].get<double>()));
   REQUIRE(gpt.count("eval/val_accuracy") == 1);
-  for (const char* tag :
-       {"activation_mean/conv1", "activation_std/norm4", "dead_units/norm1", "gradient_norm/conv3", "update_ratio/fc1",
-        "gamma_mean/norm2", "beta_std/norm5", "running_mean_gap/norm1", "running_var_gap/norm5"})
+  for (const char* tag : {"activation_mean/conv1", "activation_std/norm4", "dead_units/norm1",
+                          "gradient_norm/conv3", "update_ratio/fc1", "gamma_mean/norm2",
+                          "beta_std/norm5", "running_mean_gap/norm1", "running_var_gap/norm5"})
     REQUIRE(cnn.at(tag).size() == 3);
-  for (const char* tag : {"activation_std/transformer.h.0.attn.c_attn", "dead_units/transformer.h.0.mlp.c_fc",
-                          "gradient_norm/transformer.wte", "gamma_std/transformer.ln_f"})
+  for (const char* tag :
+       {"activation_std/transformer.h.0.attn.c_attn", "dead_units/transformer.h.0.mlp.c_fc",
+        "gradient_norm/transformer.wte", "gamma_std/transformer.ln_f"})
     REQUIRE(gpt.at(tag).size() == 3);
   int graphs = 0;
   std::set<std::string> texts, pictures;
@@ -76,18 +83,21 @@ TEST_CASE("--logdir tells TensorBoard the run, every layer, the options, the gra
   REQUIRE(pictures == std::set<std::string>{"PNG"});
 }
 
-TEST_CASE("TensorBoard reads a killed run to its last flush; the resumed run tells it where it goes on") {
+TEST_CASE(
+    "TensorBoard reads a killed run to its last flush; the resumed run tells it where it goes on") {
   Folder f;
-  const std::string command =
-      kGpt + "--steps 200 --log-every 10 --checkpoint-every 20 --logdir " + f / "board" + " --out " + f / "run";
+  const std::string command = kGpt + "--steps 200 --log-every 10 --checkpoint-every 20 --logdir " +
+                              f / "board" + " --out " + f / "run";
   const pid_t child = start_loupe(command);
-  for (int i = 0; i < 20000 && !fs::exists(f / "run/checkpoints/step-000000040.safetensors"); ++i) usleep(1000);
+  for (int i = 0; i < 20000 && !fs::exists(f / "run/checkpoints/step-000000040.safetensors"); ++i)
+    usleep(1000);
   kill(child, SIGKILL);
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
   REQUIRE(WIFSIGNALED(status));
   const std::string killed = event_file(f / "board");
-  std::string bytes = loupe::read_file(killed);  // perhaps half a record at its end, which TensorBoard waits for
+  std::string bytes =
+      loupe::read_file(killed);  // perhaps half a record at its end, which TensorBoard waits for
   loupe::ByteReader r(loupe::as_bytes(bytes), killed);
   size_t whole = 0;
   while (r.left() >= 8) {
@@ -119,7 +129,9 @@ TEST_CASE("TensorBoard reads a killed run to its last flush; the resumed run tel
     if (before.count(step)) REQUIRE(before.at(step) == value);
 }
 
-TEST_CASE("train gpt starts from a folder of Transformers' GPT-2, goes on from its own, and refuses what does not fit") {
+TEST_CASE(
+    "train gpt starts from a folder of Transformers' GPT-2, goes on from its own, and refuses what "
+    "does not fit") {
   Folder f;
   const std::string text = " --text " + kFiles + "gpt2/text.txt --validation 0.5 --json ",
                     from = "train gpt --init-from " + kFiles + "gpt2" + text;
@@ -130,37 +142,51 @@ TEST_CASE("train gpt starts from a folder of Transformers' GPT-2, goes on from i
   REQUIRE(last_event(still)["val_loss"].get<double>() == Approx(want).epsilon(1e-6));
   const json config = json::parse(loupe::read_file(f / "still/config.json"));
   const json theirs = json::parse(loupe::read_file(kFiles + "gpt2/config.json"));
-  for (const char* key : {"model_type", "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner",
-                          "layer_norm_epsilon", "activation_function", "tie_word_embeddings"})
+  for (const char* key :
+       {"model_type", "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner",
+        "layer_norm_epsilon", "activation_function", "tie_word_embeddings"})
     REQUIRE(config[key] == theirs[key]);
-  // Fine-tuned, evaluated, and trained on from its own folder: the characters come from options.json.
-  const json tuned = last_event(loupe_program(from + "--steps 60 --batch-size 8 --out " + f / "tuned"));
-  REQUIRE(tuned["val_loss"].get<double>() < want - 0.1);  // the text is random: ln 27 = 3.3 is its entropy
+  // Fine-tuned, evaluated, and trained on from its own folder: the characters come from
+  // options.json.
+  const json tuned =
+      last_event(loupe_program(from + "--steps 60 --batch-size 8 --out " + f / "tuned"));
+  REQUIRE(tuned["val_loss"].get<double>() <
+          want - 0.1);  // the text is random: ln 27 = 3.3 is its entropy
   REQUIRE(last_event(loupe_program("eval --json " + f / "tuned"))["val_loss"] == tuned["val_loss"]);
   REQUIRE(loupe_program("sample --length 20 " + f / "tuned").code == 0);
-  std::ofstream(f / "abc.txt")
-      << "abc cab bac abc cab abc abc cab bac abc cab abc abc cab bac abc cab abc abc cab bac abc cab abc";
-  REQUIRE_THAT(loupe_program("train gpt --steps 1 --init-from " + f / "tuned --text " + f / "abc.txt").err, Contains("' '"));
+  std::ofstream(f / "abc.txt") << "abc cab bac abc cab abc abc cab bac abc cab abc abc cab bac abc "
+                                  "cab abc abc cab bac abc cab abc";
+  REQUIRE_THAT(
+      loupe_program("train gpt --steps 1 --init-from " + f / "tuned --text " + f / "abc.txt").err,
+      Contains("' '"));
   std::string words(loupe::read_file(kFiles + "gpt2/text.txt"));
   std::ofstream(f / "words.txt") << words.substr(0, 200);
-  REQUIRE(loupe_program("train gpt --steps 1 --init-from " + f / "tuned --text " + f / "words.txt").code == 0);
-  REQUIRE_THAT(loupe_program("train gpt --steps 1 --init-from " + kFiles + "gpt2 --text " + f / "abc.txt").err,
-               Contains("27 tokens") && Contains("4 characters"));
-  REQUIRE_THAT(loupe_program(from + "--steps 1 --layers 3").err, Contains("--layers 3") && Contains("has 2"));
+  REQUIRE(loupe_program("train gpt --steps 1 --init-from " + f / "tuned --text " + f / "words.txt")
+              .code == 0);
+  REQUIRE_THAT(
+      loupe_program("train gpt --steps 1 --init-from " + kFiles + "gpt2 --text " + f / "abc.txt")
+          .err,
+      Contains("27 tokens") && Contains("4 characters"));
+  REQUIRE_THAT(loupe_program(from + "--steps 1 --layers 3").err,
+               Contains("--layers 3") && Contains("has 2"));
   REQUIRE_THAT(loupe_program(from + "--steps 1 --norm rms").err, Contains("LayerNorm"));
   fs::create_directories(f / "relu");
-  std::ofstream(f / "relu/config.json") << R"({"model_type": "gpt2", "activation_function": "relu"})";
+  std::ofstream(f / "relu/config.json")
+      << R"({"model_type": "gpt2", "activation_function": "relu"})";
   REQUIRE_THAT(loupe_program("train gpt --steps 1 --init-from " + f / "relu").err,
                Contains("relu/config.json") && Contains("gelu_new"));
   std::ofstream(f / "relu/config.json") << R"({"model_type": "bert"})";
-  REQUIRE_THAT(loupe_program("train gpt --steps 1 --init-from " + f / "relu").err, Contains("\"bert\""));
+  REQUIRE_THAT(loupe_program("train gpt --steps 1 --init-from " + f / "relu").err,
+               Contains("\"bert\""));
   std::ofstream(f / "relu/config.json") << R"({"vocab_size": 27, "n_positions": 0})";
-  REQUIRE_THAT(loupe_program("train gpt --steps 1 --init-from " + f / "relu").err, Contains("n_positions"));
+  REQUIRE_THAT(loupe_program("train gpt --steps 1 --init-from " + f / "relu").err,
+               Contains("n_positions"));
 }
 
 TEST_CASE("embed: the vectors of Transformers' model, in batches and alone") {
   Folder f;
-  const auto texts = json::parse(loupe::read_file(kFiles + "sentences/texts.json")).get<std::vector<std::string>>();
+  const auto texts = json::parse(loupe::read_file(kFiles + "sentences/texts.json"))
+                         .get<std::vector<std::string>>();
   const loupe::Tensor want = loupe::load_npy(kFiles + "sentences/embeddings.npy");
   std::vector<size_t> lines;  // the texts that are one line
   std::ofstream file(f / "texts.txt");
@@ -172,7 +198,8 @@ TEST_CASE("embed: the vectors of Transformers' model, in batches and alone") {
   file.close();
   REQUIRE(lines.size() >= 200);
   for (const std::string& how : {std::string("--batch-size 32"), std::string("--batch-size 1")}) {
-    const Output o = loupe_program("embed --json --model " + kFiles + "sentences --file " + f / "texts.txt " + how);
+    const Output o = loupe_program("embed --json --model " + kFiles + "sentences --file " +
+                                   f / "texts.txt " + how);
     INFO(o.err);
     REQUIRE(o.code == 0);
     std::istringstream out(o.out);
@@ -183,7 +210,8 @@ TEST_CASE("embed: the vectors of Transformers' model, in batches and alone") {
       REQUIRE(e["text"] == texts[lines.at(n)]);
       const auto vector = e["vector"].get<std::vector<double>>(),
                  expected = want[static_cast<int64_t>(lines[n])].to_vector<double>();
-      for (size_t i = 0; i < expected.size(); ++i) largest = std::max(largest, std::abs(vector.at(i) - expected[i]));
+      for (size_t i = 0; i < expected.size(); ++i)
+        largest = std::max(largest, std::abs(vector.at(i) - expected[i]));
     }
     REQUIRE(n == lines.size());
     REQUIRE(largest < 1e-5);
@@ -192,20 +220,22 @@ TEST_CASE("embed: the vectors of Transformers' model, in batches and alone") {
   REQUIRE(std::count(two.out.begin(), two.out.end(), '\n') == 2);
   REQUIRE_THAT(loupe_program("embed --model " + kFiles + "sentences").err, Contains("no text"));
   REQUIRE_THAT(loupe_program("embed --model " + kFiles + "gpt2 x").err, Contains("hidden_size"));
-  REQUIRE_THAT(loupe_program("embed --model " + kFiles + "sentences \"$(printf '\\377')\"").err, Contains("UTF-8"));
+  REQUIRE_THAT(loupe_program("embed --model " + kFiles + "sentences \"$(printf '\\377')\"").err,
+               Contains("UTF-8"));
 }
 
 TEST_CASE("inspect prints what safetensors, .npy and .npz files hold") {
   const std::string io = std::string(LOUPE_FIXTURES) + "/io/";
   const Output s = loupe_program("inspect " + io + "safetensors/narrow.safetensors");
   REQUIRE(s.code == 0);
-  REQUIRE_THAT(s.out,
-               Contains("F16") && Contains("BF16") && Contains("I32") && Contains("(24,)") && Contains("4 tensors, 73 elements"));
+  REQUIRE_THAT(s.out, Contains("F16") && Contains("BF16") && Contains("I32") && Contains("(24,)") &&
+                          Contains("4 tensors, 73 elements"));
   REQUIRE_THAT(loupe_program("inspect " + kFiles + "small_cnn/model.safetensors").out,
                Contains("norm1.num_batches_tracked") && Contains("metadata format: \"pt\""));
   const json last = last_event(loupe_program("inspect --json " + io + "npy/stored.npz"));
   REQUIRE(last["tensors"] == 3);
-  REQUIRE_THAT(loupe_program("inspect " + io + "npy/f4.npy").out, Contains("f32") && Contains("(2, 3, 4)"));
+  REQUIRE_THAT(loupe_program("inspect " + io + "npy/f4.npy").out,
+               Contains("f32") && Contains("(2, 3, 4)"));
   const Output bad = loupe_program("inspect " + io + "versions.txt");
   REQUIRE(bad.code == 1);
   REQUIRE_THAT(bad.err, Contains("versions.txt") && Contains("offset"));

@@ -1,4 +1,5 @@
-// The commands of the program on the real data of the Debian packages. [heavy]: too slow for the sanitizers' builds.
+// The commands of the program on the real data of the Debian packages. [heavy]: too slow for the
+// sanitizers' builds.
 #include "program.h"
 
 using Catch::Matchers::Contains;
@@ -33,7 +34,8 @@ TEST_CASE("train cnn learns Fashion-MNIST, writes its folder, and eval agrees", 
 
 TEST_CASE("train gpt learns the word list, sample writes, eval agrees", "[heavy]") {
   Folder f;
-  const json r = last_event(loupe_program("train gpt --layers 2 --width 32 --context 32 --steps 150 --json --out " + f / "run"));
+  const json r = last_event(loupe_program(
+      "train gpt --layers 2 --width 32 --context 32 --steps 150 --json --out " + f / "run"));
   REQUIRE(r["val_loss"].get<double>() < 2.75);
   const json e = last_event(loupe_program("eval --json " + f / "run"));
   REQUIRE(e["val_loss"] == r["val_loss"]);
@@ -48,32 +50,39 @@ TEST_CASE("every command, on small data") {
   Folder f;
   write_small_mnist(f / "mnist");
   std::ofstream(f / "text") << std::string(40, 'a') + "bcdefgh ijklmn\n" + std::string(400, 'o');
-  const json cnn = last_event(loupe_program(small_cnn(f / "mnist") + "--steps 3 --out " + f / "cnn"));
-  REQUIRE(last_event(loupe_program("eval --json " + f / "cnn"))["test_accuracy"] == cnn["test_accuracy"]);
+  const json cnn =
+      last_event(loupe_program(small_cnn(f / "mnist") + "--steps 3 --out " + f / "cnn"));
+  REQUIRE(last_event(loupe_program("eval --json " + f / "cnn"))["test_accuracy"] ==
+          cnn["test_accuracy"]);
   REQUIRE_THAT(loupe_program("summary " + f / "cnn").out, Contains("278,890 parameters"));
-  const json gpt = last_event(loupe_program(kGpt + "--steps 3 --text " + f / "text --out " + f / "gpt"));
+  const json gpt =
+      last_event(loupe_program(kGpt + "--steps 3 --text " + f / "text --out " + f / "gpt"));
   REQUIRE(last_event(loupe_program("eval --json " + f / "gpt"))["val_loss"] == gpt["val_loss"]);
   const Output s = loupe_program("sample --length 30 --prompt ab --seed 5 " + f / "gpt");
   REQUIRE(s.code == 0);
   REQUIRE(s.out.size() == 33);
   REQUIRE(loupe_program("sample --length 30 --prompt ab --seed 5 " + f / "gpt").out == s.out);
   REQUIRE_THAT(loupe_program("summary gpt").out, Contains("parameters"));
-  REQUIRE_THAT(loupe_program("inspect " + f / "gpt/model.safetensors").out, Contains("transformer.wte.weight"));
+  REQUIRE_THAT(loupe_program("inspect " + f / "gpt/model.safetensors").out,
+               Contains("transformer.wte.weight"));
   REQUIRE(loupe_program("--version").out.rfind("loupe 0.", 0) == 0);
 }
 
-TEST_CASE("shadow mode on every training command: a table with ulps, source line, module path and kernel") {
+TEST_CASE(
+    "shadow mode on every training command: a table with ulps, source line, module path and "
+    "kernel") {
   Folder f;
   write_small_mnist(f / "mnist");
   std::ofstream(f / "text") << std::string(500, 'a') + "bcdefgh ijklmn\n" + std::string(100, 'o');
   const Output cnn = loupe_program(small_cnn(f / "mnist") + "--shadow 2 --steps 3"),
                gpt = loupe_program(kGpt + "--shadow 2 --steps 3 --text " + f / "text");
   REQUIRE(cnn.code == 0);
-  REQUIRE_THAT(cnn.err, Contains("ulps") && Contains("models/small_cnn.cpp:") && Contains("conv2") && Contains("winograd") &&
-                            Contains("bound 6.1e-05"));
+  REQUIRE_THAT(cnn.err, Contains("ulps") && Contains("models/small_cnn.cpp:") &&
+                            Contains("conv2") && Contains("winograd") && Contains("bound 6.1e-05"));
   REQUIRE(gpt.code == 0);
-  REQUIRE_THAT(gpt.err,
-               Contains("models/gpt.cpp:") && Contains("transformer.h.0.attn") && Contains("flash") && !Contains("no f64 twin"));
+  REQUIRE_THAT(gpt.err, Contains("models/gpt.cpp:") && Contains("transformer.h.0.attn") &&
+                            Contains("flash") && !Contains("no f64 twin"));
   // Shadowing changes nothing.
-  REQUIRE(last_event(cnn)["state_hash"] == last_event(loupe_program(small_cnn(f / "mnist") + "--steps 3"))["state_hash"]);
+  REQUIRE(last_event(cnn)["state_hash"] ==
+          last_event(loupe_program(small_cnn(f / "mnist") + "--steps 3"))["state_hash"]);
 }

@@ -3,18 +3,23 @@
 
 using Catch::Matchers::Contains;
 
-TEST_CASE("the same bits at any number of threads, with and without files, TensorBoard and progress bar", "[heavy]") {
+TEST_CASE(
+    "the same bits at any number of threads, with and without files, TensorBoard and progress bar",
+    "[heavy]") {
   Folder f;
   write_small_mnist(f / "mnist");
   const std::string cnn = small_cnn(f / "mnist") + "--steps 12 ", gpt = kGpt + "--steps 25 ";
-  const json c = last_event(loupe_program(cnn + "--threads 1")), g = last_event(loupe_program(gpt + "--threads 1"));
+  const json c = last_event(loupe_program(cnn + "--threads 1")),
+             g = last_event(loupe_program(gpt + "--threads 1"));
   const std::string hash_c = c["state_hash"], hash_g = g["state_hash"];
   REQUIRE(hash_c.size() == 64);
-  for (const std::string& how : {std::string("--threads 1"), std::string("--threads 2"), "--threads 3 --out " + f / "a",
-                                 "--threads 8 --logdir " + f / "b"}) {
+  for (const std::string& how :
+       {std::string("--threads 1"), std::string("--threads 2"), "--threads 3 --out " + f / "a",
+        "--threads 8 --logdir " + f / "b"}) {
     INFO(how);
     const json again_c = last_event(loupe_program(cnn + how)),
-               again_g = last_event(loupe_program(gpt + how + (how.find(" --out") != std::string::npos ? "g" : "")));
+               again_g = last_event(
+                   loupe_program(gpt + how + (how.find(" --out") != std::string::npos ? "g" : "")));
     REQUIRE(again_c["state_hash"] == hash_c);
     REQUIRE(again_c["weights_hash"] == c["weights_hash"]);
     REQUIRE(again_c["test_accuracy"] == c["test_accuracy"]);
@@ -29,7 +34,8 @@ TEST_CASE("the same bits at any number of threads, with and without files, Tenso
 
 TEST_CASE("the same bits with the pthread and the openmp build of OpenBLAS") {
   const std::string folder = "/usr/lib/x86_64-linux-gnu/openblas-";
-  if (!fs::exists(folder + "openmp/libopenblas.so.0") || !fs::exists(folder + "pthread/libopenblas.so.0")) {
+  if (!fs::exists(folder + "openmp/libopenblas.so.0") ||
+      !fs::exists(folder + "pthread/libopenblas.so.0")) {
     WARN("libopenblas0-openmp and libopenblas0-pthread are not both here");
     return;
   }

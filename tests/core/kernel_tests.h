@@ -1,5 +1,6 @@
 #pragma once
-// What the kernels' tests share: numbers to compute with, and every CPU level that this machine has.
+// What the kernels' tests share: numbers to compute with, and every CPU level that this machine
+// has.
 #include "catch.h"
 
 #include <loupe/core/cpu.h>

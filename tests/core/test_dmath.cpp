@@ -28,43 +28,55 @@ double between(Rng& r, double a, double b) { return a + (b - a) * r.uniform(); }
 
 TEST_CASE("double-precision functions are right to 4e-16") {
   REQUIRE(worst(
-              dmath::exp, [](long double x) { return std::exp(x); }, [](Rng& r) { return between(r, -700, 700); }) < 4e-16);
+              dmath::exp, [](long double x) { return std::exp(x); },
+              [](Rng& r) { return between(r, -700, 700); }) < 4e-16);
   REQUIRE(worst(
-              dmath::exp, [](long double x) { return std::exp(x); }, [](Rng& r) { return between(r, -1, 1); }) < 4e-16);
+              dmath::exp, [](long double x) { return std::exp(x); },
+              [](Rng& r) { return between(r, -1, 1); }) < 4e-16);
   REQUIRE(worst(
-              dmath::expm1, [](long double x) { return std::expm1(x); }, [](Rng& r) { return between(r, -3, 3); }) < 6e-16);
+              dmath::expm1, [](long double x) { return std::expm1(x); },
+              [](Rng& r) { return between(r, -3, 3); }) < 6e-16);
   REQUIRE(worst(
-              dmath::log, [](long double x) { return std::log(x); }, [](Rng& r) { return between(r, 1e-9, 4); }) < 4e-16);
+              dmath::log, [](long double x) { return std::log(x); },
+              [](Rng& r) { return between(r, 1e-9, 4); }) < 4e-16);
   REQUIRE(worst(
-              dmath::log, [](long double x) { return std::log(x); }, [](Rng& r) { return std::exp(between(r, -740, 700)); }) <
-          4e-16);
+              dmath::log, [](long double x) { return std::log(x); },
+              [](Rng& r) { return std::exp(between(r, -740, 700)); }) < 4e-16);
   REQUIRE(worst(
-              dmath::log1p, [](long double x) { return std::log1p(x); }, [](Rng& r) { return between(r, -0.9, 3); }) < 4e-16);
+              dmath::log1p, [](long double x) { return std::log1p(x); },
+              [](Rng& r) { return between(r, -0.9, 3); }) < 4e-16);
   REQUIRE(worst(
-              dmath::tanh, [](long double x) { return std::tanh(x); }, [](Rng& r) { return between(r, -5, 5); }) < 8e-16);
+              dmath::tanh, [](long double x) { return std::tanh(x); },
+              [](Rng& r) { return between(r, -5, 5); }) < 8e-16);
   REQUIRE(worst(
-              dmath::erf, [](long double x) { return std::erf(x); }, [](Rng& r) { return between(r, -7, 7); }) < 1e-15);
+              dmath::erf, [](long double x) { return std::erf(x); },
+              [](Rng& r) { return between(r, -7, 7); }) < 1e-15);
   // Far out, a rounding of x^2 alone moves e^(-x^2) by x^2 epsilon.
   REQUIRE(worst(
-              dmath::erfc, [](long double x) { return std::erfc(x); }, [](Rng& r) { return between(r, -3, 2); }) < 3e-15);
+              dmath::erfc, [](long double x) { return std::erfc(x); },
+              [](Rng& r) { return between(r, -3, 2); }) < 3e-15);
   REQUIRE(worst(
-              dmath::erfc, [](long double x) { return std::erfc(x); }, [](Rng& r) { return between(r, 2, 10); }) < 3e-14);
+              dmath::erfc, [](long double x) { return std::erfc(x); },
+              [](Rng& r) { return between(r, 2, 10); }) < 3e-14);
   double angle = 0;
   Rng rng(3);
   for (int i = 0; i < 100000; ++i) {
     const double v = between(rng, -2, 2);
     const long double a = 6.283185307179586476925286766559L * v;
     const auto [s, c] = dmath::sincos_turns(v);
-    angle = std::max({angle, static_cast<double>(std::fabs(s - std::sin(a))), static_cast<double>(std::fabs(c - std::cos(a)))});
+    angle = std::max({angle, static_cast<double>(std::fabs(s - std::sin(a))),
+                      static_cast<double>(std::fabs(c - std::cos(a)))});
   }
   REQUIRE(angle < 3e-16);
   REQUIRE(dmath::cos_pi(1) == -1);
   REQUIRE(dmath::cos_pi(0.5) == 0);
-  REQUIRE(worst([](double x) { return dmath::pow(x, 2.5); }, [](long double x) { return std::pow(x, 2.5L); },
+  REQUIRE(worst([](double x) { return dmath::pow(x, 2.5); },
+                [](long double x) { return std::pow(x, 2.5L); },
                 [](Rng& r) { return between(r, 0.01, 100); }) < 5e-15);
-  REQUIRE(worst([](double x) { return dmath::pow(0.999, std::floor(x)); },
-                [](long double x) { return std::pow(static_cast<long double>(0.999), std::floor(x)); },
-                [](Rng& r) { return between(r, 1, 20000); }) < 2e-14);
+  REQUIRE(
+      worst([](double x) { return dmath::pow(0.999, std::floor(x)); },
+            [](long double x) { return std::pow(static_cast<long double>(0.999), std::floor(x)); },
+            [](Rng& r) { return between(r, 1, 20000); }) < 2e-14);
 }
 
 TEST_CASE("double-precision functions at the edges") {

@@ -1,5 +1,5 @@
-// f32's tiles against f64 written out, at every CPU level, with sizes around each of the tiles' edges; f64 against finite
-// differences.
+// f32's tiles against f64 written out, at every CPU level, with sizes around each of the tiles'
+// edges; f64 against finite differences.
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernels/attention.h>
 #include <loupe/core/random.h>
@@ -53,9 +53,13 @@ template <class T> struct Run {
     keep.resize(static_cast<size_t>(c.batch * c.queries * c.keys));
     for (auto& e : keep) e = rng.uniform() < 0.6;
     if (c.mask == 3)
-      for (int64_t j = 0; j < c.keys; ++j) keep[static_cast<size_t>((c.queries / 2) * c.keys + j)] = 0;
-    if (c.mask & 1) s.mask = {reinterpret_cast<const bool*>(keep.data()), nullptr, c.queries * c.keys, 0, c.keys, 1};
-    if (c.mask == 2) s.mask = {nullptr, add.data(), c.heads * c.queries * c.keys, c.queries * c.keys, c.keys, 1};
+      for (int64_t j = 0; j < c.keys; ++j)
+        keep[static_cast<size_t>((c.queries / 2) * c.keys + j)] = 0;
+    if (c.mask & 1)
+      s.mask = {
+          reinterpret_cast<const bool*>(keep.data()), nullptr, c.queries * c.keys, 0, c.keys, 1};
+    if (c.mask == 2)
+      s.mask = {nullptr, add.data(), c.heads * c.queries * c.keys, c.queries * c.keys, c.keys, 1};
     out.assign(dout.size(), static_cast<T>(NAN));
     dq.assign(q.size(), static_cast<T>(NAN));
     dk.assign(k.size(), static_cast<T>(NAN));
@@ -66,16 +70,18 @@ template <class T> struct Run {
   void forward(bool plain, bool keep_weights) {
     const auto f = plain ? &attention_plain<T> : &kernels::attention<T>;
     f(s, heads<const T>(q.data(), c, c.queries, c.dim), heads<const T>(k.data(), c, c.keys, c.dim),
-      heads<const T>(v.data(), c, c.keys, c.value_dim), heads(out.data(), c, c.queries, c.value_dim), lse.data(),
+      heads<const T>(v.data(), c, c.keys, c.value_dim),
+      heads(out.data(), c, c.queries, c.value_dim), lse.data(),
       keep_weights ? weights.data() : nullptr);
   }
   void backward(bool plain, bool use_weights) {
     const auto f = plain ? &attention_backward_plain<T> : &attention_backward<T>;
     f(s, heads<const T>(q.data(), c, c.queries, c.dim), heads<const T>(k.data(), c, c.keys, c.dim),
-      heads<const T>(v.data(), c, c.keys, c.value_dim), heads<const T>(out.data(), c, c.queries, c.value_dim),
+      heads<const T>(v.data(), c, c.keys, c.value_dim),
+      heads<const T>(out.data(), c, c.queries, c.value_dim),
       heads<const T>(dout.data(), c, c.queries, c.value_dim), use_weights ? nullptr : lse.data(),
-      use_weights ? weights.data() : nullptr, heads(dq.data(), c, c.queries, c.dim), heads(dk.data(), c, c.keys, c.dim),
-      heads(dv.data(), c, c.keys, c.value_dim));
+      use_weights ? weights.data() : nullptr, heads(dq.data(), c, c.queries, c.dim),
+      heads(dk.data(), c, c.keys, c.dim), heads(dv.data(), c, c.keys, c.value_dim));
   }
 };
 
@@ -110,7 +116,8 @@ const std::vector<Case> kCases = {
 
 }  // namespace
 
-TEST_CASE("attention: f32 tiles equal the plain f64 loops at every CPU level, forward and backward") {
+TEST_CASE(
+    "attention: f32 tiles equal the plain f64 loops at every CPU level, forward and backward") {
   LevelGuard guard;
   for (const Case& c : kCases) {
     Run<double> truth(c);
@@ -119,7 +126,8 @@ TEST_CASE("attention: f32 tiles equal the plain f64 loops at every CPU level, fo
     for (auto level : cpu_levels()) {
       set_cpu_level(level);
       for (bool weights : {false, true}) {
-        CAPTURE(name(level), weights, c.batch, c.heads, c.queries, c.keys, c.dim, c.value_dim, c.causal, c.mask, c.dropout);
+        CAPTURE(name(level), weights, c.batch, c.heads, c.queries, c.keys, c.dim, c.value_dim,
+                c.causal, c.mask, c.dropout);
         Run<float> run(c);
         run.forward(false, weights);
         run.backward(false, weights);
@@ -135,7 +143,8 @@ TEST_CASE("attention: f32 tiles equal the plain f64 loops at every CPU level, fo
 
 TEST_CASE("attention: the same bits at any thread limit") {
   for (const Case& c :
-       {Case{3, 2, 64, 64, 32, 32, true}, Case{1, 1, 300, 700, 16, 16, false, 0, 0.1}, Case{1, 2, 513, 513, 16, 16, true}}) {
+       {Case{3, 2, 64, 64, 32, 32, true}, Case{1, 1, 300, 700, 16, 16, false, 0, 0.1},
+        Case{1, 2, 513, 513, 16, 16, true}}) {
     Run<float> one(c);
     {
       ThreadLimit limit(1);
@@ -156,8 +165,8 @@ TEST_CASE("attention: the same bits at any thread limit") {
 }
 
 TEST_CASE("attention: the plain gradients agree with finite differences") {
-  for (const Case& c : {Case{1, 2, 3, 4, 3, 2}, Case{1, 1, 4, 4, 2, 3, true}, Case{2, 1, 3, 3, 2, 2, false, 3},
-                        Case{1, 1, 4, 5, 2, 2, false, 2, 0.4}}) {
+  for (const Case& c : {Case{1, 2, 3, 4, 3, 2}, Case{1, 1, 4, 4, 2, 3, true},
+                        Case{2, 1, 3, 3, 2, 2, false, 3}, Case{1, 1, 4, 5, 2, 2, false, 2, 0.4}}) {
     Run<double> run(c);
     run.forward(true, false);
     run.backward(true, false);
@@ -196,8 +205,9 @@ TEST_CASE("attention: a query that sees nothing gives zeros and zero gradients")
 }
 
 TEST_CASE("attention: empty sizes") {
-  for (const Case& c : {Case{0, 2, 3, 3, 4, 4}, Case{1, 2, 0, 3, 4, 4}, Case{1, 2, 3, 0, 4, 4}, Case{1, 2, 3, 0, 4, 4, true},
-                        Case{1, 1, 3, 2, 0, 4}, Case{1, 1, 3, 2, 4, 0}}) {
+  for (const Case& c :
+       {Case{0, 2, 3, 3, 4, 4}, Case{1, 2, 0, 3, 4, 4}, Case{1, 2, 3, 0, 4, 4},
+        Case{1, 2, 3, 0, 4, 4, true}, Case{1, 1, 3, 2, 0, 4}, Case{1, 1, 3, 2, 4, 0}}) {
     Run<float> run(c);
     run.forward(false, false);
     run.backward(false, false);

@@ -13,7 +13,9 @@ using kernels::ConvShape;
 
 namespace {
 
-template <class T> std::vector<double> widened(const std::vector<T>& v) { return {v.begin(), v.end()}; }
+template <class T> std::vector<double> widened(const std::vector<T>& v) {
+  return {v.begin(), v.end()};
+}
 
 // Largest error relative to the largest number that the truth holds.
 double error_of(const std::vector<float>& got, const std::vector<double>& truth) {
@@ -47,21 +49,26 @@ struct Bounds {
 void check(const ConvShape& s, const std::string& fast, Bounds bounds) {
   const std::string kernel = plain_kernels() ? "plain" : fast;
   CAPTURE(s.n, s.c, s.h, s.w, s.o, s.kh, s.kw, s.sh, s.sw, s.ph, s.pw, s.dh, s.dw, s.groups);
-  const int64_t in = s.n * s.h * s.w * s.c, out = s.n * s.oh() * s.ow() * s.o, weights = s.o * s.c / s.groups * s.taps();
-  const auto x = numbers<float>(in, 1), w = numbers<float>(weights, 2), bias = numbers<float>(s.o, 3),
-             dy = numbers<float>(out, 4);
+  const int64_t in = s.n * s.h * s.w * s.c, out = s.n * s.oh() * s.ow() * s.o,
+                weights = s.o * s.c / s.groups * s.taps();
+  const auto x = numbers<float>(in, 1), w = numbers<float>(weights, 2),
+             bias = numbers<float>(s.o, 3), dy = numbers<float>(out, 4);
   std::vector<double> y64(static_cast<size_t>(out)), dx64(x.size()), dw64(w.size());
-  kernels::conv_forward_plain(s, widened(x).data(), widened(w).data(), widened(bias).data(), y64.data());
+  kernels::conv_forward_plain(s, widened(x).data(), widened(w).data(), widened(bias).data(),
+                              y64.data());
   kernels::conv_input_gradient_plain(s, widened(dy).data(), widened(w).data(), dx64.data());
   kernels::conv_weight_gradient_plain(s, widened(x).data(), widened(dy).data(), dw64.data());
 
-  const auto y = same_bits(out, [&](float* p) { kernels::conv_forward(s, x.data(), w.data(), bias.data(), p); });
+  const auto y = same_bits(
+      out, [&](float* p) { kernels::conv_forward(s, x.data(), w.data(), bias.data(), p); });
   REQUIRE(kernels::last_conv_kernel() == kernel);
   REQUIRE(error_of(y, y64) <= bounds.forward);
-  const auto dx = same_bits(in, [&](float* p) { kernels::conv_input_gradient(s, dy.data(), w.data(), p); });
+  const auto dx =
+      same_bits(in, [&](float* p) { kernels::conv_input_gradient(s, dy.data(), w.data(), p); });
   REQUIRE(kernels::last_conv_kernel() == kernel);
   REQUIRE(error_of(dx, dx64) <= bounds.input);
-  const auto dw = same_bits(weights, [&](float* p) { kernels::conv_weight_gradient(s, x.data(), dy.data(), p); });
+  const auto dw = same_bits(
+      weights, [&](float* p) { kernels::conv_weight_gradient(s, x.data(), dy.data(), p); });
   REQUIRE(kernels::last_conv_kernel() == kernel);
   REQUIRE(error_of(dw, dw64) <= bounds.weight);
 }
@@ -73,23 +80,86 @@ constexpr Bounds kExact{2e-6, 2e-6, 3e-6};
 TEST_CASE("direct convolution equals plain loops in f64 at every CPU level") {
   at_every_level([] {
     check({.n = 2, .c = 3, .h = 5, .w = 7, .o = 4, .kh = 3, .kw = 2, .ph = 1}, "direct", kExact);
-    check({.n = 9, .c = 1, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1}, "direct", kExact);
+    check({.n = 9, .c = 1, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1}, "direct",
+          kExact);
     check({.n = 2, .c = 1, .h = 9, .w = 7, .o = 72, .kh = 3, .kw = 2, .ph = 1}, "direct", kExact);
-    check({.n = 3, .c = 16, .h = 9, .w = 16, .o = 40, .kh = 5, .kw = 5, .ph = 2, .pw = 2}, "direct", kExact);
-    check({.n = 2, .c = 8, .h = 9, .w = 10, .o = 19, .kh = 3, .kw = 3, .sh = 2, .sw = 3, .ph = 1, .pw = 2}, "direct", kExact);
-    check({.n = 2, .c = 8, .h = 11, .w = 10, .o = 16, .kh = 3, .kw = 3, .ph = 2, .pw = 1, .dh = 2, .dw = 3}, "direct", kExact);
-    check({.n = 2, .c = 6, .h = 13, .w = 9, .o = 5, .kh = 3, .kw = 4, .sh = 3, .sw = 2, .ph = 2, .pw = 5, .dh = 3, .dw = 2},
+    check({.n = 3, .c = 16, .h = 9, .w = 16, .o = 40, .kh = 5, .kw = 5, .ph = 2, .pw = 2}, "direct",
+          kExact);
+    check({.n = 2,
+           .c = 8,
+           .h = 9,
+           .w = 10,
+           .o = 19,
+           .kh = 3,
+           .kw = 3,
+           .sh = 2,
+           .sw = 3,
+           .ph = 1,
+           .pw = 2},
           "direct", kExact);
-    check({.n = 3, .c = 16, .h = 8, .w = 8, .o = 32, .sh = 2, .sw = 2}, "direct", kExact);  // 1x1, stride 2
+    check({.n = 2,
+           .c = 8,
+           .h = 11,
+           .w = 10,
+           .o = 16,
+           .kh = 3,
+           .kw = 3,
+           .ph = 2,
+           .pw = 1,
+           .dh = 2,
+           .dw = 3},
+          "direct", kExact);
+    check({.n = 2,
+           .c = 6,
+           .h = 13,
+           .w = 9,
+           .o = 5,
+           .kh = 3,
+           .kw = 4,
+           .sh = 3,
+           .sw = 2,
+           .ph = 2,
+           .pw = 5,
+           .dh = 3,
+           .dw = 2},
+          "direct", kExact);
+    check({.n = 3, .c = 16, .h = 8, .w = 8, .o = 32, .sh = 2, .sw = 2}, "direct",
+          kExact);  // 1x1, stride 2
     check({.n = 2, .c = 3, .h = 17, .w = 17, .o = 48, .kh = 4, .kw = 4, .sh = 4, .sw = 4}, "direct",
           kExact);  // patches
-    check({.n = 1, .c = 4, .h = 100, .w = 200, .o = 8, .kh = 3, .kw = 3, .sh = 2, .sw = 2, .ph = 1, .pw = 1}, "direct", kExact);
-    check({.n = 2, .c = 12, .h = 6, .w = 6, .o = 18, .kh = 3, .kw = 3, .ph = 1, .pw = 1, .groups = 3}, "direct", kExact);
-    check({.n = 2, .c = 4, .h = 6, .w = 6, .o = 8, .kh = 3, .kw = 3, .sh = 2, .sw = 2, .groups = 4}, "direct", kExact);
+    check({.n = 1,
+           .c = 4,
+           .h = 100,
+           .w = 200,
+           .o = 8,
+           .kh = 3,
+           .kw = 3,
+           .sh = 2,
+           .sw = 2,
+           .ph = 1,
+           .pw = 1},
+          "direct", kExact);
+    check(
+        {.n = 2, .c = 12, .h = 6, .w = 6, .o = 18, .kh = 3, .kw = 3, .ph = 1, .pw = 1, .groups = 3},
+        "direct", kExact);
+    check({.n = 2, .c = 4, .h = 6, .w = 6, .o = 8, .kh = 3, .kw = 3, .sh = 2, .sw = 2, .groups = 4},
+          "direct", kExact);
     check({.n = 2, .c = 5, .h = 1, .w = 30, .o = 7, .kh = 1, .kw = 3, .pw = 2, .dw = 2}, "direct",
           kExact);  // conv1d
-    check({.n = 1, .c = 1, .h = 1, .w = 1, .o = 1, .kh = 3, .kw = 3, .ph = 1, .pw = 1}, "direct", kExact);
-    check({.n = 2, .c = 3, .h = 2, .w = 2, .o = 4, .kh = 2, .kw = 2, .sh = 5, .sw = 5, .ph = 1, .pw = 1}, "direct", kExact);
+    check({.n = 1, .c = 1, .h = 1, .w = 1, .o = 1, .kh = 3, .kw = 3, .ph = 1, .pw = 1}, "direct",
+          kExact);
+    check({.n = 2,
+           .c = 3,
+           .h = 2,
+           .w = 2,
+           .o = 4,
+           .kh = 2,
+           .kw = 2,
+           .sh = 5,
+           .sw = 5,
+           .ph = 1,
+           .pw = 1},
+          "direct", kExact);
   });
 }
 
@@ -114,9 +184,21 @@ TEST_CASE("depthwise convolution equals plain loops in f64 at every CPU level") 
                .pw = 1,
                .groups = c},
               "depthwise", kExact);
-        check({.n = 2, .c = c, .h = 14, .w = 9, .o = c, .kh = 4, .kw = 2, .sh = stride, .ph = 2, .dh = 2, .dw = 3, .groups = c},
+        check({.n = 2,
+               .c = c,
+               .h = 14,
+               .w = 9,
+               .o = c,
+               .kh = 4,
+               .kw = 2,
+               .sh = stride,
+               .ph = 2,
+               .dh = 2,
+               .dw = 3,
+               .groups = c},
               "depthwise", kExact);
-        // Runs of 5 and 7 taps, more padding than kernel, a stride that leaves pixels without taps, taps that all lie outside.
+        // Runs of 5 and 7 taps, more padding than kernel, a stride that leaves pixels without taps,
+        // taps that all lie outside.
         for (int64_t k : {5, 7})
           check({.n = 2,
                  .c = c,
@@ -131,14 +213,54 @@ TEST_CASE("depthwise convolution equals plain loops in f64 at every CPU level") 
                  .pw = k / 2,
                  .groups = c},
                 "depthwise", kExact);
-        check({.n = 2, .c = c, .h = 6, .w = 10, .o = c, .kh = 3, .kw = 4, .sh = 3, .sw = 2, .ph = 4, .pw = 5, .groups = c},
+        check({.n = 2,
+               .c = c,
+               .h = 6,
+               .w = 10,
+               .o = c,
+               .kh = 3,
+               .kw = 4,
+               .sh = 3,
+               .sw = 2,
+               .ph = 4,
+               .pw = 5,
+               .groups = c},
               "depthwise", kExact);
-        check({.n = 2, .c = c, .h = 7, .w = 8, .o = c, .kh = 1, .kw = 1, .sh = 2 * stride, .sw = 3, .groups = c}, "depthwise",
-              kExact);
-        check({.n = 2, .c = c, .h = 1, .w = 1, .o = c, .kh = 3, .kw = 3, .ph = 1, .pw = 2, .groups = c}, "depthwise", kExact);
+        check({.n = 2,
+               .c = c,
+               .h = 7,
+               .w = 8,
+               .o = c,
+               .kh = 1,
+               .kw = 1,
+               .sh = 2 * stride,
+               .sw = 3,
+               .groups = c},
+              "depthwise", kExact);
+        check({.n = 2,
+               .c = c,
+               .h = 1,
+               .w = 1,
+               .o = c,
+               .kh = 3,
+               .kw = 3,
+               .ph = 1,
+               .pw = 2,
+               .groups = c},
+              "depthwise", kExact);
       }
     // Bands of one large image.
-    check({.n = 1, .c = 32, .h = 90, .w = 60, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1, .groups = 32}, "depthwise", kExact);
+    check({.n = 1,
+           .c = 32,
+           .h = 90,
+           .w = 60,
+           .o = 32,
+           .kh = 3,
+           .kw = 3,
+           .ph = 1,
+           .pw = 1,
+           .groups = 32},
+          "depthwise", kExact);
   });
 }
 
@@ -154,22 +276,29 @@ struct WinogradSwitch {
 // Both sizes of tile against plain loops in f64, whatever conv_forward would choose.
 void check_winograd(const ConvShape& s) {
   CAPTURE(s.n, s.c, s.h, s.w, s.o, s.ph, s.pw);
-  const int64_t in = s.n * s.h * s.w * s.c, out = s.n * s.oh() * s.ow() * s.o, weights = s.o * s.c * 9;
-  const auto x = numbers<float>(in, 1), w = numbers<float>(weights, 2), bias = numbers<float>(s.o, 3),
-             dy = numbers<float>(out, 4);
+  const int64_t in = s.n * s.h * s.w * s.c, out = s.n * s.oh() * s.ow() * s.o,
+                weights = s.o * s.c * 9;
+  const auto x = numbers<float>(in, 1), w = numbers<float>(weights, 2),
+             bias = numbers<float>(s.o, 3), dy = numbers<float>(out, 4);
   std::vector<double> y64(static_cast<size_t>(out)), dx64(x.size()), dw64(w.size());
-  kernels::conv_forward_plain(s, widened(x).data(), widened(w).data(), widened(bias).data(), y64.data());
+  kernels::conv_forward_plain(s, widened(x).data(), widened(w).data(), widened(bias).data(),
+                              y64.data());
   kernels::conv_input_gradient_plain(s, widened(dy).data(), widened(w).data(), dx64.data());
   kernels::conv_weight_gradient_plain(s, widened(x).data(), widened(dy).data(), dw64.data());
   at_every_level([&] {
     for (int64_t tile : {2, 4}) {
       CAPTURE(tile);
       const Bounds bounds = tile == 2 ? Bounds{1e-6, 1e-6, 1e-6} : Bounds{4e-6, 4e-6, 2e-6};
-      const auto y = same_bits(out, [&](float* p) { kernels::winograd_forward(tile, s, x.data(), w.data(), bias.data(), p); });
+      const auto y = same_bits(out, [&](float* p) {
+        kernels::winograd_forward(tile, s, x.data(), w.data(), bias.data(), p);
+      });
       REQUIRE(error_of(y, y64) <= bounds.forward);
-      const auto dx = same_bits(in, [&](float* p) { kernels::winograd_input_gradient(tile, s, dy.data(), w.data(), p); });
+      const auto dx = same_bits(
+          in, [&](float* p) { kernels::winograd_input_gradient(tile, s, dy.data(), w.data(), p); });
       REQUIRE(error_of(dx, dx64) <= bounds.input);
-      const auto dw = same_bits(weights, [&](float* p) { kernels::winograd_weight_gradient(tile, s, x.data(), dy.data(), p); });
+      const auto dw = same_bits(weights, [&](float* p) {
+        kernels::winograd_weight_gradient(tile, s, x.data(), dy.data(), p);
+      });
       REQUIRE(error_of(dw, dw64) <= bounds.weight);
     }
   });
@@ -191,14 +320,16 @@ TEST_CASE("which convolution runs: Winograd where it applies, unless it is switc
   {
     WinogradSwitch on(true);
     check(s, "winograd4", {4e-6, 4e-6, 2e-6});
-    check({.n = 9, .c = 32, .h = 6, .w = 6, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1}, "winograd2", {1e-6, 1e-6, 1e-6});
+    check({.n = 9, .c = 32, .h = 6, .w = 6, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1},
+          "winograd2", {1e-6, 1e-6, 1e-6});
     check({.n = 1, .c = 32, .h = 8, .w = 8, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1}, "direct",
           kExact);  // few tiles
-    for (const ConvShape& other : {ConvShape{.n = 4, .c = 24, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3},
-                                   ConvShape{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .sh = 2, .sw = 2},
-                                   ConvShape{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .dh = 2, .dw = 2},
-                                   ConvShape{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .groups = 2},
-                                   ConvShape{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 5, .kw = 5}})
+    for (const ConvShape& other :
+         {ConvShape{.n = 4, .c = 24, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3},
+          ConvShape{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .sh = 2, .sw = 2},
+          ConvShape{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .dh = 2, .dw = 2},
+          ConvShape{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .groups = 2},
+          ConvShape{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 5, .kw = 5}})
       check(other, "direct", kExact);
   }
   WinogradSwitch off(false);

@@ -33,7 +33,8 @@ double rms(const Doubles& v) {
   return v.empty() ? 0 : std::sqrt(square / static_cast<double>(v.size()));
 }
 
-/// The largest difference, relative to the root mean square of the expected values or, where those cancel, of the terms.
+/// The largest difference, relative to the root mean square of the expected values or, where those
+/// cancel, of the terms.
 double error(const Floats& got, const Doubles& want, double terms = 0) {
   REQUIRE(got.size() == want.size());
   double worst = 0;
@@ -59,7 +60,8 @@ bool same_bits(const Floats& a, const Floats& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * 4) == 0);
 }
 
-ChannelResult run_float(const Case& c, const Floats& x, const Floats& dy, const Floats& gamma, const Floats& beta) {
+ChannelResult run_float(const Case& c, const Floats& x, const Floats& dy, const Floats& gamma,
+                        const Floats& beta) {
   const NormShape& s = c.shape;
   const int64_t stats = s.images * s.groups, n = s.images * s.rows * s.channels;
   ChannelResult r{Doubles(sz(stats)), Doubles(sz(stats)),     Floats(sz(n)),
@@ -74,23 +76,28 @@ ChannelResult run_float(const Case& c, const Floats& x, const Floats& dy, const 
   if (!plain_kernels() && !s.mask && !c.relu && !c.constant && c.extra == 0) {
     Doubles mean(sz(stats)), var(sz(stats)), root(sz(stats));
     Floats y(sz(n));
-    const double count = norm_forward(x.data(), y.data(), s, 1e-5, mean.data(), var.data(), root.data(), g, b, scratch.data());
-    REQUIRE((count == r.count && mean == r.mean && var == r.var && root == rstd && same_bits(y, r.y)));
+    const double count = norm_forward(x.data(), y.data(), s, 1e-5, mean.data(), var.data(),
+                                      root.data(), g, b, scratch.data());
+    REQUIRE(
+        (count == r.count && mean == r.mean && var == r.var && root == rstd && same_bits(y, r.y)));
   }
-  norm_backward(x.data(), dy.data(), r.dx.data(), r.dgamma.data(), r.dbeta.data(), s, st, g, b, c.relu, scratch.data());
+  norm_backward(x.data(), dy.data(), r.dx.data(), r.dgamma.data(), r.dbeta.data(), s, st, g, b,
+                c.relu, scratch.data());
   return r;
 }
 
 void check_channels(const Case& c, uint64_t seed) {
   const NormShape& s = c.shape;
   const int64_t n = s.images * s.rows * s.channels, stats = s.images * s.groups;
-  INFO("images " << s.images << " rows " << s.rows << " channels " << s.channels << " groups " << s.groups << " mask "
-                 << (s.mask != nullptr) << " relu " << c.relu << " affine " << c.affine << " constant " << c.constant);
+  INFO("images " << s.images << " rows " << s.rows << " channels " << s.channels << " groups "
+                 << s.groups << " mask " << (s.mask != nullptr) << " relu " << c.relu << " affine "
+                 << c.affine << " constant " << c.constant);
   Rng rng(seed);
-  const Floats x = normal(rng, n, c.offset), dy = normal(rng, n, 0.3), gamma = normal(rng, s.channels, 1, 0.4),
-               beta = normal(rng, s.channels, 0, 0.3);
+  const Floats x = normal(rng, n, c.offset), dy = normal(rng, n, 0.3),
+               gamma = normal(rng, s.channels, 1, 0.4), beta = normal(rng, s.channels, 0, 0.3);
   const Doubles xd = wide(x), dyd = wide(dy), gd = wide(gamma), bd = wide(beta);
-  Doubles mean(sz(stats)), var(sz(stats)), rstd(sz(stats)), y(sz(n)), dx(sz(n)), dg(sz(s.channels)), db(sz(s.channels));
+  Doubles mean(sz(stats)), var(sz(stats)), rstd(sz(stats)), y(sz(n)), dx(sz(n)), dg(sz(s.channels)),
+      db(sz(s.channels));
   const double count = plain::norm_moments(xd.data(), s, c.extra, mean.data(), var.data());
   for (size_t i = 0; i < rstd.size(); ++i) rstd[i] = 1 / std::sqrt(var[i] + 1e-5);
   const NormStats st{mean.data(), rstd.data(), c.constant, count, c.extra};
@@ -120,10 +127,12 @@ void check_channels(const Case& c, uint64_t seed) {
         CHECK(std::abs(r.mean[i] - mean[i]) <= 2e-6 * std::abs(mean[i]) + 2e-6);
         CHECK(std::abs(r.var[i] - var[i]) <= 3e-6 * var[i] + 1e-12);
       }
-      const double bound = 5e-6;  // whatever the offset: what a float's rounding takes of the mean is put back
+      const double bound =
+          5e-6;  // whatever the offset: what a float's rounding takes of the mean is put back
       CHECK(error(r.y, y) < bound);
       if (!c.relu)
-        CHECK(error(r.dx, dx, rms(dyd) * rms(rstd)) < bound);  // with relu a value next to 0 may fall on the other side
+        CHECK(error(r.dx, dx, rms(dyd) * rms(rstd)) <
+              bound);  // with relu a value next to 0 may fall on the other side
       if (!c.relu) CHECK(error(r.dgamma, dg, rms(dyd)) < bound);
       if (!c.relu) CHECK(error(r.dbeta, db) < 5e-6);
     }
@@ -132,12 +141,15 @@ void check_channels(const Case& c, uint64_t seed) {
 
 }  // namespace
 
-TEST_CASE("channel norms: float equals the plain double kernel, at every level, the same bits at any thread count") {
+TEST_CASE(
+    "channel norms: float equals the plain double kernel, at every level, the same bits at any "
+    "thread count") {
   uint64_t seed = 1;
   for (int64_t channels : {1, 3, 7, 16, 31, 33, 64, 100, 130})
     for (int64_t rows : {1, 2, 9, 65, 1030}) {
       check_channels({{1, rows, channels, channels}}, seed++);
-      check_channels({.shape = {1, rows, channels, channels}, .affine = false, .constant = true}, seed++);
+      check_channels({.shape = {1, rows, channels, channels}, .affine = false, .constant = true},
+                     seed++);
     }
   check_channels({{1, 40000, 16, 16}}, seed++);  // several items
   check_channels({{1, 3000, 64, 64}}, seed++);
@@ -177,7 +189,9 @@ TEST_CASE("channel norms: masked rows take no part in the statistics, relu, Kera
     for (int64_t channels : {3, 16, 70}) {
       check_channels({.shape = {1, rows, channels, channels, mask.data()}}, seed++);
       check_channels({.shape = {1, rows, channels, channels, mask.data()}, .extra = 1e-7}, seed++);
-      check_channels({.shape = {1, rows, channels, channels, mask.data()}, .extra = 0.5, .affine = false}, seed++);
+      check_channels(
+          {.shape = {1, rows, channels, channels, mask.data()}, .extra = 0.5, .affine = false},
+          seed++);
     }
     // What the masked rows hold does not matter, not even NaN.
     Floats x = normal(rng, rows * 16), y = x;
@@ -191,7 +205,8 @@ TEST_CASE("channel norms: masked rows take no part in the statistics, relu, Kera
     norm_moments(y.data(), s, 0, m2.data(), v2.data(), scratch.data());
     CHECK((m1 == m2 && v1 == v2));
   }
-  for (int64_t channels : {3, 16, 70}) check_channels({.shape = {1, 700, channels, channels}, .relu = true}, seed++);
+  for (int64_t channels : {3, 16, 70})
+    check_channels({.shape = {1, 700, channels, channels}, .relu = true}, seed++);
 }
 
 TEST_CASE("norm with relu and its backward are the parts in order") {
@@ -199,29 +214,34 @@ TEST_CASE("norm with relu and its backward are the parts in order") {
   for (int64_t channels : {3, 16, 40, 64}) {
     const NormShape s{1, 300, channels, channels};
     const int64_t n = s.rows * channels;
-    const Floats x = normal(rng, n), dy = normal(rng, n), gamma = normal(rng, channels, 1, 0.5), beta = normal(rng, channels);
+    const Floats x = normal(rng, n), dy = normal(rng, n), gamma = normal(rng, channels, 1, 0.5),
+                 beta = normal(rng, channels);
     Scratch<double> scratch(norm_scratch(s));
     Doubles mean(sz(channels)), var(sz(channels)), rstd(sz(channels));
     const double count = norm_moments(x.data(), s, 0, mean.data(), var.data(), scratch.data());
     for (size_t i = 0; i < rstd.size(); ++i) rstd[i] = 1 / std::sqrt(var[i] + 1e-5);
     const NormStats st{mean.data(), rstd.data(), false, count, 0};
-    Floats y(sz(n)), z(sz(n)), dt = dy, dx(sz(n)), dx2(sz(n)), dg(sz(channels)), dg2 = dg, db = dg, db2 = dg;
+    Floats y(sz(n)), z(sz(n)), dt = dy, dx(sz(n)), dx2(sz(n)), dg(sz(channels)), dg2 = dg, db = dg,
+                               db2 = dg;
     norm_apply(x.data(), y.data(), s, st, gamma.data(), beta.data(), false, scratch.data());
     norm_apply(x.data(), z.data(), s, st, gamma.data(), beta.data(), true, scratch.data());
     for (size_t i = 0; i < y.size(); ++i) {
       REQUIRE(z[i] == (y[i] < 0 ? 0 : y[i]));
       dt[i] = y[i] > 0 ? dy[i] : 0;
     }
-    norm_backward(x.data(), dy.data(), dx.data(), dg.data(), db.data(), s, st, gamma.data(), beta.data(), true, scratch.data());
-    norm_backward(x.data(), dt.data(), dx2.data(), dg2.data(), db2.data(), s, st, gamma.data(), beta.data(), false,
-                  scratch.data());
+    norm_backward(x.data(), dy.data(), dx.data(), dg.data(), db.data(), s, st, gamma.data(),
+                  beta.data(), true, scratch.data());
+    norm_backward(x.data(), dt.data(), dx2.data(), dg2.data(), db2.data(), s, st, gamma.data(),
+                  beta.data(), false, scratch.data());
     CHECK(error(dx, wide(dx2)) < 1e-6);
     CHECK(error(dg, wide(dg2)) < 1e-6);
     CHECK(error(db, wide(db2)) < 1e-6);
   }
 }
 
-TEST_CASE("norm, relu and max pool in one: float equals the plain kernel, the same bits at any thread count") {
+TEST_CASE(
+    "norm, relu and max pool in one: float equals the plain kernel, the same bits at any thread "
+    "count") {
   LevelGuard guard;
   Rng rng(5);
   struct Size {
@@ -238,7 +258,8 @@ TEST_CASE("norm, relu and max pool in one: float equals the plain kernel, the sa
     const NormShape s{1, z.n * z.h * z.w, z.c, z.c};
     const int64_t n = s.rows * z.c, out = z.n * (z.h / 2) * (z.w / 2) * z.c;
     INFO(z.n << " " << z.h << " " << z.w << " " << z.c);
-    Floats x = normal(rng, n), dy = normal(rng, out), gamma = normal(rng, z.c, 0.5, 1), beta = normal(rng, z.c);
+    Floats x = normal(rng, n), dy = normal(rng, out), gamma = normal(rng, z.c, 0.5, 1),
+           beta = normal(rng, z.c);
     // Ties: whole windows of equal values, so that the first must win.
     for (size_t i = 0; i < x.size(); ++i) x[i] = std::round(x[i] * 2) / 2;
     const Doubles xd = wide(x), dyd = wide(dy), gd = wide(gamma), bd = wide(beta);
@@ -249,8 +270,8 @@ TEST_CASE("norm, relu and max pool in one: float equals the plain kernel, the sa
       const NormStats st{mean.data(), rstd.data(), constant, count, 0};
       Doubles y(sz(out)), dx(sz(n)), dg(sz(z.c)), db(sz(z.c));
       plain::norm_relu_pool(xd.data(), y.data(), s, z.h, z.w, st, gd.data(), bd.data());
-      plain::norm_relu_pool_backward(xd.data(), dyd.data(), dx.data(), dg.data(), db.data(), s, z.h, z.w, st, gd.data(),
-                                     bd.data());
+      plain::norm_relu_pool_backward(xd.data(), dyd.data(), dx.data(), dg.data(), db.data(), s, z.h,
+                                     z.w, st, gd.data(), bd.data());
       for (CpuLevel level : cpu_levels()) {
         set_cpu_level(level);
         Floats first_y, first_dx, first_dg;
@@ -258,9 +279,10 @@ TEST_CASE("norm, relu and max pool in one: float equals the plain kernel, the sa
           ThreadLimit limit(threads);
           Scratch<double> scratch(norm_pool_scratch(s, z.h, z.w));
           Floats yf(sz(out)), dxf(sz(n), std::nanf("")), dgf(sz(z.c)), dbf(sz(z.c));
-          norm_relu_pool(x.data(), yf.data(), s, z.h, z.w, st, gamma.data(), beta.data(), scratch.data());
-          norm_relu_pool_backward(x.data(), dy.data(), dxf.data(), dgf.data(), dbf.data(), s, z.h, z.w, st, gamma.data(),
-                                  beta.data(), scratch.data());
+          norm_relu_pool(x.data(), yf.data(), s, z.h, z.w, st, gamma.data(), beta.data(),
+                         scratch.data());
+          norm_relu_pool_backward(x.data(), dy.data(), dxf.data(), dgf.data(), dbf.data(), s, z.h,
+                                  z.w, st, gamma.data(), beta.data(), scratch.data());
           if (threads == 1) {
             CHECK(error(yf, y) < 5e-6);
             CHECK(error(dxf, dx) < 5e-6);
@@ -268,7 +290,8 @@ TEST_CASE("norm, relu and max pool in one: float equals the plain kernel, the sa
             CHECK(error(dbf, db) < 5e-6);
             first_y = yf, first_dx = dxf, first_dg = dgf;
           } else {
-            REQUIRE((same_bits(yf, first_y) && same_bits(dxf, first_dx) && same_bits(dgf, first_dg)));
+            REQUIRE(
+                (same_bits(yf, first_y) && same_bits(dxf, first_dx) && same_bits(dgf, first_dg)));
           }
         }
       }
@@ -281,14 +304,16 @@ TEST_CASE("norm, relu and max pool in one: float equals the plain kernel, the sa
     const NormShape s{1, 4, 16, 16};
     const Doubles mean(16, 0), rstd(16, 1);
     Scratch<double> scratch(norm_pool_scratch(s, 2, 2));
-    norm_relu_pool(x.data(), y.data(), s, 2, 2, {mean.data(), rstd.data(), true}, static_cast<float*>(nullptr),
-                   static_cast<float*>(nullptr), scratch.data());
+    norm_relu_pool(x.data(), y.data(), s, 2, 2, {mean.data(), rstd.data(), true},
+                   static_cast<float*>(nullptr), static_cast<float*>(nullptr), scratch.data());
     CHECK(std::isnan(y[3]));
     CHECK(y[2] == 0);
   }
 }
 
-TEST_CASE("row norms: float equals the plain double kernel, at every level, the same bits at any thread count") {
+TEST_CASE(
+    "row norms: float equals the plain double kernel, at every level, the same bits at any thread "
+    "count") {
   LevelGuard guard;
   Rng rng(6);
   struct Size {
@@ -312,27 +337,34 @@ TEST_CASE("row norms: float equals the plain double kernel, at every level, the 
       const bool centre = form & 1, affine = form & 2, sums = form & 4;
       if (!centre && z.offset != 0) continue;
       INFO("rows " << z.rows << " d " << z.d << " centre " << centre << " affine " << affine);
-      const Floats x = normal(rng, z.rows * z.d, z.offset), dy = normal(rng, z.rows * z.d, 0.2), gamma = normal(rng, z.d, 1, 0.4),
-                   beta = normal(rng, z.d);
+      const Floats x = normal(rng, z.rows * z.d, z.offset), dy = normal(rng, z.rows * z.d, 0.2),
+                   gamma = normal(rng, z.d, 1, 0.4), beta = normal(rng, z.d);
       const Doubles xd = wide(x), dyd = wide(dy), gd = wide(gamma), bd = wide(beta);
-      Doubles mean(sz(z.rows)), rstd(sz(z.rows)), y(xd.size()), dx(xd.size()), dg(sz(z.d)), db(sz(z.d));
+      Doubles mean(sz(z.rows)), rstd(sz(z.rows)), y(xd.size()), dx(xd.size()), dg(sz(z.d)),
+          db(sz(z.d));
       const double *g = affine ? gd.data() : nullptr, *b = affine && centre ? bd.data() : nullptr;
-      plain::row_norm(xd.data(), y.data(), z.rows, z.d, g, b, 1e-5, centre ? mean.data() : nullptr, rstd.data());
-      plain::row_norm_backward(xd.data(), dyd.data(), dx.data(), dg.data(), db.data(), z.rows, z.d, g,
-                               centre ? mean.data() : nullptr, rstd.data());
+      plain::row_norm(xd.data(), y.data(), z.rows, z.d, g, b, 1e-5, centre ? mean.data() : nullptr,
+                      rstd.data());
+      plain::row_norm_backward(xd.data(), dyd.data(), dx.data(), dg.data(), db.data(), z.rows, z.d,
+                               g, centre ? mean.data() : nullptr, rstd.data());
       for (CpuLevel level : cpu_levels()) {
         set_cpu_level(level);
         Floats first_y, first_dx, first_dg, first_db;
         for (int threads : {1, 2, 3, 8}) {
           ThreadLimit limit(threads);
-          Floats yf(x.size()), dxf(x.size()), dgf(sz(z.d)), dbf(sz(z.d)), mf(sz(z.rows)), rf(sz(z.rows));
-          const float *gf = affine ? gamma.data() : nullptr, *bf = affine && centre ? beta.data() : nullptr;
-          row_norm(x.data(), yf.data(), z.rows, z.d, gf, bf, 1e-5, centre ? mf.data() : nullptr, rf.data());
+          Floats yf(x.size()), dxf(x.size()), dgf(sz(z.d)), dbf(sz(z.d)), mf(sz(z.rows)),
+              rf(sz(z.rows));
+          const float *gf = affine ? gamma.data() : nullptr,
+                      *bf = affine && centre ? beta.data() : nullptr;
+          row_norm(x.data(), yf.data(), z.rows, z.d, gf, bf, 1e-5, centre ? mf.data() : nullptr,
+                   rf.data());
           Scratch<double> scratch(row_norm_scratch(z.rows, z.d));
-          row_norm_backward(x.data(), dy.data(), dxf.data(), sums ? dgf.data() : nullptr, sums ? dbf.data() : nullptr, z.rows,
-                            z.d, gf, centre ? mf.data() : nullptr, rf.data(), scratch.data());
+          row_norm_backward(x.data(), dy.data(), dxf.data(), sums ? dgf.data() : nullptr,
+                            sums ? dbf.data() : nullptr, z.rows, z.d, gf,
+                            centre ? mf.data() : nullptr, rf.data(), scratch.data());
           if (threads == 1) {
-            const double bound = z.offset == 0 ? 5e-6 : 2e-4;  // a float holds a mean of 1e3 to 3e-5 at best
+            const double bound =
+                z.offset == 0 ? 5e-6 : 2e-4;  // a float holds a mean of 1e3 to 3e-5 at best
             CHECK(error(yf, y) < bound);
             CHECK(error(rf, rstd) < 2e-6);
             CHECK(error(dxf, dx, rms(dyd) * rms(rstd)) < bound);
@@ -340,7 +372,8 @@ TEST_CASE("row norms: float equals the plain double kernel, at every level, the 
             if (sums) CHECK(error(dbf, db) < 5e-6);
             first_y = yf, first_dx = dxf, first_dg = dgf, first_db = dbf;
           } else {
-            REQUIRE((same_bits(yf, first_y) && same_bits(dxf, first_dx) && same_bits(dgf, first_dg) && same_bits(dbf, first_db)));
+            REQUIRE((same_bits(yf, first_y) && same_bits(dxf, first_dx) &&
+                     same_bits(dgf, first_dg) && same_bits(dbf, first_db)));
           }
         }
       }

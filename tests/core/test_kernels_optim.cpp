@@ -21,7 +21,8 @@ template <class T> struct Param {
   explicit Param(size_t n) : p(n), g(n), s0(n), s1(n), s2(n) {}
   ParamSlot<T> slot(int states) {
     auto state = [&](int i, std::vector<T>& s) { return states & (1 << i) ? s.data() : nullptr; };
-    return {p.data(), g.data(), state(0, s0), state(1, s1), state(2, s2), static_cast<int64_t>(p.size())};
+    return {p.data(),     g.data(),     state(0, s0),
+            state(1, s1), state(2, s2), static_cast<int64_t>(p.size())};
   }
 };
 
@@ -49,7 +50,10 @@ template <class T> std::vector<Form<T>> forms() {
   };
   auto rms = [](RmspropStep o) { return [=](Slots s, int64_t) { rmsprop_step(s, o); }; };
   return {
-      {"sgd", 0, sgd({.lr = 0.1, .weight_decay = 0.01}), {1.017062989, -2.1039959779999999, 0.52350146949999998}},
+      {"sgd",
+       0,
+       sgd({.lr = 0.1, .weight_decay = 0.01}),
+       {1.017062989, -2.1039959779999999, 0.52350146949999998}},
       {"sgd momentum maximize",
        1,
        sgd({.lr = 0.1, .momentum = 0.9, .dampening = 0.3, .weight_decay = 0.01, .maximize = true}),
@@ -58,7 +62,10 @@ template <class T> std::vector<Form<T>> forms() {
        1,
        sgd({.lr = 0.1, .momentum = 0.9, .nesterov = true}),
        {0.99020999999999992, -2.2187199999999998, 0.54992999999999992}},
-      {"adam", 3, adam({.lr = 0.1, .weight_decay = 0.02}), {0.8265801756490152, -2.00324388634164, 0.45610683104276911}},
+      {"adam",
+       3,
+       adam({.lr = 0.1, .weight_decay = 0.02}),
+       {0.8265801756490152, -2.00324388634164, 0.45610683104276911}},
       {"adam amsgrad",
        7,
        adam({.lr = 0.1, .beta1 = 0.5, .beta2 = 0.6}),
@@ -67,7 +74,10 @@ template <class T> std::vector<Form<T>> forms() {
        3,
        adam({.lr = 0.1, .eps = 1e-6, .weight_decay = 0.02, .decoupled = true}),
        {0.82652067332761414, -2.0046408789793833, 0.45741335344920575}},
-      {"rmsprop", 1, rms({.lr = 0.1, .weight_decay = 0.02}), {-0.092267366414389373, -2.7145719214457689, 0.30765238998362354}},
+      {"rmsprop",
+       1,
+       rms({.lr = 0.1, .weight_decay = 0.02}),
+       {-0.092267366414389373, -2.7145719214457689, 0.30765238998362354}},
       {"rmsprop centered",
        7,
        rms({.lr = 0.1, .alpha = 0.9, .momentum = 0.5, .centered = true}),
@@ -84,7 +94,8 @@ TEST_CASE("optimizer steps give PyTorch's numbers in f64") {
     Param<double> param(3);
     param.p = {1.0, -2.0, 0.5};
     // SGD's first step must not look at what the buffer holds.
-    if (form.states == 1 && form.name[0] == 's') param.s0.assign(3, std::numeric_limits<double>::quiet_NaN());
+    if (form.states == 1 && form.name[0] == 's')
+      param.s0.assign(3, std::numeric_limits<double>::quiet_NaN());
     for (int64_t t = 1; t <= 3; ++t) {
       param.g.assign(grads[t - 1], grads[t - 1] + 3);
       const auto slot = param.slot(form.states);
@@ -94,7 +105,10 @@ TEST_CASE("optimizer steps give PyTorch's numbers in f64") {
   }
 }
 
-TEST_CASE("optimizer steps over many parameters: f32 near f64, the same bits at any thread count and list", "[heavy]") {
+TEST_CASE(
+    "optimizer steps over many parameters: f32 near f64, the same bits at any thread count and "
+    "list",
+    "[heavy]") {
   const std::vector<size_t> sizes = {1, 40000, 0, 17, 16384, 16385, 3};
   const auto f64 = forms<double>();
   const auto f32 = forms<float>();
@@ -109,13 +123,15 @@ TEST_CASE("optimizer steps over many parameters: f32 near f64, the same bits at 
         std::vector<Param<double>> b;
         for (size_t n : sizes) {
           a.emplace_back(n), b.emplace_back(n);
-          for (size_t i = 0; i < n; ++i) b.back().p[i] = a.back().p[i] = static_cast<float>(rng.normal());
+          for (size_t i = 0; i < n; ++i)
+            b.back().p[i] = a.back().p[i] = static_cast<float>(rng.normal());
         }
         for (int64_t t = 1; t <= 3; ++t) {
           std::vector<ParamSlot<float>> sa;
           std::vector<ParamSlot<double>> sb;
           for (size_t i = 0; i < sizes.size(); ++i) {
-            for (size_t j = 0; j < sizes[i]; ++j) b[i].g[j] = a[i].g[j] = static_cast<float>(rng.normal());
+            for (size_t j = 0; j < sizes[i]; ++j)
+              b[i].g[j] = a[i].g[j] = static_cast<float>(rng.normal());
             sa.push_back(a[i].slot(f32[k].states)), sb.push_back(b[i].slot(f64[k].states));
           }
           f32[k].step(sa, t);
@@ -124,7 +140,8 @@ TEST_CASE("optimizer steps over many parameters: f32 near f64, the same bits at 
         for (size_t i = 0; i < sizes.size(); ++i) {
           if (threads == 1) {
             first.push_back(a[i].p);
-            for (size_t j = 0; j < sizes[i]; ++j) REQUIRE(std::abs(a[i].p[j] - b[i].p[j]) < 2e-5 * (1 + std::abs(b[i].p[j])));
+            for (size_t j = 0; j < sizes[i]; ++j)
+              REQUIRE(std::abs(a[i].p[j] - b[i].p[j]) < 2e-5 * (1 + std::abs(b[i].p[j])));
           } else {
             REQUIRE(a[i].p == first[i]);
           }
@@ -140,7 +157,8 @@ TEST_CASE("sum of squares for clipping: right, and the same bits at any thread c
   double plain = 0;
   for (size_t n : {5, 0, 40000, 1, 16384}) {
     data.emplace_back(n);
-    for (float& v : data.back()) v = static_cast<float>(rng.normal()), plain += double(v) * double(v);
+    for (float& v : data.back())
+      v = static_cast<float>(rng.normal()), plain += double(v) * double(v);
   }
   std::vector<ArraySlot<float>> slots;
   for (auto& d : data) slots.push_back({d.data(), static_cast<int64_t>(d.size())});

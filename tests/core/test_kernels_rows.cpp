@@ -1,4 +1,5 @@
-// Softmax, cross entropy, embedding, dropout and the activations in f32, at every CPU level, against plain loops in f64.
+// Softmax, cross entropy, embedding, dropout and the activations in f32, at every CPU level,
+// against plain loops in f64.
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernels/activation.h>
 #include <loupe/core/kernels/dropout.h>
@@ -56,8 +57,8 @@ TEST_CASE("softmax and log_softmax along rows and strided axes, forward and back
           std::vector<double> want(x.size());
           for (int64_t o = 0; o < outer; ++o)
             for (int64_t j = 0; j < inner; ++j)
-              softmax_line(log, static_cast<size_t>(n), static_cast<size_t>(inner), x.data() + o * n * inner + j,
-                           want.data() + o * n * inner + j);
+              softmax_line(log, static_cast<size_t>(n), static_cast<size_t>(inner),
+                           x.data() + o * n * inner + j, want.data() + o * n * inner + j);
           CAPTURE(n, inner, log);
           double worst = 0, worst_dx = 0;
           for (int64_t o = 0; o < outer; ++o)
@@ -71,11 +72,13 @@ TEST_CASE("softmax and log_softmax along rows and strided axes, forward and back
                 const auto at = static_cast<size_t>((o * n + i) * inner + j);
                 const double d = static_cast<double>(dy[at]);
                 const double grad = log ? d - std::exp(want[at]) * sum : want[at] * (d - sum);
-                worst = std::max(worst, std::fabs(static_cast<double>(y[at]) - want[at]) / (log ? std::fabs(want[at]) + 1 : 1));
+                worst = std::max(worst, std::fabs(static_cast<double>(y[at]) - want[at]) /
+                                            (log ? std::fabs(want[at]) + 1 : 1));
                 worst_dx = std::max(worst_dx, std::fabs(static_cast<double>(dx[at]) - grad));
               }
             }
-          CHECK(worst < (log ? 1.2e-4 : 4e-7));  // log: the sum of a row around 1000 is rounded to 6e-5
+          CHECK(worst <
+                (log ? 1.2e-4 : 4e-7));  // log: the sum of a row around 1000 is rounded to 6e-5
           CHECK(worst_dx < (log ? 2e-3 : 1e-6));
         }
   });
@@ -87,18 +90,22 @@ TEST_CASE("log_softmax is sharp where the logits are of ordinary size") {
     std::vector<float> y(x.size());
     std::vector<double> want(x.size());
     kernels::softmax(true, 50, 65, 1, x.data(), y.data());
-    for (size_t r = 0; r < 50; ++r) softmax_line(true, 65, 1, x.data() + r * 65, want.data() + r * 65);
-    for (size_t i = 0; i < x.size(); ++i) CHECK(std::fabs(static_cast<double>(y[i]) - want[i]) < 2e-6);
+    for (size_t r = 0; r < 50; ++r)
+      softmax_line(true, 65, 1, x.data() + r * 65, want.data() + r * 65);
+    for (size_t i = 0; i < x.size(); ++i)
+      CHECK(std::fabs(static_cast<double>(y[i]) - want[i]) < 2e-6);
   });
 }
 
 TEST_CASE("softmax of masked rows and extremes") {
   at_every_level([] {
-    const std::vector<float> x = {-kInf, 1, -kInf, -kInf, -kInf, -kInf, 3e38f, -3e38f, 0, NAN, 0, 1};
+    const std::vector<float> x = {-kInf, 1,      -kInf, -kInf, -kInf, -kInf,
+                                  3e38f, -3e38f, 0,     NAN,   0,     1};
     std::vector<float> y(12), z(12);
     kernels::softmax(false, 4, 3, 1, x.data(), y.data());
     kernels::softmax(true, 4, 3, 1, x.data(), z.data());
-    CHECK(std::vector<float>(y.begin(), y.begin() + 9) == std::vector<float>{0, 1, 0, 0, 0, 0, 1, 0, 0});
+    CHECK(std::vector<float>(y.begin(), y.begin() + 9) ==
+          std::vector<float>{0, 1, 0, 0, 0, 0, 1, 0, 0});
     CHECK(z[1] == 0.0f);
     for (size_t i : {0u, 2u, 3u, 4u, 5u}) CHECK(z[i] == -kInf);
     for (size_t i : {9u, 10u, 11u}) {
@@ -123,7 +130,8 @@ TEST_CASE("cross entropy with weights, smoothing and ignored rows") {
           std::vector<float> loss(7), lse(7), dx(x.size());
           const float* weight = weighted ? w.data() : nullptr;
           kernels::cross_entropy(s, x.data(), target.data(), weight, loss.data(), lse.data());
-          kernels::cross_entropy_backward(s, x.data(), target.data(), weight, lse.data(), g.data(), 1, dx.data());
+          kernels::cross_entropy_backward(s, x.data(), target.data(), weight, lse.data(), g.data(),
+                                          1, dx.data());
           CAPTURE(classes, smoothing, weighted);
           const double spread = smoothing / static_cast<double>(classes);
           for (size_t i = 0; i < 7; ++i) {
@@ -138,11 +146,14 @@ TEST_CASE("cross entropy with weights, smoothing and ignored rows") {
               want -= spread * wc(c) * logp[c];
               sum += (c == t ? (1 - smoothing) * wc(c) : 0) + spread * wc(c);
             }
-            CHECK(static_cast<double>(loss[i]) == Approx(ignored ? 0 : want).epsilon(1e-6).margin(1e-6));
+            CHECK(static_cast<double>(loss[i]) ==
+                  Approx(ignored ? 0 : want).epsilon(1e-6).margin(1e-6));
             for (size_t c = 0; c < n; ++c) {
-              const double d = std::exp(logp[c]) * sum - (c == t ? (1 - smoothing) * wc(c) : 0) - spread * wc(c);
+              const double d =
+                  std::exp(logp[c]) * sum - (c == t ? (1 - smoothing) * wc(c) : 0) - spread * wc(c);
               const double up = static_cast<double>(g[i]);
-              if (!(std::fabs(static_cast<double>(dx[i * n + c]) - (ignored ? 0 : up * d)) < 3e-6)) {
+              if (!(std::fabs(static_cast<double>(dx[i * n + c]) - (ignored ? 0 : up * d)) <
+                    3e-6)) {
                 CAPTURE(i, c);
                 CHECK(static_cast<double>(dx[i * n + c]) == Approx(ignored ? 0 : up * d));
               }
@@ -175,7 +186,8 @@ TEST_CASE("embedding gathers rows and adds gradients in order, the same bits at 
   }
 }
 
-TEST_CASE("dropout: the share that is kept, the factor, one mask for f32 and f64 and any thread limit") {
+TEST_CASE(
+    "dropout: the share that is kept, the factor, one mask for f32 and f64 and any thread limit") {
   const int64_t n = 100003;
   const std::vector<float> x(static_cast<size_t>(n), 2.0f);
   const std::vector<double> xd(static_cast<size_t>(n), 2.0);
@@ -191,7 +203,8 @@ TEST_CASE("dropout: the share that is kept, the factor, one mask for f32 and f64
     if (i < 1000) same &= (first[i] == 0) == (philox(9, 77 + i / 4)[i % 4] < (1u << 30));
   }
   CHECK(same);
-  CHECK(std::fabs(static_cast<double>(kept) / static_cast<double>(n) - 0.75) < 0.006);  // 4 standard deviations
+  CHECK(std::fabs(static_cast<double>(kept) / static_cast<double>(n) - 0.75) <
+        0.006);  // 4 standard deviations
   for (int threads : {1, 2, 3, 8}) {
     ThreadLimit limit(threads);
     std::vector<float> y(x.size());
@@ -226,8 +239,10 @@ TEST_CASE("activations in f32 follow f64, whose slopes follow differences") {
       for (size_t i = 0; i < n; ++i) {
         const double v = static_cast<double>(x[i]);
         CAPTURE(x[i]);
-        if (std::fabs(static_cast<double>(y[i]) - f(v)) > 2e-6 + 1e-6 * std::fabs(f(v))) CHECK(y[i] == static_cast<float>(f(v)));
-        if (std::fabs(static_cast<double>(d[i]) - slope(v)) > 2e-6) CHECK(d[i] == static_cast<float>(slope(v)));
+        if (std::fabs(static_cast<double>(y[i]) - f(v)) > 2e-6 + 1e-6 * std::fabs(f(v)))
+          CHECK(y[i] == static_cast<float>(f(v)));
+        if (std::fabs(static_cast<double>(d[i]) - slope(v)) > 2e-6)
+          CHECK(d[i] == static_cast<float>(slope(v)));
         if (std::fabs(v) < 30) {
           const double h = 1e-6;
           const double difference = (f(v + h) - f(v - h)) / (2 * h);
@@ -246,5 +261,6 @@ TEST_CASE("activations in f32 follow f64, whose slopes follow differences") {
   run([](auto x) { return silu(x); }, [](auto x) { return silu_slope(x); });
   run([](auto x) { return softplus(x, decltype(x)(1.5), decltype(x)(20)); },
       [](auto x) { return softplus_slope(x, decltype(x)(1.5), decltype(x)(20)); });
-  run([](auto x) { return elu(x, decltype(x)(0.7)); }, [](auto x) { return elu_slope(x, decltype(x)(0.7)); });
+  run([](auto x) { return elu(x, decltype(x)(0.7)); },
+      [](auto x) { return elu_slope(x, decltype(x)(0.7)); });
 }

@@ -1,4 +1,5 @@
-// The vector math against long double: largest error in ulp over the whole range of f32, at every CPU level.
+// The vector math against long double: largest error in ulp over the whole range of f32, at every
+// CPU level.
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernels/vmath.h>
 
@@ -49,7 +50,8 @@ template <class F, class Ref> Worst measure(F f, Ref ref, float low, float high,
     double error;
     if (std::isinf(rounded) || std::isinf(y[i])) {
       // The threshold of overflow may move by one ulp of the largest float.
-      const bool edge = std::fabs(static_cast<double>(want)) > 3.402823e38 && std::fabs(y[i]) > 3.402822e38f;
+      const bool edge =
+          std::fabs(static_cast<double>(want)) > 3.402823e38 && std::fabs(y[i]) > 3.402822e38f;
       error = edge ? 0 : 1e9;
     } else {
       int e;
@@ -78,24 +80,29 @@ void check_all(uint32_t step) {
     };
     using L = long double;
     run(
-        "exp", [](float x) { return vexp(x); }, [](L x) { return std::exp(x); }, -103.5f, 88.8f, 1.1);
+        "exp", [](float x) { return vexp(x); }, [](L x) { return std::exp(x); }, -103.5f, 88.8f,
+        1.1);
     run(
-        "exp_nonpositive", [](float x) { return vexp_nonpositive(x); }, [](L x) { return std::exp(x); }, -87.0f, 0.0f, 1.1);
+        "exp_nonpositive", [](float x) { return vexp_nonpositive(x); },
+        [](L x) { return std::exp(x); }, -87.0f, 0.0f, 1.1);
     run(
-        "expm1", [](float x) { return vexpm1(x); }, [](L x) { return std::expm1(x); }, -max, 88.8f, 1.7);
+        "expm1", [](float x) { return vexpm1(x); }, [](L x) { return std::expm1(x); }, -max, 88.8f,
+        1.7);
     run(
         "log", [](float x) { return vlog(x); }, [](L x) { return std::log(x); }, 1e-45f, max, 0.8);
     run(
-        "log1p", [](float x) { return vlog1p(x); }, [](L x) { return std::log1p(x); }, -0.99999f, max, 1.5);
+        "log1p", [](float x) { return vlog1p(x); }, [](L x) { return std::log1p(x); }, -0.99999f,
+        max, 1.5);
     run(
         "tanh", [](float x) { return vtanh(x); }, [](L x) { return std::tanh(x); }, -max, max, 2.5);
     run(
-        "sigmoid", [](float x) { return vsigmoid(x); }, [](L x) { return 1 / (1 + std::exp(-x)); }, -87.0f, max, 2.5);
+        "sigmoid", [](float x) { return vsigmoid(x); }, [](L x) { return 1 / (1 + std::exp(-x)); },
+        -87.0f, max, 2.5);
     run(
         "erf", [](float x) { return verf(x); }, [](L x) { return std::erf(x); }, -max, max, 2.5);
     run(
-        "normal", [](float x) { return vnormal(x).cdf; }, [](L x) { return std::erfc(x * -0.707106781186547524400844362L) / 2; },
-        -1.0f, max, 5.5);
+        "normal", [](float x) { return vnormal(x).cdf; },
+        [](L x) { return std::erfc(x * -0.707106781186547524400844362L) / 2; }, -1.0f, max, 5.5);
   }
 }
 

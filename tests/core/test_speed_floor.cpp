@@ -1,5 +1,6 @@
-// A floor under the speed that does not depend on the machine's mood: kernels against plain loops that this file compiles
-// itself, one thread each, taken in turns, the best of several runs of both. The floors are far below what is measured.
+// A floor under the speed that does not depend on the machine's mood: kernels against plain loops
+// that this file compiles itself, one thread each, taken in turns, the best of several runs of
+// both. The floors are far below what is measured.
 #include "catch.h"
 
 #include <loupe/autograd/grad_mode.h>
@@ -89,7 +90,8 @@ TEST_CASE("kernels are at least as many times as fast as plain loops") {
 
   const Tensor image = randn(rng, {1, 16, 28, 28}), kernel = randn(rng, {16, 16, 3, 3});
   CHECK(ratio(
-            "conv2d 16x28x28, 3x3", [&] { g_sink = conv2d(image, kernel, Tensor(), {.padding = 1}).ptr<float>()[0]; },
+            "conv2d 16x28x28, 3x3",
+            [&] { g_sink = conv2d(image, kernel, Tensor(), {.padding = 1}).ptr<float>()[0]; },
             [&] {
               const float *x = image.ptr<float>(), *k = kernel.ptr<float>();
               for (int64_t o = 0; o < 16; ++o)

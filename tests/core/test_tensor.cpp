@@ -57,7 +57,8 @@ TEST_CASE("views share memory; reshape copies only when it must") {
   REQUIRE(t.permute({2, 0, 1}).contiguous().to_vector<double>()[1] == 4);
   REQUIRE(t.select(1, -1).to_vector<double>() == Vec{8, 9, 10, 11, 20, 21, 22, 23});
   REQUIRE(t.slice(2, 1, -1).shape() == Shape{2, 3, 2});
-  REQUIRE(t.slice(2, 0, 100, 3).to_vector<double>() == Vec{0, 3, 4, 7, 8, 11, 12, 15, 16, 19, 20, 23});
+  REQUIRE(t.slice(2, 0, 100, 3).to_vector<double>() ==
+          Vec{0, 3, 4, 7, 8, 11, 12, 15, 16, 19, 20, 23});
   REQUIRE(t.slice(0, 5, 9).numel() == 0);
   REQUIRE(t.reshape({6, -1}).storage() == t.storage());
   REQUIRE(t.transpose(1, 2).reshape({2, 12}).storage() != t.storage());
@@ -84,8 +85,9 @@ TEST_CASE("views share memory; reshape copies only when it must") {
 
 TEST_CASE("elementwise loops agree with the plain definition for every layout and broadcast") {
   Rng rng(2);
-  const Shape shapes[][2] = {{{3, 4}, {3, 4}},   {{3, 4}, {4}}, {{3, 1}, {1, 4}}, {{2, 3, 40, 50}, {3, 1, 1}},
-                             {{70000}, {70000}}, {{0, 3}, {3}}, {{}, {2, 2}}};
+  const Shape shapes[][2] = {
+      {{3, 4}, {3, 4}},   {{3, 4}, {4}}, {{3, 1}, {1, 4}}, {{2, 3, 40, 50}, {3, 1, 1}},
+      {{70000}, {70000}}, {{0, 3}, {3}}, {{}, {2, 2}}};
   for (const auto& [sa, sb] : shapes)
     for (bool flip : {false, true}) {
       Tensor a = randn(rng, sa), b = randn(rng, sb);
@@ -93,12 +95,16 @@ TEST_CASE("elementwise loops agree with the plain definition for every layout an
       const Tensor y = a * b - b;
       const Shape s = broadcast_shapes(sa, sb, "test");
       REQUIRE(y.shape() == s);
-      const Vec xa = a.expand(s).to_vector<double>(), xb = b.expand(s).to_vector<double>(), r = y.to_vector<double>();
+      const Vec xa = a.expand(s).to_vector<double>(), xb = b.expand(s).to_vector<double>(),
+                r = y.to_vector<double>();
       for (size_t i = 0; i < r.size(); ++i)
-        REQUIRE(r[i] == static_cast<double>(static_cast<float>(xa[i]) * static_cast<float>(xb[i]) - static_cast<float>(xb[i])));
+        REQUIRE(r[i] == static_cast<double>(static_cast<float>(xa[i]) * static_cast<float>(xb[i]) -
+                                            static_cast<float>(xb[i])));
     }
-  REQUIRE_THROWS_WITH(zeros({2, 3}) + zeros({2, 4}), Contains("add") && Contains("(2, 3)") && Contains("(2, 4)"));
-  REQUIRE_THROWS_WITH(zeros({2}) + zeros({2}, DType::f64), Contains("f32") && Contains("f64") && Contains("to("));
+  REQUIRE_THROWS_WITH(zeros({2, 3}) + zeros({2, 4}),
+                      Contains("add") && Contains("(2, 3)") && Contains("(2, 4)"));
+  REQUIRE_THROWS_WITH(zeros({2}) + zeros({2}, DType::f64),
+                      Contains("f32") && Contains("f64") && Contains("to("));
   REQUIRE_THROWS_AS(arange(3) / arange(3), DtypeError);
   REQUIRE_THROWS_AS(arange(3) + 0.5, DtypeError);
   REQUIRE((arange(3) * 2 + 1).to_vector<double>() == Vec{1, 3, 5});
@@ -115,8 +121,8 @@ TEST_CASE("elementwise results keep the strides of the first dense full-shape op
 
 TEST_CASE("copies between layouts and types are exact") {
   Rng rng(3);
-  for (Shape s :
-       {Shape{2, 3, 17, 33}, Shape{5, 64, 7, 7}, Shape{2, 12, 5, 4}, Shape{1, 1, 3, 3}, Shape{2, 16, 1, 1}, Shape{0, 3, 4, 4}}) {
+  for (Shape s : {Shape{2, 3, 17, 33}, Shape{5, 64, 7, 7}, Shape{2, 12, 5, 4}, Shape{1, 1, 3, 3},
+                  Shape{2, 16, 1, 1}, Shape{0, 3, 4, 4}}) {
     const Tensor x = randn(rng, s);
     const Tensor last = raw::channels_last(x);
     REQUIRE(raw::is_channels_last(last));
@@ -137,9 +143,11 @@ TEST_CASE("copies between layouts and types are exact") {
   REQUIRE(line.to_vector<double>() == Vec{0, 0, 1, 2, 3, 4});
 }
 
-TEST_CASE("reductions over any axes agree with the plain sum, at any size, layout and thread count") {
+TEST_CASE(
+    "reductions over any axes agree with the plain sum, at any size, layout and thread count") {
   Rng rng(4);
-  const Shape shapes[] = {{7}, {3, 5}, {4, 3, 2}, {33, 1000}, {1000, 33}, {5, 70, 11, 13}, {200000}, {2, 100000}, {0, 3}, {1, 1}};
+  const Shape shapes[] = {{7},      {3, 5},      {4, 3, 2}, {33, 1000}, {1000, 33}, {5, 70, 11, 13},
+                          {200000}, {2, 100000}, {0, 3},    {1, 1}};
   const Dims axes[] = {{}, {0}, {1}, {-1}, {0, 1}, {0, 2}, {0, 2, 3}, {1, 3}};
   for (const Shape& s : shapes)
     for (const Dims& ax : axes) {
@@ -171,7 +179,8 @@ TEST_CASE("reductions over any axes agree with the plain sum, at any size, layou
           REQUIRE(equal(y, x.sum(ax, true)));
         }
         const Vec got = y.to_vector<double>();
-        for (size_t i = 0; i < got.size(); ++i) REQUIRE(got[i] == static_cast<double>(static_cast<float>(want[i])));
+        for (size_t i = 0; i < got.size(); ++i)
+          REQUIRE(got[i] == static_cast<double>(static_cast<float>(want[i])));
       }
     }
   const double nan = std::numeric_limits<double>::quiet_NaN();

@@ -35,7 +35,8 @@ TEST_CASE("parallel_pieces runs every piece once, at any limit, nested and from 
   for (int u = 0; u < 4; ++u)
     users.emplace_back([&] {
       ThreadLimit scope(3);
-      for (int k = 0; k < 500; ++k) parallel_ranges(100, 7, [&](int64_t b, int64_t e) { total += e - b; });
+      for (int k = 0; k < 500; ++k)
+        parallel_ranges(100, 7, [&](int64_t b, int64_t e) { total += e - b; });
     });
   for (auto& u : users) u.join();
   REQUIRE(total == 4 * 500 * 100);
@@ -123,11 +124,14 @@ int64_t resident_bytes() {
 }
 }  // namespace
 
-TEST_CASE("release_cached_memory gives the memory of medium blocks back, and their addresses serve again") {
+TEST_CASE(
+    "release_cached_memory gives the memory of medium blocks back, and their addresses serve "
+    "again") {
   constexpr size_t kBytes = 3 << 20;
   release_cached_memory();
   std::vector<std::unique_ptr<Storage>> blocks;
-  for (int i = 0; i < 20; ++i) std::memset(blocks.emplace_back(std::make_unique<Storage>(kBytes))->data(), 1, kBytes);
+  for (int i = 0; i < 20; ++i)
+    std::memset(blocks.emplace_back(std::make_unique<Storage>(kBytes))->data(), 1, kBytes);
   std::set<void*> before;
   for (const auto& b : blocks) before.insert(b->data());
   CHECK(before.size() == 20);

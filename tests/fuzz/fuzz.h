@@ -1,5 +1,6 @@
 #pragma once
-// A libFuzzer target is a function over any bytes that may throw nothing but loupe::Error. Defines the entry point.
+// A libFuzzer target is a function over any bytes that may throw nothing but loupe::Error. Defines
+// the entry point.
 #include <loupe/io/file.h>
 
 #include <cstdlib>

@@ -11,7 +11,8 @@ void target(Bytes bytes) {
   static Linear model(rng, 2, 3);
   static AdamW optimizer(model, {});
   static OneCycleLR schedule(optimizer, {.total_steps = 100});
-  static DataLoader loader(TensorDataset(zeros({5, 2}), zeros({5, 3})), rng, {.batch_size = 2, .prefetch = 0});
+  static DataLoader loader(TensorDataset(zeros({5, 2}), zeros({5, 3})), rng,
+                           {.batch_size = 2, .prefetch = 0});
   TrainingState state{.model = &model,
                       .optimizer = &optimizer,
                       .schedule = &schedule,

@@ -4,4 +4,6 @@
 
 using namespace loupe;
 
-void target(Bytes bytes) { must(read_cifar10(bytes, "f").pixels.size() + bytes.size() / 3073 == bytes.size()); }
+void target(Bytes bytes) {
+  must(read_cifar10(bytes, "f").pixels.size() + bytes.size() / 3073 == bytes.size());
+}

@@ -10,5 +10,6 @@ void target(Bytes bytes) {
   const SafetensorsFile file = load_safetensors(as_bytes(copy), nullptr, "f");
   const std::string again = encode_safetensors(file.tensors, file.metadata);
   const SafetensorsFile reread = load_safetensors(as_bytes(again), nullptr, "g");
-  must(reread.metadata == file.metadata && encode_safetensors(reread.tensors, reread.metadata) == again);
+  must(reread.metadata == file.metadata &&
+       encode_safetensors(reread.tensors, reread.metadata) == again);
 }

@@ -1,4 +1,5 @@
-// Loupe's side of tests/interop/run.py: reads what Python wrote, computes, and writes what Python compares.
+// Loupe's side of tests/interop/run.py: reads what Python wrote, computes, and writes what Python
+// compares.
 #include <loupe/autograd/ops.h>
 #include <loupe/io/checkpoint.h>
 #include <loupe/io/json.h>
@@ -29,8 +30,10 @@ using Arguments = std::vector<std::string>;
 
 std::unique_ptr<Module> image_model(const std::string& kind) {
   Rng rng(1);
-  if (kind == "resnet20") return std::make_unique<ResNetCifar>(rng, ResNetCifarConfig{.in_channels = 1});
-  return std::make_unique<SmallCnn>(rng, SmallCnnConfig{.norm = norm_kind(kind), .dropouts = {0, 0, 0}});
+  if (kind == "resnet20")
+    return std::make_unique<ResNetCifar>(rng, ResNetCifarConfig{.in_channels = 1});
+  return std::make_unique<SmallCnn>(rng,
+                                    SmallCnnConfig{.norm = norm_kind(kind), .dropouts = {0, 0, 0}});
 }
 
 // KIND MODEL.safetensors X.npy LOGITS.npy
@@ -41,7 +44,8 @@ void logits(const Arguments& a) {
   save_npy(a[3], no_grad([&] { return m->call(load_npy(a[2])); }));
 }
 
-// KIND MODEL.safetensors X.npy LABELS.npy LOSSES.npy OUT.safetensors: one step of Adam for each x[s]
+// KIND MODEL.safetensors X.npy LABELS.npy LOSSES.npy OUT.safetensors: one step of Adam for each
+// x[s]
 void train_on(const Arguments& a) {
   const auto m = image_model(a[0]);
   load_model(a[1], *m);
@@ -65,7 +69,8 @@ Gpt gpt(const std::string& folder) {
   const std::string path = folder + "/config.json", text = read_file(path);
   JsonReader r(text, path);
   r.object([&](const std::string& key) {
-    if (key == "vocab_size" || key == "n_positions" || key == "n_layer" || key == "n_head" || key == "n_embd")
+    if (key == "vocab_size" || key == "n_positions" || key == "n_layer" || key == "n_head" ||
+        key == "n_embd")
       size[key] = r.integer();
     else r.skip();
   });
@@ -100,8 +105,9 @@ void greedy(const Arguments& a) {
   Rng rng(1);
   std::vector<int64_t> tokens;
   for (int64_t i = 0; i < prompts.size(0); ++i) {
-    const auto text = m.generate(prompts[i].slice(0, 0, lengths[i].item<int64_t>()).to_vector<int64_t>(), rng,
-                                 {.length = count, .temperature = 0});
+    const auto text =
+        m.generate(prompts[i].slice(0, 0, lengths[i].item<int64_t>()).to_vector<int64_t>(), rng,
+                   {.length = count, .temperature = 0});
     tokens.insert(tokens.end(), text.end() - count, text.end());
   }
   save_npy(a[4], from_data(tokens, Shape{prompts.size(0), count}));
@@ -116,9 +122,11 @@ void tied_once(const Arguments& a) {
 // WEIGHTS.npz IMAGES.npy LOGITS.npy: the CNN of tests/fixtures/make_keras_cnn.py
 void keras_cnn(const Arguments& a) {
   Rng rng(1);
-  Sequential net(Conv2d(rng, 2, 6, {.kernel_size = 3, .padding = 1}), BatchNorm2d(6, {.convention = NormConvention::keras3}),
-                 ReLU(), MaxPool2d({.kernel_size = 2}), Conv2d(rng, 6, 8, {.kernel_size = {3, 2}}), ReLU(), Flatten(),
-                 Linear(rng, 8 * 4 * 4, 16), LayerNorm(16, {.eps = 1e-3}), ReLU(), Linear(rng, 16, 5));
+  Sequential net(Conv2d(rng, 2, 6, {.kernel_size = 3, .padding = 1}),
+                 BatchNorm2d(6, {.convention = NormConvention::keras3}), ReLU(),
+                 MaxPool2d({.kernel_size = 2}), Conv2d(rng, 6, 8, {.kernel_size = {3, 2}}), ReLU(),
+                 Flatten(), Linear(rng, 8 * 4 * 4, 16), LayerNorm(16, {.eps = 1e-3}), ReLU(),
+                 Linear(rng, 16, 5));
   const std::map<std::string, std::string> places{{"conv1", "0"}, {"norm1", "1"}, {"conv2", "4"},
                                                   {"fc1", "7"},   {"norm2", "8"}, {"fc2", "10"}};
   LoadOptions options;
@@ -132,7 +140,8 @@ void keras_cnn(const Arguments& a) {
   save_npy(a[2], no_grad([&] { return net(load_npy(a[1]).permute({0, 3, 1, 2})); }));
 }
 
-// X.npy OUT.npz: BatchNormalization() on every x[s] in training, then on the last in inference; LayerNormalization() on all
+// X.npy OUT.npz: BatchNormalization() on every x[s] in training, then on the last in inference;
+// LayerNormalization() on all
 void keras_norms(const Arguments& a) {
   const Tensor x = load_npy(a[0]);
   const int64_t features = x.size(-1);
@@ -147,7 +156,9 @@ void keras_norms(const Arguments& a) {
   }
   eval(bn);
   outputs.push_back(bn(x[-1]));
-  save_npz(a[1], {{"bn", stack(outputs)}, {"mean", stack(means)}, {"var", stack(variances)}, {"ln", ln(x)}});
+  save_npz(
+      a[1],
+      {{"bn", stack(outputs)}, {"mean", stack(means)}, {"var", stack(variances)}, {"ln", ln(x)}});
 }
 
 // IN OUT: a safetensors, .npy or .npz file, read and written
@@ -163,10 +174,12 @@ void events(const Arguments& a) {
   const Tensor values = load_npy(a[0]), image = load_npy(a[1]);
   EventWriter board(a[2]);
   const auto numbers = values.flatten().to_vector<double>();
-  for (size_t i = 0; i < numbers.size(); ++i) board.scalar("values", numbers[i], static_cast<int64_t>(i));
+  for (size_t i = 0; i < numbers.size(); ++i)
+    board.scalar("values", numbers[i], static_cast<int64_t>(i));
   for (int64_t i = 0; i < values.size(0); ++i) board.histogram("rows", values[i], i);
   board.text("note", "**bold** \xc3\xa9 \xe6\xbc\xa2 | a table", 3);
-  board.image("picture", image.data<uint8_t>(), image.size(0), image.size(1), static_cast<int>(image.size(2)), 5);
+  board.image("picture", image.data<uint8_t>(), image.size(0), image.size(1),
+              static_cast<int>(image.size(2)), 5);
   Rng rng(1);
   Sequential net(Linear(rng, 3, 4), ReLU(), Linear(rng, 4, 2));
   board.graph(model_graph(net(ones({1, 3})), named_parameters(net)));
@@ -191,13 +204,17 @@ int main(int argc, char** argv) {
     void (*run)(const Arguments&);
   };
   const std::map<std::string, Command> commands{
-      {"logits", {4, logits}},       {"train-on", {6, train_on}},   {"gpt-logits", {4, gpt_logits}},   {"greedy", {5, greedy}},
-      {"tied-once", {2, tied_once}}, {"keras-cnn", {3, keras_cnn}}, {"keras-norms", {2, keras_norms}}, {"rewrite", {2, rewrite}},
-      {"events", {3, events}},       {"restarted", {1, restarted}}};
+      {"logits", {4, logits}},           {"train-on", {6, train_on}},
+      {"gpt-logits", {4, gpt_logits}},   {"greedy", {5, greedy}},
+      {"tied-once", {2, tied_once}},     {"keras-cnn", {3, keras_cnn}},
+      {"keras-norms", {2, keras_norms}}, {"rewrite", {2, rewrite}},
+      {"events", {3, events}},           {"restarted", {1, restarted}}};
   const Arguments arguments(argv + std::min(argc, 2), argv + argc);
   const auto command = argc > 1 ? commands.find(argv[1]) : commands.end();
   if (command == commands.end() || arguments.size() != command->second.arguments) {
-    fmt::print(stderr, "interop_peer: unknown command or wrong number of arguments; see tests/interop/peer.cpp\n");
+    fmt::print(
+        stderr,
+        "interop_peer: unknown command or wrong number of arguments; see tests/interop/peer.cpp\n");
     return 2;
   }
   try {

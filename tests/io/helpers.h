@@ -10,12 +10,14 @@
 
 #include "catch.h"
 
-/// A folder of its own for a test, removed at the end; in memory where that exists, for writing flushes to the disk.
+/// A folder of its own for a test, removed at the end; in memory where that exists, for writing
+/// flushes to the disk.
 struct TempDir {
   std::filesystem::path path;
   TempDir() {
     const bool memory = access("/dev/shm", W_OK) == 0;
-    std::string name = (memory ? "/dev/shm" : std::filesystem::temp_directory_path().string()) + "/loupe-test-XXXXXX";
+    std::string name = (memory ? "/dev/shm" : std::filesystem::temp_directory_path().string()) +
+                       "/loupe-test-XXXXXX";
     REQUIRE(mkdtemp(name.data()) != nullptr);
     path = name;
   }
@@ -23,7 +25,9 @@ struct TempDir {
   std::string operator/(const std::string& file) const { return (path / file).string(); }
 };
 
-inline std::string io_fixture(const std::string& file) { return std::string(LOUPE_FIXTURES) + "/io/" + file; }
+inline std::string io_fixture(const std::string& file) {
+  return std::string(LOUPE_FIXTURES) + "/io/" + file;
+}
 
 inline std::string from_bytes(std::initializer_list<int> values) {
   std::string s;

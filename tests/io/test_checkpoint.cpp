@@ -22,7 +22,8 @@ struct Net : Layer<Net> {
   Linear fc1, fc2;
   Tensor counts = zeros({2}, DType::i64);
   Rng noise;
-  explicit Net(Rng& rng, int64_t width = 4) : fc1(rng, 3, width), fc2(rng, 3, width), noise(rng.split()) {
+  explicit Net(Rng& rng, int64_t width = 4)
+      : fc1(rng, 3, width), fc2(rng, 3, width), noise(rng.split()) {
     fc2.weight = fc1.weight;
   }
   Tensor forward(In x) {
@@ -114,7 +115,9 @@ TEST_CASE("a checkpoint restores a run to the same bits, and it goes on the same
   CHECK(checkpoint_options(dir / "c") == "{\"lr\":0.1}");
 }
 
-TEST_CASE("a checkpoint with any flipped byte, of another version or another model is refused, and nothing changes") {
+TEST_CASE(
+    "a checkpoint with any flipped byte, of another version or another model is refused, and "
+    "nothing changes") {
   TempDir dir;
   Run run;
   run.advance();
@@ -127,12 +130,13 @@ TEST_CASE("a checkpoint with any flipped byte, of another version or another mod
   for (size_t i = 0; i < whole.size(); ++i) {
     std::string flipped = whole;
     flipped[i] = static_cast<char>(flipped[i] ^ (1 << i % 8));
-    const std::string error =
-        error_of<Error>([&] { load_checkpoint(load_safetensors(as_bytes(flipped), nullptr, "f"), s, "f"); });
+    const std::string error = error_of<Error>(
+        [&] { load_checkpoint(load_safetensors(as_bytes(flipped), nullptr, "f"), s, "f"); });
     if (error.empty()) FAIL("byte " << i << " was not missed");
   }
   const auto error = [&](TrainingState& into, const std::string& bytes) {
-    return error_of<Error>([&] { load_checkpoint(load_safetensors(as_bytes(bytes), nullptr, "f"), into, "f"); });
+    return error_of<Error>(
+        [&] { load_checkpoint(load_safetensors(as_bytes(bytes), nullptr, "f"), into, "f"); });
   };
   const auto edited = [&](auto edit) {
     SafetensorsFile file = load_safetensors(as_bytes(whole), nullptr, "f");
@@ -145,14 +149,17 @@ TEST_CASE("a checkpoint with any flipped byte, of another version or another mod
              Contains("of version 2, this program reads version 1"));
   CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors["stray"] = tensor({1}); })),
              Contains("holds 'stray', for which"));
-  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors.erase("loader"); })), Contains("has no 'loader'"));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors.erase("loader"); })),
+             Contains("has no 'loader'"));
   CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors["loader"] = tensor({1}); })),
              Contains("'loader' of the checkpoint is f32 (1,)"));
   CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors["number/x"] = tensor({1}); })),
              Contains("the number 'x' is f32"));
-  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors.erase("optimizer/exp_avg.fc1.weight"); })),
-             Contains("lacks \"exp_avg.fc1.weight\""));
-  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors.erase("model/fc1.bias"); })), Contains("missing: fc1.bias"));
+  CHECK_THAT(
+      error(s, edited([](SafetensorsFile& f) { f.tensors.erase("optimizer/exp_avg.fc1.weight"); })),
+      Contains("lacks \"exp_avg.fc1.weight\""));
+  CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.tensors.erase("model/fc1.bias"); })),
+             Contains("missing: fc1.bias"));
   CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.metadata["optimizer"] = "sgd"; })),
              Contains("is of optimizer 'sgd', this run uses adamw"));
   CHECK(other.bits() == before);
@@ -164,7 +171,8 @@ TEST_CASE("a checkpoint with any flipped byte, of another version or another mod
   TrainingState b = batches.state();
   for (int i = 0; i < 2; ++i) run.advance();
   save_checkpoint(dir / "c", run.state());
-  CHECK_THAT(error(b, read_file(dir / "c")), Contains("was at batch 3 of an epoch, this run has 2"));
+  CHECK_THAT(error(b, read_file(dir / "c")),
+             Contains("was at batch 3 of an epoch, this run has 2"));
 }
 
 TEST_CASE("the folder keeps the last and the best, and passes over damaged checkpoints") {
@@ -209,7 +217,9 @@ TEST_CASE("the folder keeps the last and the best, and passes over damaged check
   CHECK(std::distance(std::filesystem::directory_iterator(dir.path / "checkpoints"), {}) == 3);
 }
 
-TEST_CASE("a run that dies at any system call of its writing resumes to the bits of the undisturbed run", "[fork]") {
+TEST_CASE(
+    "a run that dies at any system call of its writing resumes to the bits of the undisturbed run",
+    "[fork]") {
   Run undisturbed;
   for (int i = 0; i < 6; ++i) undisturbed.advance();
   const std::string want = undisturbed.bits();
@@ -237,7 +247,8 @@ TEST_CASE("a run that dies at any system call of its writing resumes to the bits
     int status = 0;
     REQUIRE(waitpid(child, &status, 0) == child);
     CheckpointFolder folder(dir / "c", 2);
-    Run run(folder.steps().empty() ? 1 : 42);  // a fresh start, or a stranger that becomes the dead one
+    Run run(folder.steps().empty() ? 1
+                                   : 42);  // a fresh start, or a stranger that becomes the dead one
     TrainingState s = run.state();
     std::vector<std::string> skipped;
     if (folder.resume(s, &skipped)) run.restored(s);
@@ -250,7 +261,8 @@ TEST_CASE("a run that dies at any system call of its writing resumes to the bits
   CHECK(deaths > 40);
 }
 
-TEST_CASE("a run that is killed at 100 random moments resumes to the bits of the undisturbed run", "[fork]") {
+TEST_CASE("a run that is killed at 100 random moments resumes to the bits of the undisturbed run",
+          "[fork]") {
   constexpr int64_t kSteps = 40;
   Run undisturbed;
   while (undisturbed.step < kSteps) undisturbed.advance();
@@ -292,7 +304,9 @@ TEST_CASE("a run that is killed at 100 random moments resumes to the bits of the
   CHECK(resumed >= 30);
 }
 
-TEST_CASE("whichever system call of a save fails, the earlier checkpoints stay whole and the run goes on") {
+TEST_CASE(
+    "whichever system call of a save fails, the earlier checkpoints stay whole and the run goes "
+    "on") {
   for (const int code : {ENOSPC, EIO, EROFS}) {
     for (int fail_at = 1, failures = 0;; ++fail_at) {
       TempDir dir;
@@ -319,7 +333,8 @@ TEST_CASE("whichever system call of a save fails, the earlier checkpoints stay w
         CHECK(failures > 10);  // both files, every call of each
         break;
       }
-      // Every checkpoint that is there is whole, the best too, and there are at least the two from before.
+      // Every checkpoint that is there is whole, the best too, and there are at least the two from
+      // before.
       CHECK(folder.steps().size() >= 2);
       for (const int64_t step : folder.steps()) {
         Run other(42);
@@ -349,7 +364,8 @@ TEST_CASE("a full disk ends in an IoError and leaves the earlier checkpoint") {
   TrainingState s = run.state();
   folder.save(s, 1);
   int writes = 0;
-  set_write_fault([&](const char* call) { return std::string(call) == "write" && ++writes > 3 ? ENOSPC : 0; });
+  set_write_fault(
+      [&](const char* call) { return std::string(call) == "write" && ++writes > 3 ? ENOSPC : 0; });
   CHECK_THAT(error_of([&] { folder.save(s, 2); }), Contains("No space left"));
   set_write_fault({});
   CHECK(folder.steps() == std::vector<int64_t>{1});
@@ -384,7 +400,8 @@ TEST_CASE("models are saved with tied tensors under every name or once, and read
   save_safetensors(dir / "wrong", wrong);
   const std::string before = sha256(as_bytes(encode_safetensors({{"w", b.fc1.weight}})));
   const std::string error = error_of<ValueError>([&] { load_model(dir / "wrong", b); });
-  CHECK_THAT(error, Contains("/wrong: ") && Contains("missing: fc1.bias") && Contains("unexpected: extra") &&
+  CHECK_THAT(error, Contains("/wrong: ") && Contains("missing: fc1.bias") &&
+                        Contains("unexpected: extra") &&
                         Contains("counts is (3,), the model has (2,)"));
   CHECK(sha256(as_bytes(encode_safetensors({{"w", b.fc1.weight}}))) == before);
 }

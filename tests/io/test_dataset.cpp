@@ -26,7 +26,8 @@ struct Counting : Dataset {
   explicit Counting(int64_t samples, int64_t failing = -1) : n(samples), bad(failing) {}
   int64_t size() const override { return n; }
   Batch batch(std::span<const int64_t> indices) const override {
-    if (std::find(indices.begin(), indices.end(), bad) != indices.end()) fail<IoError>("sample {} is broken", bad);
+    if (std::find(indices.begin(), indices.end(), bad) != indices.end())
+      fail<IoError>("sample {} is broken", bad);
     const Tensor t = from_data(std::vector<int64_t>(indices.begin(), indices.end()));
     return {t, t, {}};
   }
@@ -45,7 +46,8 @@ std::vector<int64_t> flat(const std::vector<std::vector<int64_t>>& batches) {
 }
 
 /// Writes a small MNIST-like folder.
-void write_mnist(const TempDir& dir, const std::vector<int64_t>& images = {3, 28, 28}, int64_t labels = 3, uint8_t label = 1) {
+void write_mnist(const TempDir& dir, const std::vector<int64_t>& images = {3, 28, 28},
+                 int64_t labels = 3, uint8_t label = 1) {
   for (const char* part : {"train", "t10k"}) {
     std::vector<uint8_t> pixels(static_cast<size_t>(images[0] * images[1] * images[2]));
     for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * 7);
@@ -61,9 +63,11 @@ TEST_CASE("image sets: what is missing or wrong is said with the file and the re
   TempDir dir;
   CHECK_THAT(error_of([&] { load_images("fashion-mnist", dir.path.string()); }),
              Contains("apt-get install dataset-fashion-mnist"));
-  CHECK_THAT(error_of([&] { load_images("cifar10", dir.path.string()); }), Contains("cifar-10-binary.tar.gz"));
+  CHECK_THAT(error_of([&] { load_images("cifar10", dir.path.string()); }),
+             Contains("cifar-10-binary.tar.gz"));
   CHECK_THAT(error_of([&] { load_images("mnist"); }), Contains("no folder was given"));
-  CHECK_THAT(error_of<ValueError>([&] { load_images("imagenet"); }), Contains("there are fashion-mnist, mnist and cifar10"));
+  CHECK_THAT(error_of<ValueError>([&] { load_images("imagenet"); }),
+             Contains("there are fashion-mnist, mnist and cifar10"));
   write_mnist(dir);
   const ImageData data = load_images("mnist", dir.path.string());
   CHECK(data.train.images.shape() == Shape{3, 1, 28, 28});
@@ -73,15 +77,18 @@ TEST_CASE("image sets: what is missing or wrong is said with the file and the re
   CHECK(data.train.part(1, 3).images.shape() == Shape{2, 1, 28, 28});
   CHECK_THROWS_AS(data.train.part(1, 4), IndexError);
   write_mnist(dir, {3, 32, 32});
-  CHECK_THAT(error_of([&] { load_images("mnist", dir.path.string()); }), Contains("images of 32 x 32, expected 28 x 28"));
+  CHECK_THAT(error_of([&] { load_images("mnist", dir.path.string()); }),
+             Contains("images of 32 x 32, expected 28 x 28"));
   write_mnist(dir, {3, 28, 28}, 2);
-  CHECK_THAT(error_of([&] { load_images("mnist", dir.path.string()); }), Contains("2 labels for 3 images"));
+  CHECK_THAT(error_of([&] { load_images("mnist", dir.path.string()); }),
+             Contains("2 labels for 3 images"));
   write_mnist(dir, {3, 28, 28}, 3, 10);
-  CHECK_THAT(error_of([&] { load_images("mnist", dir.path.string()); }), Contains("offset 8: label 10, expected 0 to 9"));
+  CHECK_THAT(error_of([&] { load_images("mnist", dir.path.string()); }),
+             Contains("offset 8: label 10, expected 0 to 9"));
 
   std::string record(3073, '\5');
-  for (const char* file :
-       {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"})
+  for (const char* file : {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
+                           "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"})
     write_file(dir / file, record);
   const ImageData cifar = load_images("cifar10", dir.path.string());
   CHECK(cifar.train.images.shape() == Shape{5, 3, 32, 32});
@@ -90,7 +97,8 @@ TEST_CASE("image sets: what is missing or wrong is said with the file and the re
 
 TEST_CASE("Fashion-MNIST as the package installs it") {
   if (!std::filesystem::exists(kFashionMnistPath)) {
-    CHECK_THAT(error_of([] { load_images("fashion-mnist"); }), Contains("apt-get install dataset-fashion-mnist"));
+    CHECK_THAT(error_of([] { load_images("fashion-mnist"); }),
+               Contains("apt-get install dataset-fashion-mnist"));
     return;
   }
   const ImageData data = load_images("fashion-mnist");
@@ -98,7 +106,8 @@ TEST_CASE("Fashion-MNIST as the package installs it") {
   CHECK(data.test.images.shape() == Shape{10000, 1, 28, 28});
   double sum = 0, squares = 0;
   for (const uint8_t p : data.train.images.data<uint8_t>()) sum += p, squares += p * p;
-  const double n = 60000.0 * 784, mean = sum / n / 255, std = std::sqrt(squares / n - sum / n * (sum / n)) / 255;
+  const double n = 60000.0 * 784, mean = sum / n / 255,
+               std = std::sqrt(squares / n - sum / n * (sum / n)) / 255;
   CHECK(mean == Approx(data.train.mean[0]).margin(1e-4));
   CHECK(std == Approx(data.train.std[0]).margin(1e-4));
   for (int64_t c = 0; c < 10; ++c) {
@@ -124,7 +133,8 @@ TEST_CASE("ImageDataset normalises, in channels-last memory where there are chan
   const auto x = b.x.to_vector<double>();
   for (size_t i = 0; i < x.size(); ++i) {
     const size_t sample = i / 12 == 1 ? 0 : 1, channel = i / 4 % 3;
-    const double want = (pixels[sample * 12 + i % 12] / 255.0 - set.mean[channel]) / set.std[channel];
+    const double want =
+        (pixels[sample * 12 + i % 12] / 255.0 - set.mean[channel]) / set.std[channel];
     CHECK(x[i] == Approx(want).epsilon(1e-6));
   }
   const int64_t outside[] = {2};
@@ -134,7 +144,8 @@ TEST_CASE("ImageDataset normalises, in channels-last memory where there are chan
 }
 
 TEST_CASE("TensorDataset gathers rows and refuses NaN") {
-  const TensorDataset data(tensor({1, 2, 3, 4, 5, 6}, Shape{3, 2}), tensor({7, 8, 9}, {}, DType::i64));
+  const TensorDataset data(tensor({1, 2, 3, 4, 5, 6}, Shape{3, 2}),
+                           tensor({7, 8, 9}, {}, DType::i64));
   const int64_t indices[] = {2, 0};
   CHECK(data.batch(indices).x.to_vector<float>() == std::vector<float>{5, 6, 1, 2});
   CHECK(data.batch(indices).y.to_vector<int64_t>() == std::vector<int64_t>{9, 7});
@@ -164,11 +175,16 @@ TEST_CASE("TextDataset: windows, the padded rest, texts too short") {
   std::vector<int64_t> predicted = padded.batch(all_of(3)).y.to_vector<int64_t>();
   std::erase(predicted, -100);
   CHECK(predicted == std::vector<int64_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
-  CHECK(TextDataset(std::span(ids).first(9), {.context = 4, .stride = 4, .pad_last = true}).size() == 2);
-  CHECK(TextDataset(std::span(ids).first(2), {.context = 4, .stride = 4, .pad_last = true}).size() == 1);
+  CHECK(
+      TextDataset(std::span(ids).first(9), {.context = 4, .stride = 4, .pad_last = true}).size() ==
+      2);
+  CHECK(
+      TextDataset(std::span(ids).first(2), {.context = 4, .stride = 4, .pad_last = true}).size() ==
+      1);
   CHECK(TextDataset(std::span(ids).first(5), {.context = 4}).size() == 1);
-  CHECK_THAT(error_of<ValueError>([&] { TextDataset(std::span(ids).first(4), {.context = 4}); }),
-             Contains("a text of 4 characters is too short for a context of 4: it takes at least 5"));
+  CHECK_THAT(
+      error_of<ValueError>([&] { TextDataset(std::span(ids).first(4), {.context = 4}); }),
+      Contains("a text of 4 characters is too short for a context of 4: it takes at least 5"));
   CHECK_THROWS_AS(TextDataset({}, {.context = 4, .pad_last = true}), ValueError);
   CHECK_THROWS_AS(TextDataset(ids, {.context = 0}), ValueError);
 }
@@ -212,7 +228,9 @@ TEST_CASE("generated tasks: labels, padding, mask; a sample depends on seed and 
   CHECK_THROWS_AS(CountTask(3, 5, 9, 8), ValueError);
 }
 
-TEST_CASE("DataLoader: every sample once an epoch, another order each, the same with and without its thread") {
+TEST_CASE(
+    "DataLoader: every sample once an epoch, another order each, the same with and without its "
+    "thread") {
   Rng rng(5), same(5);
   DataLoader loader(Counting(10), rng, {.batch_size = 4});
   DataLoader plain(Counting(10), same, {.batch_size = 4, .prefetch = 0});
@@ -241,7 +259,8 @@ TEST_CASE("DataLoader: every sample once an epoch, another order each, the same 
   CHECK_THROWS_AS(DataLoader(Counting(0), rng), ValueError);
   CHECK_THROWS_AS(DataLoader(Counting(3), rng, {.batch_size = 4, .drop_last = true}), ValueError);
   CHECK_THROWS_AS(DataLoader(Counting(3), rng, {.batch_size = 0}), ValueError);
-  CHECK_THROWS_AS(DataLoader(Counting(3), rng, {.shuffle = false, .replacement = true}), ValueError);
+  CHECK_THROWS_AS(DataLoader(Counting(3), rng, {.shuffle = false, .replacement = true}),
+                  ValueError);
 }
 
 TEST_CASE("DataLoader: a restored state continues with the same batches") {
@@ -272,7 +291,8 @@ TEST_CASE("DataLoader: a restored state continues with the same batches") {
 TEST_CASE("DataLoader: an error in the data set reaches the caller; destroying it early is safe") {
   Rng rng(2);
   for (const int prefetch : {0, 2}) {
-    DataLoader loader(Counting(10, 7), rng, {.batch_size = 2, .shuffle = false, .prefetch = prefetch});
+    DataLoader loader(Counting(10, 7), rng,
+                      {.batch_size = 2, .shuffle = false, .prefetch = prefetch});
     for (int i = 0; i < 3; ++i) CHECK(loader.next().has_value());
     CHECK_THAT(error_of([&] { loader.next(); }), Contains("sample 7 is broken"));
     CHECK(loader.next().has_value());

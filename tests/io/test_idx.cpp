@@ -35,7 +35,8 @@ const std::string kSmall = from_bytes({0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2,
 }  // namespace
 
 TEST_CASE("IDX, plain and gzip, every element type") {
-  for (const std::string& file : {kSmall, gzip(kSmall), gzip(kSmall.substr(0, 9)) + gzip(kSmall.substr(9))}) {
+  for (const std::string& file :
+       {kSmall, gzip(kSmall), gzip(kSmall.substr(0, 9)) + gzip(kSmall.substr(9))}) {
     const IdxArray a = read_idx(as_bytes(file), "f");
     CHECK(a.type == IdxArray::u8);
     CHECK(a.shape == std::vector<int64_t>{2, 3});
@@ -63,7 +64,8 @@ TEST_CASE("IDX, plain and gzip, every element type") {
 
 TEST_CASE("IDX: every prefix and every lie is an IoError") {
   const std::string packed = gzip(kSmall);
-  for (size_t n = 0; n < kSmall.size(); ++n) CHECK_THAT(idx_error(kSmall.substr(0, n)), Contains("f: offset "));
+  for (size_t n = 0; n < kSmall.size(); ++n)
+    CHECK_THAT(idx_error(kSmall.substr(0, n)), Contains("f: offset "));
   for (size_t n = 0; n < packed.size(); ++n) CHECK_FALSE(idx_error(packed.substr(0, n)).empty());
   CHECK_THAT(idx_error("PK\3\4"), Contains("not an IDX file"));
   CHECK_THAT(idx_error(from_bytes({0, 0, 7, 1})), Contains("offset 2: IDX element type 0x07"));
@@ -72,16 +74,19 @@ TEST_CASE("IDX: every prefix and every lie is an IoError") {
   CHECK_THAT(idx_error(kSmall + "x"), Contains("offset 18: 1 bytes more than"));
   CHECK_THAT(idx_error(gzip(kSmall + "x")), Contains("more data than the header says"));
   CHECK_THAT(idx_error(packed + "x"), Contains("bytes after the end of the compressed data"));
-  const std::string huge = from_bytes({0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1});
+  const std::string huge =
+      from_bytes({0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1});
   CHECK_THAT(idx_error(huge), Contains("2^62"));
   const std::string large = from_bytes({0, 0, 8, 1, 255, 255, 255, 255, 1});  // claims 4 GB
   CHECK_THAT(idx_error(large), Contains("takes 4294967295 bytes but only 1 are left"));
   CHECK_THAT(idx_error(gzip(large)), Contains("compressed bytes cannot hold"));
   std::string corrupt = gzip(kSmall);
-  corrupt[corrupt.size() - 8] = static_cast<char>(corrupt[corrupt.size() - 8] ^ 1);  // the stored CRC
+  corrupt[corrupt.size() - 8] =
+      static_cast<char>(corrupt[corrupt.size() - 8] ^ 1);  // the stored CRC
   CHECK_THAT(idx_error(corrupt), Contains("corrupt compressed data"));
   // A bomb: 10 MB of zeros behind a header that claims 3 bytes.
-  CHECK_THAT(idx_error(gzip(from_bytes({0, 0, 8, 1, 0, 0, 0, 3}) + std::string(10 << 20, '\0'))), Contains("more data"));
+  CHECK_THAT(idx_error(gzip(from_bytes({0, 0, 8, 1, 0, 0, 0, 3}) + std::string(10 << 20, '\0'))),
+             Contains("more data"));
 }
 
 TEST_CASE("CIFAR-10 records") {
@@ -97,8 +102,10 @@ TEST_CASE("CIFAR-10 records") {
   CHECK(b.pixels[0] == 17);
   CHECK(b.pixels[2 * 3072 - 1] == 99);
   two[3073] = 10;
-  CHECK_THAT(error_of([&] { read_cifar10(as_bytes(two), "f"); }), Contains("offset 3073: label 10"));
-  CHECK_THAT(error_of([&] { read_cifar10(as_bytes(two + "x"), "f"); }), Contains("no whole number"));
+  CHECK_THAT(error_of([&] { read_cifar10(as_bytes(two), "f"); }),
+             Contains("offset 3073: label 10"));
+  CHECK_THAT(error_of([&] { read_cifar10(as_bytes(two + "x"), "f"); }),
+             Contains("no whole number"));
   CHECK_THAT(error_of([&] { read_cifar10(as_bytes(""), "f"); }), Contains("is empty"));
 }
 
@@ -116,7 +123,8 @@ TEST_CASE("PNG decodes to the pixels that went in") {
     const uint32_t n = r.big32("size");
     REQUIRE(as_text(r.take(4, "type")) == "IDAT");
     const Bytes packed = r.take(n, "data");
-    CHECK(r.big32("crc") == crc32(crc32(0, reinterpret_cast<const Bytef*>("IDAT"), 4), packed.data(), n));
+    CHECK(r.big32("crc") ==
+          crc32(crc32(0, reinterpret_cast<const Bytef*>("IDAT"), 4), packed.data(), n));
     std::vector<uint8_t> lines(static_cast<size_t>(h * (w * channels + 1)));
     uLongf size = lines.size();
     REQUIRE(uncompress(lines.data(), &size, packed.data(), n) == Z_OK);
@@ -125,7 +133,9 @@ TEST_CASE("PNG decodes to the pixels that went in") {
     for (size_t y = 0, row = static_cast<size_t>(w * channels); y < static_cast<size_t>(h); ++y) {
       REQUIRE(lines[y * (row + 1)] == 1);
       for (size_t x = 0; x < row; ++x) {
-        const uint8_t left = x < static_cast<size_t>(channels) ? uint8_t{0} : got[got.size() - static_cast<size_t>(channels)];
+        const uint8_t left = x < static_cast<size_t>(channels)
+                                 ? uint8_t{0}
+                                 : got[got.size() - static_cast<size_t>(channels)];
         got.push_back(static_cast<uint8_t>(lines[y * (row + 1) + 1 + x] + left));
       }
     }

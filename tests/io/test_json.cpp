@@ -18,7 +18,9 @@ std::string skip_error(const std::string& text) {
 }  // namespace
 
 TEST_CASE("JsonReader walks values") {
-  JsonReader r(R"( {"a" : [1, -2, 3.5e-1], "b\n\u00e9\ud83d\ude00": "x\"\\\/", "c": true, "d": null, "e": {}, "f": []} )", "f");
+  JsonReader r(
+      R"( {"a" : [1, -2, 3.5e-1], "b\n\u00e9\ud83d\ude00": "x\"\\\/", "c": true, "d": null, "e": {}, "f": []} )",
+      "f");
   std::vector<double> numbers;
   std::string keys;
   r.object([&](const std::string& key) {
@@ -37,7 +39,8 @@ TEST_CASE("JsonReader walks values") {
 }
 
 TEST_CASE("JsonReader refuses what is not JSON, with offset and reason") {
-  for (const char* good : {"0", "-0.5E+3", "[]", "{}", "\"\"", "[1,[2],{\"a\":3}]", " null ", "\"\xc3\xa9\""})
+  for (const char* good :
+       {"0", "-0.5E+3", "[]", "{}", "\"\"", "[1,[2],{\"a\":3}]", " null ", "\"\xc3\xa9\""})
     CHECK(skip_error(good).empty());
   const std::pair<std::string, std::string> cases[] = {
       {"", "offset 0: the JSON ends too early"},
@@ -78,12 +81,16 @@ TEST_CASE("JsonReader refuses what is not JSON, with offset and reason") {
   }
   CHECK_THAT(skip_error(std::string(100000, '[')), Contains("nested deeper"));
   CHECK(skip_error(std::string(64, '[') + std::string(64, ']')).empty());
-  CHECK_THAT(error_of([] { JsonReader("9223372036854775808", "f").integer(); }), Contains("does not fit 64 bits"));
-  CHECK_THAT(error_of([] { JsonReader("1.5", "f").integer(); }), Contains("expected a whole number"));
+  CHECK_THAT(error_of([] { JsonReader("9223372036854775808", "f").integer(); }),
+             Contains("does not fit 64 bits"));
+  CHECK_THAT(error_of([] { JsonReader("1.5", "f").integer(); }),
+             Contains("expected a whole number"));
   CHECK_THAT(error_of([] { JsonReader("1e999", "f").number(); }), Contains("out of range"));
-  CHECK_THAT(error_of([] { JsonReader("[", "file.json", 8).skip(); }), Contains("file.json: offset 9"));
+  CHECK_THAT(error_of([] { JsonReader("[", "file.json", 8).skip(); }),
+             Contains("file.json: offset 9"));
 }
 
 TEST_CASE("json_quote") {
-  CHECK(json_quote("a\"\\\n\r\t\b\f\x01\x1f/\x7f\u00e9") == "\"a\\\"\\\\\\n\\r\\t\\b\\f\\u0001\\u001f/\x7f\u00e9\"");
+  CHECK(json_quote("a\"\\\n\r\t\b\f\x01\x1f/\x7f\u00e9") ==
+        "\"a\\\"\\\\\\n\\r\\t\\b\\f\\u0001\\u001f/\x7f\u00e9\"");
 }

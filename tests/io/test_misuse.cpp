@@ -1,5 +1,6 @@
-// Every public class and function of io called wrongly: the typed error, with a sentence that starts with the function or,
-// where the fault lies in a file or text, with its name. What damaged files give is tested format by format beside this.
+// Every public class and function of io called wrongly: the typed error, with a sentence that
+// starts with the function or, where the fault lies in a file or text, with its name. What damaged
+// files give is tested format by format beside this.
 #include "helpers.h"
 #include "misuse.h"
 
@@ -49,7 +50,8 @@ template <class F> ImageSet with(F change) {
 
 TEST_CASE("misuse: files that are not there, are folders, or cannot be written") {
   TempDir dir;
-  const std::string missing = dir / "missing", folder = dir.path.string(), inside = dir / "no/such/folder";
+  const std::string missing = dir / "missing", folder = dir.path.string(),
+                    inside = dir / "no/such/folder";
   for (const std::string& path : {missing, folder}) {
     refuses<IoError>(path, [&] { read_file(path); });
     refuses<IoError>(path, [&] { MappedFile map(path); });
@@ -97,7 +99,8 @@ TEST_CASE("misuse: files that are not there, are folders, or cannot be written")
 TEST_CASE("misuse: what cannot be written") {
   TempDir dir;
   const Bytes six = as_bytes("abcdef");
-  for (const auto& shape : std::vector<std::vector<int64_t>>{{}, {5}, {-2, -3}, {int64_t{1} << 40}, {1, 1, 1, 1, 1, 1, 1, 1, 6}})
+  for (const auto& shape : std::vector<std::vector<int64_t>>{
+           {}, {5}, {-2, -3}, {int64_t{1} << 40}, {1, 1, 1, 1, 1, 1, 1, 1, 6}})
     refuses<ShapeError>("write_idx", [&] { write_idx(dir / "x", shape, six); });
   refuses<ValueError>("tensor", [&] { save_npy(dir / "x", none); });
   refuses<ValueError>("tensor", [&] { save_npz(dir / "x", {{"a", none}}); });
@@ -106,8 +109,11 @@ TEST_CASE("misuse: what cannot be written") {
   refuses<ValueError>("save_safetensors", [&] { save_safetensors(dir / "x", {{"a", none}}); });
   refuses<ValueError>("save_safetensors", [&] { encode_safetensors({{"a\xff", f23}}); });
   refuses<ValueError>("save_safetensors", [&] { encode_safetensors({{"__metadata__", f23}}); });
-  refuses<ValueError>("save_safetensors", [&] { encode_safetensors({{"a", f23}}, {{"key", "\xff"}}); });
-  for (const int channels : {0, 2, 5, -1}) refuses<ShapeError>("encode_png", [&] { encode_png(six, 2, 3, channels); });
+  refuses<ValueError>("save_safetensors", [&] {
+    encode_safetensors({{"a", f23}}, {{"key", "\xff"}});
+  });
+  for (const int channels : {0, 2, 5, -1})
+    refuses<ShapeError>("encode_png", [&] { encode_png(six, 2, 3, channels); });
   refuses<ShapeError>("encode_png", [&] { encode_png(six, 2, 2, 1); });
   refuses<ShapeError>("encode_png", [&] { encode_png(six, -2, -3, 1); });
   refuses<ShapeError>("encode_png", [&] { encode_png({}, 0, 3, 1); });
@@ -118,15 +124,26 @@ TEST_CASE("misuse: what cannot be written") {
 TEST_CASE("misuse: data sets") {
   refuses<ValueError>("tensor", [] { ImageDataset(with([](ImageSet& s) { s.images = none; })); });
   refuses<ValueError>("tensor", [] { ImageDataset(with([](ImageSet& s) { s.labels = none; })); });
-  refuses<ShapeError>("ImageDataset", [] { ImageDataset(with([](ImageSet& s) { s.images = zeros({3, 1, 4, 4}); })); });
-  refuses<ShapeError>("ImageDataset", [] { ImageDataset(with([](ImageSet& s) { s.images = zeros({3, 4, 4}, DType::u8); })); });
-  refuses<ShapeError>("ImageDataset", [] { ImageDataset(with([](ImageSet& s) { s.labels = zeros({2}, DType::i64); })); });
-  refuses<ShapeError>("ImageDataset", [] { ImageDataset(with([](ImageSet& s) { s.labels = zeros({3}); })); });
+  refuses<ShapeError>("ImageDataset", [] {
+    ImageDataset(with([](ImageSet& s) { s.images = zeros({3, 1, 4, 4}); }));
+  });
+  refuses<ShapeError>("ImageDataset", [] {
+    ImageDataset(with([](ImageSet& s) { s.images = zeros({3, 4, 4}, DType::u8); }));
+  });
+  refuses<ShapeError>("ImageDataset", [] {
+    ImageDataset(with([](ImageSet& s) { s.labels = zeros({2}, DType::i64); }));
+  });
+  refuses<ShapeError>("ImageDataset",
+                      [] { ImageDataset(with([](ImageSet& s) { s.labels = zeros({3}); })); });
   refuses<ShapeError>("ImageDataset", [] { ImageDataset(with([](ImageSet& s) { s.mean = {}; })); });
-  refuses<ShapeError>("ImageDataset", [] { ImageDataset(with([](ImageSet& s) { s.std = {1, 1}; })); });
+  refuses<ShapeError>("ImageDataset", [] {
+    ImageDataset(with([](ImageSet& s) { s.std = {1, 1}; }));
+  });
   for (const double bad : {0.0, -1.0, kNan})
-    refuses<ValueError>("ImageDataset", [&] { ImageDataset(with([&](ImageSet& s) { s.std = {bad}; })); });
-  refuses<ValueError>("ImageDataset", [] { ImageDataset(with([](ImageSet& s) { s.mean = {kNan}; })); });
+    refuses<ValueError>("ImageDataset",
+                        [&] { ImageDataset(with([&](ImageSet& s) { s.std = {bad}; })); });
+  refuses<ValueError>("ImageDataset",
+                      [] { ImageDataset(with([](ImageSet& s) { s.mean = {kNan}; })); });
   // A label beyond the classes is named before it can reach a loss.
   refuses<IndexError>("ImageDataset", [] {
     ImageDataset(with([](ImageSet& s) { s.labels = from_data(std::vector<int64_t>{0, 1, 2}); }));
@@ -157,7 +174,8 @@ TEST_CASE("misuse: data sets") {
   refuses<ValueError>("RandomBits", [] { RandomBits(1, 5, 0); });
 
   const auto outside = [](const char* name, const Dataset& data) {
-    for (const int64_t i : {int64_t{-1}, data.size()}) refuses<IndexError>(name, [&] { data.batch(std::span(&i, 1)); });
+    for (const int64_t i : {int64_t{-1}, data.size()})
+      refuses<IndexError>(name, [&] { data.batch(std::span(&i, 1)); });
     CHECK(data.batch({}).size() == 0);
   };
   outside("ImageDataset::batch", ImageDataset(set));
@@ -174,14 +192,20 @@ TEST_CASE("misuse: data sets") {
   refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.batch_size = 0}); });
   refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.batch_size = -1}); });
   refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.prefetch = -1}); });
-  refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.batch_size = 3, .drop_last = true}); });
-  refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.shuffle = false, .replacement = true}); });
-  refuses<ValueError>("DataLoader", [&] { DataLoader(std::make_shared<const TensorDataset>(zeros({0}), zeros({0})), rng); });
+  refuses<ValueError>("DataLoader",
+                      [&] { DataLoader(data, rng, {.batch_size = 3, .drop_last = true}); });
+  refuses<ValueError>("DataLoader",
+                      [&] { DataLoader(data, rng, {.shuffle = false, .replacement = true}); });
+  refuses<ValueError>("DataLoader", [&] {
+    DataLoader(std::make_shared<const TensorDataset>(zeros({0}), zeros({0})), rng);
+  });
   DataLoader loader(data, rng, {.batch_size = INT64_MAX});
   CHECK(loader.batches() == 1);
   CHECK(loader.next()->size() == 2);
   for (const auto& [epoch, position] : {std::pair{-1, 0}, {0, -1}, {0, 2}})
-    refuses<ValueError>("DataLoader::set_state", [&, e = epoch, p = position] { loader.set_state({{}, e, p}); });
+    refuses<ValueError>("DataLoader::set_state", [&, e = epoch, p = position] {
+      loader.set_state({{}, e, p});
+    });
 }
 
 TEST_CASE("misuse: texts, vocabularies, tokenizers, JSON, streams") {
@@ -192,7 +216,8 @@ TEST_CASE("misuse: texts, vocabularies, tokenizers, JSON, streams") {
   const CharVocab vocab = CharVocab::of("abc"), nothing;
   refuses<IoError>("text", [&] { vocab.encode("abd"); });
   refuses<IoError>("text", [&] { nothing.encode("a"); });
-  for (const int32_t id : {-1, 3}) refuses<IndexError>("CharVocab::decode", [&] { vocab.decode(std::span(&id, 1)); });
+  for (const int32_t id : {-1, 3})
+    refuses<IndexError>("CharVocab::decode", [&] { vocab.decode(std::span(&id, 1)); });
 
   const std::string words = "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n";
   refuses<IoError>("v", [] { WordPiece::from_vocab("", "v"); });
@@ -207,7 +232,8 @@ TEST_CASE("misuse: texts, vocabularies, tokenizers, JSON, streams") {
   refuses<IoError>("text", [&] { w.encode("\xff"); });
   refuses<IoError>("text", [&] { w.tokenize("\xff"); });
   refuses<IndexError>("WordPiece::id", [&] { w.id("zebra"); });
-  for (const int64_t id : {int64_t{-1}, int64_t{5}}) refuses<IndexError>("WordPiece::token", [&] { w.token(id); });
+  for (const int64_t id : {int64_t{-1}, int64_t{5}})
+    refuses<IndexError>("WordPiece::token", [&] { w.token(id); });
 
   const auto json = [](const char* text, auto read) {
     refuses<IoError>("f", [&] {
@@ -228,9 +254,12 @@ TEST_CASE("misuse: texts, vocabularies, tokenizers, JSON, streams") {
   CHECK(present.null());
   CHECK(json_quote(std::string("\0", 1)) == "\"\\u0000\"");
 
-  refuses<IoError>("f", [] { Inflater({}, Inflater::Format::gzip, "f").read_exactly(1, "the data"); });
+  refuses<IoError>("f",
+                   [] { Inflater({}, Inflater::Format::gzip, "f").read_exactly(1, "the data"); });
   refuses<IoError>("f", [] { Inflater(as_bytes("xyz"), Inflater::Format::raw, "f").expect_end(); });
-  refuses<IoError>("f", [] { Inflater(as_bytes("xyz"), Inflater::Format::raw, "f").read_exactly(~uint64_t{0}, "the data"); });
+  refuses<IoError>("f", [] {
+    Inflater(as_bytes("xyz"), Inflater::Format::raw, "f").read_exactly(~uint64_t{0}, "the data");
+  });
   CHECK_FALSE(is_gzip({}));
   ByteReader bytes(as_bytes("abc"), "f");
   refuses<IoError>("f", [&] { bytes.take(4, "a word"); });
@@ -275,7 +304,8 @@ TEST_CASE("misuse: TensorBoard") {
 
   Rng rng(1);
   Linear linear(rng, 3, 2);
-  for (const Monitor::Options& bad : {Monitor::Options{.every = 0}, {.every = -1}, {.histograms_every = -1}})
+  for (const Monitor::Options& bad :
+       {Monitor::Options{.every = 0}, {.every = -1}, {.histograms_every = -1}})
     refuses<ValueError>("Monitor", [&] { Monitor monitor(w, linear, bad); });
   Monitor monitor(w, linear);
   refuses<ValueError>("tensor", [&] { monitor.forward(1, [] { return none; }); });
@@ -284,7 +314,8 @@ TEST_CASE("misuse: TensorBoard") {
 }
 
 TEST_CASE("misuse: weights of Keras") {
-  const auto keras = [](const std::string& name, const Tensor& t, const std::map<std::string, Shape>& flattened = {}) {
+  const auto keras = [](const std::string& name, const Tensor& t,
+                        const std::map<std::string, Shape>& flattened = {}) {
     refuses<ValueError>("from_keras", [&] { from_keras({{name, t}}, flattened); });
   };
   keras("kernel", f23);
@@ -314,9 +345,10 @@ TEST_CASE("misuse: checkpoints") {
   TrainingState s{.model = &a, .numbers = {{"step", 1}}, .options = "o"};
   save_checkpoint(dir / "x", s);
   SGD sgd(a, {.lr = 0.1});
-  for (const auto& [what, wrong] : std::map<std::string, TrainingState>{{"no model", {}},
-                                                                        {"an optimizer", {.model = &b, .optimizer = &sgd}},
-                                                                        {"a stream", {.model = &b, .streams = {{"s", &rng}}}}}) {
+  for (const auto& [what, wrong] : std::map<std::string, TrainingState>{
+           {"no model", {}},
+           {"an optimizer", {.model = &b, .optimizer = &sgd}},
+           {"a stream", {.model = &b, .streams = {{"s", &rng}}}}}) {
     INFO(what);
     TrainingState into = wrong;
     refuses<ValueError>(dir / "x", [&] { load_checkpoint(dir / "x", into); });

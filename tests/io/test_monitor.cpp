@@ -19,18 +19,22 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-// What a model consists of after a few steps, as bytes: parameters, buffers and the places of its random streams.
-template <class M> std::string trained(M model, const Tensor& x, const Tensor& y, const std::string& folder) {
+// What a model consists of after a few steps, as bytes: parameters, buffers and the places of its
+// random streams.
+template <class M>
+std::string trained(M model, const Tensor& x, const Tensor& y, const std::string& folder) {
   SGD optimizer(model, {.lr = 0.05, .momentum = 0.9});
   std::unique_ptr<EventWriter> board;
   std::unique_ptr<Monitor> monitor;
   if (!folder.empty()) {
     board = std::make_unique<EventWriter>(folder);
-    monitor = std::make_unique<Monitor>(*board, model, Monitor::Options{.every = 1, .histograms_every = 2});
+    monitor = std::make_unique<Monitor>(*board, model,
+                                        Monitor::Options{.every = 1, .histograms_every = 2});
   }
   for (int64_t step = 1; step <= 5; ++step) {
     if (monitor) monitor->forward(step, [&] { return model(x); });
-    const Tensor logits = model(x), loss = cross_entropy(logits.flatten(0, logits.dim() - 2), y.flatten());
+    const Tensor logits = model(x),
+                 loss = cross_entropy(logits.flatten(0, logits.dim() - 2), y.flatten());
     optimizer.zero_grad();
     loss.backward();
     if (monitor) monitor->gradients(step);
@@ -41,7 +45,8 @@ template <class M> std::string trained(M model, const Tensor& x, const Tensor& y
   for (const auto& [name, t] : state_dict(model))
     for (const double v : raw::row_major(t).template to_vector<double>())
       bytes.append(reinterpret_cast<const char*>(&v), sizeof v);
-  for (const auto& [name, rng] : named_streams(model)) bytes += fmt::format("{} {} ", name, rng->state().counter);
+  for (const auto& [name, rng] : named_streams(model))
+    bytes += fmt::format("{} {} ", name, rng->state().counter);
   return bytes;
 }
 
@@ -55,16 +60,19 @@ TEST_CASE("a monitored training keeps its bits: batch norm, dropout, fused layer
   const Tensor images = uniform(data, {8, 1, 16, 16}), labels = randint(data, 0, 4, {8});
   const auto cnn = [&](const std::string& folder) {
     Rng rng(2);
-    return trained(SmallCnn(rng, {.classes = 4, .image_size = 16, .widths = {8, 8, 16, 16}, .hidden = 16}), images, labels,
-                   folder);
+    return trained(
+        SmallCnn(rng, {.classes = 4, .image_size = 16, .widths = {8, 8, 16, 16}, .hidden = 16}),
+        images, labels, folder);
   };
   const std::string plain = cnn("");
   CHECK(plain == cnn(dir / "cnn"));
   const Tensor ids = randint(data, 0, 11, {2, 12}), next = randint(data, 0, 11, {2, 12});
   const auto gpt = [&](const std::string& folder) {
     Rng rng(3);
-    return trained(Gpt(rng, {.vocab = 11, .context = 12, .layers = 2, .heads = 2, .width = 16, .dropout = 0.1}), ids, next,
-                   folder);
+    return trained(
+        Gpt(rng,
+            {.vocab = 11, .context = 12, .layers = 2, .heads = 2, .width = 16, .dropout = 0.1}),
+        ids, next, folder);
   };
   CHECK(gpt("") == gpt(dir / "gpt"));
   CHECK(std::filesystem::exists(dir / "cnn"));
@@ -75,7 +83,8 @@ TEST_CASE("every value of a monitored step is what its formula says") {
   TempDir dir;
   EventWriter board(dir.path.string());
   Rng rng(1);
-  Sequential net(Conv2d(rng, 1, 4, {.kernel_size = 3}), BatchNorm2d(4), ReLU(), Flatten(), Linear(rng, 16, 3));
+  Sequential net(Conv2d(rng, 1, 4, {.kernel_size = 3}), BatchNorm2d(4), ReLU(), Flatten(),
+                 Linear(rng, 16, 3));
   auto& conv = dynamic_cast<Conv2d&>(net[0]);
   auto& bn = dynamic_cast<BatchNorm2d&>(net[1]);
   auto& fc = dynamic_cast<Linear&>(net[4]);
@@ -89,7 +98,8 @@ TEST_CASE("every value of a monitored step is what its formula says") {
   int seen = 0;
   net[4].add_forward_hook([&](Module&, const Tensor&, const Tensor&) { ++seen; });
   const Tensor running_mean = bn.running_mean.clone(), running_var = bn.running_var.clone(),
-               old_conv = conv.weight.detach().clone(), old_fc = fc.weight.detach().clone(), old_bias = fc.bias.detach().clone();
+               old_conv = conv.weight.detach().clone(), old_fc = fc.weight.detach().clone(),
+               old_bias = fc.bias.detach().clone();
   Monitor monitor(board, net, {.every = 10, .histograms_every = 20});
   SGD optimizer(net, {.lr = 0.1});
   for (const int64_t step : {1, 2, 10}) {
@@ -111,19 +121,24 @@ TEST_CASE("every value of a monitored step is what its formula says") {
   CHECK(all.at("activation_mean/0").size() == 2);
   CHECK(all.at("activation_mean/0").count(10) == 1);
   NoGrad guard;
-  const Tensor h = conv2d(x, old_conv, conv.bias);  // conv.bias: BatchNorm gives it no gradient but rounding
+  const Tensor h =
+      conv2d(x, old_conv, conv.bias);  // conv.bias: BatchNorm gives it no gradient but rounding
   const auto close = [](double v) { return Approx(v).epsilon(1e-4).margin(1e-6); };
   CHECK(at("activation_std/0") == close(loupe::std(h, {}, 0).item()));
-  CHECK(at("running_mean_gap/1") == close(rms((mean(h, {0, 2, 3}) - running_mean) / sqrt(running_var + 1e-5))));
-  CHECK(at("running_var_gap/1") == close(rms(log((var(h, {0, 2, 3}) + 1e-5) / (running_var + 1e-5)))));
+  CHECK(at("running_mean_gap/1") ==
+        close(rms((mean(h, {0, 2, 3}) - running_mean) / sqrt(running_var + 1e-5))));
+  CHECK(at("running_var_gap/1") ==
+        close(rms(log((var(h, {0, 2, 3}) + 1e-5) / (running_var + 1e-5)))));
   CHECK(at("gamma_mean/1") == close(4.5 / 4));
   CHECK(at("gamma_std/1") == close(loupe::std(tensor({1, 2, 1, 0.5}), {}, 0).item()));
   CHECK(at("beta_mean/1") == close(-99.5 / 4));
   CHECK(at("dead_units/1") == 0.25f);
   CHECK(all.count("dead_units/4") == 0);  // no activation follows
   CHECK(all.count("gamma_mean/4") == 0);
-  const double change = sum(square(fc.weight - old_fc)).item() + sum(square(fc.bias - old_bias)).item();
-  CHECK(at("update_ratio/4") == close(std::sqrt(change / (sum(square(old_fc)).item() + sum(square(old_bias)).item()))));
+  const double change =
+      sum(square(fc.weight - old_fc)).item() + sum(square(fc.bias - old_bias)).item();
+  CHECK(at("update_ratio/4") ==
+        close(std::sqrt(change / (sum(square(old_fc)).item() + sum(square(old_bias)).item()))));
   CHECK(at("gradient_norm/4") == close(std::sqrt(change) / 0.1));
   CHECK(all.at("update_ratio/4").at(10) == 0);
   // Histograms at the first step, not at the tenth; one graph.
@@ -162,7 +177,8 @@ TEST_CASE("every value of a monitored step is what its formula says") {
                                                  {"weights/4.weight", 1}});
 }
 
-TEST_CASE("dead units: features of a functional GELU, a residual sum, and a model that is one layer") {
+TEST_CASE(
+    "dead units: features of a functional GELU, a residual sum, and a model that is one layer") {
   TempDir dir;
   EventWriter board(dir.path.string());
   struct Two : Layer<Two> {

@@ -67,7 +67,8 @@ TEST_CASE(".npy and .npz are written as NumPy writes them") {
   }
   const Tensor t = npy("f4");
   save_npy(dir / "x.npy", raw::permute(t, {2, 0, 1}));
-  CHECK(load_npy(dir / "x.npy").to_vector<float>() == raw::permute(t, {2, 0, 1}).to_vector<float>());
+  CHECK(load_npy(dir / "x.npy").to_vector<float>() ==
+        raw::permute(t, {2, 0, 1}).to_vector<float>());
 
   for (const char* f : {"stored", "deflated"}) {
     auto arrays = load_npz(io_fixture(std::string("npy/") + f + ".npz"));
@@ -79,7 +80,8 @@ TEST_CASE(".npy and .npz are written as NumPy writes them") {
     save_npz(dir / "x.npz", arrays);
     const auto again = load_npz(dir / "x.npz");
     CHECK(again.size() == 3);
-    for (const auto& [name, array] : arrays) CHECK(again.at(name).to_vector<double>() == array.to_vector<double>());
+    for (const auto& [name, array] : arrays)
+      CHECK(again.at(name).to_vector<double>() == array.to_vector<double>());
   }
   save_npz(dir / "x.npz", {});
   CHECK(load_npz(dir / "x.npz").empty());
@@ -93,7 +95,9 @@ TEST_CASE(".npy: every prefix and every lie is an IoError") {
   CHECK_THAT(npy_error(whole + "x"), Contains("offset 224: 1 bytes after the array"));
   const std::string ok = "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }\n";
   CHECK(npy_error(with_header(ok, "ab")).empty());
-  const auto header_error = [](const std::string& dict) { return npy_error(with_header(dict, "ab")); };
+  const auto header_error = [](const std::string& dict) {
+    return npy_error(with_header(dict, "ab"));
+  };
   const std::pair<std::string, std::string> cases[] = {
       {"", "the .npy header ends too early"},
       {"{'descr': '|u1', 'fortran_order': False}", "needs descr, fortran_order and shape"},
@@ -111,10 +115,14 @@ TEST_CASE(".npy: every prefix and every lie is an IoError") {
       {"{'descr': '|O', 'fortran_order': False, 'shape': (2,), }", "type '|O' cannot be read"},
       {"{'descr': '|f4', 'fortran_order': False, 'shape': (2,), }", "type '|f4' cannot be read"},
       {"{'descr': '', 'fortran_order': False, 'shape': (2,), }", "type '' cannot be read"},
-      {"{'descr': '|b1', 'fortran_order': False, 'shape': (2,), }", "byte 97 in an array of booleans"},
-      {"{'descr': '|u1', 'fortran_order': False, 'shape': (4611686018427387904, 8), }", "multiply to more than 2^60"},
-      {"{'descr': '|u1', 'fortran_order': False, 'shape': (0, 4611686018427387904, 8), }", "multiply to more than 2^60"},
-      {"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000,), }", "takes 1000000000000 bytes but only 2"},
+      {"{'descr': '|b1', 'fortran_order': False, 'shape': (2,), }",
+       "byte 97 in an array of booleans"},
+      {"{'descr': '|u1', 'fortran_order': False, 'shape': (4611686018427387904, 8), }",
+       "multiply to more than 2^60"},
+      {"{'descr': '|u1', 'fortran_order': False, 'shape': (0, 4611686018427387904, 8), }",
+       "multiply to more than 2^60"},
+      {"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000000,), }",
+       "takes 1000000000000 bytes but only 2"},
   };
   for (const auto& [dict, reason] : cases) {
     INFO(dict);
@@ -128,24 +136,30 @@ TEST_CASE(".npy: every prefix and every lie is an IoError") {
 TEST_CASE(".npz: damaged files are IoErrors") {
   for (const char* f : {"stored", "deflated"}) {
     const std::string whole = read_file(io_fixture(std::string("npy/") + f + ".npz"));
-    const auto error = [](const std::string& s) { return error_of([&] { load_npz(as_bytes(s), "f"); }); };
+    const auto error = [](const std::string& s) {
+      return error_of([&] { load_npz(as_bytes(s), "f"); });
+    };
     for (size_t n = 0; n < whole.size(); ++n) {
       if (error(whole.substr(0, n)).empty()) FAIL("the first " << n << " bytes were read");
     }
-    // A flipped bit is an error or harmless (a time, an attribute, a name): it never changes a value.
+    // A flipped bit is an error or harmless (a time, an attribute, a name): it never changes a
+    // value.
     std::vector<std::vector<double>> values;
-    for (const auto& [name, array] : load_npz(as_bytes(whole), "f")) values.push_back(array.to_vector<double>());
+    for (const auto& [name, array] : load_npz(as_bytes(whole), "f"))
+      values.push_back(array.to_vector<double>());
     for (size_t i = 0; i < whole.size(); ++i) {
       std::string flipped = whole;
       flipped[i] = static_cast<char>(flipped[i] ^ 0x40);
       std::map<std::string, Tensor> arrays;
       if (!error_of([&] { arrays = load_npz(as_bytes(flipped), "f"); }).empty()) continue;
       for (const auto& [name, array] : arrays)
-        if (std::find(values.begin(), values.end(), array.to_vector<double>()) == values.end()) FAIL("byte " << i);
+        if (std::find(values.begin(), values.end(), array.to_vector<double>()) == values.end())
+          FAIL("byte " << i);
     }
     std::string data = whole;
     data[60] = static_cast<char>(data[60] ^ 1);
     CHECK_THAT(error(data), Contains("f(a.npy): "));
   }
-  CHECK_THAT(error_of([] { load_npz(as_bytes(std::string(100, 'x')), "f"); }), Contains("no zip directory"));
+  CHECK_THAT(error_of([] { load_npz(as_bytes(std::string(100, 'x')), "f"); }),
+             Contains("no zip directory"));
 }

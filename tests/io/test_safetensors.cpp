@@ -17,7 +17,9 @@ std::vector<double> numbers(double scale = 1, double shift = 0) {
   return v;
 }
 
-std::string path(const char* file) { return io_fixture(std::string("safetensors/") + file + ".safetensors"); }
+std::string path(const char* file) {
+  return io_fixture(std::string("safetensors/") + file + ".safetensors");
+}
 
 /// A file of this header, padded or not, and data.
 std::string file_of(const std::string& json, const std::string& data = "") {
@@ -57,7 +59,8 @@ TEST_CASE("safetensors: the reference's file is read, and written back byte for 
   // Other strides are written in row-major order.
   const Tensor turned = raw::transpose(file.tensors.at("a.weight"), 0, 1);
   save_safetensors(dir / "turned", {{"t", turned}});
-  CHECK(load_safetensors(dir / "turned").tensors.at("t").to_vector<double>() == turned.to_vector<double>());
+  CHECK(load_safetensors(dir / "turned").tensors.at("t").to_vector<double>() ==
+        turned.to_vector<double>());
 }
 
 TEST_CASE("safetensors: a tensor is a view of the mapped file, outlives it and can be written to") {
@@ -72,7 +75,8 @@ TEST_CASE("safetensors: a tensor is a view of the mapped file, outlives it and c
   std::ifstream maps("/proc/self/maps");
   bool mapped = false;
   for (std::string line; std::getline(maps, line);) {
-    const auto begin = std::stoull(line, nullptr, 16), end = std::stoull(line.substr(line.find('-') + 1), nullptr, 16);
+    const auto begin = std::stoull(line, nullptr, 16),
+               end = std::stoull(line.substr(line.find('-') + 1), nullptr, 16);
     const auto at = reinterpret_cast<uintptr_t>(a.ptr<float>());
     mapped = mapped || (at >= begin && at < end && line.ends_with(dir / "x"));
   }
@@ -89,7 +93,8 @@ TEST_CASE("safetensors: half, bfloat16 and i32 are converted") {
   CHECK(file.tensors.at("bf16").to_vector<double>() == numbers());
   CHECK(file.tensors.at("i32").dtype() == DType::i64);
   CHECK(file.tensors.at("i32").to_vector<double>() == numbers(8));
-  CHECK_THAT(error_of([] { load_safetensors(path("i16")); }), Contains("tensor 'i16' has dtype I16; Loupe reads F32"));
+  CHECK_THAT(error_of([] { load_safetensors(path("i16")); }),
+             Contains("tensor 'i16' has dtype I16; Loupe reads F32"));
   CHECK(read_safetensors_header(path("i16")).entries[0].dtype == "I16");
 
   for (uint32_t bits = 0; bits < 65536; ++bits) {
@@ -99,14 +104,16 @@ TEST_CASE("safetensors: half, bfloat16 and i32 are converted") {
                         : exponent     ? std::ldexp(1024 + fraction, exponent - 25)
                                        : std::ldexp(fraction, -24);
     const float got = half_to_float(static_cast<uint16_t>(bits));
-    if (std::isnan(want) ? !std::isnan(got) : got != sign * want || std::signbit(got) != (sign < 0)) FAIL(bits);
+    if (std::isnan(want) ? !std::isnan(got) : got != sign * want || std::signbit(got) != (sign < 0))
+      FAIL(bits);
   }
   CHECK(bfloat16_to_float(0x3FC0) == 1.5f);
   CHECK(bfloat16_to_float(0xFF80) == -INFINITY);
 }
 
 TEST_CASE("safetensors: each kind of damage has its own sentence") {
-  const std::string one = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", eight(8, 'x');
+  const std::string one = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+                    eight(8, 'x');
   REQUIRE(load_error(file_of(one, eight)).empty());
   REQUIRE(load_error(file_of(one + "   ", eight)).empty());
   REQUIRE(
@@ -114,23 +121,29 @@ TEST_CASE("safetensors: each kind of damage has its own sentence") {
           file_of(
               R"({"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"b":{"dtype":"F32","shape":[3,0],"data_offsets":[0,0]}})"))
           .empty());
-  REQUIRE(load_error(file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"note":[1]}})", eight)).empty());
+  REQUIRE(load_error(file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"note":[1]}})",
+                             eight))
+              .empty());
   const auto two = [](const std::string& a, const std::string& b) {
-    return R"({"a":{"dtype":"U8","shape":[4],"data_offsets":)" + a + R"(},"b":{"dtype":"U8","shape":[4],"data_offsets":)" + b +
-           "}}";
+    return R"({"a":{"dtype":"U8","shape":[4],"data_offsets":)" + a +
+           R"(},"b":{"dtype":"U8","shape":[4],"data_offsets":)" + b + "}}";
   };
-  const auto entry = [](const std::string& dtype, const std::string& shape, const std::string& offsets) {
-    return R"({"a":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" + offsets + "}}";
+  const auto entry = [](const std::string& dtype, const std::string& shape,
+                        const std::string& offsets) {
+    return R"({"a":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" +
+           offsets + "}}";
   };
   const std::pair<std::string, std::string> cases[] = {
       {"", "offset 0: 0 bytes, too short"},
       {"1234567", "7 bytes, too short"},
-      {file_of(one, eight).substr(0, 30), "offset 0: the header should have 54 bytes, but only 22 follow"},
+      {file_of(one, eight).substr(0, 30),
+       "offset 0: the header should have 54 bytes, but only 22 follow"},
       {std::string("\xff\xff\xff\xff\xff\xff\xff\xff{}"), "at most 100000000 are allowed"},
       {from_bytes({1, 0xe1, 0xf5, 5, 0, 0, 0, 0}), "a safetensors header of 100000001 bytes"},
       {file_of(""), "offset 8: a safetensors header must start with '{'"},
       {file_of(" " + one, eight), "must start with '{'"},
-      {file_of(one, eight.substr(1)), "truncated: the tensors take 8 bytes of data, the file has 7"},
+      {file_of(one, eight.substr(1)),
+       "truncated: the tensors take 8 bytes of data, the file has 7"},
       {file_of(one, eight + "y"), "offset 70: 1 bytes after the last tensor"},
       {file_of(one + "x", eight), "offset 62: text after the end of the JSON"},
       {file_of(two("[0,4]", "[5,9]"), "123456789"), "a hole of 1 bytes before tensor 'b'"},
@@ -143,13 +156,16 @@ TEST_CASE("safetensors: each kind of damage has its own sentence") {
       {file_of(R"({"__metadata__":{"k":1}})"), "expected '\"', found '1'"},
       {file_of(R"({"__metadata__":{"k":"1","k":"2"}})"), "duplicate key \"k\""},
       {file_of(entry("F33", "[2]", "[0,8]"), eight), "tensor 'a' has the unknown dtype 'F33'"},
-      {file_of(entry("F32", "[3]", "[0,8]"), eight), "takes 12 bytes by its shape and dtype F32, but its data_offsets span 8"},
+      {file_of(entry("F32", "[3]", "[0,8]"), eight),
+       "takes 12 bytes by its shape and dtype F32, but its data_offsets span 8"},
       {file_of(entry("F32", "[-2]", "[0,8]"), eight), "shape of tensor 'a' holds -2"},
       {file_of(entry("F32", "[2]", "[-1,7]"), eight), "data_offsets of tensor 'a' holds -1"},
       {file_of(entry("F32", "[2]", "[0,8,8]"), eight), "two data_offsets"},
       {file_of(entry("F32", "[2.5]", "[0,8]"), eight), "expected a whole number"},
-      {file_of(entry("F32", "[4611686018427387904,4]", "[0,0]")), "multiply to more than 2^62 bits"},
-      {file_of(entry("F32", "[0,4611686018427387904,4]", "[0,0]")), "multiply to more than 2^62 bits"},
+      {file_of(entry("F32", "[4611686018427387904,4]", "[0,0]")),
+       "multiply to more than 2^62 bits"},
+      {file_of(entry("F32", "[0,4611686018427387904,4]", "[0,0]")),
+       "multiply to more than 2^62 bits"},
       {file_of(entry("F32", "[18446744073709551615]", "[0,8]"), eight), "does not fit 64 bits"},
       {file_of(entry("F4", "[3]", "[0,1]"), "x"), "does not fill whole bytes"},
       {file_of(entry("F32", "[1,1,1,1,1,1,1,1,2]", "[0,8]"), eight), "has 9 dimensions, at most 8"},

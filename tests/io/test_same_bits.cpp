@@ -1,5 +1,6 @@
-// A run is decided by its seed, data and options: weights, buffers, the optimizer's state and every random stream after some
-// tens of steps have the same bits at any number of threads, run after run, with and without prefetching and TensorBoard.
+// A run is decided by its seed, data and options: weights, buffers, the optimizer's state and every
+// random stream after some tens of steps have the same bits at any number of threads, run after
+// run, with and without prefetching and TensorBoard.
 #include <loupe/autograd/ops.h>
 #include <loupe/core/threads.h>
 #include <loupe/io/checkpoint.h>
@@ -28,7 +29,8 @@ Tensor of_type(const Tensor& x, DType dtype) { return is_floating(x.dtype()) ? x
 
 // Trains and hashes everything that decides how the run would go on.
 template <class Model, class Loss>
-std::string train_hash(Model& model, Rng& rng, std::shared_ptr<const Dataset> data, int steps, const How& how, Loss loss_of) {
+std::string train_hash(Model& model, Rng& rng, std::shared_ptr<const Dataset> data, int steps,
+                       const How& how, Loss loss_of) {
   TempDir dir;
   std::optional<EventWriter> board;
   to(model, how.dtype);
@@ -50,7 +52,8 @@ std::string train_hash(Model& model, Rng& rng, std::shared_ptr<const Dataset> da
     loss.backward();
     if (board) {
       board->scalar("loss", loss.item(), step);
-      for (const Named& n : named_parameters(model)) board->histogram(n.name, n.tensor.grad(), step);
+      for (const Named& n : named_parameters(model))
+        board->histogram(n.name, n.tensor.grad(), step);
     }
     clip_grad_norm_(parameters(model), 1);
     optimizer.step();
@@ -74,8 +77,9 @@ std::string cnn(uint64_t seed, const How& how) {
   set.labels = randint(pixels, 0, 10, {80});
   set.mean = {0.5}, set.std = {0.3};
   SmallCnn model(rng, {});
-  return train_hash(model, rng, std::make_shared<const ImageDataset>(set), how.dtype == DType::f64 ? 3 : 20, how,
-                    [&](const Batch& b) { return cross_entropy(model(of_type(b.x, how.dtype)), b.y); });
+  return train_hash(
+      model, rng, std::make_shared<const ImageDataset>(set), how.dtype == DType::f64 ? 3 : 20, how,
+      [&](const Batch& b) { return cross_entropy(model(of_type(b.x, how.dtype)), b.y); });
 }
 
 std::string gpt(uint64_t seed, const How& how) {
@@ -83,12 +87,14 @@ std::string gpt(uint64_t seed, const How& how) {
   Rng rng(seed), letters(8);
   std::vector<int32_t> text;
   for (int i = 0; i < 2000; ++i) text.push_back(static_cast<int32_t>(letters.integer(0, 30)));
-  Gpt model(rng, {.vocab = 30, .context = 64, .layers = 2, .heads = 4, .width = 64, .dropout = 0.1});
-  return train_hash(model, rng, std::make_shared<const TextDataset>(text, TextDataset::Options{.context = 64}), 30, how,
-                    [&](const Batch& b) {
-                      const Tensor logits = model(b.x);
-                      return cross_entropy(logits.reshape({-1, logits.size(-1)}), b.y.reshape({-1}));
-                    });
+  Gpt model(rng,
+            {.vocab = 30, .context = 64, .layers = 2, .heads = 4, .width = 64, .dropout = 0.1});
+  return train_hash(
+      model, rng, std::make_shared<const TextDataset>(text, TextDataset::Options{.context = 64}),
+      30, how, [&](const Batch& b) {
+        const Tensor logits = model(b.x);
+        return cross_entropy(logits.reshape({-1, logits.size(-1)}), b.y.reshape({-1}));
+      });
 }
 
 }  // namespace
@@ -102,9 +108,12 @@ TEST_CASE("hashes, for another process", "[.hashes]") {
   }
 }
 
-TEST_CASE("the pthread and the openmp build of OpenBLAS give the same bits, in f32 and in f64", "[heavy]") {
+TEST_CASE("the pthread and the openmp build of OpenBLAS give the same bits, in f32 and in f64",
+          "[heavy]") {
   const std::string folder = "/usr/lib/x86_64-linux-gnu/openblas-";
-  const auto is_here = [&](const char* build) { return std::filesystem::exists(folder + build + "/libopenblas.so.0"); };
+  const auto is_here = [&](const char* build) {
+    return std::filesystem::exists(folder + build + "/libopenblas.so.0");
+  };
   if (!is_here("pthread") || !is_here("openmp")) {
     WARN("libopenblas0-pthread and libopenblas0-openmp are not both here");
     return;
@@ -112,8 +121,8 @@ TEST_CASE("the pthread and the openmp build of OpenBLAS give the same bits, in f
   TempDir dir;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe");
   for (const std::string build : {"pthread", "openmp"}) {
-    const std::string line =
-        "LD_LIBRARY_PATH=" + folder + build + " LOUPE_HASHES=" + dir / build + " " + self + " '[.hashes]' >/dev/null";
+    const std::string line = "LD_LIBRARY_PATH=" + folder + build + " LOUPE_HASHES=" + dir / build +
+                             " " + self + " '[.hashes]' >/dev/null";
     REQUIRE(std::system(line.c_str()) == 0);
   }
   const std::string hashes = read_file(dir / "pthread");
@@ -122,7 +131,8 @@ TEST_CASE("the pthread and the openmp build of OpenBLAS give the same bits, in f
 }
 
 TEST_CASE(
-    "both models end in the same bits at 1, 2, 3 and 8 threads, again, with prefetching, TensorBoard and evaluation between",
+    "both models end in the same bits at 1, 2, 3 and 8 threads, again, with prefetching, "
+    "TensorBoard and evaluation between",
     "[heavy]") {
   using Make = std::string (*)(uint64_t, const How&);
   for (const auto& [name, make] : {std::pair<const char*, Make>{"cnn", cnn}, {"gpt", gpt}}) {

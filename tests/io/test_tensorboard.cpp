@@ -42,7 +42,8 @@ TEST_CASE("events are framed, flushed and hold the values") {
   CHECK(zero.get_float() == 0.0f);
 }
 
-TEST_CASE("histograms: buckets add up to the counts, edges enclose, non-finite values are left out") {
+TEST_CASE(
+    "histograms: buckets add up to the counts, edges enclose, non-finite values are left out") {
   TempDir dir;
   EventWriter w(dir.path.string());
   w.histogram("h", tensor({-2, -1, 0, 0, 1e-15, 3, NAN, INFINITY, 1e30}, {}, DType::f64), 1);
@@ -78,7 +79,8 @@ TEST_CASE("histograms: buckets add up to the counts, edges enclose, non-finite v
   CHECK(all.size() == 4);
 }
 
-TEST_CASE("text names its plugin once; images are PNG; a folder that cannot be made is an IoError") {
+TEST_CASE(
+    "text names its plugin once; images are PNG; a folder that cannot be made is an IoError") {
   TempDir dir;
   EventWriter w(dir.path.string());
   w.text("notes", "**bold**", 0);
@@ -94,7 +96,8 @@ TEST_CASE("text names its plugin once; images are PNG; a folder that cannot be m
   CHECK(field(field(second, 8), 8) == "more");
   CHECK(field(field(field(field(all[3], 5), 1), 4), 4) == encode_png(pixels, 2, 3, 3));
   write_file(dir / "file", "x");
-  CHECK_THAT(error_of([&] { EventWriter(dir / "file/run"); }), Contains("cannot create the folder"));
+  CHECK_THAT(error_of([&] { EventWriter(dir / "file/run"); }),
+             Contains("cannot create the folder"));
 }
 
 TEST_CASE("a restart tells TensorBoard to forget what lies beyond") {
@@ -125,7 +128,8 @@ TEST_CASE("the graph of a model: parameters by name, ops in their module, every 
     CHECK(names.insert(n.name).second);
     for (const std::string& input : n.inputs) CHECK(names.contains(input));
   }
-  CHECK(names == std::set<std::string>{"fc1/weight", "fc1/bias", "fc1/linear", "fc2/weight", "fc2/bias", "fc2/linear"});
+  CHECK(names == std::set<std::string>{"fc1/weight", "fc1/bias", "fc1/linear", "fc2/weight",
+                                       "fc2/bias", "fc2/linear"});
   CHECK(nodes.back().op == "linear");
   CHECK(nodes.back().output_shapes == std::vector<Shape>{{5, 2}});
   TempDir dir;

@@ -15,10 +15,12 @@ TEST_CASE("UTF-8: every code point round-trips, every surrogate and overlong for
     size_t at = 0;
     const bool surrogate = c >= 0xD800 && c < 0xE000;
     const char32_t back = decode_utf8(s, at);
-    if (back != (surrogate ? kInvalidUtf8 : c) || at != (surrogate ? 0 : s.size())) FAIL("U+" << std::hex << uint32_t{c});
+    if (back != (surrogate ? kInvalidUtf8 : c) || at != (surrogate ? 0 : s.size()))
+      FAIL("U+" << std::hex << uint32_t{c});
   }
-  for (const char* bad : {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
-                          "\xf5\x80\x80\x80", "\xff", "\xc3", "\xe2\x82", "\xf0\x9f\x98", "\xc3z", "\xe2\x82z"})
+  for (const char* bad : {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf",
+                          "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff",
+                          "\xc3", "\xe2\x82", "\xf0\x9f\x98", "\xc3z", "\xe2\x82z"})
     CHECK(find_invalid_utf8(std::string("ab") + bad) == 2);
 }
 
@@ -33,15 +35,19 @@ TEST_CASE("characters are numbered in code point order, there and back") {
   CHECK(vocab.decode(ids) == text);
   const CharVocab again = CharVocab::from_characters(vocab.characters());
   CHECK(again.encode(text) == ids);
-  CHECK_THAT(error_of([&] { vocab.encode("hx", "f"); }), Contains("f: offset 1: the character 'x' (U+0078) is not among"));
-  CHECK_THAT(error_of([&] { vocab.encode("h\xff", "f"); }), Contains("f: offset 1: byte 0xff is not valid UTF-8"));
+  CHECK_THAT(error_of([&] { vocab.encode("hx", "f"); }),
+             Contains("f: offset 1: the character 'x' (U+0078) is not among"));
+  CHECK_THAT(error_of([&] { vocab.encode("h\xff", "f"); }),
+             Contains("f: offset 1: byte 0xff is not valid UTF-8"));
   CHECK_THAT(error_of([&] { CharVocab::of(""); }), Contains("is empty"));
   CHECK_THAT(error_of([&] { CharVocab::of("a\xc3"); }), Contains("offset 1: byte 0xc3"));
-  CHECK_THAT(error_of([&] { CharVocab::from_characters("ba"); }), Contains("offset 1: the characters of a vocabulary"));
+  CHECK_THAT(error_of([&] { CharVocab::from_characters("ba"); }),
+             Contains("offset 1: the characters of a vocabulary"));
   CHECK_THAT(error_of([&] { CharVocab::from_characters("aa"); }), Contains("distinct"));
   CHECK_THAT(error_of([&] { CharVocab::from_characters(""); }), Contains("empty vocabulary"));
   const int32_t outside[] = {10};
-  CHECK_THAT(error_of<IndexError>([&] { vocab.decode(outside); }), Contains("id 10 in a vocabulary of 10"));
+  CHECK_THAT(error_of<IndexError>([&] { vocab.decode(outside); }),
+             Contains("id 10 in a vocabulary of 10"));
 }
 
 TEST_CASE("text files and the word list") {
@@ -54,13 +60,15 @@ TEST_CASE("text files and the word list") {
   write_file(dir / "empty", "");
   CHECK_THAT(error_of([&] { read_text(dir / "empty"); }), Contains("empty: is empty"));
   write_file(dir / "latin1", "caf\xe9 au lait");
-  CHECK_THAT(error_of([&] { read_text(dir / "latin1"); }), Contains("latin1: offset 3: byte 0xe9 is not valid UTF-8"));
+  CHECK_THAT(error_of([&] { read_text(dir / "latin1"); }),
+             Contains("latin1: offset 3: byte 0xe9 is not valid UTF-8"));
 
   write_file(dir / "words", "A\napple\nit's\n\u00e9tude\nbanana\nCherry\nz\ndate");
   const TextFile w = read_words(dir / "words");
   std::string sorted = w.text;
   CHECK(w.text.size() == std::string("apple\nbanana\nz\ndate\n").size());
-  for (const char* word : {"apple\n", "banana\n", "z\n", "date\n"}) CHECK_THAT(w.text, Contains(word));
+  for (const char* word : {"apple\n", "banana\n", "z\n", "date\n"})
+    CHECK_THAT(w.text, Contains(word));
   CHECK(read_words(dir / "words").text == w.text);
   write_file(dir / "none", "A\nB\n");
   CHECK_THAT(error_of([&] { read_words(dir / "none"); }), Contains("no line is a word"));

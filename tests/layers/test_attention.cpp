@@ -23,7 +23,8 @@ TEST_CASE("activation layers call their ops and stand in a Sequential") {
   CHECK(equal(ReLU()(x), relu(x)));
   CHECK(equal(LeakyReLU({.negative_slope = 0.3})(x), leaky_relu(x, 0.3)));
   CHECK(equal(GELU()(x), gelu(x)));
-  CHECK(equal(GELU({.approximate = Approximate::tanh})(x), gelu(x, {.approximate = Approximate::tanh})));
+  CHECK(equal(GELU({.approximate = Approximate::tanh})(x),
+              gelu(x, {.approximate = Approximate::tanh})));
   CHECK(equal(SiLU()(x), silu(x)));
   CHECK(equal(Sigmoid()(x), sigmoid(x)));
   CHECK(equal(Tanh()(x), loupe::tanh(x)));
@@ -78,32 +79,44 @@ TEST_CASE("MultiheadAttention: names, initialisation, other widths of keys and v
   MultiheadAttention wide(rng, 8, 2, {.dropout = 0, .bias = true, .kdim = 5, .vdim = 3});
   names.clear();
   for (const auto& [name, t] : state_dict(wide)) names += name + " ";
-  CHECK(names == "q_proj_weight k_proj_weight v_proj_weight in_proj_bias out_proj.weight out_proj.bias ");
+  CHECK(names ==
+        "q_proj_weight k_proj_weight v_proj_weight in_proj_bias out_proj.weight out_proj.bias ");
   to(wide, DType::f64);
   const Tensor q = randn(rng, {2, 3, 8}, DType::f64), k = randn(rng, {2, 4, 5}, DType::f64),
                v = randn(rng, {2, 4, 3}, DType::f64);
   CHECK(gradcheck([&](const Tensors& x) { return wide(x[0], x[1], x[2]); }, {q, k, v}));
   CHECK(allclose(wide(q[0], k[0], v[0]), wide(q, k, v)[0], 1e-12, 1e-12));
-  CHECK(allclose(wide.with_weights(q[0], k[0], v[0]).weights, wide.with_weights(q, k, v).weights[0], 1e-12, 1e-12));
+  CHECK(allclose(wide.with_weights(q[0], k[0], v[0]).weights, wide.with_weights(q, k, v).weights[0],
+                 1e-12, 1e-12));
 }
 
-TEST_CASE("MultiheadAttention: masks say ignore, whatever their type; a key that is ignored does not matter") {
+TEST_CASE(
+    "MultiheadAttention: masks say ignore, whatever their type; a key that is ignored does not "
+    "matter") {
   Rng rng(5);
   MultiheadAttention m(rng, 8, 2);
   to(m, DType::f64);
   const Tensor x = randn(rng, {2, 4, 8}, DType::f64);
-  const Tensor padding = gt(tensor({0, 0, 0, 1, 0, 1, 1, 1}, Shape{2, 4}), 0.5), later = gt(triu(ones({4, 4}), 1), 0.5);
-  const auto added = [](const Tensor& mask) { return masked_fill(zeros(mask.shape(), DType::f64), mask, -INFINITY); };
+  const Tensor padding = gt(tensor({0, 0, 0, 1, 0, 1, 1, 1}, Shape{2, 4}), 0.5),
+               later = gt(triu(ones({4, 4}), 1), 0.5);
+  const auto added = [](const Tensor& mask) {
+    return masked_fill(zeros(mask.shape(), DType::f64), mask, -INFINITY);
+  };
   const Tensor y = m(x, Masks{.key_padding_mask = padding, .attn_mask = later});
-  CHECK(allclose(y, m(x, Masks{.key_padding_mask = added(padding), .attn_mask = later}), 1e-12, 1e-12));
-  CHECK(allclose(y, m(x, Masks{.key_padding_mask = padding, .attn_mask = added(later)}), 1e-12, 1e-12));
+  CHECK(allclose(y, m(x, Masks{.key_padding_mask = added(padding), .attn_mask = later}), 1e-12,
+                 1e-12));
+  CHECK(allclose(y, m(x, Masks{.key_padding_mask = padding, .attn_mask = added(later)}), 1e-12,
+                 1e-12));
   CHECK(allclose(y, m(x, Masks{.key_padding_mask = padding, .is_causal = true}), 1e-12, 1e-12));
-  CHECK(allclose(y, m(x, Masks{.key_padding_mask = padding, .attn_mask = later.expand({4, 4, 4})}), 1e-12, 1e-12));
-  CHECK(allclose(y, m.with_weights(x, x, x, Masks{.key_padding_mask = padding, .attn_mask = later}).output, 1e-12, 1e-12));
+  CHECK(allclose(y, m(x, Masks{.key_padding_mask = padding, .attn_mask = later.expand({4, 4, 4})}),
+                 1e-12, 1e-12));
+  CHECK(allclose(
+      y, m.with_weights(x, x, x, Masks{.key_padding_mask = padding, .attn_mask = later}).output,
+      1e-12, 1e-12));
   const Tensor changed = where(padding.unsqueeze(-1), x + 100.0, x);
   const auto kept = logical_not(padding).unsqueeze(-1).to(DType::f64);
-  CHECK(allclose(m(x, Masks{.key_padding_mask = padding}) * kept, m(changed, Masks{.key_padding_mask = padding}) * kept, 1e-12,
-                 1e-12));
+  CHECK(allclose(m(x, Masks{.key_padding_mask = padding}) * kept,
+                 m(changed, Masks{.key_padding_mask = padding}) * kept, 1e-12, 1e-12));
   // A sequence that is all padding: out_proj's bias, and finite gradients.
   const Tensor all = gt(ones({2, 4}), 0.5), leaf = x.clone().requires_grad_();
   const Tensor none = m(leaf, Masks{.key_padding_mask = all});
@@ -125,8 +138,11 @@ TEST_CASE("MultiheadAttention says what does not fit") {
   Rng rng(7);
   MultiheadAttention m(rng, 8, 2);
   const Tensor x = zeros({2, 4, 8});
-  CHECK_THROWS_WITH(MultiheadAttention(rng, 8, 3), Contains("embed_dim 8 is not a multiple of num_heads 3"));
-  CHECK_THROWS_AS(MultiheadAttention(rng, 8, 2, {.dropout = 2, .bias = true, .kdim = {}, .vdim = {}}), ValueError);
+  CHECK_THROWS_WITH(MultiheadAttention(rng, 8, 3),
+                    Contains("embed_dim 8 is not a multiple of num_heads 3"));
+  CHECK_THROWS_AS(
+      MultiheadAttention(rng, 8, 2, {.dropout = 2, .bias = true, .kdim = {}, .vdim = {}}),
+      ValueError);
   CHECK_THROWS_WITH(m(zeros({2, 4, 7})), Contains("query must be (batch, length, 8)"));
   CHECK_THROWS_AS(m(x, zeros({3, 4, 8}), zeros({3, 4, 8})), ShapeError);
   CHECK_THROWS_AS(m(x, zeros({2, 4, 8}), zeros({2, 5, 8})), ShapeError);
@@ -136,7 +152,8 @@ TEST_CASE("MultiheadAttention says what does not fit") {
   CHECK_THROWS_AS(m(x, Masks{.attn_mask = zeros({4, 4}, DType::i64)}), DtypeError);
 }
 
-TEST_CASE("Transformer layers: every parameter learns, dropout in training only, wrong widths throw") {
+TEST_CASE(
+    "Transformer layers: every parameter learns, dropout in training only, wrong widths throw") {
   Rng rng(8);
   TransformerDecoderLayer m(rng, 8, 2, {.dim_feedforward = 16});
   const Tensor x = randn(rng, {2, 5, 8}), memory = randn(rng, {2, 3, 8});

@@ -15,7 +15,8 @@ template <class M> void keras_case(const std::string& name, M m, double bound32 
     const std::string group = "keras " + name.substr(0, 2) + " " + loupe::name(dtype);
     to(m, dtype);
     StateDict state;
-    for (const auto& key : f.under(name + "/state/")) state.push_back({key, f.get(name + "/state/" + key, dtype)});
+    for (const auto& key : f.under(name + "/state/"))
+      state.push_back({key, f.get(name + "/state/" + key, dtype)});
     load_state_dict(m, state, {.strict = false});  // Keras counts no batches
     const Tensor mask = f.has(name + "/mask") ? f.get(name + "/mask") : Tensor();
     for (const std::string step : {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "eval"}) {
@@ -26,11 +27,14 @@ template <class M> void keras_case(const std::string& name, M m, double bound32 
         if constexpr (std::is_base_of_v<BatchNormState, M>) return {m(xs[0], mask)};
         else return {m(xs[0])};
       };
-      if (f.has(prefix + "/y")) fixture::check_pass(f, group, prefix, dtype, bound, call, named_parameters(m));
+      if (f.has(prefix + "/y"))
+        fixture::check_pass(f, group, prefix, dtype, bound, call, named_parameters(m));
       else call({f.get(prefix + "/x0", dtype)});
       for (const auto& key : f.under(prefix + "/after/"))
         for (const auto& [buffer, t] : named_buffers(m))
-          if (buffer == key) fixture::same(group, prefix + "/after/" + key, t, f.get(prefix + "/after/" + key), bound);
+          if (buffer == key)
+            fixture::same(group, prefix + "/after/" + key, t, f.get(prefix + "/after/" + key),
+                          bound);
     }
   }
 }
@@ -39,7 +43,8 @@ constexpr NormConvention kKeras = NormConvention::keras3;
 
 }  // namespace
 
-TEST_CASE("BatchNorm by the keras3 convention equals Keras 3: ten steps and inference, axis, mask") {
+TEST_CASE(
+    "BatchNorm by the keras3 convention equals Keras 3: ten steps and inference, axis, mask") {
   keras_case("bn", BatchNorm1d(3, {.convention = kKeras, .axis = -1}));
   keras_case("bn_sequence", BatchNorm1d(3, {.convention = kKeras, .axis = -1}));
   keras_case("bn_image", BatchNorm2d(2, {.convention = kKeras, .axis = -1}));

@@ -1,5 +1,5 @@
-// Every public class and function of layers called wrongly: the typed error, with a sentence that starts with the layer, or
-// with the op it calls.
+// Every public class and function of layers called wrongly: the typed error, with a sentence that
+// starts with the layer, or with the op it calls.
 #include "misuse.h"
 
 #include <loupe/autograd/ops.h>
@@ -26,7 +26,8 @@ using misuse::refuses;
 namespace {
 
 const int64_t kHuge = int64_t{1} << 40;
-const Tensor none, f23 = zeros({2, 3}), d23 = zeros({2, 3}, DType::f64), i23 = zeros({2, 3}, DType::i64), scalar0 = scalar(1),
+const Tensor none, f23 = zeros({2, 3}), d23 = zeros({2, 3}, DType::f64),
+                   i23 = zeros({2, 3}, DType::i64), scalar0 = scalar(1),
                    image = zeros({2, 4, 6, 6}), i_image = zeros({2, 4, 6, 6}, DType::i64),
                    d_image = zeros({2, 4, 6, 6}, DType::f64);
 
@@ -58,7 +59,8 @@ TEST_CASE("misuse: Linear, Embedding, Dropout, Flatten") {
   refuses<IndexError>("embedding", [&] { embedding(from_data(std::vector<int64_t>{0, 5})); });
   refuses<IndexError>("embedding", [&] { embedding(from_data(std::vector<int64_t>{-1})); });
 
-  for (const double p : {-0.1, 1.1, std::nan("")}) refuses<ValueError>("Dropout", [&] { Dropout(rng, p); });
+  for (const double p : {-0.1, 1.1, std::nan("")})
+    refuses<ValueError>("Dropout", [&] { Dropout(rng, p); });
   Dropout dropout(rng, 0.5);
   refuses<ValueError>("tensor", [&] { dropout(none); });
   refuses<DtypeError>("dropout", [&] { dropout(i23); });
@@ -129,8 +131,9 @@ TEST_CASE("misuse: norms") {
     refuses<ValueError>("BatchNorm1d", [&] { BatchNorm1d bn(4, {.momentum = momentum}); });
     refuses<ValueError>("InstanceNorm2d", [&] { InstanceNorm2d in(4, {.momentum = momentum}); });
   }
-  refuses<ValueError>("BatchNorm1d",
-                      [&] { BatchNorm1d bn(4, {.momentum = std::nullopt, .convention = NormConvention::keras3}); });
+  refuses<ValueError>("BatchNorm1d", [&] {
+    BatchNorm1d bn(4, {.momentum = std::nullopt, .convention = NormConvention::keras3});
+  });
   refuses<ValueError>("LayerNorm", [&] { LayerNorm ln(Shape{}); });
   refuses<ValueError>("RMSNorm", [&] { RMSNorm rms(Shape{}); });
   refuses<ValueError>("LayerNorm", [&] { LayerNorm ln(Shape{4}, {.axes = {1, 2}}); });
@@ -142,7 +145,9 @@ TEST_CASE("misuse: norms") {
   refuses<ShapeError>("batch_norm", [&] { bn1(zeros({2, 4})); });
   refuses<DtypeError>("batch_norm", [&] { bn1(d23); });
   refuses<DtypeError>("batch_norm", [&] { bn1(i23); });
-  refuses<ValueError>("batch_norm", [&] { bn1(zeros({1, 3})); });  // one value a channel has no variance
+  refuses<ValueError>("batch_norm", [&] {
+    bn1(zeros({1, 3}));
+  });  // one value a channel has no variance
   refuses<ShapeError>("batch_norm", [&] { bn1(f23, zeros({3}, DType::boolean)); });
   refuses<DtypeError>("batch_norm", [&] { bn1(f23, zeros({2})); });
   refuses<IndexError>("batch_norm", [&] { BatchNorm1d(3, {.axis = 2})(f23); });
@@ -160,7 +165,8 @@ TEST_CASE("misuse: norms") {
   const int64_t seen = bn2.num_batches_tracked.item<int64_t>();
   CHECK_THROWS_AS(bn2(d_image), DtypeError);
   CHECK(bn2.num_batches_tracked.item<int64_t>() == seen);  // a refused batch is not counted
-  CHECK(bn1(zeros({0, 3})).shape() == Shape{0, 3});        // as in PyTorch: nothing comes out, and nothing is learned
+  CHECK(bn1(zeros({0, 3})).shape() ==
+        Shape{0, 3});  // as in PyTorch: nothing comes out, and nothing is learned
   CHECK(bn1.running_mean.to_vector<float>() == std::vector<float>(3, 0));
   CHECK(bn1.running_var.to_vector<float>() == std::vector<float>(3, 1));
 
@@ -169,7 +175,9 @@ TEST_CASE("misuse: norms") {
   refuses<ShapeError>("InstanceNorm2d", [&] { in(f23); });
   refuses<DtypeError>("instance_norm", [&] { InstanceNorm2d(4, {.affine = true})(d_image); });
   refuses<ValueError>("instance_norm", [&] { in(zeros({2, 4, 1, 1})); });
-  refuses<ShapeError>("instance_norm", [&] { InstanceNorm2d(4, {.affine = true})(zeros({2, 3, 6, 6})); });
+  refuses<ShapeError>("instance_norm", [&] {
+    InstanceNorm2d(4, {.affine = true})(zeros({2, 3, 6, 6}));
+  });
   GroupNorm gn(2, 4);
   refuses<ValueError>("tensor", [&] { gn(none); });
   refuses<ShapeError>("GroupNorm", [&] { gn(f23); });
@@ -211,7 +219,9 @@ TEST_CASE("misuse: activations and pooling") {
   const auto pooling = [&](auto layer, const char* op, const Tensor& wrong_rank) {
     refuses<ValueError>("tensor", [&] { layer(none); });
     refuses<ShapeError>(op, [&] { layer(wrong_rank); });
-    refuses<DtypeError>(op, [&] { layer(zeros(wrong_rank.dim() == 2 ? Shape{2, 4, 6, 6} : Shape{2, 4, 6}, DType::i64)); });
+    refuses<DtypeError>(op, [&] {
+      layer(zeros(wrong_rank.dim() == 2 ? Shape{2, 4, 6, 6} : Shape{2, 4, 6}, DType::i64));
+    });
   };
   pooling(MaxPool1d({.kernel_size = 2}), "max_pool1d", image);
   pooling(AvgPool1d({.kernel_size = 2}), "avg_pool1d", image);
@@ -238,8 +248,10 @@ TEST_CASE("misuse: activations and pooling") {
 TEST_CASE("misuse: attention and Transformer layers") {
   Rng rng(1);
   for (const auto& [width, heads] : {std::pair{4, 3}, {4, 0}, {4, -2}, {0, 1}, {-4, 2}})
-    refuses<ValueError>("MultiheadAttention", [&, w = width, h = heads] { MultiheadAttention(rng, w, h); });
-  refuses<ValueError>("MultiheadAttention", [&] { MultiheadAttention(rng, 4, 2, {.dropout = 1.5}); });
+    refuses<ValueError>("MultiheadAttention",
+                        [&, w = width, h = heads] { MultiheadAttention(rng, w, h); });
+  refuses<ValueError>("MultiheadAttention",
+                      [&] { MultiheadAttention(rng, 4, 2, {.dropout = 1.5}); });
   refuses<ValueError>("MultiheadAttention", [&] { MultiheadAttention(rng, 4, 2, {.kdim = -1}); });
   refuses<ValueError>("MultiheadAttention", [&] { MultiheadAttention(rng, 4, 2, {.vdim = 0}); });
   MultiheadAttention mha(rng, 4, 2);
@@ -253,15 +265,26 @@ TEST_CASE("misuse: attention and Transformer layers") {
   refuses<ShapeError>("MultiheadAttention", [&] { mha.with_weights(x, y, zeros({2, 3, 5})); });
   refuses<DtypeError>("linear", [&] { mha(x.to(DType::f64)); });
   using Masks = MultiheadAttention::Masks;
-  refuses<ShapeError>("MultiheadAttention", [&] { mha(x, Masks{.attn_mask = zeros({5, 4}, DType::boolean)}); });
-  refuses<DtypeError>("MultiheadAttention", [&] { mha(x, Masks{.attn_mask = zeros({5, 5}, DType::i64)}); });
-  refuses<ShapeError>("MultiheadAttention", [&] { mha(x, Masks{.key_padding_mask = zeros({2, 4}, DType::boolean)}); });
-  refuses<DtypeError>("MultiheadAttention", [&] { mha(x, Masks{.key_padding_mask = zeros({2, 5}, DType::f64)}); });
+  refuses<ShapeError>("MultiheadAttention", [&] {
+    mha(x, Masks{.attn_mask = zeros({5, 4}, DType::boolean)});
+  });
+  refuses<DtypeError>("MultiheadAttention", [&] {
+    mha(x, Masks{.attn_mask = zeros({5, 5}, DType::i64)});
+  });
+  refuses<ShapeError>("MultiheadAttention", [&] {
+    mha(x, Masks{.key_padding_mask = zeros({2, 4}, DType::boolean)});
+  });
+  refuses<DtypeError>("MultiheadAttention", [&] {
+    mha(x, Masks{.key_padding_mask = zeros({2, 5}, DType::f64)});
+  });
 
   refuses<ValueError>("MultiheadAttention", [&] { TransformerEncoderLayer(rng, 4, 3); });
-  refuses<ValueError>("Linear", [&] { TransformerEncoderLayer(rng, 4, 2, {.dim_feedforward = -1}); });
-  refuses<ValueError>("MultiheadAttention", [&] { TransformerEncoderLayer(rng, 4, 2, {.dropout = -1}); });
-  refuses<ValueError>("LayerNorm", [&] { TransformerEncoderLayer(rng, 4, 2, {.layer_norm_eps = -1}); });
+  refuses<ValueError>("Linear",
+                      [&] { TransformerEncoderLayer(rng, 4, 2, {.dim_feedforward = -1}); });
+  refuses<ValueError>("MultiheadAttention",
+                      [&] { TransformerEncoderLayer(rng, 4, 2, {.dropout = -1}); });
+  refuses<ValueError>("LayerNorm",
+                      [&] { TransformerEncoderLayer(rng, 4, 2, {.layer_norm_eps = -1}); });
   TransformerEncoderLayer encoder(rng, 4, 2, {.dim_feedforward = 8});
   refuses<ValueError>("tensor", [&] { encoder(none); });
   refuses<ShapeError>("MultiheadAttention", [&] { encoder(zeros({2, 5, 3})); });
@@ -290,16 +313,22 @@ TEST_CASE("misuse: containers, states and whole models") {
   const StateDict state = state_dict(net);
   refuses<ValueError>("load_state_dict", [&] { load_state_dict(net, {}); });
   refuses<ValueError>("load_state_dict", [&] { load_state_dict(net, state_dict(other)); });
-  refuses<ValueError>("load_state_dict", [&] { load_state_dict(other, {{"weight", f23}, {"bias", zeros({4})}}); });
-  refuses<ValueError>("load_state_dict", [&] { load_state_dict(other, {{"weight", none}, {"bias", zeros({4})}}); });
+  refuses<ValueError>("load_state_dict", [&] {
+    load_state_dict(other, {{"weight", f23}, {"bias", zeros({4})}});
+  });
+  refuses<ValueError>("load_state_dict", [&] {
+    load_state_dict(other, {{"weight", none}, {"bias", zeros({4})}});
+  });
   refuses<ValueError>("load_state_dict", [&] {
     load_state_dict(other, {{"weight", zeros({4, 3}, DType::i64)}, {"bias", zeros({4})}});
   });
   refuses<ValueError>("load_state_dict", [&] {
-    load_state_dict(other, {{"weight", zeros({4, 3})}, {"bias", zeros({4})}}, {.prefix = "module."});
+    load_state_dict(other, {{"weight", zeros({4, 3})}, {"bias", zeros({4})}},
+                    {.prefix = "module."});
   });
   refuses<ValueError>("load_state_dict", [&] {
-    load_state_dict(other, {{"weight", zeros({4, 3})}, {"weight", zeros({4, 3})}, {"bias", zeros({4})}});
+    load_state_dict(other,
+                    {{"weight", zeros({4, 3})}, {"weight", zeros({4, 3})}, {"bias", zeros({4})}});
   });
   refuses<ValueError>("load_state_dict", [&] { copy_state(net, other); });
   refuses<DtypeError>("to", [&] { to(net, DType::i64); });

@@ -14,7 +14,8 @@ namespace {
 
 struct Scale : Layer<Scale> {
   Tensor weight, bias, steps;
-  explicit Scale(double w, bool with_bias = true) : weight(full({2}, w)), steps(zeros({}, DType::i64)) {
+  explicit Scale(double w, bool with_bias = true)
+      : weight(full({2}, w)), steps(zeros({}, DType::i64)) {
     weight.requires_grad_();
     if (with_bias) bias = zeros({2}).requires_grad_();
   }
@@ -34,7 +35,9 @@ struct Net : Layer<Net> {
   Tensor head;
   Net() : head(first.weight) {}
   Tensor forward(In x) { return rest(std::get<Scale>(choice)(first(x))) * head; }
-  void visit(Visitor& v) override { v("first", first, "absent", absent, "choice", choice, "rest", rest, "head", head); }
+  void visit(Visitor& v) override {
+    v("first", first, "absent", absent, "choice", choice, "rest", rest, "head", head);
+  }
   std::string type_name() const override { return "Net"; }
 };
 
@@ -48,11 +51,13 @@ std::vector<std::string> names(const StateDict& d) {
 
 static_assert(std::is_move_constructible_v<Net> && !std::is_copy_constructible_v<Net>);
 
-TEST_CASE("visit() gives names in PyTorch's order, buffers and tied tensors once or twice as asked") {
+TEST_CASE(
+    "visit() gives names in PyTorch's order, buffers and tied tensors once or twice as asked") {
   Net net;
-  REQUIRE(names(state_dict(net)) == std::vector<std::string>{"head", "first.weight", "first.bias", "first.steps", "choice.weight",
-                                                             "choice.steps", "rest.0.weight", "rest.0.bias", "rest.0.steps",
-                                                             "rest.1.weight", "rest.1.bias", "rest.1.steps"});
+  REQUIRE(names(state_dict(net)) ==
+          std::vector<std::string>{"head", "first.weight", "first.bias", "first.steps",
+                                   "choice.weight", "choice.steps", "rest.0.weight", "rest.0.bias",
+                                   "rest.0.steps", "rest.1.weight", "rest.1.bias", "rest.1.steps"});
   REQUIRE(named_parameters(net).size() == 7);  // head and first.weight are one
   REQUIRE(parameter_count(net) == 14);
   REQUIRE(named_buffers(net).size() == 4);
@@ -63,14 +68,16 @@ TEST_CASE("visit() gives names in PyTorch's order, buffers and tied tensors once
   REQUIRE(net.first.steps.dtype() == DType::i64);
 }
 
-TEST_CASE("paths name what runs, train() and eval() reach every module, a moved model keeps working") {
+TEST_CASE(
+    "paths name what runs, train() and eval() reach every module, a moved model keeps working") {
   Net net;
   const Tensor y = net(ones({2}));
   REQUIRE(y.grad_meta()->fn->module_path() == "");
   Net moved = std::move(net);
   std::string path;
-  moved.rest[1].add_forward_hook(
-      [&](Module& m, const Tensor&, const Tensor& out) { path = m.path() + "|" + out.grad_meta()->fn->module_path(); });
+  moved.rest[1].add_forward_hook([&](Module& m, const Tensor&, const Tensor& out) {
+    path = m.path() + "|" + out.grad_meta()->fn->module_path();
+  });
   const Tensor z = moved.rest(ones({2}));
   REQUIRE(path == "rest.1|rest.1");
   eval(moved);
@@ -91,8 +98,9 @@ TEST_CASE("load_state_dict is strict, lists everything, and changes nothing when
   d.push_back({"extra", zeros({1})});
   d[3].tensor = zeros({3});  // choice.weight
   Net c;
-  REQUIRE_THROWS_WITH(load_state_dict(c, d), Contains("missing: first.bias") && Contains("unexpected: extra") &&
-                                                 Contains("choice.weight is (3,), the model has (2,)"));
+  REQUIRE_THROWS_WITH(load_state_dict(c, d),
+                      Contains("missing: first.bias") && Contains("unexpected: extra") &&
+                          Contains("choice.weight is (3,), the model has (2,)"));
   REQUIRE(c.first.weight[0].item() == 2);
   d[3].tensor = zeros({2}, DType::f64);
   REQUIRE_THROWS_AS(load_state_dict(c, d), ValueError);
@@ -104,14 +112,16 @@ TEST_CASE("load_state_dict is strict, lists everything, and changes nothing when
   StateDict two = state_dict(a);
   for (Named& n : two)
     if (n.name == "head") n.tensor = zeros(n.tensor.shape());
-  REQUIRE_THROWS_WITH(load_state_dict(c, two), Contains("two values") && Contains("head and first.weight"));
+  REQUIRE_THROWS_WITH(load_state_dict(c, two),
+                      Contains("two values") && Contains("head and first.weight"));
   for (Named& n : two)
     if (n.name == "head") n.tensor = a.first.weight.detach().clone();
   load_state_dict(c, two);
   // A prefix, a rename, and a tied tensor given once.
   StateDict p;
   for (const auto& n : state_dict(a))
-    if (n.name != "head") p.push_back({"model." + (n.name == "first.bias" ? "first.beta" : n.name), n.tensor});
+    if (n.name != "head")
+      p.push_back({"model." + (n.name == "first.bias" ? "first.beta" : n.name), n.tensor});
   load_state_dict(c, p, {.prefix = "model.", .rename = {{"first.beta", "first.bias"}}});
   REQUIRE(equal(c.head, a.head));
 }
@@ -134,6 +144,7 @@ TEST_CASE("initialisation has PyTorch's scale") {
 TEST_CASE("summary lists layers, shapes and parameters and leaves the model as it was") {
   Net net;
   const std::string s = summary(net, ones({1, 2}));
-  REQUIRE_THAT(s, Contains("rest.1") && Contains("Scale") && Contains("(1, 2)") && Contains("14 parameters"));
+  REQUIRE_THAT(s, Contains("rest.1") && Contains("Scale") && Contains("(1, 2)") &&
+                      Contains("14 parameters"));
   REQUIRE(net.first.is_training());
 }

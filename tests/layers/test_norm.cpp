@@ -47,7 +47,9 @@ TEST_CASE("BatchNorm: the counter, the cumulative average, eval mode without sid
   const Tensor x = randn(rng, {1, 2}), y = usual(x);  // a batch of one is fine here
   CHECK(values(usual.running_mean) == before);
   CHECK(usual.num_batches_tracked.item<int64_t>() == 4);
-  CHECK(y[0][0].item() == Approx((x[0][0].item() - before[0]) / std::sqrt(usual.running_var[0].item() + 1e-5)).epsilon(1e-5));
+  CHECK(y[0][0].item() ==
+        Approx((x[0][0].item() - before[0]) / std::sqrt(usual.running_var[0].item() + 1e-5))
+            .epsilon(1e-5));
   // A frozen weight changes nothing about the mode.
   train(usual);
   requires_grad_(usual, false);
@@ -63,7 +65,9 @@ TEST_CASE("BatchNorm: a call that throws leaves the buffers alone") {
   CHECK(values(bn.running_mean) == std::vector<double>{0, 0});
 }
 
-TEST_CASE("BatchNorm: buffers are written though the output is not used, and are neither parameters nor trained") {
+TEST_CASE(
+    "BatchNorm: buffers are written though the output is not used, and are neither parameters nor "
+    "trained") {
   BatchNorm2d bn(3);
   Rng rng(2);
   {
@@ -86,7 +90,8 @@ TEST_CASE("conventions set eps, momentum's meaning and the running variance") {
   CHECK(torch.options.momentum == 0.1);
   CHECK(keras.options.eps == 1e-3);
   CHECK(keras.options.momentum == 0.99);
-  BatchNorm1d a(1, {.eps = 0.5, .momentum = 0.25}), b(1, {.eps = 0.5, .momentum = 0.75, .convention = NormConvention::keras3});
+  BatchNorm1d a(1, {.eps = 0.5, .momentum = 0.25}),
+      b(1, {.eps = 0.5, .momentum = 0.75, .convention = NormConvention::keras3});
   const Tensor x = from_data<float>({1, 2, 3, 6}, Shape{4, 1});
   CHECK(values(a(x)) == values(b(x)));  // normalized alike
   CHECK(a.running_mean.item() == Approx(0.25 * 3));
@@ -124,7 +129,8 @@ TEST_CASE("LayerNorm over other axes is LayerNorm of the permuted input") {
   }
   to(last, DType::f64);
   copy_state(ln, last);
-  const Tensor y = ln(x), z = last(x.permute({0, 2, 1, 3})).permute({0, 2, 1, 3}), up = randn(rng, x.shape(), DType::f64);
+  const Tensor y = ln(x), z = last(x.permute({0, 2, 1, 3})).permute({0, 2, 1, 3}),
+               up = randn(rng, x.shape(), DType::f64);
   CHECK(values(y) == values(z));
   CHECK(values(grad({y}, {x}, {}, {up})[0]) == values(grad({z}, {x}, {}, {up})[0]));
 }
@@ -150,7 +156,8 @@ TEST_CASE("fused BatchNorm2d runs the parts when switched off, and gives the sam
         Tensors out{y, z};
         for (const Tensor& g : grad({y}, {in, bn.weight, bn.bias}, {}, {up})) out.push_back(g);
         for (const Tensor& g : grad({z}, {in, bn.weight, bn.bias}, {}, {up_relu})) out.push_back(g);
-        out.push_back(bn.running_mean), out.push_back(bn.running_var), out.push_back(bn.num_batches_tracked);
+        out.push_back(bn.running_mean), out.push_back(bn.running_var),
+            out.push_back(bn.num_batches_tracked);
         return out;
       };
       const Tensors parts = run(false), fused = run(true);
@@ -175,7 +182,9 @@ TEST_CASE("fused BatchNorm2d runs the parts when switched off, and gives the sam
   set_fusion(before);
 }
 
-TEST_CASE("Sequential fuses BatchNorm2d with what follows, under the same names, unless somebody watches") {
+TEST_CASE(
+    "Sequential fuses BatchNorm2d with what follows, under the same names, unless somebody "
+    "watches") {
   const bool before = fusion();
   set_fusion(true);
   Rng rng(7);
@@ -202,19 +211,31 @@ TEST_CASE("Sequential fuses BatchNorm2d with what follows, under the same names,
 
 TEST_CASE("normalization layers: misuse says what is wrong") {
   CHECK(error([] { BatchNorm1d(0); }) == "BatchNorm1d: num_features must be at least 1, got 0");
-  CHECK(error([] { BatchNorm2d(3, {.momentum = 1.5}); }) == "BatchNorm2d: momentum must lie in [0, 1], got 1.5");
-  CHECK(error([] { BatchNorm2d(3, {.momentum = std::nullopt, .convention = NormConvention::keras3}); }) ==
-        "BatchNorm2d: the cumulative average (momentum = nullopt) is torch's, not keras3's");
-  CHECK(error([] { BatchNorm1d(3)(ones({2, 3, 4, 5})); }) == "BatchNorm1d: expected (N, C) or (N, C, L), got (2, 3, 4, 5)");
-  CHECK(error([] { BatchNorm2d(3)(ones({2, 3})); }) == "BatchNorm2d: expected (N, C, H, W), got (2, 3)");
+  CHECK(error([] { BatchNorm2d(3, {.momentum = 1.5}); }) ==
+        "BatchNorm2d: momentum must lie in [0, 1], got 1.5");
+  CHECK(error([] {
+          BatchNorm2d(3, {.momentum = std::nullopt, .convention = NormConvention::keras3});
+        }) == "BatchNorm2d: the cumulative average (momentum = nullopt) is torch's, not keras3's");
+  CHECK(error([] {
+          BatchNorm1d(3)(ones({2, 3, 4, 5}));
+        }) == "BatchNorm1d: expected (N, C) or (N, C, L), got (2, 3, 4, 5)");
+  CHECK(error([] {
+          BatchNorm2d(3)(ones({2, 3}));
+        }) == "BatchNorm2d: expected (N, C, H, W), got (2, 3)");
   CHECK(error([] {
           BatchNorm1d(3)(ones({2, 4}));
         }).find("batch_norm: weight must have shape (4,) for an input of shape (2, 4)") == 0);
   CHECK(error([] { GroupNorm(2, 3); }) == "GroupNorm: 3 channels cannot be split into 2 groups");
-  CHECK(error([] { GroupNorm(1, 3)(ones({2, 4})); }) == "GroupNorm: expected (N, 3, ...), got (2, 4)");
-  CHECK(error([] { InstanceNorm2d(3)(ones({2, 3})); }) == "InstanceNorm2d: expected (N, C, H, W) or (C, H, W), got (2, 3)");
+  CHECK(error([] {
+          GroupNorm(1, 3)(ones({2, 4}));
+        }) == "GroupNorm: expected (N, 3, ...), got (2, 4)");
+  CHECK(error([] {
+          InstanceNorm2d(3)(ones({2, 3}));
+        }) == "InstanceNorm2d: expected (N, C, H, W) or (C, H, W), got (2, 3)");
   CHECK(error([] { LayerNorm({3, 0}); }) == "LayerNorm: sizes must be at least 1, got (3, 0)");
-  CHECK(error([] { LayerNorm(3, {.axes = {1, 2}}); }) == "LayerNorm: 2 axes for a normalized_shape of (3,)");
+  CHECK(error([] {
+          LayerNorm(3, {.axes = {1, 2}});
+        }) == "LayerNorm: 2 axes for a normalized_shape of (3,)");
   CHECK(error([] {
           LayerNorm(3)(ones({3, 4}));
         }) == "layer_norm: the input's last dimensions must be (3,), got an input of shape (3, 4)");

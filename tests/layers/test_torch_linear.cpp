@@ -48,7 +48,8 @@ TEST_CASE("linear_relu: as the parts to the bit, and one result less at a time")
   };
   const auto [fused, little] = run(true);
   const auto [parts, much] = run(false);
-  for (size_t i = 0; i < fused.size(); ++i) CHECK(fused[i].to_vector<float>() == parts[i].to_vector<float>());
+  for (size_t i = 0; i < fused.size(); ++i)
+    CHECK(fused[i].to_vector<float>() == parts[i].to_vector<float>());
   CHECK(min(fused[0]).item() == 0);
   CHECK(much >= 2 * 200 * 30 * 4);
   CHECK(little < much - 200 * 30 * 2);  // there is some room for the product's work
@@ -99,5 +100,6 @@ TEST_CASE("linear_relu under shadow and anomaly mode: the linear part is looked 
   }
   AnomalyMode watch;
   no_grad([&] { fc.bias.fill_(-std::numeric_limits<float>::infinity()); });
-  CHECK_THROWS_WITH(linear_relu(fc, x), Catch::Matchers::StartsWith("linear ("));  // relu would hide it
+  CHECK_THROWS_WITH(linear_relu(fc, x),
+                    Catch::Matchers::StartsWith("linear ("));  // relu would hide it
 }

@@ -6,7 +6,8 @@ using namespace loupe;
 using fixture::layer_case;
 
 namespace {
-// Where the mean is 1000 times the deviation, f32 cannot hold the mean to more than 3e-5 of the deviation.
+// Where the mean is 1000 times the deviation, f32 cannot hold the mean to more than 3e-5 of the
+// deviation.
 constexpr double kOffsetBound32 = 1e-4;
 
 template <class BN> void batch_norm_cases(const std::string& name, int64_t c) {
@@ -19,7 +20,9 @@ template <class BN> void batch_norm_cases(const std::string& name, int64_t c) {
 }
 }  // namespace
 
-TEST_CASE("BatchNorm equals PyTorch's through three training steps and eval: outputs, gradients, every buffer") {
+TEST_CASE(
+    "BatchNorm equals PyTorch's through three training steps and eval: outputs, gradients, every "
+    "buffer") {
   batch_norm_cases<BatchNorm1d>("batch_norm1d", 3);
   batch_norm_cases<BatchNorm2d>("batch_norm2d", 4);
   layer_case("batch_norm1d_ncl", BatchNorm1d(3));
@@ -39,7 +42,8 @@ TEST_CASE("LayerNorm, GroupNorm, InstanceNorm2d and RMSNorm equal PyTorch's") {
   layer_case("group_norm_plain", GroupNorm(3, 6, {.affine = false}));
   layer_case("instance_norm2d", InstanceNorm2d(3));
   layer_case("instance_norm2d_affine", InstanceNorm2d(3, {.affine = true}));
-  layer_case("instance_norm2d_tracked", InstanceNorm2d(3, {.affine = true, .track_running_stats = true}));
+  layer_case("instance_norm2d_tracked",
+             InstanceNorm2d(3, {.affine = true, .track_running_stats = true}));
   layer_case("rms_norm", RMSNorm(6));
   layer_case("rms_norm_eps", RMSNorm(6, {.eps = 1e-5}));
   layer_case("rms_norm_plain", RMSNorm(6, {.elementwise_affine = false}));

@@ -19,20 +19,24 @@ inline Records synthetic_runs(const std::string& metric, const std::vector<doubl
 }
 
 inline Report synthetic_report() {
-  Report report{
-      .profile = "quick", .command = "loupe lesson --quick", .machine = "2 cores, AVX-512", .data = "Fashion-MNIST <made up>"};
+  Report report{.profile = "quick",
+                .command = "loupe lesson --quick",
+                .machine = "2 cores, AVX-512",
+                .data = "Fashion-MNIST <made up>"};
   report.seeds = 3, report.runs = 120, report.dead = 4, report.seconds = 201;
 
   ClaimResult c5{.id = "C5", .title = "BatchNorm depends on the batch size; LayerNorm does not"};
   c5.says = "BatchNorm depends on the batch size; LayerNorm does not depend on it.";
-  c5.experiment = {"CNN F1 on 8,192 images; the optimiser's batch is always 64.",
-                   "BatchNorm's statistics come from groups of 2 to 64 samples; nothing else changes.",
-                   "Three architectures, because a convolutional statistic averages 49 values a sample."};
+  c5.experiment = {
+      "CNN F1 on 8,192 images; the optimiser's batch is always 64.",
+      "BatchNorm's statistics come from groups of 2 to 64 samples; nothing else changes.",
+      "Three architectures, because a convolutional statistic averages 49 values a sample."};
   Chart chart{.title = "Test accuracy against the samples in one statistic",
               .x = {.label = "samples per statistic", .log = true, .ticks = {2, 4, 8, 16, 32, 64}},
               .y = {.label = "test accuracy, %"}};
   Series bn{.name = "BatchNorm, FC head", .look = Look::bn},
-      conv{.name = "BatchNorm, conv only", .look = Look::other, .dashed = true}, ln{.name = "LayerNorm", .look = Look::ln};
+      conv{.name = "BatchNorm, conv only", .look = Look::other, .dashed = true},
+      ln{.name = "LayerNorm", .look = Look::ln};
   for (double g : {2., 4., 8., 16., 32., 64.}) {
     const double m = 86 - 52 / (g * g / 2);
     bn.line.push_back({g, m});
@@ -47,17 +51,24 @@ inline Report synthetic_report() {
   chart.series = {bn, conv, ln};
   chart.note = "Lines: mean of the seeds. The optimiser sees the same 64 images a step everywhere.";
   c5.charts.push_back(chart);
-  const std::vector<Outcome> a{{.8565}, {.854}, {.867}}, b{{.6215}, {.5815}, {.5555}}, dead{{.1, true}, {.1, true}, {.8}};
-  c5.lines.push_back(statistical("C5a", "BatchNorm F1: groups of 64 minus groups of 2", compare(a, b, .1, Better::more), .5,
-                                 Expect::positive, "points", 100));
+  const std::vector<Outcome> a{{.8565}, {.854}, {.867}}, b{{.6215}, {.5815}, {.5555}},
+      dead{{.1, true}, {.1, true}, {.8}};
+  c5.lines.push_back(statistical("C5a", "BatchNorm F1: groups of 64 minus groups of 2",
+                                 compare(a, b, .1, Better::more), .5, Expect::positive, "points",
+                                 100));
   c5.lines.back().meaning = "A statistic of two numbers cannot carry the network.";
-  c5.lines.push_back(statistical("C5b", "BatchNorm F0 (convolutions only): 64 minus 2", compare(a, a, .1, Better::more), .5,
+  c5.lines.push_back(statistical("C5b", "BatchNorm F0 (convolutions only): 64 minus 2",
+                                 compare(a, a, .1, Better::more), .5, Expect::positive, "points",
+                                 100));
+  c5.lines.push_back(exact("C5c",
+                           "LayerNorm: largest change of a sample's output under other batch-mates",
+                           0, Holds::at_most, 0, "logits"));
+  c5.lines.push_back(statistical("C5d", "a dead arm", compare(a, dead, .1, Better::more), .5,
                                  Expect::positive, "points", 100));
-  c5.lines.push_back(
-      exact("C5c", "LayerNorm: largest change of a sample's output under other batch-mates", 0, Holds::at_most, 0, "logits"));
-  c5.lines.push_back(statistical("C5d", "a dead arm", compare(a, dead, .1, Better::more), .5, Expect::positive, "points", 100));
   c5.meaning = "True where a norm averages few values, false for purely convolutional networks.";
-  c5.trap = "Sweeping the real batch size changes the number of steps; that, not normalisation, is what such plots show.";
+  c5.trap =
+      "Sweeping the real batch size changes the number of steps; that, not normalisation, is what "
+      "such plots show.";
   c5.tables.push_back({"Test accuracy, %",
                        {"arm", "1", "2", "3", "mean"},
                        {seed_row("BN 64", synthetic_runs("acc", {.8565, .854, .867}), "acc", 100),
@@ -82,16 +93,18 @@ inline Report synthetic_report() {
       const bool died = i < 2 && at > i;
       const double y = i == 0 ? 46 * (1 + at) : 2.6 - .05 * at + .02 * i;
       s.line.push_back({x, y, "", died});
-      for (int k = -1; k <= 1; ++k) s.dots.push_back({x * std::pow(1.03, k), y * (1 + .01 * k), "", died});
+      for (int k = -1; k <= 1; ++k)
+        s.dots.push_back({x * std::pow(1.03, k), y * (1 + .01 * k), "", died});
       ++at;
     }
     lr.series.push_back(s);
   }
   c8.charts.push_back(lr);
-  c8.lines.push_back(statistical(
-      "C8a", "LayerNorm against no norm",
-      compare_log2(std::vector<Outcome>{{2.4}, {2.5}, {2.6}}, std::vector<Outcome>{{46}, {158}, {278}}, 4, Better::less), .32,
-      Expect::negative, "doublings"));
+  c8.lines.push_back(
+      statistical("C8a", "LayerNorm against no norm",
+                  compare_log2(std::vector<Outcome>{{2.4}, {2.5}, {2.6}},
+                               std::vector<Outcome>{{46}, {158}, {278}}, 4, Better::less),
+                  .32, Expect::negative, "doublings"));
   c8.meaning = "It works. It is not needed.";
   c8.trap = "Clipping rescues the rival.";
   c8.code = "lesson/c8.cpp";
@@ -103,13 +116,15 @@ inline Report synthetic_report() {
   c3.says = "It improves final performance.";
   c3.experiment = {"one", "two", "three"};
   Chart dots{.title = "Test accuracy by arm",
-             .x = {.label = "", .categories = {"no norm", "LayerNorm", "GroupNorm, 4 groups", "BatchNorm"}},
+             .x = {.label = "",
+                   .categories = {"no norm", "LayerNorm", "GroupNorm, 4 groups", "BatchNorm"}},
              .y = {.label = "test accuracy, %"},
              .paired = true};
   const Look arm_look[] = {Look::none, Look::ln, Look::gn, Look::bn};
   for (int i = 0; i < 4; ++i) {
     Series s{.name = dots.x.categories[size_t(i)], .look = arm_look[i]};
-    for (int k = -1; k <= 1; ++k) s.dots.push_back({i + .08 * k, 83.5 + i * .8 + .7 * k * (i % 2 ? 1 : -1)});
+    for (int k = -1; k <= 1; ++k)
+      s.dots.push_back({i + .08 * k, 83.5 + i * .8 + .7 * k * (i % 2 ? 1 : -1)});
     s.line.push_back({double(i), 83.5 + i * .8});
     dots.series.push_back(s);
   }
@@ -120,7 +135,8 @@ inline Report synthetic_report() {
              .marks = {{0, "no difference"}}};
   Series d{.name = "F1", .look = Look::ln};
   for (double g : {2., 4., 8., 16., 64.})
-    d.line.push_back({g, 48 / (g * g) - 1}), d.bars.push_back({g, 48 / (g * g) - 2.5, 48 / (g * g) + .4}),
+    d.line.push_back({g, 48 / (g * g) - 1}),
+        d.bars.push_back({g, 48 / (g * g) - 2.5, 48 / (g * g) + .4}),
         d.dots.push_back(d.line.back());
   diff.series = {d};
   c3.charts.push_back(diff);
@@ -129,14 +145,15 @@ inline Report synthetic_report() {
     Series s{.name = i ? "BatchNorm" : "no norm", .look = i ? Look::bn : Look::none};
     for (int k = 0; k < 3; ++k) {
       s.seeds.push_back({fmt::format("seed {}", k + 1), {}});
-      for (double x : {10., 50., 100., 200.}) s.seeds.back().line.push_back({x, 2.3 / (1 + x * (i + 1) / 60) + .04 * k});
+      for (double x : {10., 50., 100., 200.})
+        s.seeds.back().line.push_back({x, 2.3 / (1 + x * (i + 1) / 60) + .04 * k});
     }
     s.line = s.seeds[1].line;
     curves.series.push_back(s);
   }
   c3.charts.push_back(curves);
-  c3.lines.push_back(
-      statistical("C3a", "BatchNorm minus none", compare(a, b, .1, Better::more), .5, Expect::negative, "points", 100));
+  c3.lines.push_back(statistical("C3a", "BatchNorm minus none", compare(a, b, .1, Better::more), .5,
+                                 Expect::negative, "points", 100));
   c3.meaning = "m";
   c3.trap = "t";
   c3.code = "lesson/c3.cpp";
@@ -150,11 +167,15 @@ inline Report synthetic_report() {
     for (int i = 0; i < 16; ++i) {
       m.cells.emplace_back();
       for (int j = 0; j < 16; ++j)
-        m.cells.back().push_back(j > i ? 0 : (i == j ? 1.0 : title[8] == 'L' ? 0 : 0.3 / (1 + i - j) / (j + 1)));
+        m.cells.back().push_back(j > i ? 0
+                                       : (i == j            ? 1.0
+                                          : title[8] == 'L' ? 0
+                                                            : 0.3 / (1 + i - j) / (j + 1)));
     }
     c12.maps.push_back(m);
   }
-  c12.lines.push_back(exact("C12a", "normalization: gradient of token i by token j", 0, Holds::at_most, 0));
+  c12.lines.push_back(
+      exact("C12a", "normalization: gradient of token i by token j", 0, Holds::at_most, 0));
   c12.lines.push_back(exact("C12b", "the whole model", 0.31, Holds::at_most, 1e-5));
   c12.lines.push_back(exact("C12c", "BatchNorm mixes |tokens|", 1.5, Holds::above, 1e-3));
   c12.lines.back().beside = true;
@@ -163,7 +184,8 @@ inline Report synthetic_report() {
   c12.code = "lesson/c12.cpp";
   report.claims.push_back(c12);
 
-  report.advice = {{"Needs a batch", "yes", "no", "-0.3 points from 64 to 16 samples, -26 to 2", Verdict::partly, "C5a, C5c"},
+  report.advice = {{"Needs a batch", "yes", "no", "-0.3 points from 64 to 16 samples, -26 to 2",
+                    Verdict::partly, "C5a, C5c"},
                    {"Use case: CNN", "CNNs", "", "+2.3 points", Verdict::reproduced, "C3a"}};
   report.decisions = {"A CNN: BatchNorm (+2.3 points)."};
   report.interview = {{"Why LayerNorm?", "Because of -0.36 nats."}};

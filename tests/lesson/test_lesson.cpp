@@ -1,5 +1,5 @@
-// The lesson end to end in its tiny profile, and the lesson as a test of the framework: a norm that is broken on purpose
-// must fail one of its checks.
+// The lesson end to end in its tiny profile, and the lesson as a test of the framework: a norm that
+// is broken on purpose must fail one of its checks.
 #include <loupe/autograd/ops.h>
 #include <loupe/lesson/lab.h>
 #include <loupe/lesson/lesson.h>
@@ -20,7 +20,11 @@ namespace {
 struct Formula : Layer<Formula> {
   using F = std::function<Tensor(Formula&, const Tensor&)>;
   Formula(int64_t c, F formula)
-      : weight(ones({c})), bias(zeros({c})), running_mean(zeros({c})), running_var(ones({c})), f(std::move(formula)) {
+      : weight(ones({c})),
+        bias(zeros({c})),
+        running_mean(zeros({c})),
+        running_var(ones({c})),
+        f(std::move(formula)) {
     weight.requires_grad_(), bias.requires_grad_();
   }
   Tensor forward(In x) { return f(*this, x) * weight + bias; }
@@ -52,7 +56,8 @@ Tensor images() {
 
 // Broken on purpose, each as a real framework once was.
 Norm over_the_batch() {
-  return formula("over the batch", [](Formula&, const Tensor& x) { return normalised(x, 0, false); });
+  return formula("over the batch",
+                 [](Formula&, const Tensor& x) { return normalised(x, 0, false); });
 }
 Norm detached_std() {
   return formula("detached std", [](Formula&, const Tensor& x) { return normalised(x, 1, true); });
@@ -89,7 +94,8 @@ TEST_CASE("healthy norms pass the lesson's checks", "[lesson]") {
   CHECK(formula_error(batch_norm(), 0) < 1e-4);
   CHECK(formula_error(layer_norm(), 1) < 1e-4);
   CHECK(gradient_along_token(layer_norm()) < 1e-3);
-  CHECK(gradient_along_token(formula("", [](Formula&, const Tensor& x) { return normalised(x, 1, false); })) < 1e-3);
+  CHECK(gradient_along_token(
+            formula("", [](Formula&, const Tensor& x) { return normalised(x, 1, false); })) < 1e-3);
 }
 
 TEST_CASE("each broken norm fails a check", "[lesson]") {
@@ -119,7 +125,9 @@ TEST_CASE("each broken norm changes a verdict of the lesson", "[.full]") {
 }
 
 TEST_CASE("a second text doubles the lines of C10", "[.full]") {
-  const std::string path = (std::filesystem::temp_directory_path() / fmt::format("loupe_second_text_{}", ::getpid())).string();
+  const std::string path =
+      (std::filesystem::temp_directory_path() / fmt::format("loupe_second_text_{}", ::getpid()))
+          .string();
   {
     std::ofstream out(path);
     for (int i = 0; i < 3000; ++i) out << "to be or not to be " << i << '\n';
@@ -136,7 +144,8 @@ TEST_CASE("a second text doubles the lines of C10", "[.full]") {
 }
 
 TEST_CASE("the tiny lesson runs from end to end, is deterministic, and resumes", "[.full]") {
-  const auto folder = std::filesystem::temp_directory_path() / fmt::format("loupe_lesson_{}", ::getpid());
+  const auto folder =
+      std::filesystem::temp_directory_path() / fmt::format("loupe_lesson_{}", ::getpid());
   std::filesystem::remove_all(folder);
   const auto logs = folder / "logs";
   LessonOptions o{.profile = "tiny", .out = folder.string(), .logdir = logs.string(), .workers = 2};
@@ -166,11 +175,13 @@ TEST_CASE("the tiny lesson runs from end to end, is deterministic, and resumes",
     std::ifstream in(entry.path(), std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(in), {}};
     CHECK(bytes.find("configuration") != std::string::npos);
-    seen |= bytes.find("result/test_accuracy") != std::string::npos && bytes.find("loss") != std::string::npos;
+    seen |= bytes.find("result/test_accuracy") != std::string::npos &&
+            bytes.find("loss") != std::string::npos;
   }
   CHECK(seen);
   CHECK(runs_logged == static_cast<size_t>(first.runs));
-  // The landscape of C4 was looked at: the loss along the gradient has a lowest and a highest value.
+  // The landscape of C4 was looked at: the loss along the gradient has a lowest and a highest
+  // value.
   std::ifstream runs(folder / "runs.jsonl");
   int landscapes = 0;
   for (std::string line; std::getline(runs, line);) {
@@ -194,7 +205,8 @@ TEST_CASE("the tiny lesson runs from end to end, is deterministic, and resumes",
   o.resume = false, o.claims = {"C9"};
   const Report again = run_lesson(o);
   const auto c9 = std::ranges::find(first.claims, "C9", &ClaimResult::id);
-  for (size_t i = 0; i < c9->lines.size(); ++i) CHECK(again.claims[0].lines[i].effect.mean == c9->lines[i].effect.mean);
+  for (size_t i = 0; i < c9->lines.size(); ++i)
+    CHECK(again.claims[0].lines[i].effect.mean == c9->lines[i].effect.mean);
   std::filesystem::remove_all(folder);
   CHECK_THROWS_AS(run_lesson({.claims = {"C13"}}), ValueError);
 }

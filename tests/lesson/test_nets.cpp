@@ -1,5 +1,5 @@
-// The lesson's own pieces: groups inside a norm are batches to it, padding can be left out, and the fluctuation of batch
-// statistics is what it is for independent numbers.
+// The lesson's own pieces: groups inside a norm are batches to it, padding can be left out, and the
+// fluctuation of batch statistics is what it is for independent numbers.
 #include <loupe/autograd/ops.h>
 #include <loupe/layers/state.h>
 #include <loupe/lesson/fluctuation.h>
@@ -27,10 +27,12 @@ TEST_CASE("groups in the norms equal gradients accumulated over small batches", 
     Classifier grouped(a, net, batch_norm(), 1, 4), small(b, net, batch_norm());
     const Tensor x = randn(data, {16, 1, 28, 28}), y = randint(data, 0, 10, {16});
     cross_entropy(grouped(x), y).backward();
-    for (int64_t i = 0; i < 16; i += 4) (cross_entropy(small(x.slice(0, i, i + 4)), y.slice(0, i, i + 4)) * 0.25).backward();
+    for (int64_t i = 0; i < 16; i += 4)
+      (cross_entropy(small(x.slice(0, i, i + 4)), y.slice(0, i, i + 4)) * 0.25).backward();
     const auto p = parameters(grouped), q = parameters(small);
     REQUIRE(p.size() == q.size());
-    for (size_t i = 0; i < p.size(); ++i) CHECK(largest(p[i].grad() - q[i].grad()) <= 2e-5 * (largest(q[i].grad()) + 1e-3));
+    for (size_t i = 0; i < p.size(); ++i)
+      CHECK(largest(p[i].grad() - q[i].grad()) <= 2e-5 * (largest(q[i].grad()) + 1e-3));
     const auto r = named_buffers(grouped), s = named_buffers(small);
     for (size_t i = 0; i < r.size(); ++i) {
       INFO(r[i].name);
@@ -45,7 +47,8 @@ TEST_CASE("groups in the norms equal gradients accumulated over small batches", 
 TEST_CASE("masked BatchNorm does not see padding, plain BatchNorm does", "[nets]") {
   Rng rng(5);
   const Tensor x = randn(rng, {2, 6, 8}), keep = ones({2, 6}, DType::boolean);
-  const Tensor longer = cat({x, 9 * ones({2, 4, 8})}, 1), kept = cat({keep, zeros({2, 4}, DType::boolean)}, 1);
+  const Tensor longer = cat({x, 9 * ones({2, 4, 8})}, 1),
+               kept = cat({keep, zeros({2, 4}, DType::boolean)}, 1);
   for (const Norm& norm : {masked_batch_norm(), batch_norm()}) {
     NormLayer layer(norm, 8, Place::tokens);
     const double change = largest(layer(longer, kept).slice(1, 0, 6) - layer(x, keep));
@@ -66,8 +69,9 @@ TEST_CASE("the fluctuation of independent numbers", "[nets]") {
   }
   CHECK_FALSE(bn.has_forward_hooks());
   CHECK(all["values_x"] == 100);
-  CHECK(all["fluctuation_mean_x"] == Approx(0.1).epsilon(0.03));                      // 1 / sqrt(n)
-  CHECK(all["fluctuation_variance_x"] == Approx(std::sqrt(2.0 / 99)).epsilon(0.03));  // of a chi-squared
+  CHECK(all["fluctuation_mean_x"] == Approx(0.1).epsilon(0.03));  // 1 / sqrt(n)
+  CHECK(all["fluctuation_variance_x"] ==
+        Approx(std::sqrt(2.0 / 99)).epsilon(0.03));  // of a chi-squared
   {
     Fluctuation watch(bn, Fluctuation::Of::all);
     watch.keep = cat({ones({25}, DType::boolean), zeros({75}, DType::boolean)}, 0);
@@ -89,8 +93,8 @@ TEST_CASE("the generous rival: for each seed the best run that lives", "[nets]")
     r.dead = dead;
     return r;
   };
-  const Records best = best_per_seed(
-      {{"a", {run(1, false), run(0.1, true), run(NAN, true)}}, {"b", {run(2, false), run(5, false), run(NAN, true)}}});
+  const Records best = best_per_seed({{"a", {run(1, false), run(0.1, true), run(NAN, true)}},
+                                      {"b", {run(2, false), run(5, false), run(NAN, true)}}});
   REQUIRE(best.size() == 3);
   CHECK(best[0]["valid_loss"] == 1);
   CHECK(best[1]["valid_loss"] == 5);

@@ -14,7 +14,8 @@ using namespace loupe::lesson;
 namespace {
 size_t count(const std::string& text, const std::string& part) {
   size_t n = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) ++n;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size()))
+    ++n;
   return n;
 }
 }  // namespace
@@ -45,7 +46,8 @@ TEST_CASE("the JSON lines parse and carry what was agreed", "[report]") {
   std::vector<nlohmann::json> events;
   for (std::string line; std::getline(lines, line);) events.push_back(nlohmann::json::parse(line));
   REQUIRE(events.size() == 4 + 9 + 1);  // the claims, their lines, the result
-  const std::set<std::string> agreed{"event", "id", "kind", "verdict", "effect", "ci", "margin", "unit", "seeds", "dead"};
+  const std::set<std::string> agreed{"event", "id",     "kind", "verdict", "effect",
+                                     "ci",    "margin", "unit", "seeds",   "dead"};
   for (size_t i = 0; i + 1 < events.size(); ++i) {
     std::set<std::string> keys;
     for (const auto& [key, value] : events[i].items()) keys.insert(key);
@@ -73,7 +75,8 @@ TEST_CASE("the JSON lines parse and carry what was agreed", "[report]") {
 
 TEST_CASE("a line beside the claim does not count in its word", "[report]") {
   ClaimResult c{.id = "C0", .title = "t"};
-  c.lines = {exact("C0a", "holds", 0, Holds::at_most, 0), exact("C0b", "does not", 1, Holds::at_most, 1e-3),
+  c.lines = {exact("C0a", "holds", 0, Holds::at_most, 0),
+             exact("C0b", "does not", 1, Holds::at_most, 1e-3),
              exact("C0c", "is not small", 1, Holds::above, 1e-3)};
   CHECK(c.verdict() == Verdict::partly);
   c.lines[1].beside = true;
@@ -87,40 +90,47 @@ TEST_CASE("a line beside the claim does not count in its word", "[report]") {
 }
 
 TEST_CASE("mostly dead rivals: survival decides in the direction of the value", "[report]") {
-  const std::vector<Outcome> lives{{1.1}, {1.2}, {1.1}}, dies{{NAN, true}, {NAN, true}, {NAN, true}};
-  // A loss: "the dying arm minus the living one is positive" holds, "the living one minus the dying one is negative" too.
-  CHECK(statistical("", "", compare(dies, lives, 2.3, Better::less), .02, Expect::positive, "nats").verdict ==
-        Verdict::reproduced);
-  CHECK(statistical("", "", compare(lives, dies, 2.3, Better::less), .02, Expect::negative, "nats").verdict ==
-        Verdict::reproduced);
-  CHECK(statistical("", "", compare_log2(lives, dies, 200, Better::less), .3, Expect::positive, "doublings").verdict ==
-        Verdict::contradicted);
+  const std::vector<Outcome> lives{{1.1}, {1.2}, {1.1}},
+      dies{{NAN, true}, {NAN, true}, {NAN, true}};
+  // A loss: "the dying arm minus the living one is positive" holds, "the living one minus the dying
+  // one is negative" too.
+  CHECK(statistical("", "", compare(dies, lives, 2.3, Better::less), .02, Expect::positive, "nats")
+            .verdict == Verdict::reproduced);
+  CHECK(statistical("", "", compare(lives, dies, 2.3, Better::less), .02, Expect::negative, "nats")
+            .verdict == Verdict::reproduced);
+  CHECK(statistical("", "", compare_log2(lives, dies, 200, Better::less), .3, Expect::positive,
+                    "doublings")
+            .verdict == Verdict::contradicted);
   // An accuracy: the living arm is ahead.
-  CHECK(statistical("", "", compare(lives, dies, .1, Better::more), .5, Expect::positive, "points").verdict ==
-        Verdict::reproduced);
-  CHECK(statistical("", "", compare(dies, lives, .1, Better::more), .5, Expect::positive, "points").verdict ==
-        Verdict::contradicted);
+  CHECK(statistical("", "", compare(lives, dies, .1, Better::more), .5, Expect::positive, "points")
+            .verdict == Verdict::reproduced);
+  CHECK(statistical("", "", compare(dies, lives, .1, Better::more), .5, Expect::positive, "points")
+            .verdict == Verdict::contradicted);
 }
 
 TEST_CASE("the page has every claim, chart and number, and fetches nothing", "[report]") {
   const Report r = synthetic_report();
   const std::string html = to_html(r);
-  for (const auto& c : r.claims) CHECK(html.find("<section id=\"" + c.id + "\"") != std::string::npos);
+  for (const auto& c : r.claims)
+    CHECK(html.find("<section id=\"" + c.id + "\"") != std::string::npos);
   CHECK(count(html, "<figure") == 9);  // and the lesson's two grids
   CHECK(count(html, "class=\"wide\"") == 5);
   CHECK(count(html, "class=\"narrow\"") == 5);
   CHECK(count(html, "class=\"trace\"") == 12);  // every seed's curve, twice
   CHECK(count(html, "<svg class=\"ci ") == 5);  // every interval beside its margin
-  for (const char* part : {"x_norm = (x - mean_batch) / std_batch", "x_norm = (x - mean_features) / std_features",
-                           "BatchNorm1d(128)", "LayerNorm(128)"})
+  for (const char* part :
+       {"x_norm = (x - mean_batch) / std_batch", "x_norm = (x - mean_features) / std_features",
+        "BatchNorm1d(128)", "LayerNorm(128)"})
     CHECK(count(html, part) >= 1);
   CHECK(html.find("A CNN: BatchNorm (+2.3 points).") != std::string::npos);
   CHECK(html.find("Of 4 claims: ") != std::string::npos);
-  CHECK(html.find("ClaimResult claim5(Lab&amp; lab)") != std::string::npos);  // the code, in the page
+  CHECK(html.find("ClaimResult claim5(Lab&amp; lab)") !=
+        std::string::npos);  // the code, in the page
   CHECK(html.find("Fashion-MNIST &lt;made up&gt;") != std::string::npos);
   CHECK(html.find("prefers-color-scheme:dark") != std::string::npos);
   CHECK(html.find("@media print") != std::string::npos);
-  for (const char* fetch : {"<script", "src=", "url(", "@import", "<link", "<iframe"}) CHECK(count(html, fetch) == 0);
+  for (const char* fetch : {"<script", "src=", "url(", "@import", "<link", "<iframe"})
+    CHECK(count(html, fetch) == 0);
   CHECK(html.find("0.4 would miss") == std::string::npos);
   CHECK(html.find("0.2 would miss") != std::string::npos);  // 5 intervals
   CHECK(count(html, "<title>") > 300);                      // values on hover

@@ -1,4 +1,5 @@
-// The scheduler: results independent of workers and order, resume, shared runs, errors and stopping.
+// The scheduler: results independent of workers and order, resume, shared runs, errors and
+// stopping.
 #include <loupe/core/threads.h>
 #include <loupe/lesson/runs.h>
 
@@ -32,7 +33,8 @@ Job job(const std::string& arm, uint64_t seed, std::atomic<int>& made) {
   return j;
 }
 std::string temporary(const char* name) {
-  const auto path = std::filesystem::temp_directory_path() / fmt::format("loupe_{}_{}", name, ::getpid());
+  const auto path =
+      std::filesystem::temp_directory_path() / fmt::format("loupe_{}_{}", name, ::getpid());
   std::filesystem::remove(path);
   return path.string();
 }
@@ -81,12 +83,13 @@ TEST_CASE("a finished run is not repeated; another configuration is", "[runs]") 
     CHECK(s.finished().size() == 4);
     const std::string csv = to_csv(s.finished());
     CHECK(std::ranges::count(csv, '\n') == 5);
-    CHECK(csv.rfind("claim,arm,role,seed,dead,seconds,config.lr,config.norm,accuracy,threads\n", 0) == 0);
+    CHECK(csv.rfind("claim,arm,role,seed,dead,seconds,config.lr,config.norm,accuracy,threads\n",
+                    0) == 0);
   }
   std::filesystem::remove(file);
   CHECK_THROWS_AS(from_json("{\"claim\":3}", "x"), IoError);
-  CHECK_THROWS_WITH(from_json("{}", "runs.jsonl"),
-                    Catch::Matchers::Contains("runs.jsonl") && Catch::Matchers::Contains("\"arm\""));
+  CHECK_THROWS_WITH(from_json("{}", "runs.jsonl"), Catch::Matchers::Contains("runs.jsonl") &&
+                                                       Catch::Matchers::Contains("\"arm\""));
   Record dead;
   dead.dead = true;
   CHECK(dead.outcome("anything").dead);  // a dead run may lack a metric

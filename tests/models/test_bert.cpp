@@ -38,16 +38,23 @@ BertEncoder loaded(const Fixture& f, BertConfig config, DType dtype) {
   return m;
 }
 
-const BertConfig kSmall{.vocab = 60, .width = 32, .layers = 2, .heads = 4, .inner = 64, .context = 24};
-const BertConfig kMiniLm{.vocab = 80, .width = 48, .layers = 6, .heads = 12, .inner = 96, .context = 32};
+const BertConfig kSmall{
+    .vocab = 60, .width = 32, .layers = 2, .heads = 4, .inner = 64, .context = 24};
+const BertConfig kMiniLm{
+    .vocab = 80, .width = 48, .layers = 6, .heads = 12, .inner = 96, .context = 32};
 
 // What a padded position holds means nothing: it is taken out on both sides.
-Tensor unpadded(const Tensor& hidden, const Tensor& mask) { return hidden * mask.to(hidden.dtype()).unsqueeze(-1); }
+Tensor unpadded(const Tensor& hidden, const Tensor& mask) {
+  return hidden * mask.to(hidden.dtype()).unsqueeze(-1);
+}
 
 }  // namespace
 
-TEST_CASE("BertEncoder equals Transformers' BertModel: names, hidden states, pooled output, sentence embeddings") {
-  for (const auto& [name, config] : std::map<std::string, BertConfig>{{"bert", kSmall}, {"minilm", kMiniLm}}) {
+TEST_CASE(
+    "BertEncoder equals Transformers' BertModel: names, hidden states, pooled output, sentence "
+    "embeddings") {
+  for (const auto& [name, config] :
+       std::map<std::string, BertConfig>{{"bert", kSmall}, {"minilm", kMiniLm}}) {
     const Fixture f(name + ".safetensors");
     for (const DType dtype : {DType::f64, DType::f32}) {
       BertEncoder m = loaded(f, config, dtype);
@@ -62,12 +69,15 @@ TEST_CASE("BertEncoder equals Transformers' BertModel: names, hidden states, poo
       // A sentence alone, without padding, is what it was in the batch.
       const Tensor alone = m(f.get("ids").slice(0, 1, 2).slice(1, 0, config.context / 2),
                              f.get("types").slice(0, 1, 2).slice(1, 0, config.context / 2));
-      same(group, "alone", alone, f.get("hidden").slice(0, 1, 2).slice(1, 0, config.context / 2), bound);
+      same(group, "alone", alone, f.get("hidden").slice(0, 1, 2).slice(1, 0, config.context / 2),
+           bound);
     }
   }
 }
 
-TEST_CASE("389 sentences through Transformers' own files equal its embeddings: alone, and in batches with padding") {
+TEST_CASE(
+    "389 sentences through Transformers' own files equal its embeddings: alone, and in batches "
+    "with padding") {
   const std::string folder = std::string(LOUPE_FIXTURES) + "/files/sentences";
   std::ifstream in(folder + "/texts.json");
   const auto texts = nlohmann::json::parse(in).get<std::vector<std::string>>();
@@ -75,16 +85,20 @@ TEST_CASE("389 sentences through Transformers' own files equal its embeddings: a
   const Tensor want = load_npy(folder + "/embeddings.npy");
   const WordPiece tokenizer = WordPiece::load(folder);
   Rng rng(1);
-  BertEncoder m(rng, {.vocab = 415, .width = 48, .layers = 6, .heads = 12, .inner = 192, .context = 128});
-  load_state_dict(m, to_state_dict(load_safetensors(folder + "/model.safetensors").tensors));  // float16
+  BertEncoder m(
+      rng, {.vocab = 415, .width = 48, .layers = 6, .heads = 12, .inner = 192, .context = 128});
+  load_state_dict(
+      m, to_state_dict(load_safetensors(folder + "/model.safetensors").tensors));  // float16
   eval(m);
   NoGrad guard;
   for (const size_t size : {size_t{1}, size_t{50}})
     for (size_t at = 0; at < texts.size(); at += size) {
       std::vector<std::vector<int64_t>> ids;
-      for (size_t i = at; i < std::min(at + size, texts.size()); ++i) ids.push_back(tokenizer.encode(texts[i], 128));
+      for (size_t i = at; i < std::min(at + size, texts.size()); ++i)
+        ids.push_back(tokenizer.encode(texts[i], 128));
       const Batch batch = pad_sequences(ids, tokenizer.pad_id());
-      same(size == 1 ? "sentences alone f32" : "sentences in batches f32", "texts from " + std::to_string(at),
+      same(size == 1 ? "sentences alone f32" : "sentences in batches f32",
+           "texts from " + std::to_string(at),
            sentence_embedding(m(batch.x, Tensor(), batch.mask), batch.mask),
            want.slice(0, static_cast<int64_t>(at), static_cast<int64_t>(at + ids.size())), 1e-5);
     }
@@ -97,12 +111,21 @@ TEST_CASE("BertEncoder's names and shapes at MiniLM's size") {
   REQUIRE(parameter_count(m) == 22713216);
 }
 
-TEST_CASE("BertEncoder learns, its dropout draws from streams of its own, and every parameter gets a gradient") {
+TEST_CASE(
+    "BertEncoder learns, its dropout draws from streams of its own, and every parameter gets a "
+    "gradient") {
   Rng rng(3);
-  BertEncoder m(rng, {.vocab = 12, .width = 16, .layers = 1, .heads = 2, .inner = 32, .context = 6, .dropout = 0.1});
+  BertEncoder m(rng, {.vocab = 12,
+                      .width = 16,
+                      .layers = 1,
+                      .heads = 2,
+                      .inner = 32,
+                      .context = 6,
+                      .dropout = 0.1});
   REQUIRE(named_streams(m).size() == 4);
   const Tensor ids = randint(rng, 1, 12, {4, 6});
-  const Tensor mask = from_data<int64_t>({1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0}, Shape{4, 6});
+  const Tensor mask = from_data<int64_t>(
+      {1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0}, Shape{4, 6});
   const Tensor first = m(ids, Tensor(), mask), second = m(ids, Tensor(), mask);
   REQUIRE(!equal(first, second));
   Rng noise(4);
@@ -121,10 +144,17 @@ TEST_CASE("misuse of BertEncoder is a sentence") {
   Rng rng(3);
   REQUIRE_THROWS_WITH(BertEncoder(rng, {.vocab = 12, .width = 15, .layers = 1, .heads = 2}),
                       Contains("15") && Contains("2 heads"));
-  BertEncoder m(rng, {.vocab = 12, .width = 16, .layers = 1, .heads = 2, .inner = 32, .context = 6, .pooler = false});
+  BertEncoder m(rng, {.vocab = 12,
+                      .width = 16,
+                      .layers = 1,
+                      .heads = 2,
+                      .inner = 32,
+                      .context = 6,
+                      .pooler = false});
   REQUIRE_THROWS_WITH(m(zeros({1, 7}, DType::i64)), Contains("7 tokens"));
   REQUIRE_THROWS_AS(m(zeros({7}, DType::i64)), ShapeError);
-  REQUIRE_THROWS_WITH(m(zeros({1, 3}, DType::i64), Tensor(), zeros({1, 4}, DType::i64)), Contains("mask (1, 4)"));
+  REQUIRE_THROWS_WITH(m(zeros({1, 3}, DType::i64), Tensor(), zeros({1, 4}, DType::i64)),
+                      Contains("mask (1, 4)"));
   REQUIRE_THROWS_AS(m.pooled(zeros({1, 3, 16})), ValueError);
   REQUIRE_THROWS_AS(m(full({1, 3}, 12, DType::i64)), IndexError);
 }

@@ -1,5 +1,5 @@
-// Every public class and function of models called wrongly: the typed error, with a sentence that starts with the model, or
-// with the layer or op it calls.
+// Every public class and function of models called wrongly: the typed error, with a sentence that
+// starts with the model, or with the layer or op it calls.
 #include "misuse.h"
 
 #include <loupe/autograd/ops.h>
@@ -38,7 +38,9 @@ TEST_CASE("misuse: SmallCnn and ResNetCifar") {
   refuses<ValueError>("SmallCnn", [&] { SmallCnn(rng, {.classes = 0}); });
   refuses<ValueError>("SmallCnn", [&] { SmallCnn(rng, {.hidden = 0}); });
   refuses<ValueError>("norm", [&] { SmallCnn(rng, {.norm = NormKind::rms}); });
-  refuses<ValueError>("GroupNorm", [&] { SmallCnn(rng, {.widths = {4, 8, 8, 8}, .norm = NormKind::group}); });
+  refuses<ValueError>("GroupNorm", [&] {
+    SmallCnn(rng, {.widths = {4, 8, 8, 8}, .norm = NormKind::group});
+  });
   refuses<ValueError>("Dropout", [&] { SmallCnn(rng, {.dropouts = {0.1, 2, 0}}); });
   SmallCnn cnn(rng, {.image_size = 8, .widths = {4, 4, 4, 4}, .hidden = 4});
   refuses<ValueError>("tensor", [&] { cnn(none); });
@@ -47,9 +49,12 @@ TEST_CASE("misuse: SmallCnn and ResNetCifar") {
   refuses<ShapeError>("SmallCnn", [&] { cnn(zeros({2, 3, 8, 8})); });
   refuses<DtypeError>("conv2d", [&] { cnn(zeros({2, 1, 8, 8}, DType::f64)); });
   refuses<DtypeError>("conv2d", [&] { cnn(zeros({2, 1, 8, 8}, DType::u8)); });
-  refuses<ValueError>("batch_norm", [&] { cnn(zeros({1, 1, 8, 8})); });  // fc1's norm sees one value a feature
+  refuses<ValueError>("batch_norm", [&] {
+    cnn(zeros({1, 1, 8, 8}));
+  });  // fc1's norm sees one value a feature
 
-  for (const int64_t depth : {0, 2, 21, -4}) refuses<ValueError>("ResNetCifar", [&] { ResNetCifar(rng, {.depth = depth}); });
+  for (const int64_t depth : {0, 2, 21, -4})
+    refuses<ValueError>("ResNetCifar", [&] { ResNetCifar(rng, {.depth = depth}); });
   refuses<ValueError>("Conv2d", [&] { ResNetCifar(rng, {.depth = 8, .width = 0}); });
   refuses<ValueError>("Conv2d", [&] { ResNetCifar(rng, {.depth = 8, .in_channels = -1}); });
   refuses<ValueError>("ResNetCifar", [&] { ResNetCifar(rng, {.depth = 8, .classes = 0}); });
@@ -65,7 +70,8 @@ TEST_CASE("misuse: SmallCnn and ResNetCifar") {
 TEST_CASE("misuse: Gpt") {
   Rng rng(1);
   for (const int64_t bad : {int64_t{0}, int64_t{-4}}) {
-    for (auto member : {&GptConfig::vocab, &GptConfig::context, &GptConfig::heads, &GptConfig::width, &GptConfig::layers})
+    for (auto member : {&GptConfig::vocab, &GptConfig::context, &GptConfig::heads,
+                        &GptConfig::width, &GptConfig::layers})
       refuses<ValueError>("Gpt", [&] { Gpt(rng, with(kGpt, member, bad)); });
   }
   refuses<ValueError>("Gpt", [&] { Gpt(rng, with(kGpt, &GptConfig::inner, int64_t{-1})); });
@@ -73,7 +79,8 @@ TEST_CASE("misuse: Gpt") {
   refuses<ValueError>("Gpt", [&] { Gpt(rng, with(kGpt, &GptConfig::dropout, 1.5)); });
   refuses<ValueError>("Gpt", [&] { Gpt(rng, with(kGpt, &GptConfig::norm_eps, -1.0)); });
   refuses<ValueError>("Gpt", [&] { Gpt(rng, with(kGpt, &GptConfig::init_std, -1.0)); });
-  refuses<OutOfMemory>("allocate", [&] { Gpt(rng, with(kGpt, &GptConfig::vocab, int64_t{1} << 48)); });
+  refuses<OutOfMemory>("allocate",
+                       [&] { Gpt(rng, with(kGpt, &GptConfig::vocab, int64_t{1} << 48)); });
   Gpt gpt(rng, kGpt);
   refuses<ValueError>("tensor", [&] { gpt(none); });
   refuses<ShapeError>("Gpt", [&] { gpt(zeros({3}, DType::i64)); });
@@ -87,7 +94,9 @@ TEST_CASE("misuse: Gpt") {
   gpt(zeros({1, 3}, DType::i64), &cache);
   refuses<ShapeError>("Gpt", [&] { gpt(zeros({1, 2}, DType::i64), &cache); });
   cache = gpt.new_cache(1);
-  refuses<ShapeError>("Gpt", [&] { gpt(zeros({2, 2}, DType::i64), &cache); });  // made for a batch of one
+  refuses<ShapeError>("Gpt", [&] {
+    gpt(zeros({2, 2}, DType::i64), &cache);
+  });  // made for a batch of one
   KvCache other;
   refuses<ShapeError>("Gpt", [&] { gpt(zeros({1, 2}, DType::i64), &other); });
 
@@ -109,14 +118,19 @@ TEST_CASE("misuse: Gpt") {
 TEST_CASE("misuse: BertEncoder") {
   Rng rng(1);
   for (const int64_t bad : {int64_t{0}, int64_t{-4}}) {
-    for (auto member : {&BertConfig::vocab, &BertConfig::context, &BertConfig::heads, &BertConfig::width, &BertConfig::layers,
-                        &BertConfig::inner, &BertConfig::token_types})
+    for (auto member :
+         {&BertConfig::vocab, &BertConfig::context, &BertConfig::heads, &BertConfig::width,
+          &BertConfig::layers, &BertConfig::inner, &BertConfig::token_types})
       refuses<ValueError>("BertEncoder", [&] { BertEncoder(rng, with(kBert, member, bad)); });
   }
-  refuses<ValueError>("BertEncoder", [&] { BertEncoder(rng, with(kBert, &BertConfig::heads, int64_t{3})); });
-  refuses<ValueError>("BertEncoder", [&] { BertEncoder(rng, with(kBert, &BertConfig::dropout, -0.5)); });
-  refuses<ValueError>("BertEncoder", [&] { BertEncoder(rng, with(kBert, &BertConfig::norm_eps, std::nan(""))); });
-  refuses<OutOfMemory>("allocate", [&] { BertEncoder(rng, with(kBert, &BertConfig::vocab, int64_t{1} << 48)); });
+  refuses<ValueError>("BertEncoder",
+                      [&] { BertEncoder(rng, with(kBert, &BertConfig::heads, int64_t{3})); });
+  refuses<ValueError>("BertEncoder",
+                      [&] { BertEncoder(rng, with(kBert, &BertConfig::dropout, -0.5)); });
+  refuses<ValueError>("BertEncoder",
+                      [&] { BertEncoder(rng, with(kBert, &BertConfig::norm_eps, std::nan(""))); });
+  refuses<OutOfMemory>(
+      "allocate", [&] { BertEncoder(rng, with(kBert, &BertConfig::vocab, int64_t{1} << 48)); });
   BertEncoder bert(rng, with(kBert, &BertConfig::pooler, false));
   const Tensor ids = zeros({2, 3}, DType::i64);
   refuses<ValueError>("tensor", [&] { bert(none); });
@@ -141,7 +155,9 @@ TEST_CASE("misuse: BertEncoder") {
   refuses<ValueError>("tensor", [&] { sentence_embedding(none, ids); });
   refuses<ValueError>("tensor", [&] { sentence_embedding(zeros({2, 3, 4}), none); });
   refuses<ShapeError>("sentence_embedding", [&] { sentence_embedding(f23, ids); });
-  refuses<ShapeError>("sentence_embedding", [&] { sentence_embedding(zeros({2, 3, 4}), zeros({2, 4}, DType::i64)); });
+  refuses<ShapeError>("sentence_embedding", [&] {
+    sentence_embedding(zeros({2, 3, 4}), zeros({2, 4}, DType::i64));
+  });
   CHECK(parameter_count(with(kBert, &BertConfig::width, int64_t{1} << 40)) > 1e24);
 }
 
@@ -168,12 +184,26 @@ TEST_CASE("parameter_count of a configuration is that of its model") {
   Rng rng(1);
   for (const NormKind norm : {NormKind::batch, NormKind::layer, NormKind::rms, NormKind::none})
     for (const bool tied : {true, false}) {
-      GptConfig c{.vocab = 7, .context = 5, .layers = 3, .heads = 2, .width = 6, .inner = 11, .norm = norm, .tied = tied};
+      GptConfig c{.vocab = 7,
+                  .context = 5,
+                  .layers = 3,
+                  .heads = 2,
+                  .width = 6,
+                  .inner = 11,
+                  .norm = norm,
+                  .tied = tied};
       Gpt gpt(rng, c);
       CHECK(parameter_count(c) == static_cast<double>(parameter_count(gpt)));
     }
   for (const bool pooler : {true, false}) {
-    BertConfig c{.vocab = 7, .width = 6, .layers = 3, .heads = 2, .inner = 11, .context = 5, .token_types = 2, .pooler = pooler};
+    BertConfig c{.vocab = 7,
+                 .width = 6,
+                 .layers = 3,
+                 .heads = 2,
+                 .inner = 11,
+                 .context = 5,
+                 .token_types = 2,
+                 .pooler = pooler};
     BertEncoder bert(rng, c);
     CHECK(parameter_count(c) == static_cast<double>(parameter_count(bert)));
   }

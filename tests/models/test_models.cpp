@@ -26,13 +26,15 @@ GptConfig tiny(NormKind norm, bool pre_norm = true) {
 double largest(const Tensor& t) { return max(abs(t)).item(); }
 
 // Loss after `steps` of Adam on one batch.
-template <class M> double overfit(M& m, const Tensor& x, const Tensor& labels, int steps, double lr) {
+template <class M>
+double overfit(M& m, const Tensor& x, const Tensor& labels, int steps, double lr) {
   train(m);
   Adam optimizer(m, {.lr = lr});
   double last = 0;
   for (int i = 0; i < steps; ++i) {
     optimizer.zero_grad();
-    const Tensor logits = m(x), loss = cross_entropy(logits.flatten(0, logits.dim() - 2), labels.flatten());
+    const Tensor logits = m(x),
+                 loss = cross_entropy(logits.flatten(0, logits.dim() - 2), labels.flatten());
     loss.backward();
     optimizer.step();
     last = loss.item();
@@ -50,12 +52,17 @@ void every_parameter_got_a_gradient(Module& m) {
 
 }  // namespace
 
-TEST_CASE("SmallCnn learns 16 images by heart with every norm, and every parameter gets a gradient") {
+TEST_CASE(
+    "SmallCnn learns 16 images by heart with every norm, and every parameter gets a gradient") {
   for (const NormKind norm : {NormKind::batch, NormKind::layer, NormKind::group, NormKind::none}) {
     INFO(name(norm));
     Rng rng(5);
-    SmallCnn m(rng,
-               {.classes = 4, .image_size = 16, .widths = {8, 8, 16, 16}, .hidden = 16, .norm = norm, .dropouts = {0, 0, 0}});
+    SmallCnn m(rng, {.classes = 4,
+                     .image_size = 16,
+                     .widths = {8, 8, 16, 16},
+                     .hidden = 16,
+                     .norm = norm,
+                     .dropouts = {0, 0, 0}});
     const Tensor x = uniform(rng, {16, 1, 16, 16}), labels = randint(rng, 0, 4, {16});
     cross_entropy(m(x), labels).backward();
     every_parameter_got_a_gradient(m);
@@ -63,7 +70,8 @@ TEST_CASE("SmallCnn learns 16 images by heart with every norm, and every paramet
   }
 }
 
-TEST_CASE("SmallCnn takes the norm away with the biases it makes needless, and drops only in training") {
+TEST_CASE(
+    "SmallCnn takes the norm away with the biases it makes needless, and drops only in training") {
   Rng rng(5);
   SmallCnn plain(rng, {.norm = NormKind::none}), normed(rng);
   const auto has = [](Module& m, const std::string& name) {
@@ -124,7 +132,8 @@ TEST_CASE("the KV cache changes no logits: any parts, any norm, f32 and f64") {
           m(ids);  // running statistics that are not those of a fresh start
           eval(m);
           const Tensor whole = m(ids);
-          for (const std::vector<int64_t>& parts : {std::vector<int64_t>{12}, {1, 1, 1, 9}, {5, 1, 6}}) {
+          for (const std::vector<int64_t>& parts :
+               {std::vector<int64_t>{12}, {1, 1, 1, 9}, {5, 1, 6}}) {
             KvCache cache = m.new_cache(3);
             Tensors got;
             int64_t at = 0;
@@ -133,13 +142,16 @@ TEST_CASE("the KV cache changes no logits: any parts, any norm, f32 and f64") {
               at += n;
             }
             REQUIRE(cache.length == 12);
-            REQUIRE(largest(cat(got, 1) - whole) <= (dtype == DType::f32 ? 1e-5 : 1e-13) * largest(whole));
+            REQUIRE(largest(cat(got, 1) - whole) <=
+                    (dtype == DType::f32 ? 1e-5 : 1e-13) * largest(whole));
           }
         }
       }
 }
 
-TEST_CASE("generation: greedy is repeatable, top_k 1 is greedy, a temperature spreads, and it goes on past the context") {
+TEST_CASE(
+    "generation: greedy is repeatable, top_k 1 is greedy, a temperature spreads, and it goes on "
+    "past the context") {
   Rng rng(9);
   Gpt m(rng, kTiny);
   for (const Tensor& p : parameters(m)) no_grad([&] { p.mul_(8); });  // logits that differ
@@ -172,10 +184,12 @@ TEST_CASE("sampling follows the softmax of logits over temperature, among the k 
   std::vector<int> seen(11);
   constexpr int kDraws = 500;
   for (int i = 0; i < kDraws; ++i)
-    ++seen[static_cast<size_t>(m.generate({4}, rng, {.length = 1, .temperature = 0.5, .top_k = 3})[1])];
+    ++seen[static_cast<size_t>(
+        m.generate({4}, rng, {.length = 1, .temperature = 0.5, .top_k = 3})[1])];
   int inside = 0;
   for (size_t i = 0; i < 3; ++i) {
-    const double n = seen[static_cast<size_t>(which[i])], sd = std::sqrt(kDraws * p[i] * (1 - p[i]));
+    const double n = seen[static_cast<size_t>(which[i])],
+                 sd = std::sqrt(kDraws * p[i] * (1 - p[i]));
     REQUIRE(std::abs(n - kDraws * p[i]) < 4 * sd + 1);
     inside += seen[static_cast<size_t>(which[i])];
   }
@@ -199,12 +213,14 @@ TEST_CASE("the head is tied to the embedding, stays so through conversion, and c
   REQUIRE(std::abs(spread(wide.transformer.h[1].mlp.c_proj.weight) - 0.01) < 5e-4);
 }
 
-TEST_CASE("a GPT-2 checkpoint loads with old buffers, without the prefix and without the tied head") {
+TEST_CASE(
+    "a GPT-2 checkpoint loads with old buffers, without the prefix and without the tied head") {
   Rng rng(14);
   Gpt from(rng, kTiny), to_bare(rng, kTiny), to_full(rng, kTiny);
   StateDict full = state_dict(from), bare;
   for (const auto& [name, t] : full)
-    if (name != "lm_head.weight") bare.push_back({name.substr(std::string("transformer.").size()), t});
+    if (name != "lm_head.weight")
+      bare.push_back({name.substr(std::string("transformer.").size()), t});
   bare.push_back({"h.0.attn.bias", ones({1, 1, 12, 12}, DType::boolean)});
   bare.push_back({"h.1.attn.masked_bias", scalar(-1e4)});
   load_gpt2(to_bare, bare);
@@ -220,15 +236,18 @@ TEST_CASE("summary lists every layer with shapes, parameters and FLOPs") {
   Rng rng(12);
   SmallCnn cnn(rng);
   const std::string text = summary(cnn, zeros({1, 1, 28, 28}));
-  REQUIRE_THAT(text, Contains("conv4") && Contains("(1, 128, 7, 7)") && Contains("BatchNorm1d") && Contains("147,456"));
+  REQUIRE_THAT(text, Contains("conv4") && Contains("(1, 128, 7, 7)") && Contains("BatchNorm1d") &&
+                         Contains("147,456"));
   // 3x3 convolutions at 28, 14, 14 and 7 positions a side.
-  REQUIRE_THAT(text, Contains("452k") && Contains("7.23M") && Contains("14.5M") && Contains("278,890 parameters"));
+  REQUIRE_THAT(text, Contains("452k") && Contains("7.23M") && Contains("14.5M") &&
+                         Contains("278,890 parameters"));
   Gpt gpt(rng);
-  REQUIRE_THAT(summary(gpt, zeros({1, 64}, DType::i64)), Contains("transformer.h.3.mlp.c_fc") && Contains("128 -> 512") &&
-                                                             Contains("(1, 64, 65)") &&
-                                                             Contains("809,856 parameters, 110M FLOPs"));
+  REQUIRE_THAT(summary(gpt, zeros({1, 64}, DType::i64)),
+               Contains("transformer.h.3.mlp.c_fc") && Contains("128 -> 512") &&
+                   Contains("(1, 64, 65)") && Contains("809,856 parameters, 110M FLOPs"));
   ResNetCifar resnet(rng, {.depth = 8});
-  REQUIRE_THAT(summary(resnet, zeros({1, 3, 32, 32})), Contains("layer2.0.downsample.0") && Contains("(1, 64, 8, 8)"));
+  REQUIRE_THAT(summary(resnet, zeros({1, 3, 32, 32})),
+               Contains("layer2.0.downsample.0") && Contains("(1, 64, 8, 8)"));
 }
 
 TEST_CASE("misuse of a model is a sentence") {
@@ -240,12 +259,16 @@ TEST_CASE("misuse of a model is a sentence") {
   REQUIRE_THROWS_WITH(norm_kind("weight"), Contains("batch, layer"));
   REQUIRE(norm_kind("rms") == NormKind::rms);
   SmallCnn cnn(rng);
-  REQUIRE_THROWS_WITH(cnn(zeros({2, 3, 28, 28})), Contains("SmallCnn") && Contains("(2, 3, 28, 28)"));
+  REQUIRE_THROWS_WITH(cnn(zeros({2, 3, 28, 28})),
+                      Contains("SmallCnn") && Contains("(2, 3, 28, 28)"));
   Gpt gpt(rng, kTiny);
   REQUIRE_THROWS_WITH(gpt(zeros({1, 13}, DType::i64)), Contains("13"));
   REQUIRE_THROWS_AS(gpt(zeros({13}, DType::i64)), ShapeError);
   REQUIRE_THROWS_AS(gpt(full({1, 3}, 11, DType::i64)), IndexError);
   KvCache cache = gpt.new_cache(1);
   no_grad([&] { gpt(zeros({1, 10}, DType::i64), &cache); });
-  REQUIRE_THROWS_WITH(no_grad([&] { return gpt(zeros({1, 3}, DType::i64), &cache); }), Contains("13"));
+  REQUIRE_THROWS_WITH(no_grad([&] {
+                        return gpt(zeros({1, 3}, DType::i64), &cache);
+                      }),
+                      Contains("13"));
 }

@@ -1,5 +1,5 @@
-// LOUPE_CPU=reference: the same bits on every x86-64 machine, from any compiler. The hashes below were made on one machine;
-// whoever runs this test holds another against it.
+// LOUPE_CPU=reference: the same bits on every x86-64 machine, from any compiler. The hashes below
+// were made on one machine; whoever runs this test holds another against it.
 #include <loupe/autograd/ops.h>
 #include <loupe/core/cpu.h>
 #include <loupe/core/threads.h>
@@ -34,7 +34,8 @@ template <class M> std::string trained(M& m, const Tensor& x, const Tensor& labe
   OneCycleLR schedule(optimizer, {.max_lr = 0.01, .total_steps = 4});
   for (int i = 0; i < 4; ++i) {
     const Tensor logits = m(x);
-    const Tensor loss = cross_entropy(logits.flatten(0, logits.dim() - 2), labels.flatten(), {.label_smoothing = 0.1});
+    const Tensor loss = cross_entropy(logits.flatten(0, logits.dim() - 2), labels.flatten(),
+                                      {.label_smoothing = 0.1});
     optimizer.zero_grad();
     loss.backward();
     clip_grad_norm_(parameters(m), 0.5);

@@ -1,4 +1,5 @@
-// Shadow mode over whole models: every op has its f64 twin, and every f32 kernel stays within the bounds of the README.
+// Shadow mode over whole models: every op has its f64 twin, and every f32 kernel stays within the
+// bounds of the README.
 #include <loupe/autograd/ops.h>
 #include <loupe/autograd/shadow.h>
 #include <loupe/layers/state.h>
@@ -40,7 +41,8 @@ void shadowed(const char* name, Module& model, const std::function<Tensor()>& lo
     worst = std::max({worst, r.forward, r.backward});
   }
   CHECK(worst > 1e-8);  // something was in f32
-  if (std::getenv("LOUPE_SHOW_DIFFERENCES")) std::printf("%s: %.2e\n%s\n", name, worst, shadow.table().c_str());
+  if (std::getenv("LOUPE_SHOW_DIFFERENCES"))
+    std::printf("%s: %.2e\n%s\n", name, worst, shadow.table().c_str());
 }
 
 }  // namespace
@@ -50,7 +52,8 @@ TEST_CASE("the small CNN, ResNet-20, the GPT and BERT pass shadow mode", "[heavy
   {
     SmallCnn model(rng);
     const Tensor x = randn(rng, {16, 1, 28, 28}), y = randint(rng, 0, 10, {16});
-    shadowed("SmallCnn", model, [&] { return cross_entropy(model(x), y, {.label_smoothing = 0.1}); });
+    shadowed("SmallCnn", model,
+             [&] { return cross_entropy(model(x), y, {.label_smoothing = 0.1}); });
   }
   {
     ResNetCifar model(rng);
@@ -63,10 +66,12 @@ TEST_CASE("the small CNN, ResNet-20, the GPT and BERT pass shadow mode", "[heavy
     shadowed("Gpt", model, [&] { return cross_entropy(model(x).reshape({-1, 65}), y); });
   }
   {
-    BertEncoder model(rng, {.vocab = 100, .width = 64, .layers = 2, .heads = 4, .inner = 128, .context = 32});
+    BertEncoder model(
+        rng, {.vocab = 100, .width = 64, .layers = 2, .heads = 4, .inner = 128, .context = 32});
     const Tensor x = randint(rng, 0, 100, {4, 32}), target = randn(rng, {4, 64});
     Tensor mask = ones({4, 32}, DType::i64);
     mask.slice(0, 1, 2).slice(1, 20, 32).zero_();
-    shadowed("BertEncoder", model, [&] { return mse_loss(model.pooled(model(x, Tensor(), mask)), target); });
+    shadowed("BertEncoder", model,
+             [&] { return mse_loss(model.pooled(model(x, Tensor(), mask)), target); });
   }
 }

@@ -1,4 +1,5 @@
-// Every public class and function of optim called wrongly: the typed error, with a sentence that starts with its name.
+// Every public class and function of optim called wrongly: the typed error, with a sentence that
+// starts with its name.
 #include "misuse.h"
 
 #include <loupe/autograd/ops.h>
@@ -32,14 +33,22 @@ TEST_CASE("misuse: optimizers are made of leaves with names, and of numbers that
     }
     refuses<ValueError>("optimizer", [&] { make(kInf, 0); });
   };
-  numbers([](double lr, double decay) { SGD({{one_parameter()}}, {.lr = lr, .weight_decay = decay}); });
-  numbers([](double lr, double decay) { Adam({{one_parameter()}}, {.lr = lr, .weight_decay = decay}); });
-  numbers([](double lr, double decay) { AdamW({{one_parameter()}}, {.lr = lr, .weight_decay = decay}); });
-  numbers([](double lr, double decay) { RMSprop({{one_parameter()}}, {.lr = lr, .weight_decay = decay}); });
+  numbers(
+      [](double lr, double decay) { SGD({{one_parameter()}}, {.lr = lr, .weight_decay = decay}); });
+  numbers([](double lr, double decay) {
+    Adam({{one_parameter()}}, {.lr = lr, .weight_decay = decay});
+  });
+  numbers([](double lr, double decay) {
+    AdamW({{one_parameter()}}, {.lr = lr, .weight_decay = decay});
+  });
+  numbers([](double lr, double decay) {
+    RMSprop({{one_parameter()}}, {.lr = lr, .weight_decay = decay});
+  });
   numbers([](double lr, double decay) { SGD({{one_parameter(), lr, decay}}, {}); });
   for (const double bad : {-0.1, kNan}) {
     refuses<ValueError>("SGD", [&] { SGD({{one_parameter()}}, {.momentum = bad}); });
-    refuses<ValueError>("SGD", [&] { SGD({{one_parameter()}}, {.momentum = 0.9, .dampening = kNan}); });
+    refuses<ValueError>("SGD",
+                        [&] { SGD({{one_parameter()}}, {.momentum = 0.9, .dampening = kNan}); });
     refuses<ValueError>("Adam", [&] { Adam({{one_parameter()}}, {.beta1 = bad}); });
     refuses<ValueError>("Adam", [&] { Adam({{one_parameter()}}, {.beta2 = bad}); });
     refuses<ValueError>("Adam", [&] { Adam({{one_parameter()}}, {.eps = bad}); });
@@ -50,7 +59,9 @@ TEST_CASE("misuse: optimizers are made of leaves with names, and of numbers that
   }
   refuses<ValueError>("Adam", [] { Adam({{one_parameter()}}, {.beta1 = 1}); });
   refuses<ValueError>("SGD", [] { SGD({{one_parameter()}}, {.nesterov = true}); });
-  refuses<ValueError>("SGD", [] { SGD({{one_parameter()}}, {.momentum = 0.9, .dampening = 0.1, .nesterov = true}); });
+  refuses<ValueError>("SGD", [] {
+    SGD({{one_parameter()}}, {.momentum = 0.9, .dampening = 0.1, .nesterov = true});
+  });
   refuses<ValueError>("tensor", [] { no_decay_on_norms_and_biases({{"w", Tensor()}}); });
 }
 
@@ -82,13 +93,20 @@ TEST_CASE("misuse: steps and states of optimizers") {
   refuses<ValueError>("optimizer", [&] { adam.load_state_dict({}); });
   refuses<ValueError>("optimizer", [&] { adam.load_state_dict({{"steps", Tensor()}}); });
   refuses<ValueError>("optimizer", [&] { adam.load_state_dict(with("exp_avg.w", zeros({3, 2}))); });
-  refuses<ValueError>("optimizer", [&] { adam.load_state_dict(with("exp_avg.w", zeros({2, 3}, DType::f64))); });
-  refuses<ValueError>("optimizer", [&] { adam.load_state_dict(with("steps", zeros({2}, DType::i64))); });
-  refuses<ValueError>("optimizer", [&] { adam.load_state_dict(with("steps", full({}, -1, DType::i64))); });
+  refuses<ValueError>("optimizer", [&] {
+    adam.load_state_dict(with("exp_avg.w", zeros({2, 3}, DType::f64)));
+  });
+  refuses<ValueError>("optimizer",
+                      [&] { adam.load_state_dict(with("steps", zeros({2}, DType::i64))); });
+  refuses<ValueError>("optimizer",
+                      [&] { adam.load_state_dict(with("steps", full({}, -1, DType::i64))); });
   refuses<ValueError>("optimizer", [&] { adam.load_state_dict(with("step.w", scalar(1))); });
-  refuses<ValueError>("optimizer", [&] { adam.load_state_dict(with("step.w", full({}, -1, DType::i64))); });
+  refuses<ValueError>("optimizer",
+                      [&] { adam.load_state_dict(with("step.w", full({}, -1, DType::i64))); });
   refuses<ValueError>("optimizer", [&] { adam.load_state_dict(with("exp_avg.v", zeros({2, 3}))); });
-  refuses<ValueError>("optimizer", [&] { adam.load_state_dict(with("momentum_buffer.w", zeros({2, 3}))); });
+  refuses<ValueError>("optimizer", [&] {
+    adam.load_state_dict(with("momentum_buffer.w", zeros({2, 3})));
+  });
   CHECK(adam.steps() == 1);
   // What was refused has changed nothing.
   const StateDict after = adam.state_dict();
@@ -116,7 +134,8 @@ TEST_CASE("misuse: clipping") {
   refuses<ValueError>("tensor", [] { clip_grad_value_({Tensor()}, 1); });
   CHECK(p[0].grad().sum().item() == 12);
   p[0].set_grad(full({2, 3}, kNan));
-  refuses<NumericError>("clip_grad_norm_", [&] { clip_grad_norm_(p, 1, {.error_if_nonfinite = true}); });
+  refuses<NumericError>("clip_grad_norm_",
+                        [&] { clip_grad_norm_(p, 1, {.error_if_nonfinite = true}); });
   CHECK(grad_norm({}) == 0);
 }
 
@@ -136,17 +155,21 @@ TEST_CASE("misuse: schedules") {
   refuses<ValueError>("MultiStepLR", [&] { MultiStepLR(o, {1, 2}, -1); });
   refuses<ValueError>("ExponentialLR", [&] { ExponentialLR(o, kNan); });
   refuses<ValueError>("CosineAnnealingLR", [&] { CosineAnnealingLR(o, 5, -1); });
-  for (const double bad : {0.0, 1.5, kNan}) refuses<ValueError>("LinearLR", [&] { LinearLR(o, bad); });
+  for (const double bad : {0.0, 1.5, kNan})
+    refuses<ValueError>("LinearLR", [&] { LinearLR(o, bad); });
   refuses<ValueError>("LinearLR", [&] { LinearLR(o, 0.5, kNan); });
   refuses<ValueError>("WarmupCosine", [&] { WarmupCosine(o, 1, 5, kNan); });
   for (const double bad : {-0.1, 1.1, kNan})
     refuses<ValueError>("OneCycleLR", [&] { OneCycleLR(o, {.total_steps = 5, .pct_start = bad}); });
   for (const double bad : {0.0, -1.0, kNan}) {
-    refuses<ValueError>("OneCycleLR", [&] { OneCycleLR(o, {.total_steps = 5, .div_factor = bad}); });
-    refuses<ValueError>("OneCycleLR", [&] { OneCycleLR(o, {.total_steps = 5, .final_div_factor = bad}); });
+    refuses<ValueError>("OneCycleLR",
+                        [&] { OneCycleLR(o, {.total_steps = 5, .div_factor = bad}); });
+    refuses<ValueError>("OneCycleLR",
+                        [&] { OneCycleLR(o, {.total_steps = 5, .final_div_factor = bad}); });
   }
   refuses<ValueError>("OneCycleLR", [&] { OneCycleLR(o, {.max_lr = kNan, .total_steps = 5}); });
-  refuses<ValueError>("OneCycleLR", [&] { OneCycleLR(o, {.total_steps = 5, .base_momentum = kNan}); });
+  refuses<ValueError>("OneCycleLR",
+                      [&] { OneCycleLR(o, {.total_steps = 5, .base_momentum = kNan}); });
   OneCycleLR cycle(o, {.total_steps = 2, .cycle_momentum = false});
   cycle.step(), cycle.step();
   refuses<ValueError>("OneCycleLR", [&] { cycle.step(); });
@@ -163,7 +186,8 @@ TEST_CASE("misuse: schedules") {
   StepLR step(o, 2);
   refuses<ValueError>("schedule", [&] { step.set_state({}); });
   refuses<ValueError>("schedule", [&] { step.set_state({1, 2}); });
-  for (const double bad : {kNan, 1e300, -1.0, 0.5}) refuses<ValueError>("schedule", [&] { step.set_state({bad}); });
+  for (const double bad : {kNan, 1e300, -1.0, 0.5})
+    refuses<ValueError>("schedule", [&] { step.set_state({bad}); });
   CHECK(step.epoch() == 0);
 
   const auto several = [&](auto... made) {
@@ -172,12 +196,18 @@ TEST_CASE("misuse: schedules") {
     return all;
   };
   refuses<ValueError>("SequentialLR", [&] { SequentialLR(o, {}, {}); });
-  refuses<ValueError>("SequentialLR", [&] { SequentialLR(o, several(std::make_unique<StepLR>(o, 2)), {1}); });
-  refuses<ValueError>("SequentialLR", [&] { SequentialLR(o, several(std::make_unique<StepLR>(o, 2), nullptr), {1}); });
+  refuses<ValueError>("SequentialLR",
+                      [&] { SequentialLR(o, several(std::make_unique<StepLR>(o, 2)), {1}); });
   refuses<ValueError>("SequentialLR", [&] {
-    SequentialLR(o, several(std::make_unique<StepLR>(o, 2), std::make_unique<StepLR>(o, 2), std::make_unique<StepLR>(o, 2)),
+    SequentialLR(o, several(std::make_unique<StepLR>(o, 2), nullptr), {1});
+  });
+  refuses<ValueError>("SequentialLR", [&] {
+    SequentialLR(o,
+                 several(std::make_unique<StepLR>(o, 2), std::make_unique<StepLR>(o, 2),
+                         std::make_unique<StepLR>(o, 2)),
                  {5, 2});
   });
   refuses<ValueError>("ChainedScheduler", [&] { ChainedScheduler(o, {}); });
-  refuses<ValueError>("ChainedScheduler", [&] { ChainedScheduler(o, several(std::unique_ptr<Schedule>())); });
+  refuses<ValueError>("ChainedScheduler",
+                      [&] { ChainedScheduler(o, several(std::unique_ptr<Schedule>())); });
 }

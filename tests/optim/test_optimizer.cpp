@@ -29,11 +29,20 @@ void train_step(Sequential& m, Optimizer& o, int i) {
 
 using Maker = std::function<std::unique_ptr<Optimizer>(Module&)>;
 const std::pair<const char*, Maker> kMakers[] = {
-    {"sgd", [](Module& m) { return std::make_unique<SGD>(m, SGD::Options{.lr = 0.05, .momentum = 0.9, .nesterov = true}); }},
-    {"adam", [](Module& m) { return std::make_unique<Adam>(m, Adam::Options{.lr = 0.02, .amsgrad = true}); }},
+    {"sgd",
+     [](Module& m) {
+       return std::make_unique<SGD>(m, SGD::Options{.lr = 0.05, .momentum = 0.9, .nesterov = true});
+     }},
+    {"adam",
+     [](Module& m) {
+       return std::make_unique<Adam>(m, Adam::Options{.lr = 0.02, .amsgrad = true});
+     }},
     {"adamw", [](Module& m) { return std::make_unique<AdamW>(m, AdamW::Options{.lr = 0.02}); }},
     {"rmsprop",
-     [](Module& m) { return std::make_unique<RMSprop>(m, RMSprop::Options{.lr = 0.01, .momentum = 0.5, .centered = true}); }},
+     [](Module& m) {
+       return std::make_unique<RMSprop>(
+           m, RMSprop::Options{.lr = 0.01, .momentum = 0.5, .centered = true});
+     }},
 };
 
 }  // namespace
@@ -78,7 +87,8 @@ TEST_CASE("groups: norms and biases without decay, unset numbers from the optimi
 }
 
 TEST_CASE("clipping by norm and by value") {
-  const Tensor a = zeros({3}).requires_grad_(), b = zeros({1}, DType::f64).requires_grad_(), none = zeros({2}).requires_grad_();
+  const Tensor a = zeros({3}).requires_grad_(), b = zeros({1}, DType::f64).requires_grad_(),
+               none = zeros({2}).requires_grad_();
   a.set_grad(tensor({3, 0, 0}));
   b.set_grad(tensor({4}, {}, DType::f64));
   REQUIRE(clip_grad_norm_({a, b, none}, 10) == 5);
@@ -99,8 +109,9 @@ TEST_CASE("misuse of optimizers and schedules is a sentence") {
   REQUIRE_THROWS_AS(SGD(m, {.lr = 1, .nesterov = true}), ValueError);
   REQUIRE_THROWS_AS(Adam(m, {.beta1 = 1}), ValueError);
   REQUIRE_THROWS_AS(Adam(std::vector<ParamGroup>{}, {}), ValueError);
-  REQUIRE_THROWS_WITH(Adam(std::vector<ParamGroup>{{named_parameters(m)}, {named_parameters(other)}}, {}),
-                      Contains("stands twice"));
+  REQUIRE_THROWS_WITH(
+      Adam(std::vector<ParamGroup>{{named_parameters(m)}, {named_parameters(other)}}, {}),
+      Contains("stands twice"));
   Adam o(m, {});
   train_step(m, o, 0);
   StateDict s = o.state_dict();
@@ -149,7 +160,8 @@ TEST_CASE("OneCycleLR moves the momentum the other way, as PyTorch's") {
   Sequential m = net(1);
   SGD sgd(m, {.lr = 1, .momentum = 0.5});
   Adam adam(m, {});
-  const OneCycleLR::Options options{.max_lr = 0.5, .total_steps = 10, .pct_start = 0.4, .three_phase = true};
+  const OneCycleLR::Options options{
+      .max_lr = 0.5, .total_steps = 10, .pct_start = 0.4, .three_phase = true};
   OneCycleLR a(sgd, options), b(adam, options);
   for (const double want : {0.95, 0.925, 0.875, 0.85, 0.875, 0.925, 0.95, 0.95, 0.95, 0.95}) {
     REQUIRE(std::abs(sgd.options.momentum - want) < 1e-12);

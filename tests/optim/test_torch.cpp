@@ -21,13 +21,15 @@ Tensor row(const Tensor& t, int64_t i) { return raw::clone(raw::select(t, 0, i))
 StateDict two_parameters(DType dtype) {
   StateDict params;
   for (const char* name : {"p0", "p1"})
-    params.push_back({name, row(file().get(std::string("sgd/") + name, dtype), 0).requires_grad_()});
+    params.push_back(
+        {name, row(file().get(std::string("sgd/") + name, dtype), 0).requires_grad_()});
   return params;
 }
 
 void set_gradients(const StateDict& params, int64_t step) {
   for (size_t i = 0; i < 2; ++i)
-    params[i].tensor.set_grad(row(file().get("g" + std::to_string(i), params[i].tensor.dtype()), step));
+    params[i].tensor.set_grad(
+        row(file().get("g" + std::to_string(i), params[i].tensor.dtype()), step));
 }
 
 // Ten steps on fixed gradients: the parameters after every one of them.
@@ -39,14 +41,16 @@ template <class O> void optimizer_case(const std::string& name, typename O::Opti
       set_gradients(params, t);
       optimizer.step();
       for (const auto& [p, value] : params)
-        same(name.substr(0, name.find('_')) + " " + loupe::name(dtype), name + " " + p + " after step " + std::to_string(t + 1),
-             value, row(file().get(name + "/" + p), t + 1), dtype == DType::f64 ? 1e-12 : 1e-6);
+        same(name.substr(0, name.find('_')) + " " + loupe::name(dtype),
+             name + " " + p + " after step " + std::to_string(t + 1), value,
+             row(file().get(name + "/" + p), t + 1), dtype == DType::f64 ? 1e-12 : 1e-6);
     }
   }
 }
 
 // The rates of the first 16 steps. The optimizer starts at 0.2, as in the fixture.
-void schedule_case(const std::string& name, const std::function<std::unique_ptr<Schedule>(Optimizer&)>& make) {
+void schedule_case(const std::string& name,
+                   const std::function<std::unique_ptr<Schedule>(Optimizer&)>& make) {
   SGD optimizer({{two_parameters(DType::f64)}}, {.lr = 0.2});
   const auto schedule = make(optimizer);
   std::vector<double> rates;
@@ -68,17 +72,21 @@ TEST_CASE("optimizers equal PyTorch's after each of ten steps") {
   optimizer_case<SGD>("sgd_momentum", {.lr = 0.1, .momentum = 0.9});
   optimizer_case<SGD>("sgd_dampening", {.lr = 0.1, .momentum = 0.9, .dampening = 0.3});
   optimizer_case<SGD>("sgd_nesterov", {.lr = 0.1, .momentum = 0.9, .nesterov = true});
-  optimizer_case<SGD>("sgd_decay", {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.1, .nesterov = true});
+  optimizer_case<SGD>("sgd_decay",
+                      {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.1, .nesterov = true});
   optimizer_case<Adam>("adam", {});
-  optimizer_case<Adam>("adam_options", {.lr = 0.05, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-4, .weight_decay = 0.1});
+  optimizer_case<Adam>("adam_options",
+                       {.lr = 0.05, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-4, .weight_decay = 0.1});
   optimizer_case<Adam>("adam_amsgrad", {.lr = 0.05, .beta1 = 0.8, .beta2 = 0.9, .amsgrad = true});
   optimizer_case<AdamW>("adamw", {});
   optimizer_case<AdamW>("adamw_options", {.lr = 0.05, .beta2 = 0.99, .weight_decay = 0.2});
   optimizer_case<RMSprop>("rmsprop", {});
-  optimizer_case<RMSprop>("rmsprop_options", {.lr = 0.02, .alpha = 0.9, .eps = 1e-6, .weight_decay = 0.1});
+  optimizer_case<RMSprop>("rmsprop_options",
+                          {.lr = 0.02, .alpha = 0.9, .eps = 1e-6, .weight_decay = 0.1});
   optimizer_case<RMSprop>("rmsprop_centered", {.lr = 0.02, .centered = true});
   optimizer_case<RMSprop>("rmsprop_momentum", {.lr = 0.02, .momentum = 0.9});
-  optimizer_case<RMSprop>("rmsprop_all", {.lr = 0.02, .weight_decay = 0.05, .momentum = 0.9, .centered = true});
+  optimizer_case<RMSprop>("rmsprop_all",
+                          {.lr = 0.02, .weight_decay = 0.05, .momentum = 0.9, .centered = true});
 }
 
 TEST_CASE("schedules give PyTorch's learning rates") {
@@ -89,12 +97,16 @@ TEST_CASE("schedules give PyTorch's learning rates") {
   schedule_case("linear", make<LinearLR>(0.1, 1.0, 6));
   schedule_case("linear_default", make<LinearLR>());
   schedule_case("exponential", make<ExponentialLR>(0.9));
-  schedule_case("one_cycle", make<OneCycleLR>(OneCycleLR::Options{.max_lr = 0.5, .total_steps = 16}));
-  schedule_case("one_cycle_three", make<OneCycleLR>(OneCycleLR::Options{.max_lr = 0.5, .total_steps = 16, .three_phase = true}));
-  schedule_case(
-      "one_cycle_linear",
-      make<OneCycleLR>(OneCycleLR::Options{
-          .max_lr = 0.5, .total_steps = 16, .pct_start = 0.25, .linear = true, .div_factor = 10, .final_div_factor = 100}));
+  schedule_case("one_cycle",
+                make<OneCycleLR>(OneCycleLR::Options{.max_lr = 0.5, .total_steps = 16}));
+  schedule_case("one_cycle_three", make<OneCycleLR>(OneCycleLR::Options{
+                                       .max_lr = 0.5, .total_steps = 16, .three_phase = true}));
+  schedule_case("one_cycle_linear", make<OneCycleLR>(OneCycleLR::Options{.max_lr = 0.5,
+                                                                         .total_steps = 16,
+                                                                         .pct_start = 0.25,
+                                                                         .linear = true,
+                                                                         .div_factor = 10,
+                                                                         .final_div_factor = 100}));
   schedule_case("sequential", [](Optimizer& o) -> std::unique_ptr<Schedule> {
     std::vector<std::unique_ptr<Schedule>> parts;
     parts.push_back(std::make_unique<LinearLR>(o, 0.1, 1.0, 4));
@@ -115,7 +127,12 @@ TEST_CASE("ReduceLROnPlateau gives PyTorch's learning rates") {
            {"plateau", {.factor = 0.5, .patience = 2}},
            {"plateau_cooldown", {.factor = 0.1, .patience = 1, .cooldown = 2}},
            {"plateau_max_abs",
-            {.maximize = true, .factor = 0.5, .patience = 1, .threshold = 0.02, .relative = false, .min_lr = 0.03}}}) {
+            {.maximize = true,
+            .factor = 0.5,
+            .patience = 1,
+            .threshold = 0.02,
+            .relative = false,
+            .min_lr = 0.03}}}) {
     SGD optimizer({{two_parameters(DType::f64)}}, {.lr = 0.2});
     ReduceLROnPlateau schedule(optimizer, options);
     std::vector<double> rates;
@@ -134,16 +151,18 @@ TEST_CASE("clipping equals PyTorch's") {
     const std::vector<Tensor> tensors{params[0].tensor, params[1].tensor};
     const auto check = [&](const std::string& name) {
       for (size_t i = 0; i < 2; ++i)
-        same(std::string("clip ") + loupe::name(dtype), name, tensors[i].grad(), file().get(name + "/g" + std::to_string(i)),
-             bound);
+        same(std::string("clip ") + loupe::name(dtype), name, tensors[i].grad(),
+             file().get(name + "/g" + std::to_string(i)), bound);
     };
-    for (const auto& [name, most, kind] : {std::tuple<std::string, double, double>{"clip_small", 0.5, 2},
-                                           {"clip_large", 1e3, 2},
-                                           {"clip_one", 0.5, 1},
-                                           {"clip_inf", 0.5, std::numeric_limits<double>::infinity()}}) {
+    for (const auto& [name, most, kind] :
+         {std::tuple<std::string, double, double>{"clip_small", 0.5, 2},
+          {"clip_large", 1e3, 2},
+          {"clip_one", 0.5, 1},
+          {"clip_inf", 0.5, std::numeric_limits<double>::infinity()}}) {
       set_gradients(params, 0);
       const double norm = clip_grad_norm_(tensors, most, {.norm_type = kind});
-      same(std::string("clip ") + loupe::name(dtype), name, scalar(norm, DType::f64), file().get(name + "/norm"), bound);
+      same(std::string("clip ") + loupe::name(dtype), name, scalar(norm, DType::f64),
+           file().get(name + "/norm"), bound);
       check(name);
     }
     set_gradients(params, 0);

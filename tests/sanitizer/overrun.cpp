@@ -1,4 +1,5 @@
-// Writes one element past a tensor, on purpose: AddressSanitizer must stop it. Built in the asan preset only.
+// Writes one element past a tensor, on purpose: AddressSanitizer must stop it. Built in the asan
+// preset only.
 #include <loupe/core/tensor.h>
 
 #include <cstdio>

@@ -1,5 +1,5 @@
-// Depthwise convolution: a vector is some channels of one pixel, a step multiplies it by the same channels of
-// a tap.
+// Depthwise convolution: a vector is some channels of one pixel, a step multiplies it by the same
+// channels of a tap.
 #include <loupe/core/kernels/micro/kernels.h>
 #include <loupe/core/kernels/micro/vec.h>
 
@@ -7,8 +7,12 @@ namespace loupe::kernels::LOUPE_LEVEL {
 namespace {
 
 // All lanes of a vector, or the first n where the channels end.
-template <bool Whole> Vec get(const float* p, int64_t n) { return Whole ? load(p) : load_part(p, n); }
-template <bool Whole> void put(float* p, Vec v, int64_t n) { Whole ? store(p, v) : store_part(p, v, n); }
+template <bool Whole> Vec get(const float* p, int64_t n) {
+  return Whole ? load(p) : load_part(p, n);
+}
+template <bool Whole> void put(float* p, Vec v, int64_t n) {
+  Whole ? store(p, v) : store_part(p, v, n);
+}
 
 // A row of the output and its taps [first, last), those that meet rows of the image.
 struct Row {
@@ -20,20 +24,25 @@ struct Row {
     while (last > first && y + d.tap[last - 1].y >= d.h) --last;
   }
 
-  // Neither image lies in the cache as a rule, and channels met a vector at a time are too far apart to be followed. So pixels
-  // that rows further down will meet are fetched into L2, past the end of the image too, where the next one lies: those below
-  // column j of the input and, given channel `at` of column j, of the output.
-  // Always inlined: g++ 12 drops calls of functions that do nothing but fetch.
-  template <int Pixels> [[gnu::always_inline]] void fetch(int64_t j, int64_t at, const float* out) const {
+  // Neither image lies in the cache as a rule, and channels met a vector at a time are too far
+  // apart to be followed. So pixels that rows further down will meet are fetched into L2, past the
+  // end of the image too, where the next one lies: those below column j of the input and, given
+  // channel `at` of column j, of the output. Always inlined: g++ 12 drops calls of functions that
+  // do nothing but fetch.
+  template <int Pixels>
+  [[gnu::always_inline]] void fetch(int64_t j, int64_t at, const float* out) const {
     constexpr int64_t kAhead = 4;  // of 2 to 8 rows, none was better
     const float* in = d.x + ((y + kAhead * d.step_y) * d.w + j * d.step_x) * d.channels + at;
-    for (int i = 0; i < Pixels; ++i) __builtin_prefetch(out + kAhead * d.y_row + i * d.y_column, 0, 2);
+    for (int i = 0; i < Pixels; ++i)
+      __builtin_prefetch(out + kAhead * d.y_row + i * d.y_column, 0, 2);
     for (int64_t row = 0; row < d.step_y; ++row)
-      for (int64_t i = 0; i < Pixels * d.step_x; ++i) __builtin_prefetch(in + (row * d.w + i) * d.channels, 0, 2);
+      for (int64_t i = 0; i < Pixels * d.step_x; ++i)
+        __builtin_prefetch(in + (row * d.w + i) * d.channels, 0, 2);
   }
 };
 
-// The channels from `at` on of the pixels that a tap meets, from column j of the output on; zeros beside the image.
+// The channels from `at` on of the pixels that a tap meets, from column j of the output on; zeros
+// beside the image.
 template <bool Whole> class Walk {
  public:
   Walk(const Row& r, const Tap& tap, int64_t at, int64_t j)
@@ -57,12 +66,14 @@ template <bool Whole> class Walk {
   int64_t distance_;
 };
 
-// Taps of a kernel's row that are each a pixel on from the one before: a pixel is loaded once for all of them. 7, 5, 3, or 1.
+// Taps of a kernel's row that are each a pixel on from the one before: a pixel is loaded once for
+// all of them. 7, 5, 3, or 1.
 int64_t run_length(const Depthwise& d) {
   for (int64_t run = 7; run > 1; run -= 2) {
     bool fits = d.taps % run == 0;
     for (int64_t t = 0; fits && t < d.taps; ++t)
-      fits = t % run == 0 || (d.tap[t].y == d.tap[t - 1].y && d.tap[t].x == d.tap[t - 1].x + d.step_x);
+      fits =
+          t % run == 0 || (d.tap[t].y == d.tap[t - 1].y && d.tap[t].x == d.tap[t - 1].x + d.step_x);
     if (fits) return run;
   }
   return 1;
@@ -71,7 +82,10 @@ int64_t run_length(const Depthwise& d) {
 template <int N> struct Length { static constexpr int value = N; };
 template <class F> void with_run_length(const Depthwise& d, const F& f) {
   const int64_t run = run_length(d);
-  run == 7 ? f(Length<7>{}) : run == 5 ? f(Length<5>{}) : run == 3 ? f(Length<3>{}) : f(Length<1>{});
+  run == 7   ? f(Length<7>{})
+  : run == 5 ? f(Length<5>{})
+  : run == 3 ? f(Length<3>{})
+             : f(Length<1>{});
 }
 
 // `Pixels` neighbours from column j on: each tap's weights are loaded once for all of them.
@@ -86,32 +100,39 @@ void pixels(const Row& r, int64_t at, int64_t j, const float* w, Vec start, floa
     LOUPE_UNROLL for (int q = 0; q < Run; ++q) weight[q] = get<Whole>(w + (t + q) * d.channels, n);
     LOUPE_UNROLL for (int i = 0; i < Pixels + Run - 1; ++i) {
       const Vec pixel = x.next(n);
-      LOUPE_UNROLL for (int q = 0; q < Run; ++q) if (i >= q && i - q < Pixels) sum[i - q] += pixel * weight[q];
+      LOUPE_UNROLL for (int q = 0; q < Run; ++q) if (i >= q && i - q < Pixels) sum[i - q] +=
+          pixel * weight[q];
     }
   }
   LOUPE_UNROLL for (int i = 0; i < Pixels; ++i) put<Whole>(y + i * d.y_column, sum[i], n);
 }
 
 // All channels of some pixels.
-template <int Run, int Pixels> void block(const Row& r, int64_t j, const float* w, const float* bias, float* y) {
+template <int Run, int Pixels>
+void block(const Row& r, int64_t j, const float* w, const float* bias, float* y) {
   for (int64_t at = 0; at < r.d.channels; at += kLanes) {
     const int64_t n = r.d.channels - at;
     r.fetch<Pixels>(j, at, y + at);
-    if (n >= kLanes) pixels<true, Run, Pixels>(r, at, j, w + at, bias ? load(bias + at) : Vec{}, y + at, n);
-    else pixels<false, Run, Pixels>(r, at, j, w + at, bias ? load_part(bias + at, n) : Vec{}, y + at, n);
+    if (n >= kLanes)
+      pixels<true, Run, Pixels>(r, at, j, w + at, bias ? load(bias + at) : Vec{}, y + at, n);
+    else
+      pixels<false, Run, Pixels>(r, at, j, w + at, bias ? load_part(bias + at, n) : Vec{}, y + at,
+                                 n);
   }
 }
 
 // What `Lines` runs of taps from `tap` on get from `Pixels` neighbours.
 template <bool Whole, int Run, int Lines, int Pixels>
-void columns(const Row& r, const Tap* tap, int64_t at, int64_t j, const float* y, Vec (&sum)[Lines * Run], int64_t n) {
+void columns(const Row& r, const Tap* tap, int64_t at, int64_t j, const float* y,
+             Vec (&sum)[Lines * Run], int64_t n) {
   Vec dy[Pixels];
   LOUPE_UNROLL for (int i = 0; i < Pixels; ++i) dy[i] = get<Whole>(y + (j + i) * r.d.y_column, n);
   LOUPE_UNROLL for (int l = 0; l < Lines; ++l) {
     Walk<Whole> x(r, tap[l * Run], at, j);
     LOUPE_UNROLL for (int i = 0; i < Pixels + Run - 1; ++i) {
       const Vec pixel = x.next(n);
-      LOUPE_UNROLL for (int q = 0; q < Run; ++q) if (i >= q && i - q < Pixels) sum[l * Run + q] += pixel * dy[i - q];
+      LOUPE_UNROLL for (int q = 0; q < Run; ++q) if (i >= q && i - q < Pixels) sum[l * Run + q] +=
+          pixel * dy[i - q];
     }
   }
 }
@@ -121,17 +142,20 @@ template <bool Whole, int Run, int Lines>
 void lines(const Row& r, int64_t first, int64_t at, const float* y, float* dw, int64_t n) {
   const Depthwise& d = r.d;
   Vec sum[Lines * Run];
-  LOUPE_UNROLL for (int t = 0; t < Lines * Run; ++t) sum[t] = get<Whole>(dw + (first + t) * d.channels, n);
+  LOUPE_UNROLL for (int t = 0; t < Lines * Run; ++t) sum[t] =
+      get<Whole>(dw + (first + t) * d.channels, n);
   int64_t j = 0;
   for (; j + 4 <= d.columns; j += 4) {
     if (first == r.first) r.fetch<4>(j, at, y + j * d.y_column);
     columns<Whole, Run, Lines, 4>(r, d.tap + first, at, j, y, sum, n);
   }
   for (; j < d.columns; ++j) columns<Whole, Run, Lines, 1>(r, d.tap + first, at, j, y, sum, n);
-  LOUPE_UNROLL for (int t = 0; t < Lines * Run; ++t) put<Whole>(dw + (first + t) * d.channels, sum[t], n);
+  LOUPE_UNROLL for (int t = 0; t < Lines * Run; ++t)
+      put<Whole>(dw + (first + t) * d.channels, sum[t], n);
 }
 
-template <bool Whole, int Run> void row_weights(const Row& r, int64_t at, const float* y, float* dw, int64_t n) {
+template <bool Whole, int Run>
+void row_weights(const Row& r, int64_t at, const float* y, float* dw, int64_t n) {
   int64_t t = r.first;
   constexpr int kMost = 9 / Run;  // runs whose sums registers can hold
   for (; t + kMost * Run <= r.last; t += kMost * Run) lines<Whole, Run, kMost>(r, t, at, y, dw, n);
@@ -144,8 +168,8 @@ template <bool Whole, int Run> void row_weights(const Row& r, int64_t at, const 
 
 }  // namespace
 
-// What the taps of a row see stays in L1. The image is read a few pixels at a time, all of their channels, so that the reads
-// follow each other in memory.
+// What the taps of a row see stays in L1. The image is read a few pixels at a time, all of their
+// channels, so that the reads follow each other in memory.
 void depthwise(const Depthwise& d, const float* w, const float* bias) {
   with_run_length(d, [&](auto run) {
     constexpr int kRun = decltype(run)::value;
@@ -167,7 +191,8 @@ void depthwise_weights(const Depthwise& d, float* dw) {
       const Row r(d, i);
       for (int64_t at = 0; at < d.channels; at += kLanes) {
         const int64_t n = d.channels - at;
-        (n >= kLanes ? row_weights<true, kRun> : row_weights<false, kRun>)(r, at, d.y + i * d.y_row + at, dw + at, n);
+        (n >= kLanes ? row_weights<true, kRun>
+                     : row_weights<false, kRun>)(r, at, d.y + i * d.y_row + at, dw + at, n);
       }
     }
   });

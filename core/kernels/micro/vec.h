@@ -1,6 +1,7 @@
 #pragma once
-// Vectors of the instruction set this source is compiled for (LOUPE_LEVEL). Everything here is private to one
-// level: nothing of the standard library, whose inline functions would be merged across levels by the linker.
+// Vectors of the instruction set this source is compiled for (LOUPE_LEVEL). Everything here is
+// private to one level: nothing of the standard library, whose inline functions would be merged
+// across levels by the linker.
 #include <cstdint>
 
 #if defined(LOUPE_LEVEL_v3) || defined(LOUPE_LEVEL_v4)
@@ -25,15 +26,16 @@ constexpr int kLanes = 4, kMaxRows = 6;
 constexpr int kPanel = 2 * kLanes;  // columns of a product that a tile holds in registers
 
 typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
-typedef float Loose __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));  // any address
+typedef float Loose
+    __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));  // any address
 
 static inline Vec load(const float* p) { return *reinterpret_cast<const Loose*>(p); }
 static inline void store(float* p, Vec v) { *reinterpret_cast<Loose*>(p) = v; }
 static inline Vec splat(float x) { return x - Vec{}; }
 static inline Vec relu(Vec v) { return v < Vec{} ? Vec{} : v; }  // NaN stays
 
-/// The same value, but the compiler cannot know: it then neither makes a table of all addresses that follow from it nor keeps
-/// each in a register of its own.
+/// The same value, but the compiler cannot know: it then neither makes a table of all addresses
+/// that follow from it nor keeps each in a register of its own.
 template <class T> static inline T opaque(T x) {
   asm volatile("" : "+r"(x));
   return x;
@@ -41,15 +43,25 @@ template <class T> static inline T opaque(T x) {
 
 /// The first n lanes, at most all and none below zero; the others are zero, and not stored.
 #if defined(LOUPE_LEVEL_v4)
-static inline __mmask16 first_lanes(int64_t n) { return __mmask16(n < 0 ? 0 : n < kLanes ? (1 << n) - 1 : 0xffff); }
-static inline Vec load_part(const float* p, int64_t n) { return Vec(_mm512_maskz_loadu_ps(first_lanes(n), p)); }
-static inline void store_part(float* p, Vec v, int64_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), __m512(v)); }
+static inline __mmask16 first_lanes(int64_t n) {
+  return __mmask16(n < 0 ? 0 : n < kLanes ? (1 << n) - 1 : 0xffff);
+}
+static inline Vec load_part(const float* p, int64_t n) {
+  return Vec(_mm512_maskz_loadu_ps(first_lanes(n), p));
+}
+static inline void store_part(float* p, Vec v, int64_t n) {
+  _mm512_mask_storeu_ps(p, first_lanes(n), __m512(v));
+}
 #elif defined(LOUPE_LEVEL_v3)
 static inline __m256i first_lanes(int64_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(int(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
-static inline Vec load_part(const float* p, int64_t n) { return Vec(_mm256_maskload_ps(p, first_lanes(n))); }
-static inline void store_part(float* p, Vec v, int64_t n) { _mm256_maskstore_ps(p, first_lanes(n), __m256(v)); }
+static inline Vec load_part(const float* p, int64_t n) {
+  return Vec(_mm256_maskload_ps(p, first_lanes(n)));
+}
+static inline void store_part(float* p, Vec v, int64_t n) {
+  _mm256_maskstore_ps(p, first_lanes(n), __m256(v));
+}
 #else
 static inline Vec load_part(const float* p, int64_t n) {
   Vec v{};

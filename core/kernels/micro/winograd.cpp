@@ -1,6 +1,7 @@
-// Winograd's transforms for 3x3 kernels, F(2x2, 3x3) and F(4x4, 3x3), a vector of channels at a time. In one
-// dimension y = A^T [(G g) * (B^T d)]: a product of polynomials by their values at 0, 1, -1 and infinity, or
-// 0, +-a, +-b and infinity. In two dimensions each map is applied to the columns, then to the rows.
+// Winograd's transforms for 3x3 kernels, F(2x2, 3x3) and F(4x4, 3x3), a vector of channels at a
+// time. In one dimension y = A^T [(G g) * (B^T d)]: a product of polynomials by their values at 0,
+// 1, -1 and infinity, or 0, +-a, +-b and infinity. In two dimensions each map is applied to the
+// columns, then to the rows.
 #include <loupe/core/kernels/micro/kernels.h>
 #include <loupe/core/kernels/micro/vec.h>
 
@@ -59,7 +60,8 @@ template <> struct Back<2> {
   }
 };
 
-// The points +-kA and +-kB with kA kB = 1 keep all factors near 1: a fifth of the rounding of 1 and 2.
+// The points +-kA and +-kB with kA kB = 1 keep all factors near 1: a fifth of the rounding of 1
+// and 2.
 constexpr float kA = 0.70710678118654752f, kB = 1.41421356237309505f;
 
 template <> struct Input<4> {
@@ -122,9 +124,11 @@ template <> struct Back<4> {
   }
 };
 
-// The map on every column, then on every row: In x In become Out x Out. column(j, v) loads, row(i, v) stores. Their strides
-// are opaque: the compiler keeps a table of the addresses of 36 planes otherwise, and reads more addresses than numbers.
-template <class Map, class Column, class Row> [[gnu::always_inline]] inline void both_ways(const Column& column, const Row& row) {
+// The map on every column, then on every row: In x In become Out x Out. column(j, v) loads, row(i,
+// v) stores. Their strides are opaque: the compiler keeps a table of the addresses of 36 planes
+// otherwise, and reads more addresses than numbers.
+template <class Map, class Column, class Row>
+[[gnu::always_inline]] inline void both_ways(const Column& column, const Row& row) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   Vec middle[kOut * kIn];
   LOUPE_UNROLL for (int j = 0; j < kIn; ++j) {
@@ -146,15 +150,17 @@ template <class T> inline bool inside(const Pixels<T>& p, int i, int j) {
   return i >= p.top && i < p.bottom && j >= p.left && j < p.right;
 }
 
-// A tile's pixels lie in too many streams for the processor to foresee: those of the next tile are fetched
-// meanwhile.
+// A tile's pixels lie in too many streams for the processor to foresee: those of the next tile are
+// fetched meanwhile.
 template <class Map>
-void to_planes(const Pixels<const float>& from, const Pixels<const float>& next, int64_t channels, float* planes, int64_t plane) {
+void to_planes(const Pixels<const float>& from, const Pixels<const float>& next, int64_t channels,
+               float* planes, int64_t plane) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   const float *const start = from.at, *const fetched = next.at;
   const bool all = whole<kIn>(from);
   for (int64_t c = 0; c < channels; c += kLanes) {
-    const int64_t row = opaque(from.row), ahead_row = opaque(next.row), column = opaque(channels), step = opaque(plane);
+    const int64_t row = opaque(from.row), ahead_row = opaque(next.row), column = opaque(channels),
+                  step = opaque(plane);
     const auto put = [=](int i, const Vec* v) {
       float* to = planes + i * kOut * step + c;
       LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + j * step, v[j]);
@@ -179,13 +185,14 @@ void to_planes(const Pixels<const float>& from, const Pixels<const float>& next,
 }
 
 template <class Map>
-void from_planes(const float* planes, int64_t plane, int64_t channels, const float* bias, const Pixels<float>& to,
-                 const Pixels<float>& next) {
+void from_planes(const float* planes, int64_t plane, int64_t channels, const float* bias,
+                 const Pixels<float>& to, const Pixels<float>& next) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   const bool all = whole<kOut>(to);
   for (int64_t c = 0; c < channels; c += kLanes) {
     const Vec add = bias ? load(bias + c) : Vec{};
-    const int64_t row = opaque(to.row), ahead_row = opaque(next.row), column = opaque(channels), step = opaque(plane);
+    const int64_t row = opaque(to.row), ahead_row = opaque(next.row), column = opaque(channels),
+                  step = opaque(plane);
     both_ways<Map>(
         [=](int j, Vec* v) {
           const float* at = planes + j * step + c;
@@ -200,21 +207,34 @@ void from_planes(const float* planes, int64_t plane, int64_t channels, const flo
   }
 }
 
-template <class Map> void between(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane) {
+template <class Map>
+void between(int64_t count, const float* from, int64_t from_plane, float* to, int64_t to_plane) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   for (int64_t c = 0; c < count; c += kLanes) {
     const int64_t in = opaque(from_plane), out = opaque(to_plane);
     both_ways<Map>(
-        [=](int j, Vec* v) { LOUPE_UNROLL for (int i = 0; i < kIn; ++i) v[i] = load(from + (i * kIn + j) * in + c); },
-        [=](int i, const Vec* v) { LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + (i * kOut + j) * out + c, v[j]); });
+        [=](int j, Vec* v) {
+          LOUPE_UNROLL for (int i = 0; i < kIn; ++i) v[i] = load(from + (i * kIn + j) * in + c);
+        },
+        [=](int i, const Vec* v) {
+          LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + (i * kOut + j) * out + c, v[j]);
+        });
   }
 }
 
 }  // namespace
 
-constinit const Winograd winograd2{
-    2, to_planes<Input<2>>, from_planes<Output<2>>, to_planes<Gradient<2>>, between<Weight<2>>, between<Back<2>>};
-constinit const Winograd winograd4{
-    4, to_planes<Input<4>>, from_planes<Output<4>>, to_planes<Gradient<4>>, between<Weight<4>>, between<Back<4>>};
+constinit const Winograd winograd2{2,
+                                   to_planes<Input<2>>,
+                                   from_planes<Output<2>>,
+                                   to_planes<Gradient<2>>,
+                                   between<Weight<2>>,
+                                   between<Back<2>>};
+constinit const Winograd winograd4{4,
+                                   to_planes<Input<4>>,
+                                   from_planes<Output<4>>,
+                                   to_planes<Gradient<4>>,
+                                   between<Weight<4>>,
+                                   between<Back<4>>};
 
 }  // namespace loupe::kernels::LOUPE_LEVEL
