@@ -31,6 +31,8 @@ template <HasParameters M> std::vector<ParamGroup> no_decay_on_norms_and_biases(
 }
 
 /// Base: holds groups and state, checks, and runs all parameters of a group in one parallel pass.
+/// Every parameter stands in it once: ValueError for a name that stands twice, and for two
+/// parameters that share memory, whatever their names (a tied weight is one parameter).
 class Optimizer : Pinned {
  public:
   struct Group {
@@ -72,14 +74,23 @@ class Optimizer : Pinned {
     int64_t step = 0;
     Tensor s[3];
   };
+  /// A state tensor that an optimizer may keep. `used` follows the options of the moment: it can be
+  /// switched on after the first step, and the tensor begins then. A saved state may lack it if
+  /// `optional`.
+  struct StateKind {
+    const char* name = nullptr;
+    bool used = true;
+    bool optional = false;
+    double initial = 0;
+  };
   struct Slot {
     Tensor p, g;
     State* state;
+    bool fresh;  // a state tensor of it begins with this step
   };
-  /// Names of the state tensors in use, in order; nullptr for an unused place.
-  virtual std::array<const char*, 3> state_names() const = 0;
-  /// One step for parameters of one dtype that have the same step count; state tensors exist and
-  /// are zero at first.
+  /// The kinds of state tensors, in order; no name for an unused place.
+  virtual std::array<StateKind, 3> state_kinds() const = 0;
+  /// One step for parameters of one dtype, step count and freshness; state tensors in use exist.
   virtual void apply(std::span<Slot> slots, const Group& group) = 0;
 
  private:
@@ -98,13 +109,15 @@ class SGD : public Optimizer {
     bool nesterov = false, maximize = false;
   };
   SGD(std::vector<ParamGroup> groups, Options o);
+  explicit SGD(std::vector<ParamGroup> groups) : SGD(std::move(groups), Options{}) {}
   template <HasParameters M> SGD(M& m, Options o) : SGD({{named_parameters(m)}}, o) {}
+  template <HasParameters M> explicit SGD(M& m) : SGD(m, Options{}) {}
   const char* name() const override { return "sgd"; }
   void set_momentum(double value) override;
   Options options;
 
  protected:
-  std::array<const char*, 3> state_names() const override;
+  std::array<StateKind, 3> state_kinds() const override;
   void apply(std::span<Slot> slots, const Group& group) override;
 };
 
@@ -118,14 +131,16 @@ class Adam : public Optimizer {
     bool amsgrad = false, maximize = false;
   };
   Adam(std::vector<ParamGroup> groups, Options o) : Adam(std::move(groups), o, false) {}
+  explicit Adam(std::vector<ParamGroup> groups) : Adam(std::move(groups), Options{}) {}
   template <HasParameters M> Adam(M& m, Options o) : Adam({{named_parameters(m)}}, o) {}
+  template <HasParameters M> explicit Adam(M& m) : Adam(m, Options{}) {}
   const char* name() const override { return decoupled_ ? "adamw" : "adam"; }
   void set_momentum(double value) override;
   Options options;
 
  protected:
   Adam(std::vector<ParamGroup> groups, Options o, bool decoupled);
-  std::array<const char*, 3> state_names() const override;
+  std::array<StateKind, 3> state_kinds() const override;
   void apply(std::span<Slot> slots, const Group& group) override;
 
  private:
@@ -143,7 +158,9 @@ class AdamW : public Adam {
   AdamW(std::vector<ParamGroup> groups, Options o)
       : Adam(std::move(groups),
              {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad, o.maximize}, true) {}
+  explicit AdamW(std::vector<ParamGroup> groups) : AdamW(std::move(groups), Options{}) {}
   template <HasParameters M> AdamW(M& m, Options o) : AdamW({{named_parameters(m)}}, o) {}
+  template <HasParameters M> explicit AdamW(M& m) : AdamW(m, Options{}) {}
 };
 
 /// sq = alpha sq + (1 - alpha) g^2; p -= lr g / (sqrt(sq) + eps). Hinton's lecture 6e, 2012.
@@ -155,21 +172,137 @@ class RMSprop : public Optimizer {
     bool centered = false, maximize = false;
   };
   RMSprop(std::vector<ParamGroup> groups, Options o);
+  explicit RMSprop(std::vector<ParamGroup> groups) : RMSprop(std::move(groups), Options{}) {}
   template <HasParameters M> RMSprop(M& m, Options o) : RMSprop({{named_parameters(m)}}, o) {}
+  template <HasParameters M> explicit RMSprop(M& m) : RMSprop(m, Options{}) {}
   const char* name() const override { return "rmsprop"; }
   void set_momentum(double value) override;
   Options options;
 
  protected:
-  std::array<const char*, 3> state_names() const override;
+  std::array<StateKind, 3> state_kinds() const override;
   void apply(std::span<Slot> slots, const Group& group) override;
+};
+
+/// sum += g^2; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(sum) + eps), t the step from 1; sum
+/// begins at initial_accumulator_value. Duchi, Hazan and Singer, "Adaptive subgradient methods",
+/// 2011.
+class Adagrad : public Optimizer {
+ public:
+  struct Options {
+    double lr = 1e-2, lr_decay = 0, weight_decay = 0, initial_accumulator_value = 0, eps = 1e-10;
+    bool maximize = false;
+  };
+  Adagrad(std::vector<ParamGroup> groups, Options o);
+  explicit Adagrad(std::vector<ParamGroup> groups) : Adagrad(std::move(groups), Options{}) {}
+  template <HasParameters M> Adagrad(M& m, Options o) : Adagrad({{named_parameters(m)}}, o) {}
+  template <HasParameters M> explicit Adagrad(M& m) : Adagrad(m, Options{}) {}
+  const char* name() const override { return "adagrad"; }
+  /// ValueError: Adagrad has no momentum.
+  void set_momentum(double value) override;
+  Options options;
+
+ protected:
+  std::array<StateKind, 3> state_kinds() const override;
+  void apply(std::span<Slot> slots, const Group& group) override;
+};
+
+/// p *= 1 - lr weight_decay; p -= lr sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g. Every element
+/// moves by lr, so rates are three to ten times smaller than Adam's. Chen et al., "Symbolic
+/// discovery of optimization algorithms", 2023. set_momentum sets b1.
+class Lion : public Optimizer {
+ public:
+  struct Options {
+    double lr = 1e-4, beta1 = 0.9, beta2 = 0.99, weight_decay = 0;
+    bool maximize = false;
+  };
+  Lion(std::vector<ParamGroup> groups, Options o);
+  explicit Lion(std::vector<ParamGroup> groups) : Lion(std::move(groups), Options{}) {}
+  template <HasParameters M> Lion(M& m, Options o) : Lion({{named_parameters(m)}}, o) {}
+  template <HasParameters M> explicit Lion(M& m) : Lion(m, Options{}) {}
+  const char* name() const override { return "lion"; }
+  void set_momentum(double value) override;
+  Options options;
+
+ protected:
+  std::array<StateKind, 3> state_kinds() const override;
+  void apply(std::span<Slot> slots, const Group& group) override;
+};
+
+/// How Muon scales its rate for a matrix of `rows` x `columns`. original: sqrt(max(1, rows /
+/// columns)), Jordan's; match_rms_adamw: 0.2 sqrt(max(rows, columns)), so that rates of AdamW fit.
+enum class MuonRate { original, match_rms_adamw };
+
+/// Momentum, made orthogonal: for a matrix p, buf += (1 - momentum)(g - buf); u = buf, or with
+/// nesterov g + momentum (buf - g); p *= 1 - lr weight_decay; p -= lr scale orthogonalize(u). For
+/// the matrices of hidden layers alone: give embeddings, heads, norms and biases to AdamW.
+/// ValueError for a parameter without exactly two dimensions. Jordan et al., "Muon", 2024;
+/// PyTorch's formula, computed in the parameter's type (PyTorch rounds the iteration to bfloat16).
+class Muon : public Optimizer {
+ public:
+  struct Options {
+    double lr = 1e-3, weight_decay = 0.1, momentum = 0.95;
+    bool nesterov = true;
+    std::array<double, 3> ns_coefficients = {3.4445, -4.7750, 2.0315};
+    double eps = 1e-7;
+    int64_t ns_steps = 5;
+    MuonRate adjust_lr = MuonRate::original;
+  };
+  Muon(std::vector<ParamGroup> groups, Options o);
+  explicit Muon(std::vector<ParamGroup> groups) : Muon(std::move(groups), Options{}) {}
+  const char* name() const override { return "muon"; }
+  void set_momentum(double value) override;
+  Options options;
+
+ protected:
+  std::array<StateKind, 3> state_kinds() const override;
+  void apply(std::span<Slot> slots, const Group& group) override;
+};
+
+/// A matrix with g's singular vectors and singular values near 1 (0.7 to 1.2 with the default
+/// numbers): x = g / max(|g|, eps), then `steps` times x = a x + (b s + c s^2) x with s = x x^T. A
+/// Newton-Schulz iteration; ShapeError unless g has two dimensions.
+Tensor orthogonalize(const Tensor& g,
+                     std::array<double, 3> coefficients = {3.4445, -4.7750, 2.0315},
+                     int64_t steps = 5, double eps = 1e-7);
+
+/// An exponential moving average of parameters: average += (1 - decay)(p - average) at each
+/// update(); the first update() copies. The formula of PyTorch's AveragedModel with
+/// get_ema_multi_avg_fn. Buffers, such as BatchNorm's running statistics, are left as the model has
+/// them.
+class EmaWeights : Pinned {
+ public:
+  struct Options {
+    double decay = 0.999;
+  };
+  /// ValueError unless 0 <= decay <= 1, for no parameters, and for undefined or integer ones.
+  EmaWeights(StateDict params, Options o);
+  explicit EmaWeights(StateDict params) : EmaWeights(std::move(params), Options{}) {}
+  template <HasParameters M> EmaWeights(M& m, Options o) : EmaWeights(named_parameters(m), o) {}
+  template <HasParameters M> explicit EmaWeights(M& m) : EmaWeights(m, Options{}) {}
+  /// Call after each Optimizer::step().
+  void update();
+  int64_t updates() const { return updates_; }
+  /// Exchanges the model's weights and the averages: once to evaluate the averages, once more to go
+  /// on training. ValueError before the first update().
+  void swap();
+  /// The averages under the parameters' names, and "updates", copies.
+  StateDict state_dict() const;
+  /// ValueError if names, types or shapes do not fit; nothing has been changed then.
+  void load_state_dict(const StateDict& state);
+
+ private:
+  StateDict params_, averages_;
+  Options options_;
+  int64_t updates_ = 0;
 };
 
 struct ClipOptions {
   double norm_type = 2;  // p of the norm (sum |g|^p)^(1/p); infinity: the largest |g|
   bool error_if_nonfinite = false;
 };
-/// Scales all gradients so that their norm together is at most max_norm; returns the norm before.
+/// Scales all gradients so that their norm together is at most max_norm; returns the norm before. A
+/// tensor that stands twice in the list counts once, and so does memory that two gradients share.
 /// As PyTorch: the factor is max_norm / (norm + 1e-6), at most 1. ValueError unless max_norm >= 0;
 /// NumericError if the norm is not finite and error_if_nonfinite is set.
 double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm,

@@ -119,7 +119,7 @@ OneCycleLR::Place OneCycleLR::place(int64_t epoch) const {
   // One step beyond the last is allowed (the call after the last batch); everything stays where it
   // ended.
   const double t = std::min(static_cast<double>(epoch), last);
-  if (t <= peak) return {kStart, kTop, t / peak};
+  if (t <= peak) return {kStart, kTop, peak > 0 ? t / peak : 1};
   const double down = options_.three_phase ? 2 * options_.pct_start * total - 2 : peak;
   if (t <= down) return {kTop, kStart, (t - peak) / (down - peak)};
   return {options_.three_phase ? kStart : kTop, kEnd, last > down ? (t - down) / (last - down) : 1};
@@ -163,8 +163,9 @@ double ReduceLROnPlateau::rate(double, int64_t) const {
 void ReduceLROnPlateau::step(double metric) {
   ++epoch_;
   const double sign = options_.maximize ? 1 : -1;
-  const double margin = options_.relative ? best_ * (1 + sign * options_.threshold)
-                                          : best_ + sign * options_.threshold;
+  // At first best is infinite: every metric is better.
+  const double scale = options_.relative && std::isfinite(best_) ? std::abs(best_) : 1;
+  const double margin = best_ + sign * options_.threshold * scale;
   if (options_.maximize ? metric > margin : metric < margin) {
     best_ = metric;
     bad_ = 0;
@@ -251,14 +252,15 @@ double ChainedScheduler::rate(double initial, int64_t epoch) const {
 WarmupCosine::WarmupCosine(Optimizer& o, int64_t warmup, int64_t total, double min_factor)
     : Schedule(o), warmup_(warmup), total_(total), min_(min_factor) {
   positive(total, "WarmupCosine", "total");
-  if (warmup < 0) fail<ValueError>("WarmupCosine: warmup {} must not be negative", warmup);
+  if (warmup < 0 || warmup > total)
+    fail<ValueError>("WarmupCosine: warmup {} must lie in [0, total], total is {}", warmup, total);
   not_negative(min_factor, "WarmupCosine", "min_factor");
   apply();
 }
 double WarmupCosine::factor(int64_t t) const {
   if (t < warmup_) return static_cast<double>(t + 1) / static_cast<double>(warmup_);
-  const double share = static_cast<double>(std::min(t, total_) - warmup_) /
-                       static_cast<double>(std::max<int64_t>(total_ - warmup_, 1));
+  if (t >= total_) return min_;
+  const double share = static_cast<double>(t - warmup_) / static_cast<double>(total_ - warmup_);
   return min_ + (1 - min_) * (1 + dmath::cos_pi(share)) / 2;
 }
 

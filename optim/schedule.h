@@ -115,8 +115,8 @@ class LinearLR : public Schedule {
 };
 
 /// Up from max_lr / div_factor to max_lr in the first pct_start of total_steps, down to (max_lr /
-/// div_factor) / final_div_factor in the rest, by half cosines. Smith and Topin,
-/// "Super-convergence", 2017. The initial rates are not used.
+/// div_factor) / final_div_factor in the rest, by half cosines. A phase without steps is left out.
+/// Smith and Topin, "Super-convergence", 2017. The initial rates are not used.
 class OneCycleLR : public Schedule {
  public:
   struct Options {
@@ -157,7 +157,9 @@ class ReduceLROnPlateau : public Schedule {
     double factor = 0.1;
     int64_t patience = 10;
     double threshold = 1e-4;
-    bool relative = true;  // better means by threshold * |best|, else by threshold
+    /// Better means by threshold * |best|, else by threshold. (PyTorch leaves out the bars: there a
+    /// loss of -9.9995 counts as better than one of -10.)
+    bool relative = true;
     int64_t cooldown = 0;
     double min_lr = 0, eps = 1e-8;
   };
@@ -203,7 +205,8 @@ class ChainedScheduler : public Schedule {
 };
 
 /// Linear warm-up over `warmup` steps from 0 (1 / warmup at the first), then a half cosine down to
-/// min_factor at `total`: the usual schedule of Transformers.
+/// min_factor at `total`, and min_factor from there on: the usual schedule of Transformers.
+/// ValueError unless 0 <= warmup <= total.
 class WarmupCosine : public Schedule {
  public:
   WarmupCosine(Optimizer& o, int64_t warmup, int64_t total, double min_factor = 0);

@@ -119,6 +119,44 @@ template <class T> void rmsprop_step(std::span<const ParamSlot<T>> slots, const 
   });
 }
 
+template <class T> void adagrad_step(std::span<const ParamSlot<T>> slots, const AdagradStep& o) {
+  const T lr = T(o.lr), eps = T(o.eps), decay = T(o.weight_decay);
+  const T sign = o.maximize ? T(-1) : T(1);
+  for_pieces(slots, [=](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
+    T *p = s.p, *sum = s.s0;
+    const T* g = s.g;
+    simd<T>([=] {
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) {
+        const T d = sign * g[i] + decay * p[i];
+        const T squares = sum[i] + d * d;
+        sum[i] = squares;
+        p[i] -= lr * d / (std::sqrt(squares) + eps);
+      }
+    });
+  });
+}
+
+template <class T> void lion_step(std::span<const ParamSlot<T>> slots, const LionStep& o) {
+  const T lr = T(o.lr), beta1 = T(o.beta1), beta2 = T(o.beta2);
+  const T shrink = T(1 - o.lr * o.weight_decay), sign = o.maximize ? T(-1) : T(1);
+  for_pieces(slots, [=](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
+    T *p = s.p, *m = s.s0;
+    const T* g = s.g;
+    simd<T>([=] {
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) {
+        const T d = sign * g[i];
+        const T update = m[i] + (T(1) - beta1) * (d - m[i]);
+        const T direction = T(update > T(0)) - T(update < T(0));
+        const T other = update != update ? update : direction;  // NaN stays
+        p[i] = p[i] * shrink - lr * other;
+        m[i] += (T(1) - beta2) * (d - m[i]);
+      }
+    });
+  });
+}
+
 template <class T> int64_t sum_squares_scratch(std::span<const ArraySlot<T>> slots) {
   return pieces_of(slots);
 }
@@ -159,6 +197,8 @@ template <class T> void scale_all(std::span<const ArraySlot<T>> slots, double fa
   template void sgd_step(std::span<const ParamSlot<T>>, const SgdStep&);         \
   template void adam_step(std::span<const ParamSlot<T>>, const AdamStep&);       \
   template void rmsprop_step(std::span<const ParamSlot<T>>, const RmspropStep&); \
+  template void adagrad_step(std::span<const ParamSlot<T>>, const AdagradStep&); \
+  template void lion_step(std::span<const ParamSlot<T>>, const LionStep&);       \
   template int64_t sum_squares_scratch(std::span<const ArraySlot<T>>);           \
   template double sum_squares(std::span<const ArraySlot<T>>, double*);           \
   template void scale_all(std::span<const ArraySlot<T>>, double);

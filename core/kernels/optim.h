@@ -1,8 +1,8 @@
 #pragma once
 // One step of an optimizer over all its parameters, in one parallel pass. The formulas are
 // PyTorch's, in its order: f64 agrees to 1e-10 over many steps. With p the parameter and g its
-// gradient, each step first sets g += weight_decay p (AdamW instead p *= 1 - lr weight_decay),
-// after g = -g where `maximize`.
+// gradient, each step first sets g += weight_decay p (AdamW and Lion instead p *= 1 - lr
+// weight_decay), after g = -g where `maximize`.
 #include <cstdint>
 #include <span>
 
@@ -46,6 +46,21 @@ struct RmspropStep {
   bool centered = false, maximize = false;
 };
 template <class T> void rmsprop_step(std::span<const ParamSlot<T>> slots, const RmspropStep& o);
+
+/// s0 = sum of squares. sum += g^2; p -= lr g / (sqrt(sum) + eps). Duchi, Hazan and Singer 2011.
+struct AdagradStep {
+  double lr, eps = 1e-10, weight_decay = 0;
+  bool maximize = false;
+};
+template <class T> void adagrad_step(std::span<const ParamSlot<T>> slots, const AdagradStep& o);
+
+/// s0 = m. p *= 1 - lr weight_decay; p -= lr sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 -
+/// beta2) g. Chen et al. 2023.
+struct LionStep {
+  double lr, beta1 = 0.9, beta2 = 0.99, weight_decay = 0;
+  bool maximize = false;
+};
+template <class T> void lion_step(std::span<const ParamSlot<T>> slots, const LionStep& o);
 
 /// Arrays of one list, for the functions below.
 template <class T> struct ArraySlot {

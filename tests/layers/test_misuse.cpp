@@ -11,6 +11,7 @@
 #include <loupe/layers/fused.h>
 #include <loupe/layers/init.h>
 #include <loupe/layers/linear.h>
+#include <loupe/layers/metrics.h>
 #include <loupe/layers/norm.h>
 #include <loupe/layers/pool.h>
 #include <loupe/layers/sequential.h>
@@ -32,6 +33,29 @@ const Tensor none, f23 = zeros({2, 3}), d23 = zeros({2, 3}, DType::f64),
                    d_image = zeros({2, 4, 6, 6}, DType::f64);
 
 }  // namespace
+
+TEST_CASE("misuse: metrics") {
+  const Tensor label = zeros({2}, DType::i64), outside = full({2}, 3, DType::i64);
+  refuses<ShapeError>("accuracy", [&] { accuracy(zeros({2}), label); });
+  refuses<ShapeError>("accuracy", [&] { accuracy(f23, zeros({3}, DType::i64)); });
+  refuses<DtypeError>("accuracy", [&] { accuracy(f23, zeros({2})); });
+  refuses<IndexError>("accuracy", [&] { accuracy(f23, outside); });
+  for (const int64_t bad : {0, 4})
+    refuses<ValueError>("top_k_accuracy", [&] { top_k_accuracy(f23, label, bad); });
+  refuses<ValueError>("ConfusionMatrix", [] { ConfusionMatrix(0); });
+  ConfusionMatrix m(3);
+  refuses<ShapeError>("ConfusionMatrix", [&] { m.update(zeros({2, 4}), label); });
+  refuses<ShapeError>("ConfusionMatrix", [&] { m.update(zeros({2}), label); });
+  refuses<ShapeError>("ConfusionMatrix", [&] { m.update(f23, zeros({3}, DType::i64)); });
+  refuses<IndexError>("ConfusionMatrix", [&] { m.update(f23, outside); });
+  refuses<IndexError>("ConfusionMatrix", [&] { m.update(outside, label); });
+  CHECK(m.total() == 0);
+  for (const int64_t bad : {-1, 3}) {
+    refuses<IndexError>("ConfusionMatrix", [&] { m.precision(bad); });
+    refuses<IndexError>("ConfusionMatrix", [&] { m.recall(bad); });
+    refuses<IndexError>("ConfusionMatrix", [&] { m.f1(bad); });
+  }
+}
 
 TEST_CASE("misuse: Linear, Embedding, Dropout, Flatten") {
   Rng rng(1);

@@ -65,6 +65,51 @@ TEST_CASE("misuse: optimizers are made of leaves with names, and of numbers that
   refuses<ValueError>("tensor", [] { no_decay_on_norms_and_biases({{"w", Tensor()}}); });
 }
 
+TEST_CASE("misuse: Adagrad, Lion, Muon, orthogonalize") {
+  for (const double bad : {-0.1, kNan, kInf}) {
+    refuses<ValueError>("Adagrad", [&] { Adagrad({{one_parameter()}}, {.lr_decay = bad}); });
+    refuses<ValueError>("Adagrad",
+                        [&] { Adagrad({{one_parameter()}}, {.initial_accumulator_value = bad}); });
+    refuses<ValueError>("Adagrad", [&] { Adagrad({{one_parameter()}}, {.eps = bad}); });
+    refuses<ValueError>("Lion", [&] { Lion({{one_parameter()}}, {.beta1 = bad}); });
+    refuses<ValueError>("Lion", [&] { Lion({{one_parameter()}}, {.beta2 = bad}); });
+    refuses<ValueError>("Muon", [&] { Muon({{one_parameter()}}, {.momentum = bad}); });
+    refuses<ValueError>("Muon", [&] { Muon({{one_parameter()}}, {.eps = bad}); });
+    refuses<ValueError>("orthogonalize", [&] { orthogonalize(ones({2, 2}), {1, 1, 1}, 5, bad); });
+    refuses<ValueError>("optimizer", [&] { Lion({{one_parameter()}}, {.weight_decay = bad}); });
+  }
+  for (const int64_t bad : {-1, 100})
+    refuses<ValueError>("Muon", [&] { Muon({{one_parameter()}}, {.ns_steps = bad}); });
+  refuses<ValueError>("Muon", [] { Muon({{one_parameter()}}, {.ns_coefficients = {1, kNan, 1}}); });
+  refuses<ValueError>("Muon", [] { Muon({{{{"bias", ones({3}).requires_grad_()}}}}); });
+  refuses<ShapeError>("orthogonalize", [] { orthogonalize(ones({3})); });
+  refuses<DtypeError>("orthogonalize", [] { orthogonalize(ones({3, 3}, DType::i64)); });
+  refuses<ValueError>("orthogonalize", [] { orthogonalize(ones({3, 3}), {1, 1, 1}, -1); });
+  Adagrad adagrad({{one_parameter()}});
+  refuses<ValueError>("Adagrad", [&] { adagrad.set_momentum(0.9); });
+}
+
+TEST_CASE("misuse: EmaWeights") {
+  for (const double bad : {-0.1, 1.1, kNan})
+    refuses<ValueError>("EmaWeights", [&] { EmaWeights(one_parameter(), {.decay = bad}); });
+  refuses<ValueError>("EmaWeights", [] { EmaWeights(StateDict{}); });
+  refuses<ValueError>("EmaWeights", [] { EmaWeights(StateDict{{"w", Tensor()}}); });
+  refuses<ValueError>("EmaWeights", [] { EmaWeights(StateDict{{"w", ones({2}, DType::i64)}}); });
+  EmaWeights ema(one_parameter());
+  refuses<ValueError>("EmaWeights", [&] { ema.swap(); });
+  const Tensor updates = zeros({}, DType::i64);
+  refuses<ValueError>("EmaWeights", [&] { ema.load_state_dict({}); });
+  refuses<ValueError>("EmaWeights", [&] {
+    ema.load_state_dict({{"updates", updates}, {"average.v", zeros({2, 3})}});
+  });
+  refuses<ValueError>("EmaWeights", [&] {
+    ema.load_state_dict({{"updates", updates}, {"average.w", zeros({3, 2})}});
+  });
+  refuses<ValueError>("EmaWeights", [&] {
+    ema.load_state_dict({{"updates", updates}, {"average.w", zeros({2, 3}, DType::f64)}});
+  });
+}
+
 TEST_CASE("misuse: steps and states of optimizers") {
   StateDict params = one_parameter();
   Adam adam({{params}}, {});

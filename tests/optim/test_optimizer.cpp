@@ -38,6 +38,9 @@ const std::pair<const char*, Maker> kMakers[] = {
        return std::make_unique<Adam>(m, Adam::Options{.lr = 0.02, .amsgrad = true});
      }},
     {"adamw", [](Module& m) { return std::make_unique<AdamW>(m, AdamW::Options{.lr = 0.02}); }},
+    {"adagrad",
+     [](Module& m) { return std::make_unique<Adagrad>(m, Adagrad::Options{.lr = 0.1}); }},
+    {"lion", [](Module& m) { return std::make_unique<Lion>(m, Lion::Options{.lr = 0.005}); }},
     {"rmsprop",
      [](Module& m) {
        return std::make_unique<RMSprop>(
@@ -180,4 +183,182 @@ TEST_CASE("a plateau cannot be part of another schedule") {
   std::vector<std::unique_ptr<Schedule>> parts;
   parts.push_back(std::make_unique<ReduceLROnPlateau>(o, ReduceLROnPlateau::Options{}));
   REQUIRE_THROWS_AS(ChainedScheduler(o, std::move(parts)), ValueError);
+}
+
+TEST_CASE("optimizers are made without options, with PyTorch's defaults") {
+  Sequential m = net(1);
+  REQUIRE(SGD(m).lr() == 1e-3);
+  REQUIRE(Adam(m).lr() == 1e-3);
+  REQUIRE(AdamW(m).options.weight_decay == 1e-2);
+  REQUIRE(AdamW(m).groups()[0].weight_decay == 1e-2);
+  REQUIRE(RMSprop(m).lr() == 1e-2);
+  REQUIRE(Adagrad(m).lr() == 1e-2);
+  REQUIRE(Lion(m).lr() == 1e-4);
+}
+
+TEST_CASE("Lion moves every element by its rate, against the sign") {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const double rate = 0.25, decay = 0.5, b1 = 0.9, b2 = 0.99;
+    std::vector<double> p{1, -2, 3, 0.5}, m(4, 0);
+    const Tensor t = tensor({1, -2, 3, 0.5}, {}, dtype).requires_grad_();
+    Lion lion({{{{"t", t}}}}, {.lr = rate, .beta1 = b1, .beta2 = b2, .weight_decay = decay});
+    Rng rng(5);
+    for (int step = 0; step < 20; ++step) {
+      const Tensor g = randn(rng, {4}, dtype);
+      t.set_grad(g);
+      lion.step();
+      for (size_t i = 0; i < 4; ++i) {
+        const double gi = g[static_cast<int64_t>(i)].item();
+        const double update = b1 * m[i] + (1 - b1) * gi;
+        p[i] = p[i] * (1 - rate * decay) - rate * (update > 0 ? 1 : -1);
+        m[i] = b2 * m[i] + (1 - b2) * gi;
+        REQUIRE(std::abs(t[static_cast<int64_t>(i)].item() - p[i]) <
+                (dtype == DType::f64 ? 1e-13 : 1e-5));
+      }
+    }
+  }
+}
+
+TEST_CASE("orthogonalize: the singular values come near 1, the singular vectors stay") {
+  Rng rng(3);
+  for (const Shape& shape : {Shape{40, 8}, Shape{8, 40}, Shape{1, 5}}) {
+    const Tensor g = randn(rng, shape, DType::f64);
+    const Tensor x = orthogonalize(g);
+    const Tensor s = shape[0] < shape[1] ? matmul(x, x.t()) : matmul(x.t(), x);
+    const std::vector<double> v = s.to_vector<double>();
+    const auto n = static_cast<size_t>(s.size(0));
+    for (size_t i = 0; i < n; ++i)
+      for (size_t j = 0; j < n; ++j) REQUIRE(std::abs(v[i * n + j] - (i == j ? 1 : 0)) < 0.6);
+    REQUIRE(sum(x * g).item() > 0);
+  }
+}
+
+TEST_CASE("a tensor counts once: an optimizer refuses it twice, clipping scales it once") {
+  const Tensor p = ones({4}).requires_grad_(), other = ones({4}).requires_grad_();
+  REQUIRE_THROWS_WITH(SGD({{{{"a", p}, {"b", p}}}}), Contains("a and b share memory"));
+  REQUIRE_THROWS_WITH(SGD({{{{"a", p}}}, {{{"b", p}}}}), Contains("share memory"));
+  // A view of the same memory, and a part of it.
+  const Tensor view = p.detach().requires_grad_(), part = p.detach().slice(0, 2).requires_grad_();
+  REQUIRE_THROWS_WITH(Adam({{{{"a", p}, {"b", view}}}}), Contains("share memory"));
+  REQUIRE_THROWS_WITH(Adam({{{{"a", part}, {"b", other}, {"c", p}}}}), Contains("share memory"));
+  // Two halves of one block are two parameters.
+  const Tensor block = ones({8});
+  const Tensor low = block.slice(0, 0, 4).detach().requires_grad_();
+  const Tensor high = block.slice(0, 4).detach().requires_grad_();
+  REQUIRE_NOTHROW(SGD({{{{"low", low}, {"high", high}}}}));
+
+  p.set_grad(full({4}, 2));
+  REQUIRE(clip_grad_norm_({p, p}, 1) == 4);
+  REQUIRE(std::abs(grad_norm({p}) - 1) < 1e-6);
+  // One gradient tensor given to two parameters: one memory, scaled once.
+  const Tensor g = full({4}, 2);
+  p.set_grad(g);
+  other.set_grad(g);
+  clip_grad_norm_({p, other}, 2);
+  REQUIRE(std::abs(p.grad()[0].item() - 1) < 1e-6);
+}
+
+TEST_CASE("states that are switched on late can be saved, off late are left alone") {
+  const auto gradient = [](const Tensor& t, int i) {
+    Rng rng(static_cast<uint64_t>(i) + 50);
+    t.set_grad(randn(rng, t.shape(), DType::f64));
+  };
+  const Tensor a = ones({5}, DType::f64).requires_grad_();
+  Adam adam({{{{"a", a}}}}, {.lr = 0.1});
+  gradient(a, 0);
+  adam.step();
+  adam.options.amsgrad = true;
+  REQUIRE(adam.state_dict().size() == 4);  // saved before amsgrad's tensor exists
+  Adam again({{{{"a", a}}}}, {.lr = 0.1, .amsgrad = true});
+  REQUIRE_NOTHROW(again.load_state_dict(adam.state_dict()));
+  gradient(a, 1);
+  adam.step();
+  REQUIRE(adam.state_dict().size() == 5);
+  // Off again: the step is plain Adam's.
+  adam.options.amsgrad = false;
+  const Tensor b = raw::clone(a.detach()).requires_grad_();
+  Adam plain({{{{"a", b}}}}, {.lr = 0.1});
+  StateDict state = adam.state_dict();
+  std::erase_if(state, [](const Named& n) { return n.name.rfind("max", 0) == 0; });
+  plain.load_state_dict(state);
+  for (const Tensor& t : {a, b}) gradient(t, 2);
+  adam.step();
+  plain.step();
+  REQUIRE(equal(a, b));
+}
+
+TEST_CASE("schedules with empty phases stay finite and never exceed their maximum") {
+  const auto optimizer = [] {
+    return SGD({{{{"p", ones({1}).requires_grad_()}}}}, {.lr = 0.5, .momentum = 0.5});
+  };
+  for (const int64_t total : {1, 2, 3, 4, 5, 10})
+    for (const double share : {0.0, 0.1, 0.2, 0.25, 1.0 / 3, 0.5, 0.9, 1.0})
+      for (const bool three : {false, true}) {
+        CAPTURE(total, share, three);
+        SGD o = optimizer();
+        OneCycleLR s(
+            o, {.max_lr = 0.5, .total_steps = total, .pct_start = share, .three_phase = three});
+        for (int64_t t = 0; t <= total; ++t) {
+          REQUIRE((o.lr() >= 0 && o.lr() <= 0.5 * (1 + 1e-12)));
+          REQUIRE((o.options.momentum >= 0.85 - 1e-12 && o.options.momentum <= 0.95 + 1e-12));
+          if (t < total) s.step();
+        }
+      }
+  for (const int64_t total : {1, 2, 5})
+    for (int64_t warmup = 0; warmup <= total; ++warmup) {
+      CAPTURE(total, warmup);
+      SGD o = optimizer();
+      WarmupCosine s(o, warmup, total, 0.125);
+      for (int64_t t = 0; t < total + 3; ++t) {
+        REQUIRE((o.lr() > 0 && o.lr() <= 0.5));
+        if (t >= total) REQUIRE(o.lr() == 0.5 * 0.125);
+        s.step();
+      }
+      SGD other = optimizer();
+      REQUIRE_THROWS_WITH(WarmupCosine(other, total + 1, total), Contains("WarmupCosine: warmup"));
+    }
+  for (const int64_t total : {1, 2}) {
+    SGD o = optimizer();
+    LinearLR linear(o, 0.5, 1, total);
+    CosineAnnealingLR cosine(o, total);
+    for (int64_t t = 0; t < 5; ++t) {
+      for (const double r : {linear.rate(0.5, t), cosine.rate(0.5, t)})
+        REQUIRE((r >= 0 && r <= 0.5));
+    }
+  }
+}
+
+TEST_CASE("ReduceLROnPlateau: a negative metric must get better by the threshold of its size") {
+  SGD o({{{{"p", ones({1}).requires_grad_()}}}}, {.lr = 1});
+  ReduceLROnPlateau s(o, {.factor = 0.5, .patience = 0, .threshold = 0.1});
+  s.step(-10);
+  s.step(-11.5);  // better than -11
+  REQUIRE(o.lr() == 1);
+  s.step(-12);  // not better than -12.65
+  REQUIRE(o.lr() == 0.5);
+  s.step(-11.4);  // worse
+  REQUIRE(o.lr() == 0.25);
+}
+
+TEST_CASE("EmaWeights: swapped in to evaluate, swapped out to go on; its state restores") {
+  Sequential m = net(1);
+  AdamW o(m);
+  EmaWeights ema(m, {.decay = 0.9});
+  REQUIRE_THROWS_AS(ema.swap(), ValueError);
+  for (int i = 0; i < 5; ++i) {
+    train_step(m, o, i);
+    ema.update();
+  }
+  const Tensor trained = state_dict(m)[0].tensor.clone();
+  const Tensor average = ema.state_dict()[1].tensor;
+  ema.swap();
+  REQUIRE(equal(state_dict(m)[0].tensor, average));
+  REQUIRE(!equal(trained, average));
+  ema.swap();
+  REQUIRE(equal(state_dict(m)[0].tensor, trained));
+  Sequential other = net(1);
+  EmaWeights restored(other, {.decay = 0.9});
+  restored.load_state_dict(ema.state_dict());
+  REQUIRE(restored.updates() == 5);
+  REQUIRE(equal(restored.state_dict()[1].tensor, average));
 }

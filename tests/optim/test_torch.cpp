@@ -54,9 +54,10 @@ void schedule_case(const std::string& name,
   SGD optimizer({{two_parameters(DType::f64)}}, {.lr = 0.2});
   const auto schedule = make(optimizer);
   std::vector<double> rates;
-  for (int t = 0; t < 16; ++t) {
+  const int64_t steps = file().get("lr/" + name).numel();
+  for (int64_t t = 0; t < steps; ++t) {
     rates.push_back(optimizer.lr());
-    if (t < 15) schedule->step();
+    if (t < steps - 1) schedule->step();
   }
   same("schedules", name, from_data(rates), file().get("lr/" + name), 1e-14);
 }
@@ -85,8 +86,89 @@ TEST_CASE("optimizers equal PyTorch's after each of ten steps") {
                           {.lr = 0.02, .alpha = 0.9, .eps = 1e-6, .weight_decay = 0.1});
   optimizer_case<RMSprop>("rmsprop_centered", {.lr = 0.02, .centered = true});
   optimizer_case<RMSprop>("rmsprop_momentum", {.lr = 0.02, .momentum = 0.9});
+  optimizer_case<Adagrad>("adagrad", {});
+  optimizer_case<Adagrad>("adagrad_options", {.lr = 0.1,
+                                              .lr_decay = 0.05,
+                                              .weight_decay = 0.1,
+                                              .initial_accumulator_value = 0.2,
+                                              .eps = 1e-6});
   optimizer_case<RMSprop>("rmsprop_all",
                           {.lr = 0.02, .weight_decay = 0.05, .momentum = 0.9, .centered = true});
+}
+
+TEST_CASE("Muon equals PyTorch's formula after each of ten steps") {
+  const std::pair<const char*, Muon::Options> cases[] = {
+      {"muon", {}},
+      {"muon_options",
+       {.lr = 0.1,
+        .weight_decay = 0.05,
+        .momentum = 0.8,
+        .nesterov = false,
+        .ns_steps = 3,
+        .adjust_lr = MuonRate::match_rms_adamw}},
+  };
+  for (const auto& [name, options] : cases)
+    for (const DType dtype : {DType::f64, DType::f32}) {
+      StateDict params;
+      for (const char* p : {"p0", "p1"})
+        params.push_back(
+            {p, row(file().get(std::string(name) + "/" + p, dtype), 0).requires_grad_()});
+      Muon optimizer({{params}}, options);
+      for (int64_t t = 0; t < 10; ++t) {
+        const Tensor g = row(file().get("g0", dtype), t);
+        params[0].tensor.set_grad(g);
+        params[1].tensor.set_grad(raw::transpose(g, 0, 1));
+        optimizer.step();
+        for (const auto& [p, value] : params)
+          same(std::string("muon ") + loupe::name(dtype),
+               std::string(name) + " " + p + " after step " + std::to_string(t + 1), value,
+               row(file().get(std::string(name) + "/" + p), t + 1),
+               dtype == DType::f64 ? 1e-12 : 4e-6);
+      }
+    }
+}
+
+TEST_CASE("a momentum that is switched on late starts as PyTorch's does, and survives a restart") {
+  for (const bool restart : {false, true}) {
+    const StateDict params = two_parameters(DType::f64);
+    const auto make = [&] {
+      return std::make_unique<SGD>(std::vector<ParamGroup>{{params}},
+                                   SGD::Options{.lr = 0.1, .dampening = 0.3});
+    };
+    auto optimizer = make();
+    for (int64_t t = 0; t < 10; ++t) {
+      if (t == 4) optimizer->set_momentum(0.9);
+      if (restart && (t == 4 || t == 7)) {  // the state has no momentum buffer yet, and has one
+        const StateDict state = optimizer->state_dict();
+        optimizer = make();
+        optimizer->set_momentum(0.9);
+        optimizer->load_state_dict(state);
+      }
+      set_gradients(params, t);
+      optimizer->step();
+      for (const auto& [p, value] : params)
+        same("late momentum", p, value, row(file().get("sgd_late/" + p), t + 1), 1e-12);
+    }
+  }
+  const StateDict params = two_parameters(DType::f64);
+  RMSprop optimizer({{params}}, {.lr = 0.02});
+  for (int64_t t = 0; t < 10; ++t) {
+    if (t == 4) optimizer.set_momentum(0.9);
+    set_gradients(params, t);
+    optimizer.step();
+    for (const auto& [p, value] : params)
+      same("late momentum", p, value, row(file().get("rmsprop_late/" + p), t + 1), 1e-12);
+  }
+}
+
+TEST_CASE("the average of weights equals PyTorch's AveragedModel") {
+  const Tensor p = row(file().get("g0"), 0);
+  EmaWeights ema(StateDict{{"p", p}}, {.decay = 0.9});
+  for (int64_t t = 0; t < 10; ++t) {
+    p.copy_(row(file().get("g0"), t));
+    ema.update();
+    same("ema", "average", ema.state_dict()[1].tensor, row(file().get("ema/p0"), t), 1e-14);
+  }
 }
 
 TEST_CASE("schedules give PyTorch's learning rates") {
@@ -107,6 +189,17 @@ TEST_CASE("schedules give PyTorch's learning rates") {
                                                                          .linear = true,
                                                                          .div_factor = 10,
                                                                          .final_div_factor = 100}));
+  for (const auto& [total, phases] :
+       std::map<int64_t, std::vector<std::string>>{{1, {"0.0", "0.25", "0.3"}},
+                                                   {2, {"0.0", "0.25", "0.3", "1.0"}},
+                                                   {3, {"0.0", "0.25", "0.3", "1.0"}},
+                                                   {7, {"0.0", "0.25", "0.3", "1.0"}}})
+    for (const std::string& share : phases)
+      schedule_case("one_cycle_" + std::to_string(total) + "_" + share,
+                    make<OneCycleLR>(OneCycleLR::Options{.max_lr = 0.5,
+                                                         .total_steps = total,
+                                                         .pct_start = std::stod(share),
+                                                         .cycle_momentum = false}));
   schedule_case("sequential", [](Optimizer& o) -> std::unique_ptr<Schedule> {
     std::vector<std::unique_ptr<Schedule>> parts;
     parts.push_back(std::make_unique<LinearLR>(o, 0.1, 1.0, 4));
