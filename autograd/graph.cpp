@@ -1,5 +1,6 @@
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/shadow.h>
+#include <loupe/autograd/trace.h>
 
 #include <atomic>
 #include <deque>
@@ -150,25 +151,61 @@ void Node::release() {
   for (SavedTensor* s : saved_) s->data_ = Tensor();
 }
 
-bool should_record(std::span<const Tensor* const> inputs) {
+namespace {
+
+bool needs_gradient(std::span<const Tensor* const> inputs) {
   if (!t_grad_enabled) return false;
   for (const Tensor* t : inputs)
     if (t->defined() && t->requires_grad()) return true;
   return false;
 }
 
+// An op without a gradient, as a Trace keeps it.
+struct NotedNode final : Node {
+  std::string label;
+  Attributes options;
+  const char* name() const override { return label.c_str(); }
+  Attributes attributes() const override { return options; }
+  Tensors backward(const Tensors& /*dy*/) override {
+    fail<GradError>("{}: the op has no gradient", label);
+  }
+};
+
+}  // namespace
+
+bool should_record(std::span<const Tensor* const> inputs) {
+  return detail::tracing() || needs_gradient(inputs);
+}
+
+void Node::born(Here site, std::span<const Tensor> outputs) {
+  birth_ = g_births.fetch_add(1, std::memory_order_relaxed);
+  site_ = current_site(site);
+  path_ = t_path;
+  outputs_.reserve(outputs.size());
+  for (const Tensor& t : outputs) outputs_.push_back({t.shape(), t.dtype()});
+}
+
+void note(const char* name, std::initializer_list<In> inputs, Tensor& output, Attributes options) {
+  if (!detail::tracing()) return;
+  const auto node = std::make_shared<NotedNode>();
+  node->label = name;
+  node->options = std::move(options);
+  node->born(inputs.begin()->here, {&output, 1});
+  std::vector<const Tensor*> list;
+  for (const In& in : inputs) list.push_back(&in.t);
+  detail::trace_op(node, list, {&output, 1});
+}
+
 void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* const> inputs,
           std::span<Tensor> outputs) {
-  node->birth_ = g_births.fetch_add(1, std::memory_order_relaxed);
-  node->site_ = current_site(site);
-  node->path_ = t_path;
+  node->born(site, outputs);
+  detail::trace_op(node, inputs, outputs);
+  if (!needs_gradient(inputs)) return;
   node->inputs_.reserve(inputs.size());
   for (const Tensor* t : inputs)
     node->inputs_.push_back(t->defined() && t->requires_grad() ? t->grad_meta() : nullptr);
-  node->outputs_.reserve(outputs.size());
   int index = 0;
   for (Tensor& t : outputs) {
-    node->outputs_.push_back({t.shape(), t.dtype()});
     auto meta = std::make_shared<GradMeta>();
     meta->shape = t.shape();
     meta->dtype = t.dtype();

@@ -16,12 +16,22 @@
 #include <initializer_list>
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 namespace loupe {
 
 using Tensors = std::vector<Tensor>;
 class Node;
+
+/// One option of an op: a flag, a number, a word, a list of sizes, or a tensor it reads besides its
+/// inputs.
+using Attribute =
+    std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, Dims, Tensor>;
+/// An op's options by name.
+using Attributes = std::vector<std::pair<const char*, Attribute>>;
 
 /// The gradient side of a tensor: what an edge points to.
 struct GradMeta {
@@ -81,6 +91,10 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
   /// computes it in f64. Empty if the op has no twin.
   virtual Tensors replay(const Tensors& /*x*/) const { return {}; }
 
+  /// The op's options, for those who read the graph (ONNX export, drawings): with name(), the
+  /// inputs and the outputs' shapes they say all that the op computes.
+  virtual Attributes attributes() const { return {}; }
+
   /// Whether input i takes part in the gradient: save and compute only for those.
   bool needs(size_t i) const { return i < inputs_.size() && inputs_[i] != nullptr; }
   size_t input_count() const { return inputs_.size(); }
@@ -104,6 +118,8 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
   friend class SavedTensor;
   friend void link(const std::shared_ptr<Node>&, Here, std::span<const Tensor* const>,
                    std::span<Tensor>);
+  friend void note(const char*, std::initializer_list<In>, Tensor&, Attributes);
+  void born(Here site, std::span<const Tensor> outputs);
   struct Output {
     Shape shape;
     DType dtype;
@@ -117,9 +133,10 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
   bool released_ = false;
 };
 
-/// True if grad mode is on and some input needs a gradient.
+/// True if grad mode is on and some input needs a gradient, or a Trace (autograd/trace.h) runs.
 bool should_record(std::span<const Tensor* const> inputs);
-/// Gives `node` its edges, birth, site and path, and the outputs their record. Called by record().
+/// Gives `node` its birth, site and path and, where a gradient is needed, its edges and the outputs
+/// their record. Called by record().
 void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* const> inputs,
           std::span<Tensor> outputs);
 
@@ -147,6 +164,10 @@ template <class N> std::shared_ptr<N> record(std::initializer_list<In> inputs, T
 template <class N> std::shared_ptr<N> record(std::initializer_list<In> inputs, Tensors& outputs) {
   return record<N>(inputs, std::span<Tensor>(outputs));
 }
+
+/// Tells a running Trace of an op that has no gradient (a comparison); without one it does nothing.
+void note(const char* name, std::initializer_list<In> inputs, Tensor& output,
+          Attributes options = {});
 
 /// Ops called while one of these lives report its site: composite ops and backward rules use it
 /// (the outermost wins).

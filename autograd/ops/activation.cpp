@@ -12,6 +12,7 @@ namespace {
 struct Relu {
   static constexpr const char* kName = "relu";
   static constexpr bool kFromOutput = true;
+  Attributes attributes() const { return {}; }
   template <class T> T value(T x) const { return x < T(0) ? T(0) : x; }  // NaN stays
   template <class T> T slope(T y) const { return y > T(0) ? T(1) : T(0); }
   Tensor slope_of(const Tensor& y) const { return gt(y, 0.0).to(y.dtype()); }
@@ -21,6 +22,7 @@ struct LeakyRelu {
   static constexpr const char* kName = "leaky_relu";
   static constexpr bool kFromOutput = false;
   double below = 0.01;
+  Attributes attributes() const { return {{"negative_slope", below}}; }
   template <class T> T value(T x) const {
     const T scaled = x * static_cast<T>(below);
     return x > T(0) ? x : scaled;
@@ -32,6 +34,7 @@ struct LeakyRelu {
 struct Gelu {
   static constexpr const char* kName = "gelu";
   static constexpr bool kFromOutput = false;
+  Attributes attributes() const { return {{"approximate", std::string("none")}}; }
   template <class T> T value(T x) const { return kernels::gelu(x); }
   template <class T> T slope(T x) const { return kernels::gelu_slope(x); }
   Tensor slope_of(const Tensor& x) const {
@@ -43,6 +46,7 @@ struct Gelu {
 struct GeluTanh {
   static constexpr const char* kName = "gelu";
   static constexpr bool kFromOutput = false;
+  Attributes attributes() const { return {{"approximate", std::string("tanh")}}; }
   template <class T> T value(T x) const { return kernels::gelu_tanh(x); }
   template <class T> T slope(T x) const { return kernels::gelu_tanh_slope(x); }
   Tensor slope_of(const Tensor& x) const {
@@ -55,6 +59,7 @@ struct GeluTanh {
 struct Silu {
   static constexpr const char* kName = "silu";
   static constexpr bool kFromOutput = false;
+  Attributes attributes() const { return {}; }
   template <class T> T value(T x) const { return kernels::silu(x); }
   template <class T> T slope(T x) const { return kernels::silu_slope(x); }
   Tensor slope_of(const Tensor& x) const {
@@ -66,6 +71,7 @@ struct Silu {
 struct Sigmoid {
   static constexpr const char* kName = "sigmoid";
   static constexpr bool kFromOutput = true;
+  Attributes attributes() const { return {}; }
   template <class T> T value(T x) const { return kernels::vsigmoid(x); }
   template <class T> T slope(T y) const { return y * (T(1) - y); }
   Tensor slope_of(const Tensor& y) const { return y * (1.0 - y); }
@@ -74,6 +80,7 @@ struct Sigmoid {
 struct Tanh {
   static constexpr const char* kName = "tanh";
   static constexpr bool kFromOutput = true;
+  Attributes attributes() const { return {}; }
   template <class T> T value(T x) const { return kernels::vtanh(x); }
   template <class T> T slope(T y) const { return T(1) - y * y; }
   Tensor slope_of(const Tensor& y) const { return 1.0 - square(y); }
@@ -82,6 +89,7 @@ struct Tanh {
 struct Erf {
   static constexpr const char* kName = "erf";
   static constexpr bool kFromOutput = false;
+  Attributes attributes() const { return {}; }
   template <class T> T value(T x) const { return kernels::verf(x); }
   template <class T> T slope(T x) const {
     return T(1.12837916709551257390) * kernels::vexp(-x * x);
@@ -93,6 +101,7 @@ struct Softplus {
   static constexpr const char* kName = "softplus";
   static constexpr bool kFromOutput = false;
   double beta = 1, threshold = 20;
+  Attributes attributes() const { return {{"beta", beta}, {"threshold", threshold}}; }
   template <class T> T value(T x) const {
     return kernels::softplus(x, static_cast<T>(beta), static_cast<T>(threshold));
   }
@@ -109,6 +118,7 @@ struct Elu {
   static constexpr const char* kName = "elu";
   static constexpr bool kFromOutput = false;
   double alpha = 1;
+  Attributes attributes() const { return {{"alpha", alpha}}; }
   template <class T> T value(T x) const { return kernels::elu(x, static_cast<T>(alpha)); }
   template <class T> T slope(T x) const { return kernels::elu_slope(x, static_cast<T>(alpha)); }
   Tensor slope_of(const Tensor& x) const {
@@ -122,6 +132,7 @@ template <class Rule> struct ActivationNode final : Node {
   Rule rule;
   SavedTensor saved{this};
   const char* name() const override { return Rule::kName; }
+  Attributes attributes() const override { return rule.attributes(); }
   Tensors replay(const Tensors& x) const override { return {activate<Rule>(x[0], rule)}; }
   Tensors backward(const Tensors& dy) override {
     const Tensor at = saved.get(), &g = dy[0];

@@ -125,6 +125,13 @@ struct AttentionNode final : Node {
   const char* name() const override {
     return packed ? "self_attention" : "scaled_dot_product_attention";
   }
+  Attributes attributes() const override {
+    return {{"scale", shape.scale},
+            {"causal", shape.causal},
+            {"dropout", shape.dropout},
+            {"mask", mask.get()},
+            {"heads", packed}};
+  }
 
   Tensors replay(const Tensors& x) const override {
     Problem p{shape, mask.get()};

@@ -19,6 +19,12 @@ struct ConvNode final : Node {
   ConvShape s;
   const char* label = "conv2d";
   const char* name() const override { return label; }
+  Attributes attributes() const override {
+    return {{"stride", Dims{s.sh, s.sw}},
+            {"padding", Dims{s.ph, s.pw}},
+            {"dilation", Dims{s.dh, s.dw}},
+            {"groups", s.groups}};
+  }
   Tensors replay(const Tensors& in) const override {
     return {convolve(in[0], in[1], in[2], s, label)};
   }

@@ -61,6 +61,7 @@ struct PowNumberNode final : Node {
   SavedTensor a{this};
   double exponent = 1;
   const char* name() const override { return "pow"; }
+  Attributes attributes() const override { return {{"exponent", exponent}}; }
   Tensors replay(const Tensors& x) const override { return {pow(x[0], exponent)}; }
   Tensors backward(const Tensors& dy) override {
     if (exponent == 0) return {dy[0] * 0.0};
@@ -75,6 +76,7 @@ struct AffineNode final : Node {
   double factor = 1, shift = 0;  // y = factor * a + shift
   const char* label = "add";
   const char* name() const override { return label; }
+  Attributes attributes() const override { return {{"factor", factor}, {"shift", shift}}; }
   Tensors replay(const Tensors& x) const override { return {x[0] * factor + shift}; }
   Tensors backward(const Tensors& dy) override { return {factor == 1 ? dy[0] : dy[0] * factor}; }
 };
@@ -83,6 +85,7 @@ struct DivideNumberNode final : Node {
   SavedTensor a{this};
   double number = 1;
   const char* name() const override { return "div"; }
+  Attributes attributes() const override { return {{"number", number}}; }
   Tensors replay(const Tensors& x) const override { return {number / x[0]}; }
   Tensors backward(const Tensors& dy) override {
     const Tensor d = a.get();
@@ -136,6 +139,7 @@ struct ClampNode final : Node {
   SavedTensor inside{this};
   double low = 0, high = 0;
   const char* name() const override { return "clamp"; }
+  Attributes attributes() const override { return {{"low", low}, {"high", high}}; }
   Tensors replay(const Tensors& x) const override { return {clamp(x[0], low, high)}; }
   Tensors backward(const Tensors& dy) override {
     return {where(inside.get(), dy[0], zeros({}, dy[0].dtype()))};
@@ -173,6 +177,7 @@ struct TriangleNode final : Node {
   bool lower = true;
   int64_t diagonal = 0;
   const char* name() const override { return lower ? "tril" : "triu"; }
+  Attributes attributes() const override { return {{"diagonal", diagonal}}; }
   Tensors replay(const Tensors& x) const override {
     return {lower ? tril(x[0], diagonal) : triu(x[0], diagonal)};
   }
@@ -339,19 +344,39 @@ Tensor tril(In a, int64_t diagonal) { return triangle(a, diagonal, true); }
 Tensor triu(In a, int64_t diagonal) { return triangle(a, diagonal, false); }
 
 using raw::Compare;
-Tensor eq(In a, In b) { return raw::compare(Compare::eq, a, b); }
-Tensor ne(In a, In b) { return raw::compare(Compare::ne, a, b); }
-Tensor lt(In a, In b) { return raw::compare(Compare::lt, a, b); }
-Tensor le(In a, In b) { return raw::compare(Compare::le, a, b); }
-Tensor gt(In a, In b) { return raw::compare(Compare::gt, a, b); }
-Tensor ge(In a, In b) { return raw::compare(Compare::ge, a, b); }
-Tensor eq(In a, double b) { return raw::compare(Compare::eq, a, b); }
-Tensor ne(In a, double b) { return raw::compare(Compare::ne, a, b); }
-Tensor lt(In a, double b) { return raw::compare(Compare::lt, a, b); }
-Tensor le(In a, double b) { return raw::compare(Compare::le, a, b); }
-Tensor gt(In a, double b) { return raw::compare(Compare::gt, a, b); }
-Tensor ge(In a, double b) { return raw::compare(Compare::ge, a, b); }
-Tensor logical_not(In a) { return raw::unary(Unary::logical_not, a); }
+namespace {
+
+// A comparison has no gradient: only a trace hears of it.
+Tensor compared(const char* name, Compare op, In a, In b) {
+  Tensor y = raw::compare(op, a, b);
+  note(name, {a, b}, y);
+  return y;
+}
+Tensor compared(const char* name, Compare op, In a, double b) {
+  Tensor y = raw::compare(op, a, b);
+  note(name, {a}, y, {{"number", b}});
+  return y;
+}
+
+}  // namespace
+
+Tensor eq(In a, In b) { return compared("eq", Compare::eq, a, b); }
+Tensor ne(In a, In b) { return compared("ne", Compare::ne, a, b); }
+Tensor lt(In a, In b) { return compared("lt", Compare::lt, a, b); }
+Tensor le(In a, In b) { return compared("le", Compare::le, a, b); }
+Tensor gt(In a, In b) { return compared("gt", Compare::gt, a, b); }
+Tensor ge(In a, In b) { return compared("ge", Compare::ge, a, b); }
+Tensor eq(In a, double b) { return compared("eq", Compare::eq, a, b); }
+Tensor ne(In a, double b) { return compared("ne", Compare::ne, a, b); }
+Tensor lt(In a, double b) { return compared("lt", Compare::lt, a, b); }
+Tensor le(In a, double b) { return compared("le", Compare::le, a, b); }
+Tensor gt(In a, double b) { return compared("gt", Compare::gt, a, b); }
+Tensor ge(In a, double b) { return compared("ge", Compare::ge, a, b); }
+Tensor logical_not(In a) {
+  Tensor y = raw::unary(Unary::logical_not, a);
+  note("logical_not", {a}, y);
+  return y;
+}
 
 bool equal(const Tensor& a, const Tensor& b) {
   if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;

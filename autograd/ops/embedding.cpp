@@ -11,6 +11,7 @@ struct EmbeddingNode final : Node {
   SavedTensor indices{this};
   int64_t entries = 0, padding = -1;  // -1: none
   const char* name() const override { return "embedding"; }
+  Attributes attributes() const override { return {{"padding_idx", padding}}; }
   Tensors replay(const Tensors& x) const override {
     return {embedding(x[0], x[1], {padding < 0 ? std::nullopt : std::optional(padding)})};
   }

@@ -43,6 +43,7 @@ struct GatherNode final : Node {
   int axis = 0;
   Shape shape;
   const char* name() const override { return "gather"; }
+  Attributes attributes() const override { return {{"axis", axis}, {"index", index.get()}}; }
   Tensors replay(const Tensors& x) const override { return {gather(x[0], axis, index.get())}; }
   Tensors backward(const Tensors& dy) override {
     return {scatter_add(dy[0], axis, index.get(), shape)};
@@ -54,6 +55,9 @@ struct ScatterAddNode final : Node {
   int axis = 0;
   Shape shape;
   const char* name() const override { return "scatter_add"; }
+  Attributes attributes() const override {
+    return {{"axis", axis}, {"index", index.get()}, {"shape", shape}};
+  }
   Tensors replay(const Tensors& x) const override {
     return {scatter_add(x[0], axis, index.get(), shape)};
   }

@@ -70,8 +70,9 @@ struct ChannelNorm {
   double eps, count = 0, extra = 0;
   bool constant = false;  // running statistics
   After after = After::nothing;
-  Tensor mask;   // bool
-  Tensor stats;  // f64 (3, ...): mean, var, rstd
+  Tensor mask;                                 // bool
+  Tensor stats;                                // f64 (3, ...): mean, var, rstd
+  Tensor running_mean = {}, running_var = {};  // what constant statistics were read from
 
   NormShape shape(const Tensor& rows) const {
     const int64_t c = rows.size(-1);
@@ -201,6 +202,15 @@ struct ChannelNormNode final : Node {
   SavedTensor x{this}, weight{this}, bias{this};
   ChannelNorm norm;
   const char* name() const override { return norm.label; }
+  Attributes attributes() const override {
+    return {{"axis", norm.axis},
+            {"groups", norm.groups},
+            {"eps", norm.eps},
+            {"constant", norm.constant},
+            {"mask", norm.mask},
+            {"running_mean", norm.running_mean},
+            {"running_var", norm.running_var}};
+  }
   Tensors backward(const Tensors& dy) override {
     if (!grad_enabled())
       return norm.gradients(x.get(), dy[0], weight.get(), bias.get(), needs(0), needs(1), needs(2));
@@ -269,6 +279,8 @@ Tensor finish(const ChannelNorm& norm, Tensor y, In x, In weight, In bias) {
 
 void load_running(ChannelNorm& norm, const BatchNormArgs& a) {
   norm.constant = true;
+  norm.running_mean = a.running_mean;
+  norm.running_var = a.running_var;
   norm.stats = raw::empty({3, a.running_mean.size(0)}, DType::f64);
   raw::copy(a.running_mean, raw::select(norm.stats, 0, 0));
   raw::copy(a.running_var, raw::select(norm.stats, 0, 1));
@@ -328,6 +340,7 @@ struct RowNormNode final : Node {
   int axes = 1;
   Tensor mean, rstd;  // (rows)
   const char* name() const override { return label; }
+  Attributes attributes() const override { return {{"axes", axes}, {"eps", eps}}; }
   Tensors backward(const Tensors& dy) override {
     const Tensor in = x.get(), w = dense(weight.get());
     const bool need_b = input_count() > 2 && needs(2);

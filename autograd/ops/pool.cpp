@@ -12,6 +12,9 @@ struct Pooling {
   PoolShape shape;
   std::shared_ptr<Storage> indices;  // int32, of max pooling
   const char* label = "";
+  // The options behind the windows, by name; an adaptive pooling has none.
+  Size2 kernel = 0, stride = 0, padding = 0;
+  bool count_include_pad = false;
 
   Shape input() const { return {shape.n, shape.c, shape.h, shape.w}; }
   Shape output() const {
@@ -31,6 +34,13 @@ Tensor spread(In dy, const std::shared_ptr<const Pooling>& p);
 struct PoolNode final : Node {
   std::shared_ptr<const Pooling> p;
   const char* name() const override { return p->label; }
+  Attributes attributes() const override {
+    if (p->kernel.h == 0) return {{"output", Dims{p->output()[2], p->output()[3]}}};
+    return {{"kernel", Dims{p->kernel.h, p->kernel.w}},
+            {"stride", Dims{p->stride.h, p->stride.w}},
+            {"padding", Dims{p->padding.h, p->padding.w}},
+            {"count_include_pad", p->count_include_pad}};
+  }
   Tensors replay(const Tensors& x) const override {
     return {p->indices ? max_pooled(x[0], std::make_shared<Pooling>(*p)) : pooled(x[0], p)};
   }
@@ -93,6 +103,9 @@ std::shared_ptr<Pooling> plan(const char* op, const Tensor& x, Size2 kernel, Siz
               kernels::windows(w, kernel.w, stride.w, padding.w),
               0};
   p->label = op;
+  p->kernel = kernel;
+  p->stride = stride;
+  p->padding = padding;
   return p;
 }
 
@@ -115,6 +128,7 @@ Tensor max_pool(const char* op, In x, Size2 kernel, Size2 stride, Size2 padding)
 Tensor avg_pool(const char* op, In x, Size2 kernel, Size2 stride, Size2 padding,
                 bool count_include_pad) {
   const auto p = plan(op, x, kernel, stride, padding);
+  p->count_include_pad = count_include_pad;
   if (count_include_pad) p->shape.divisor = kernel.h * kernel.w;
   return pooled(x, p);
 }

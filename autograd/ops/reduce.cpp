@@ -20,6 +20,7 @@ struct SumNode final : Node {
   Dims axes;
   bool keepdim = false;
   const char* name() const override { return "sum"; }
+  Attributes attributes() const override { return {{"axes", axes}, {"keepdim", keepdim}}; }
   Tensors replay(const Tensors& x) const override { return {sum(x[0], axes, keepdim)}; }
   Tensors backward(const Tensors& dy) override {
     return {with_axes(dy[0], shape, axes).expand(shape)};
@@ -31,6 +32,7 @@ struct ExtremeNode final : Node {
   Dims axes;
   bool keepdim = false, largest = true;
   const char* name() const override { return largest ? "max" : "min"; }
+  Attributes attributes() const override { return {{"axes", axes}, {"keepdim", keepdim}}; }
   Tensors replay(const Tensors& x) const override {
     return {largest ? max(x[0], axes, keepdim) : min(x[0], axes, keepdim)};
   }
@@ -102,7 +104,11 @@ Tensor std(In a, const Dims& wanted, int64_t correction, bool keepdim) {
 
 Tensor max(In a, const Dims& axes, bool keepdim) { return extreme(a, axes, keepdim, true); }
 Tensor min(In a, const Dims& axes, bool keepdim) { return extreme(a, axes, keepdim, false); }
-Tensor argmax(In a, int64_t axis, bool keepdim) { return raw::argmax(a, axis, keepdim); }
+Tensor argmax(In a, int64_t axis, bool keepdim) {
+  Tensor y = raw::argmax(a, axis, keepdim);
+  note("argmax", {a}, y, {{"axis", axis}, {"keepdim", keepdim}});
+  return y;
+}
 
 TopK topk(In a, int64_t k, int64_t axis) {
   const int ax = normalize_axis(axis, a->dim(), "topk");

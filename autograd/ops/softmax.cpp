@@ -19,6 +19,7 @@ struct SoftmaxNode final : Node {
   bool log = false;
   int axis = 0;
   const char* name() const override { return log ? "log_softmax" : "softmax"; }
+  Attributes attributes() const override { return {{"axis", axis}}; }
   Tensors replay(const Tensors& x) const override {
     return {log ? log_softmax(x[0], axis) : softmax(x[0], axis)};
   }

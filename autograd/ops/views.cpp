@@ -10,6 +10,7 @@ struct ReshapeNode final : Node {
   Shape shape;
   const char* label = "reshape";
   const char* name() const override { return label; }
+  Attributes attributes() const override { return {{"shape", output_shape(0)}}; }
   Tensors replay(const Tensors& x) const override { return {x[0].reshape(output_shape(0))}; }
   Tensors backward(const Tensors& dy) override { return {dy[0].reshape(shape)}; }
 };
@@ -18,12 +19,14 @@ struct PermuteNode final : Node {
   Dims axes, inverse;
   const char* label = "permute";
   const char* name() const override { return label; }
+  Attributes attributes() const override { return {{"axes", axes}}; }
   Tensors replay(const Tensors& x) const override { return {x[0].permute(axes)}; }
   Tensors backward(const Tensors& dy) override { return {dy[0].permute(inverse)}; }
 };
 
 struct ExpandNode final : Node {
   const char* name() const override { return "expand"; }
+  Attributes attributes() const override { return {{"shape", output_shape(0)}}; }
   Tensors replay(const Tensors& x) const override { return {x[0].expand(output_shape(0))}; }
   Tensors backward(const Tensors& dy) override { return {dy[0]}; }  // the engine sums it down
 };
@@ -39,6 +42,9 @@ struct IdentityNode final : Node {
 struct ToNode final : Node {
   DType from = DType::f32;
   const char* name() const override { return "to"; }
+  Attributes attributes() const override {
+    return {{"dtype", std::string(loupe::name(output_dtype(0)))}};
+  }
   Tensors replay(const Tensors& x) const override { return {x[0].clone()}; }
   Tensors backward(const Tensors& dy) override { return {dy[0].to(from)}; }
 };
@@ -48,6 +54,9 @@ struct Window {
   Shape shape;
   int axis = 0;
   int64_t start = 0, stop = 0, step = 1;
+  Attributes attributes() const {
+    return {{"axis", axis}, {"start", start}, {"stop", stop}, {"step", step}};
+  }
 };
 Tensor put_back(In dy, const Window& w);
 
@@ -55,6 +64,7 @@ struct SliceNode final : Node {
   Window window;
   const char* label = "slice";
   const char* name() const override { return label; }
+  Attributes attributes() const override { return window.attributes(); }
   Tensors replay(const Tensors& x) const override {
     return {
         slice(x[0], window.axis, window.start, window.stop, window.step).reshape(output_shape(0))};
@@ -86,6 +96,7 @@ struct CatNode final : Node {
   std::vector<int64_t> sizes;
   int axis = 0;
   const char* name() const override { return "cat"; }
+  Attributes attributes() const override { return {{"axis", axis}}; }
   Tensors replay(const Tensors& x) const override { return {cat(x, axis)}; }
   Tensors backward(const Tensors& dy) override { return split(dy[0], sizes, axis); }
 };
@@ -94,6 +105,7 @@ struct SplitNode final : Node {
   std::vector<int64_t> sizes;
   int axis = 0;
   const char* name() const override { return "split"; }
+  Attributes attributes() const override { return {{"sizes", sizes}, {"axis", axis}}; }
   Tensors replay(const Tensors& x) const override { return split(x[0], sizes, axis); }
   Tensors backward(const Tensors& dy) override {
     Tensors parts = dy;
@@ -107,6 +119,7 @@ struct PadNode final : Node {
   std::vector<int64_t> amounts;
   double value = 0;
   const char* name() const override { return "pad"; }
+  Attributes attributes() const override { return {{"amounts", amounts}, {"value", value}}; }
   Tensors replay(const Tensors& x) const override { return {pad(x[0], amounts, value)}; }
   Tensors backward(const Tensors& dy) override {
     Tensor g = dy[0];
@@ -194,7 +207,10 @@ Tensor clone(In a) {
 Tensor to(In a, DType dtype) {
   if (a->dtype() == dtype) return a;
   Tensor y = raw::to(a, dtype);
-  if (!is_floating(dtype)) return y;
+  if (!is_floating(dtype)) {
+    note("to", {a}, y, {{"dtype", std::string(name(dtype))}});
+    return y;
+  }
   if (auto n = record<ToNode>({a}, y)) n->from = a->dtype();
   return y;
 }
