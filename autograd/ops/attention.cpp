@@ -38,7 +38,9 @@ struct Batch {
 Strides head_strides(const Tensor& t) {  // batch, head, row, column
   const Strides& s = t.strides();
   const int d = t.dim();
-  const int64_t batch = d == 2 ? 0 : d == 4 ? s[0] : s[d - 3];
+  if (d > 4)  // row-major; the strides of dimensions of size 1 say nothing there
+    return {t.size(-2) * t.size(-1), 0, t.size(-1), 1};
+  const int64_t batch = d == 2 ? 0 : s[0];
   return {batch, d == 4 ? s[1] : 0, s[d - 2], s[d - 1]};
 }
 template <class T> Heads<T> heads_of(const Tensor& t) {
@@ -103,14 +105,23 @@ Tensor weights_of(const Qkv& x, const Problem& p) {
   return softmax(scores, -1);
 }
 
+// Which of q, k and v need a gradient.
+struct Needs {
+  bool q = true, k = true, v = true;
+};
+
 // The gradients of q, k and v made of ops, to be differentiated again.
-Qkv gradients_of(const Qkv& x, const Problem& p, const Tensor& dy) {
+Qkv gradients_of(const Qkv& x, const Problem& p, const Tensor& dy, Needs needs) {
   const Tensor w = weights_of(x, p), z = dropout_factors(p.shape, w.shape(), w.dtype());
+  Qkv d;
+  if (needs.v) d.v = matmul((z.defined() ? w * z : w).transpose(-1, -2), dy);
+  if (!needs.q && !needs.k) return d;
   Tensor dw = matmul(dy, x.v.transpose(-1, -2));
   if (z.defined()) dw = dw * z;
   const Tensor ds = w * (dw - (dw * w).sum({-1}, true)) * p.shape.scale;
-  return {matmul(ds, x.k), matmul(ds.transpose(-1, -2), x.q),
-          matmul((z.defined() ? w * z : w).transpose(-1, -2), dy)};
+  if (needs.q) d.q = matmul(ds, x.k);
+  if (needs.k) d.k = matmul(ds.transpose(-1, -2), x.q);
+  return d;
 }
 
 AttentionResult composed(const Qkv& x, const Problem& p) {
@@ -150,7 +161,8 @@ struct AttentionNode final : Node {
     };
     const Tensor g = heads(dy[0]);
     if (grad_enabled()) {
-      const Qkv d = gradients_of(x, p, g);
+      const Needs wanted = packed ? Needs{} : Needs{needs(0), needs(1), needs(2)};
+      const Qkv d = gradients_of(x, p, g, wanted);
       if (!packed) return {d.q, d.k, d.v};
       return {cat({d.q, d.k, d.v}, 1).transpose(1, 2).reshape(whole.shape())};
     }
@@ -169,7 +181,8 @@ struct AttentionNode final : Node {
                                      heads_of<T>(d.q), heads_of<T>(d.k), heads_of<T>(d.v));
     });
     if (packed) return {dwhole};
-    return {d.q, d.k, d.v};
+    // The kernel makes all three in one pass.
+    return {needs(0) ? d.q : Tensor(), needs(1) ? d.k : Tensor(), needs(2) ? d.v : Tensor()};
   }
 };
 

@@ -58,15 +58,16 @@ void check_classes(const char* op, const Tensor& x, const Tensor& target, const 
   }
 }
 
-// (C), (N, C) or (N, C, d1, ...) as rows of logits.
+// (C), (N, C) or (N, C, d1, ...) as rows of logits in row-major memory: a reshape may be a view
+// that is not.
 Tensor as_rows(const Tensor& x) {
-  if (x.dim() == 1) return x.reshape({1, x.size(0)});
+  if (x.dim() == 1) return x.reshape({1, x.size(0)}).contiguous();
   if (x.dim() == 2) return x.contiguous();
   Dims axes{0};
   for (int d = 2; d < x.dim(); ++d) axes.push_back(d);
   axes.push_back(1);
   const int64_t classes = x.size(1);
-  return x.permute(axes).reshape({classes ? x.numel() / classes : 0, classes});
+  return x.permute(axes).reshape({classes ? x.numel() / classes : 0, classes}).contiguous();
 }
 
 // What each row counts: its label's weight, 0 where ignored. And the labels with 0 for ignored

@@ -200,6 +200,7 @@ Tensor finish(const ChannelNorm& norm, Tensor y, In x, In weight, In bias);
 
 struct ChannelNormNode final : Node {
   SavedTensor x{this}, weight{this}, bias{this};
+  SavedTensor mask{this};  // the norm's: a write to it since is found
   ChannelNorm norm;
   const char* name() const override { return norm.label; }
   Attributes attributes() const override {
@@ -212,6 +213,7 @@ struct ChannelNormNode final : Node {
             {"running_var", norm.running_var}};
   }
   Tensors backward(const Tensors& dy) override {
+    mask.get();
     if (!grad_enabled())
       return norm.gradients(x.get(), dy[0], weight.get(), bias.get(), needs(0), needs(1), needs(2));
     Tensors all = norm.gradients_by_ops(x.get(), dy[0], weight.get(), bias.get());
@@ -272,6 +274,7 @@ Tensor finish(const ChannelNorm& norm, Tensor y, In x, In weight, In bias) {
     n->x.input(x);
     if (weight->defined()) n->weight.input(weight);
     if (bias->defined() && norm.after != After::nothing) n->bias.input(bias);
+    if (norm.mask.defined()) n->mask.input(norm.mask);
     n->norm = norm;
   }
   return y;
@@ -342,7 +345,7 @@ struct RowNormNode final : Node {
   const char* name() const override { return label; }
   Attributes attributes() const override { return {{"axes", axes}, {"eps", eps}}; }
   Tensors backward(const Tensors& dy) override {
-    const Tensor in = x.get(), w = dense(weight.get());
+    const Tensor in = x.get(), w = weight.get();
     const bool need_b = input_count() > 2 && needs(2);
     Tensors out(input_count());
     if (grad_enabled()) {
@@ -357,7 +360,7 @@ struct RowNormNode final : Node {
       if (need_b) out[2] = dy[0];
       return out;
     }
-    const Tensor rows = raw::row_major(in), g = raw::row_major(dy[0]),
+    const Tensor rows = raw::row_major(in), g = raw::row_major(dy[0]), gain = dense(w),
                  dx = raw::empty(in.shape(), in.dtype());
     Shape shape;
     for (int i = in.dim() - axes; i < in.dim(); ++i) shape.push_back(in.shape()[i]);
@@ -367,7 +370,7 @@ struct RowNormNode final : Node {
     dispatch_floating(in.dtype(), label, [&]<class T>(Type<T>) {
       kernels::row_norm_backward(rows.ptr<T>(), g.ptr<T>(), dx.ptr<T>(), data_or_null<T>(out[1]),
                                  need_b ? out[2].ptr<T>() : nullptr, rstd.numel(), shape.numel(),
-                                 data_or_null<T>(w), data_or_null<T>(mean), rstd.ptr<T>(),
+                                 data_or_null<T>(gain), data_or_null<T>(mean), rstd.ptr<T>(),
                                  room.data());
     });
     if (needs(0)) out[0] = dx;

@@ -1,8 +1,9 @@
 #pragma once
 // One table of op cases. A row names an op, the shapes and kinds of its inputs, how to call it, and
-// the same function in plain loops over doubles; test_op_table.cpp drives every check from it, and
-// benchmarks may use `large` and `flops`. A new op: add a row to the file of its family
-// (op_cases_*.cpp).
+// the same function in plain loops over doubles; test_op_table.cpp, test_op_layouts.cpp and
+// test_op_modes.cpp drive every check from it, and benchmarks may use `large` and `flops`. A new op:
+// add a row to the file of its family (op_cases_*.cpp), nothing else. The row's shapes should hold a
+// batch of one, sizes of 0 and, where the op takes it, a tensor without dimensions.
 #include <loupe/autograd/gradcheck.h>
 #include <loupe/autograd/ops.h>
 
@@ -114,6 +115,9 @@ struct OpCase {
   std::vector<Shape>
       large{};       // a size at which the fast f32 kernels run; compared with f64 there too
   double flops = 0;  // of the forward pass at `large`
+  // Random draws follow the order of memory (dropout): other layouts give other numbers.
+  bool draws_by_memory = false;
+  double gradient_tolerance = 1e-7;  // of gradcheck and gradgradcheck
 };
 
 /// The tensors of a case, f64 where floating.
@@ -123,6 +127,11 @@ std::vector<OpCase> elementwise_cases();
 std::vector<OpCase> shape_cases();
 std::vector<OpCase> product_cases();
 std::vector<OpCase> layer_cases();
+std::vector<OpCase> activation_cases();
+std::vector<OpCase> norm_cases();
+std::vector<OpCase> pool_cases();
+std::vector<OpCase> attention_cases();
+std::vector<OpCase> loss_cases();
 /// All of them.
 const std::vector<OpCase>& op_cases();
 

@@ -1,6 +1,7 @@
 // The house rules that a program can hold: who may include whom, and that no file is a stranger. It
 // also prints the sizes of the house.
 #include "catch.h"
+#include "public_names.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -246,31 +247,6 @@ bool has_word(const std::string& text, const std::string& word) {
   return false;
 }
 
-// Names of the functions and classes that a header declares in namespace loupe (and the members of
-// Tensor): lines that begin in the first column, as this house writes them. Structs are options and
-// results.
-std::vector<std::string> public_names(const fs::path& header) {
-  static const std::regex function(
-      "^(template <.*> )?((inline|constexpr|extern) )*[A-Za-z_][A-Za-z0-9_:<>,&* ]*[ "
-      "&*>]([A-Za-z0-9_]+)\\(.*");
-  static const std::regex type("^(template <.*> )?class ([A-Za-z0-9_]+)( final)?( :.*| \\{)?$");
-  const bool tensor = header.filename() == "tensor.h";
-  std::vector<std::string> names;
-  std::ifstream in(header);
-  std::string line;
-  for (bool inner = false; std::getline(in, line);) {
-    if (line.rfind("namespace ", 0) == 0)
-      inner = line != "namespace loupe {" && line != "namespace loupe::init {";
-    if (line.rfind("}  // namespace ", 0) == 0) inner = false;
-    if (inner) continue;
-    if (tensor && line.rfind("  ", 0) == 0 && line.rfind("   ", 0) != 0) line = line.substr(2);
-    std::smatch m;
-    if (std::regex_match(line, m, function)) names.push_back(m[4]);
-    else if (std::regex_match(line, m, type)) names.push_back(m[2]);
-  }
-  return names;
-}
-
 }  // namespace
 
 // A public function without a case of misuse is found here. What stands below takes nothing that
@@ -313,7 +289,7 @@ TEST_CASE("every public function and class has a case in its folder's tests of m
     for_sources(folder, [&](const fs::path& path, const std::string& name) {
       if (path.extension() != ".h" || internal.count(name) || name.rfind("core/kernels/", 0) == 0)
         return;
-      for (const std::string& word : public_names(path)) {
+      for (const std::string& word : loupe::testing::public_names(path)) {
         seen.insert(word);
         if (exempt.count(word)) continue;
         INFO(name << " declares " << word << ": add a case to tests/" << tests
