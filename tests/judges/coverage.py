@@ -1,0 +1,42 @@
+"""What Loupe has, read from its headers, against what is judged here."""
+import glob
+import os
+import re
+import subprocess
+
+import judge
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+# What no sample of PyTorch can ask for, and why.
+WITHOUT = {
+    "self_attention": "PyTorch has no such function; tests/autograd holds it against scaled_dot_product_attention",
+    "Dropout": "draws other random numbers than PyTorch",
+    "Sequential": "a container", "ModuleList": "a container", "Flatten": "the function flatten",
+    "Lion": "PyTorch has no such optimizer",
+    "Muon": "PyTorch's rounds its iteration to bfloat16; tests/optim holds Loupe's against the same formula in f64",
+    "WarmupCosine": "PyTorch has no such schedule",
+}
+
+
+def declared():
+    """Functions of autograd/ops, layers, optimizers and schedules, by the names of the headers."""
+    names = set()
+    for path in glob.glob(os.path.join(ROOT, "autograd/ops/*.h")):
+        text = re.sub(r"namespace detail \{.*?\n\}", "", open(path).read(), flags=re.S)
+        names.update(re.findall(r"^(?:inline )?(?:Tensor|bool|Tensors|std::vector<Tensor>|[A-Z]\w+) (\w+)\((?:In|const|Tensor)", text, re.M))
+    for path in glob.glob(os.path.join(ROOT, "layers/*.h")):
+        text = open(path).read()
+        names.update(re.findall(r"^class (\w+) : public Layer<", text, re.M))
+        names.update(re.findall(r"^using (\w+) = (?:ActivationLayer|PoolLayer|\w+)<", text, re.M))
+    for path in glob.glob(os.path.join(ROOT, "optim/*.h")):
+        names.update(re.findall(r"^class (\w+) (?:final )?: public (?:Optimizer|Adam|Schedule)\b", open(path).read(), re.M))
+    return {n for n in names if not n.startswith("operator")}
+
+
+def missing():
+    """What is declared and neither judged nor exempt, and exemptions that are not needed."""
+    rows = subprocess.run([judge.DRIVER, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    source = open(os.path.join(ROOT, "tests/judges/optimizers.py")).read()
+    judged = {r.removeprefix("optim.").split(".")[0] for r in rows} | set(re.findall(r'"(\w*LR\w*|ChainedScheduler)"', source))
+    same = {"max": "amax", "min": "amin", "split": "split"}
+    return sorted(n for n in declared() if same.get(n, n) not in judged and n not in WITHOUT)
