@@ -95,7 +95,8 @@ Pool2dOptions pool2d(const Args& a) {
 BatchNormOptions batch_norm_options(const Args& a) {
   BatchNormOptions o;
   o.eps = a.number("eps", 1e-5);
-  o.momentum = a.flag("averaged") ? std::optional<double>() : a.number("momentum", 0.1);
+  if (a.flag("averaged")) o.momentum = std::nullopt;
+  else o.momentum = a.number("momentum", 0.1);
   o.affine = a.flag("affine", true);
   o.track_running_stats = a.flag("track_running_stats", true);
   return o;
