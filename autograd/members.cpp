@@ -127,17 +127,17 @@ Tensor apart(const Tensor& src, const Tensor& dst) {
 const Tensor& Tensor::copy_(const Tensor& src) const {
   return in_place(*this, "copy_", "clone()", [&] { raw::copy(apart(src, *this), *this); });
 }
-const Tensor& Tensor::fill_(double value) const {
+const Tensor& Tensor::fill_(Number value) const {
   return in_place(*this, "fill_", "full()", [&] { raw::fill(*this, value); });
 }
-const Tensor& Tensor::add_(const Tensor& other, double alpha) const {
+const Tensor& Tensor::add_(const Tensor& other, Number alpha) const {
   return in_place(*this, "add_", "a + b",
                   [&] { raw::add_into(*this, apart(other, *this), alpha); });
 }
 const Tensor& Tensor::mul_(const Tensor& other) const {
   return in_place(*this, "mul_", "a * b", [&] { raw::mul_into(*this, apart(other, *this)); });
 }
-const Tensor& Tensor::mul_(double factor) const {
+const Tensor& Tensor::mul_(Number factor) const {
   return in_place(*this, "mul_", "a * b", [&] { raw::scale(*this, factor); });
 }
 const Tensor& Tensor::uniform_(Rng& rng, double low, double high) const {

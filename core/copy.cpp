@@ -73,8 +73,7 @@ void copy_checked(const Tensor& src, const Tensor& dst, const char* op) {
   const S* const q = src.ptr<S>();
   const int64_t sp = plan.stride[0][0], sq = plan.stride[1][0];
   for_rows(plan, [=](const int64_t* at, int64_t n) {
-    for (int64_t i = 0; i < n; ++i)
-      p[at[0] + i * sp] = checked_number<D>(static_cast<double>(q[at[1] + i * sq]), op);
+    for (int64_t i = 0; i < n; ++i) p[at[0] + i * sp] = checked_number<D>(q[at[1] + i * sq], op);
   });
 }
 
@@ -94,7 +93,7 @@ void copy(const Tensor& src, const Tensor& dst, const char* op) {
   });
 }
 
-void fill(const Tensor& t, double value) {
+void fill(const Tensor& t, Number value) {
   dispatch(t.dtype(), [&]<class T>(Type<T>) {
     const T v = checked_number<T>(value, "fill");
     // Nothing is read: the memory may be uninitialised.

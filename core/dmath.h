@@ -80,13 +80,12 @@ struct Factorials {
 };
 inline constexpr Factorials kSinTerms(1), kCosTerms(0);
 
-/// sin and cos of `turns` * 2 pi.
 struct SinCos {
   double sin, cos;
 };
-inline SinCos sincos_turns(double turns) {
-  const double quarter = std::nearbyint(4 * turns);
-  const double a = (turns - quarter / 4) * (2 * kPi), z = a * a;  // |a| <= pi / 4
+/// sin and cos of a + quarter * pi / 2, for |a| <= pi / 4.
+inline SinCos sincos_quarter(double a, int64_t quarter) {
+  const double z = a * a;
   double s = 0, c = 0;  // the Taylor series, from the highest power down
 #pragma GCC unroll 10
   for (int i = 10; i >= 1; --i) {
@@ -95,12 +94,76 @@ inline SinCos sincos_turns(double turns) {
   }
   s = a + a * s;
   c += 1;
-  const auto turned = static_cast<int64_t>(quarter);  // each quarter turn maps (s, c) to (c, -s)
-  const double sin = turned & 1 ? c : s, cos = turned & 1 ? s : c;
-  return {turned & 2 ? -sin : sin, (turned + 1) & 2 ? -cos : cos};
+  // Each quarter turn maps (s, c) to (c, -s).
+  const double sin = quarter & 1 ? c : s, cos = quarter & 1 ? s : c;
+  return {quarter & 2 ? -sin : sin, (quarter + 1) & 2 ? -cos : cos};
+}
+/// sin and cos of `turns` * 2 pi.
+inline SinCos sincos_turns(double turns) {
+  const double quarter = std::nearbyint(4 * turns);
+  const double a = (turns - quarter / 4) * (2 * kPi);  // |a| <= pi / 4
+  return sincos_quarter(a, static_cast<int64_t>(quarter));
 }
 /// cos(pi * x), for schedules.
 inline double cos_pi(double x) { return sincos_turns(x / 2).cos; }
+
+/// 64 zeros, then 2 / pi in binary.
+inline constexpr uint64_t kTwoOverPi[21] = {
+    0x0000000000000000, 0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041,
+    0xfe5163abdebbc561, 0xb7246e3a424dd2e0, 0x06492eea09d1921c, 0xfe1deb1cb129a73e,
+    0xe88235f52ebb4484, 0xe99c7026b45f7e41, 0x3991d639835339f4, 0x9c845f8bbdf9283b,
+    0x1ff897ffde05980f, 0xef2f118b5a0a6d1f, 0x6d367ecf27cb09b7, 0x4f463f669e5fea2d,
+    0x7527bac7ebe5f17b, 0x3d0739f78a5292ea, 0x6bfb5fb11f8d5d08, 0x56033046fc7b6bab,
+    0xf0cfbc209af4361d};
+
+/// x as quarters of a turn: x = quarter * pi / 2 + rest, modulo 2 pi.
+struct Quarters {
+  double rest;
+  int64_t quarter;
+};
+/// For a finite x >= 0.5, however large. x = m 2^e with a whole m. Of 2 / pi the bits whose product with
+/// x is a multiple of 4 do not matter; 192 bits from there on leave an error below 2^-137, while no
+/// double comes nearer to a multiple of pi / 2 than 2^-62 (Payne and Hanek, "Radian reduction for
+/// trigonometric functions", 1983).
+inline Quarters reduce_quarters(double x) {
+  const uint64_t bits = std::bit_cast<uint64_t>(x);
+  const int e = static_cast<int>(bits >> 52) - 1075;
+  const uint64_t m = (bits & 0xfffffffffffffull) | 0x10000000000000ull;
+  const int first = e + 62;  // in kTwoOverPi: the bit that 2^e turns into a 2
+  const int word = first / 64, shift = first % 64;
+  const auto part = [=](int i) {
+    const uint64_t high = kTwoOverPi[word + i] << shift;
+    return shift == 0 ? high : high | kTwoOverPi[word + i + 1] >> (64 - shift);
+  };
+  using Wide = unsigned __int128;
+  const Wide low = Wide{m} * part(2);
+  const Wide middle = Wide{m} * part(1) + static_cast<uint64_t>(low >> 64);
+  const uint64_t top = m * part(0) + static_cast<uint64_t>(middle >> 64);
+  // Two bits before the point, 128 behind it.
+  const Wide joined = (Wide{top} << 64) | static_cast<uint64_t>(middle);
+  const Wide fraction = (joined << 2) | (static_cast<uint64_t>(low) >> 62);
+  const bool up = (fraction >> 127) != 0;  // a half or more: the next quarter is nearer
+  const double rest = static_cast<double>(static_cast<__int128>(fraction)) * 0x1p-128;
+  return {rest * (kPi / 2), static_cast<int64_t>(top >> 62) + (up ? 1 : 0)};
+}
+
+/// Sine and cosine of any x; NaN at the infinities.
+inline double sin(double x) {
+  const double a = std::fabs(x);
+  if (a < 0x1p-27) return x;  // -0 too
+  if (a <= kPi / 4) return sincos_quarter(x, 0).sin;
+  if (!(a < kInf)) return std::numeric_limits<double>::quiet_NaN();
+  const Quarters q = reduce_quarters(a);
+  const double s = sincos_quarter(q.rest, q.quarter).sin;
+  return x < 0 ? -s : s;
+}
+inline double cos(double x) {
+  const double a = std::fabs(x);
+  if (a <= kPi / 4) return sincos_quarter(x, 0).cos;
+  if (!(a < kInf)) return std::numeric_limits<double>::quiet_NaN();
+  const Quarters q = reduce_quarters(a);
+  return sincos_quarter(q.rest, q.quarter).cos;
+}
 
 inline double tanh(double x) {
   if (x != x) return x;
@@ -146,7 +209,8 @@ inline double pow(double x, double y) {
     double base = x, r = 1;
     for (int n = static_cast<int>(std::fabs(y)); n > 0; n /= 2, base *= base)
       if (n % 2) r *= base;
-    return y < 0 ? 1 / r : r;
+    // 1 / r is 0 where r overflows; x^y may be subnormal still.
+    if (y > 0 || std::fabs(r) < kInf || std::fabs(x) == kInf) return y < 0 ? 1 / r : r;
   }
   const double a = std::fabs(x);
   if (x < 0 && !whole && a != kInf && std::fabs(y) != kInf)
@@ -158,7 +222,7 @@ inline double pow(double x, double y) {
   else if (a == 0) r = y > 0 ? 0 : kInf;
   else if (a == kInf) r = y > 0 ? kInf : 0;
   else r = exp(y * log(a));
-  return x < 0 && odd ? -r : r;
+  return std::signbit(x) && odd ? -r : r;
 }
 
 }  // namespace loupe::dmath

@@ -112,10 +112,20 @@ void map3(const Tensor& out, const Tensor& a, const Tensor& b, const Tensor& c, 
     const A* const q = x + at[1];
     const B* const s = y + at[2];
     const C* const u = z + at[3];
-    if (sr == 1 && sa == 1 && sb == 1 && sc == 1) {
+    if (sr == 1 && sa == 1 && sb + sc > 0 && sb <= 1 && sc <= 1) {
       simd<LoopType<R, A, B, C>>([=] {
+        if (sb == 1 && sc == 1) {
 #pragma omp simd
-        for (int64_t i = 0; i < n; ++i) p[i] = f(q[i], s[i], u[i]);
+          for (int64_t i = 0; i < n; ++i) p[i] = f(q[i], s[i], u[i]);
+        } else if (sc == 0) {
+          const C value = u[0];
+#pragma omp simd
+          for (int64_t i = 0; i < n; ++i) p[i] = f(q[i], s[i], value);
+        } else {
+          const B value = s[0];
+#pragma omp simd
+          for (int64_t i = 0; i < n; ++i) p[i] = f(q[i], value, u[i]);
+        }
       });
     } else {
       for (int64_t i = 0; i < n; ++i) p[i * sr] = f(q[i * sa], s[i * sb], u[i * sc]);

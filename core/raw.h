@@ -29,7 +29,7 @@ inline Tensor rows(const Tensor& t) { return row_major(t); }
 /// dst[...] = src[...], broadcast and converted; ValueError where an integer type cannot hold a
 /// value (NaN, 300 in u8).
 void copy(const Tensor& src, const Tensor& dst, const char* op = "copy");
-void fill(const Tensor& t, double value);
+void fill(const Tensor& t, Number value);
 Tensor clone(const Tensor& t);
 Tensor to(const Tensor& t, DType dtype);
 
@@ -50,38 +50,37 @@ Tensor unsqueeze(const Tensor& t, int64_t axis);
 
 // --- Elementwise. Shapes broadcast; the result takes the strides of the first dense full-shape
 // operand. ---
-enum class Unary : uint8_t {
-  neg,
-  sqrt,
-  rsqrt,
-  exp,
-  log,
-  abs,
-  relu,
-  sigmoid,
-  tanh,
-  square,
-  reciprocal,
-  sign,
-  logical_not
-};
+enum class Unary : uint8_t { neg, abs, sign, sin, cos, floor, ceil, round, trunc };
 Tensor unary(Unary op, const Tensor& a);
-enum class Binary : uint8_t { add, sub, mul, div, maximum, minimum, pow };
-/// DtypeError if the dtypes differ.
+enum class Binary : uint8_t { add, sub, mul, div, maximum, minimum, pow, remainder, floor_div };
+/// DtypeError if the dtypes differ. Integers wrap around on overflow.
 Tensor binary(Binary op, const Tensor& a, const Tensor& b, const char* name);
-/// With one operand a number, converted to a's dtype; `swapped`: number op a.
-Tensor binary(Binary op, const Tensor& a, double b, bool swapped = false);
+/// With one operand a number, converted to a's dtype; `swapped`: number op a. Where a holds integers:
+/// DtypeError for a part behind the point, ValueError for a number out of range.
+Tensor binary(Binary op, const Tensor& a, Number b, bool swapped = false);
+/// A number as a 0-dimensional tensor of a's type, refused like those of `binary`.
+Tensor number_like(const Tensor& a, Number b, const char* op);
 enum class Compare : uint8_t { eq, ne, lt, le, gt, ge };
 Tensor compare(Compare op, const Tensor& a, const Tensor& b);
-Tensor compare(Compare op, const Tensor& a, double b);
+/// With a number. Where a holds integers or bool, the numbers themselves are compared, 0.5, NaN and
+/// the infinities too; ValueError for u8 against a whole number out of its range, which PyTorch wraps.
+Tensor compare(Compare op, const Tensor& a, Number b);
+/// Element by element, for every type: 0 is false, all else (NaN too) true.
+enum class Logical : uint8_t { and_, or_, xor_ };
+Tensor logical(Logical op, const Tensor& a, const Tensor& b);
+Tensor logical_not(const Tensor& a);
+/// Which elements are NaN, infinite, neither; no integer is NaN or infinite.
+enum class Test : uint8_t { nan, infinite, finite };
+Tensor test(Test what, const Tensor& a);
 /// cond ? a : b, all broadcast; cond is bool.
 Tensor where(const Tensor& cond, const Tensor& a, const Tensor& b);
-Tensor clamp(const Tensor& a, double low, double high);
+/// a limited from one side or both.
+Tensor clamp(const Tensor& a, std::optional<Number> low, std::optional<Number> high);
 
 /// dst += alpha * src (broadcast to dst; same dtype).
-void add_into(const Tensor& dst, const Tensor& src, double alpha = 1);
+void add_into(const Tensor& dst, const Tensor& src, Number alpha = 1);
 /// dst = dst * factor.
-void scale(const Tensor& dst, double factor);
+void scale(const Tensor& dst, Number factor);
 void mul_into(const Tensor& dst, const Tensor& src);
 
 // --- Reductions ---

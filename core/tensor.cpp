@@ -43,6 +43,20 @@ double Tensor::item_as_double() const {
   return dispatch(dtype(), [&]<class T>(Type<T>) { return static_cast<double>(*ptr<T>()); });
 }
 
+int64_t Tensor::item_as_integer() const {
+  if (numel() != 1)
+    fail<ShapeError>("item: needs a tensor with one element, got shape {}", shape());
+  return dispatch(dtype(), [&]<class T>(Type<T>) {
+    if constexpr (std::is_floating_point_v<T>)
+      return raw::checked_number<int64_t>(*ptr<T>(), "item");
+    else return static_cast<int64_t>(*ptr<T>());
+  });
+}
+
+void Tensor::item_out_of_range() const {
+  fail<ValueError>("item: {} does not fit into the type asked for", item_as_integer());
+}
+
 template <class T> std::vector<T> Tensor::to_vector() const {
   const Tensor dense = raw::row_major(raw::to(*this, dtype_of<T>()));
   const T* p = dense.ptr<T>();
@@ -162,12 +176,12 @@ Tensor to(const Tensor& t, DType dtype) {
 }  // namespace raw
 
 Tensor ones(const Shape& shape, DType dtype) { return full(shape, 1, dtype); }
-Tensor full(const Shape& shape, double value, DType dtype) {
+Tensor full(const Shape& shape, Number value, DType dtype) {
   Tensor t = raw::empty(shape, dtype);
   raw::fill(t, value);
   return t;
 }
-Tensor scalar(double value, DType dtype) { return full({}, value, dtype); }
+Tensor scalar(Number value, DType dtype) { return full({}, value, dtype); }
 Tensor zeros_like(const Tensor& t) {
   Tensor out = raw::empty_like(t);
   raw::fill(out, 0);
@@ -182,25 +196,55 @@ Tensor ones_like(const Tensor& t) {
 namespace {
 
 // Fills a new tensor with f(i), i = 0, 1, ...
-template <class F> Tensor generate(int64_t n, DType dtype, F f) {
+template <class F> Tensor generate(int64_t n, DType dtype, const char* op, F f) {
   Tensor t = raw::empty({n}, dtype);
   dispatch(dtype, [&]<class T>(Type<T>) {
     T* p = t.ptr<T>();
-    for (int64_t i = 0; i < n; ++i) p[i] = static_cast<T>(f(i));
+    for (int64_t i = 0; i < n; ++i) p[i] = raw::checked_number<T>(f(i), op);
   });
   return t;
 }
 
+// arange in whole numbers, exact over the whole range of i64.
+Tensor integer_range(int64_t start, int64_t stop, int64_t step, DType dtype) {
+  const __int128 way = static_cast<__int128>(stop) - start;
+  const __int128 count = (way + step + (step > 0 ? -1 : 1)) / step;
+  if (count > int64_t{1} << 53)
+    fail<ValueError>("arange: {} numbers from {} to {}", static_cast<double>(count), start, stop);
+  return generate(static_cast<int64_t>(count), dtype, "arange",
+                  [=](int64_t i) { return Number(start + i * step); });
+}
+
+// A bound of arange that an integer type can start from or step by.
+int64_t whole_bound(Number n, const char* what, DType dtype) {
+  if (!n.whole())
+    fail<DtypeError>("arange: the {} {} is not a whole number and the type is {}; use DType::f32",
+                     what, n.real, dtype);
+  return raw::checked_number<int64_t>(n, "arange");
+}
+
 }  // namespace
 
-Tensor arange(double start, double stop, double step, DType dtype) {
-  if (step == 0 || !std::isfinite((stop - start) / step))
-    fail<ValueError>("arange: step {} from {} to {}", step, start, stop);
-  const double count = std::ceil((stop - start) / step);
-  if (count < 0) fail<ValueError>("arange: step {} points away from {} to {}", step, start, stop);
-  if (count > 0x1p53) fail<ValueError>("arange: {} numbers from {} to {}", count, start, stop);
-  return generate(static_cast<int64_t>(count), dtype,
-                  [=](int64_t i) { return start + static_cast<double>(i) * step; });
+Tensor arange(Number start, Number stop, Number step, DType dtype) {
+  if (dtype == DType::boolean) fail<DtypeError>("arange: bool has no range; use DType::i64");
+  const double way = stop.real - start.real;
+  if (step.real == 0 || !std::isfinite(way / step.real))
+    fail<ValueError>("arange: step {} from {} to {}", step.real, start.real, stop.real);
+  if (way != 0 && (way > 0) != (step.real > 0))
+    fail<ValueError>("arange: step {} points away from {} to {}", step.real, start.real, stop.real);
+  const double count = std::ceil(way / step.real);
+  if (count > 0x1p53)
+    fail<ValueError>("arange: {} numbers from {} to {}", count, start.real, stop.real);
+  if (!is_floating(dtype)) {
+    const Number end = stop.exact      ? stop
+                       : step.real > 0 ? Number(std::ceil(stop.real))
+                                       : Number(std::floor(stop.real));
+    return integer_range(whole_bound(start, "start", dtype), whole_bound(end, "end", dtype),
+                         whole_bound(step, "step", dtype), dtype);
+  }
+  return generate(static_cast<int64_t>(count), dtype, "arange", [=](int64_t i) {
+    return Number(start.real + static_cast<double>(i) * step.real);
+  });
 }
 
 Tensor linspace(double first, double last, int64_t steps, DType dtype) {
@@ -208,9 +252,9 @@ Tensor linspace(double first, double last, int64_t steps, DType dtype) {
     fail<ValueError>("linspace: the number of steps must not be negative, got {}", steps);
   const double d = steps > 1 ? (last - first) / static_cast<double>(steps - 1) : 0;
   // From both ends, so that the last number is exact.
-  return generate(steps, dtype, [=](int64_t i) {
-    return i < steps / 2 ? first + d * static_cast<double>(i)
-                         : (steps == 1 ? first : last - d * static_cast<double>(steps - 1 - i));
+  return generate(steps, dtype, "linspace", [=](int64_t i) {
+    if (i < steps / 2) return first + d * static_cast<double>(i);
+    return steps == 1 ? first : last - d * static_cast<double>(steps - 1 - i);
   });
 }
 
@@ -296,6 +340,8 @@ Tensor randn(Rng& rng, const Shape& shape, DType dtype) {
 
 Tensor uniform(Rng& rng, const Shape& shape, double low, double high, DType dtype) {
   if (!(low <= high)) fail<ValueError>("uniform: the range [{}, {}) is empty", low, high);
+  if (!std::isfinite(high - low))
+    fail<ValueError>("uniform: the range [{}, {}) has no end", low, high);
   Tensor t = raw::empty(shape, dtype);
   dispatch_floating(dtype, "uniform",
                     [&]<class T>(Type<T>) { draw_uniform(rng, t.ptr<T>(), t.numel(), low, high); });

@@ -5,6 +5,7 @@
 // versions are in core/raw.h.
 #include <loupe/core/dtype.h>
 #include <loupe/core/memory.h>
+#include <loupe/core/number.h>
 #include <loupe/core/random.h>
 #include <loupe/core/shape.h>
 
@@ -13,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace loupe {
@@ -74,8 +76,16 @@ class Tensor {
     check_row_major();
     return {ptr<T>(), static_cast<size_t>(numel())};
   }
-  /// The value of a tensor with one element.
-  template <class T = double> T item() const { return static_cast<T>(item_as_double()); }
+  /// The value of a tensor with one element, converted to T: integers stay exact, a part behind the
+  /// point is cut. ValueError where an integer T cannot hold it.
+  template <class T = double> T item() const {
+    if constexpr (std::is_same_v<T, bool>) return item_as_double() != 0;
+    else if constexpr (std::is_integral_v<T>) {
+      const int64_t value = item_as_integer();
+      if (!std::in_range<T>(value)) item_out_of_range();
+      return static_cast<T>(value);
+    } else return static_cast<T>(item_as_double());
+  }
   /// The elements in row-major order, converted to T.
   template <class T> std::vector<T> to_vector() const;
 
@@ -136,12 +146,13 @@ class Tensor {
   // --- In place: bump the version; GradError in grad mode on a tensor that needs a gradient ---
   /// Copies `src` (broadcast, converted) into this tensor.
   const Tensor& copy_(const Tensor& src) const;
-  const Tensor& fill_(double value) const;
+  /// Every element becomes `value`; an integer tensor cuts a part behind the point.
+  const Tensor& fill_(Number value) const;
   const Tensor& zero_() const { return fill_(0); }
   /// this += alpha * other (broadcast).
-  const Tensor& add_(const Tensor& other, double alpha = 1) const;
+  const Tensor& add_(const Tensor& other, Number alpha = 1) const;
   const Tensor& mul_(const Tensor& other) const;
-  const Tensor& mul_(double factor) const;
+  const Tensor& mul_(Number factor) const;
   /// Fills with uniform numbers in [low, high) (floating types).
   const Tensor& uniform_(Rng& rng, double low = 0, double high = 1) const;
   /// Fills with normal numbers.
@@ -168,6 +179,8 @@ class Tensor {
   void check_dtype(DType wanted) const;
   void check_row_major() const;
   double item_as_double() const;
+  int64_t item_as_integer() const;
+  [[noreturn]] void item_out_of_range() const;
 
   std::shared_ptr<Impl> impl_;
 };
@@ -184,14 +197,16 @@ using raw::empty;
 using raw::empty_like;
 using raw::zeros;
 Tensor ones(const Shape& shape, DType dtype = DType::f32);
-Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
+Tensor full(const Shape& shape, Number value, DType dtype = DType::f32);
 /// The 0-dimensional tensor that holds one number.
-Tensor scalar(double value, DType dtype = DType::f32);
+Tensor scalar(Number value, DType dtype = DType::f32);
 Tensor zeros_like(const Tensor& t);
 Tensor ones_like(const Tensor& t);
-/// start, start + step, ... before stop. ValueError if step is 0 or points away from stop.
-Tensor arange(double start, double stop, double step = 1, DType dtype = DType::i64);
-inline Tensor arange(int64_t n) { return arange(0, static_cast<double>(n)); }
+/// start, start + step, ... before stop. ValueError if step is 0 or points away from stop, or if an
+/// integer type cannot hold a number; DtypeError for bool, and for a start or step with a part
+/// behind the point in an integer type.
+Tensor arange(Number start, Number stop, Number step = 1, DType dtype = DType::i64);
+inline Tensor arange(int64_t n) { return arange(0, n); }
 /// `steps` numbers from first to last, both included.
 Tensor linspace(double first, double last, int64_t steps, DType dtype = DType::f32);
 Tensor eye(int64_t n, DType dtype = DType::f32);
@@ -212,19 +227,20 @@ Tensor randint(Rng& rng, int64_t low, int64_t high, const Shape& shape);
 Tensor permutation(Rng& rng, int64_t n);
 
 // --- Arithmetic, recorded (autograd/ops/elementwise.h has the functions). A number takes the
-// tensor's dtype. ---
+// tensor's dtype: DtypeError for a part behind the point, ValueError for a number out of range,
+// where the tensor holds integers. Integers wrap around on overflow. ---
 Tensor operator+(In a, In b);
-Tensor operator+(In a, double b);
-Tensor operator+(double a, In b);
+Tensor operator+(In a, Number b);
+Tensor operator+(Number a, In b);
 Tensor operator-(In a, In b);
-Tensor operator-(In a, double b);
-Tensor operator-(double a, In b);
+Tensor operator-(In a, Number b);
+Tensor operator-(Number a, In b);
 Tensor operator*(In a, In b);
-Tensor operator*(In a, double b);
-Tensor operator*(double a, In b);
+Tensor operator*(In a, Number b);
+Tensor operator*(Number a, In b);
 Tensor operator/(In a, In b);
-Tensor operator/(In a, double b);
-Tensor operator/(double a, In b);
+Tensor operator/(In a, Number b);
+Tensor operator/(Number a, In b);
 Tensor operator-(In a);
 
 /// Shape, type and values; large tensors are shortened to their corners, as NumPy does.

@@ -27,6 +27,13 @@ struct LeakyOptions {
 struct EluOptions {
   double alpha = 1;
 };
+struct CeluOptions {
+  double alpha = 1;
+};
+struct HardtanhOptions {
+  double min_val = -1;
+  double max_val = 1;
+};
 struct AxisOptions {
   int64_t dim = -1;
 };
@@ -45,6 +52,16 @@ LOUPE_ACTIVATION(Sigmoid, None, sigmoid(x))
 LOUPE_ACTIVATION(Tanh, None, tanh(x))
 LOUPE_ACTIVATION(Softplus, SoftplusOptions, softplus(x, o))
 LOUPE_ACTIVATION(ELU, EluOptions, elu(x, o.alpha))
+LOUPE_ACTIVATION(CELU, CeluOptions, celu(x, o.alpha))
+LOUPE_ACTIVATION(SELU, None, selu(x))
+LOUPE_ACTIVATION(Mish, None, mish(x))
+LOUPE_ACTIVATION(Hardswish, None, hardswish(x))
+LOUPE_ACTIVATION(Hardsigmoid, None, hardsigmoid(x))
+LOUPE_ACTIVATION(Hardtanh, HardtanhOptions, hardtanh(x, o.min_val, o.max_val))
+LOUPE_ACTIVATION(ReLU6, None, relu6(x))
+LOUPE_ACTIVATION(LogSigmoid, None, log_sigmoid(x))
+LOUPE_ACTIVATION(GLU, AxisOptions, glu(x, o.dim))
+LOUPE_ACTIVATION(SwiGLU, AxisOptions, swiglu(x, o.dim))
 LOUPE_ACTIVATION(Softmax, AxisOptions, softmax(x, o.dim))
 LOUPE_ACTIVATION(LogSoftmax, AxisOptions, log_softmax(x, o.dim))
 #undef LOUPE_ACTIVATION
@@ -58,6 +75,16 @@ using Sigmoid = ActivationLayer<activation::Sigmoid>;
 using Tanh = ActivationLayer<activation::Tanh>;
 using Softplus = ActivationLayer<activation::Softplus>;
 using ELU = ActivationLayer<activation::ELU>;
+using CELU = ActivationLayer<activation::CELU>;
+using SELU = ActivationLayer<activation::SELU>;
+using Mish = ActivationLayer<activation::Mish>;
+using Hardswish = ActivationLayer<activation::Hardswish>;
+using Hardsigmoid = ActivationLayer<activation::Hardsigmoid>;
+using Hardtanh = ActivationLayer<activation::Hardtanh>;
+using ReLU6 = ActivationLayer<activation::ReLU6>;
+using LogSigmoid = ActivationLayer<activation::LogSigmoid>;
+using GLU = ActivationLayer<activation::GLU>;
+using SwiGLU = ActivationLayer<activation::SwiGLU>;
 using Softmax = ActivationLayer<activation::Softmax>;
 using LogSoftmax = ActivationLayer<activation::LogSoftmax>;
 

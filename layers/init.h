@@ -1,18 +1,59 @@
 #pragma once
-// Initialisation of weights, in place, with PyTorch's names and formulas. fan_in is the number of
-// inputs of one output: the product of all dimensions but the first; fan_out the first times the
-// receptive field.
+// Initialisation of weights, in place, with PyTorch's names and formulas (torch.nn.init). fan_in is the
+// number of inputs of one output: the product of all dimensions but the first; fan_out the first times
+// the receptive field.
 #include <loupe/core/tensor.h>
 
 namespace loupe::init {
 
-/// U(-b, b) with b = gain * sqrt(3 / fan_in), gain = sqrt(2 / (1 + a^2)). He et al., "Delving deep
-/// into rectifiers", 2015. a = sqrt(5) is the default of PyTorch's Linear and Conv:
-/// U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+/// What follows the weights, for the gain that keeps the variance.
+enum class Nonlinearity { linear, sigmoid, tanh, relu, leaky_relu, selu };
+/// 1, 1, 5/3, sqrt(2), sqrt(2 / (1 + slope^2)), 3/4; `slope` is that of leaky_relu below 0.
+double calculate_gain(Nonlinearity nonlinearity, double slope = 0.01);
+
+enum class Fan { in, out };
+struct KaimingOptions {
+  double a = 0;  // the slope below 0, for leaky_relu
+  Fan mode = Fan::in;
+  Nonlinearity nonlinearity = Nonlinearity::leaky_relu;
+};
+
+void constant_(const Tensor& weight, double value);
+void zeros_(const Tensor& weight);
+void ones_(const Tensor& weight);
+/// Ones on the diagonal of two dimensions, else zeros: y = x. ShapeError for other ranks.
+void eye_(const Tensor& weight);
+void uniform_(const Tensor& weight, Rng& rng, double low = 0, double high = 1);
+void normal_(const Tensor& weight, Rng& rng, double mean = 0, double std = 1);
+
+struct TruncNormalOptions {
+  double mean = 0;
+  double std = 1;
+  double a = -2;
+  double b = 2;
+};
+/// N(mean, std^2) under the condition a <= w <= b, which are values, not multiples of std. By the inverse
+/// of the distribution function. ValueError unless a < b and std > 0.
+void trunc_normal_(const Tensor& weight, Rng& rng, TruncNormalOptions options = {});
+
+/// U(-b, b) with b = gain * sqrt(6 / (fan_in + fan_out)); N(0, gain^2 2 / (fan_in + fan_out)). Glorot and
+/// Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+void xavier_uniform_(const Tensor& weight, Rng& rng, double gain = 1);
+void xavier_normal_(const Tensor& weight, Rng& rng, double gain = 1);
+/// U(-b, b) with b = gain * sqrt(3 / fan); N(0, gain^2 / fan). He et al., "Delving deep into rectifiers",
+/// 2015.
+void kaiming_uniform_(const Tensor& weight, Rng& rng, KaimingOptions options = {});
+void kaiming_normal_(const Tensor& weight, Rng& rng, KaimingOptions options = {});
+/// gain times a matrix with orthonormal rows or columns, whichever are fewer: the first dimension by all
+/// others. ShapeError below two dimensions. Saxe et al., "Exact solutions to the nonlinear dynamics of
+/// learning in deep linear neural networks", 2013.
+void orthogonal_(const Tensor& weight, Rng& rng, double gain = 1);
+
+// What the layers of this library call; a = sqrt(5) is the default of PyTorch's Linear and Conv:
+// U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+/// kaiming_uniform_ and kaiming_normal_ for leaky_relu with slope a, over fan_in.
 void kaiming_uniform(const Tensor& weight, Rng& rng, double a = 2.2360679774997896964);
-/// N(0, gain^2 / fan_in) with gain sqrt(2) (relu).
 void kaiming_normal(const Tensor& weight, Rng& rng, double a = 0);
-/// U(-b, b), b = gain * sqrt(6 / (fan_in + fan_out)). Glorot and Bengio, 2010.
 void xavier_uniform(const Tensor& weight, Rng& rng, double gain = 1);
 void normal(const Tensor& weight, Rng& rng, double mean = 0, double std = 1);
 void uniform(const Tensor& weight, Rng& rng, double low, double high);

@@ -1,21 +1,22 @@
-#include <loupe/autograd/graph.h>
 #include <loupe/autograd/ops/activation.h>
 #include <loupe/autograd/ops/elementwise.h>
-#include <loupe/core/elementwise.h>
+#include <loupe/autograd/ops/rule.h>
+#include <loupe/autograd/ops/views.h>
 #include <loupe/core/kernels/activation.h>
 
 namespace loupe {
 namespace {
 
-// A rule has the value, its slope as numbers (of the input, or of the output where kFromOutput),
-// and the slope made of ops, which can be differentiated again.
+using detail::apply_rule;
+
 struct Relu {
   static constexpr const char* kName = "relu";
   static constexpr bool kFromOutput = true;
-  Attributes attributes() const { return {}; }
   template <class T> T value(T x) const { return x < T(0) ? T(0) : x; }  // NaN stays
-  template <class T> T slope(T y) const { return y > T(0) ? T(1) : T(0); }
-  Tensor slope_of(const Tensor& y) const { return gt(y, 0.0).to(y.dtype()); }
+  template <class T> T grad(T up, T y) const { return y <= T(0) ? T(0) : up; }
+  Tensor grad_of(const Tensor& up, const Tensor& y) const {
+    return where(le(y, 0), zeros({}, y.dtype()), up);
+  }
 };
 
 struct LeakyRelu {
@@ -59,7 +60,6 @@ struct GeluTanh {
 struct Silu {
   static constexpr const char* kName = "silu";
   static constexpr bool kFromOutput = false;
-  Attributes attributes() const { return {}; }
   template <class T> T value(T x) const { return kernels::silu(x); }
   template <class T> T slope(T x) const { return kernels::silu_slope(x); }
   Tensor slope_of(const Tensor& x) const {
@@ -71,7 +71,6 @@ struct Silu {
 struct Sigmoid {
   static constexpr const char* kName = "sigmoid";
   static constexpr bool kFromOutput = true;
-  Attributes attributes() const { return {}; }
   template <class T> T value(T x) const { return kernels::vsigmoid(x); }
   template <class T> T slope(T y) const { return y * (T(1) - y); }
   Tensor slope_of(const Tensor& y) const { return y * (1.0 - y); }
@@ -80,7 +79,6 @@ struct Sigmoid {
 struct Tanh {
   static constexpr const char* kName = "tanh";
   static constexpr bool kFromOutput = true;
-  Attributes attributes() const { return {}; }
   template <class T> T value(T x) const { return kernels::vtanh(x); }
   template <class T> T slope(T y) const { return T(1) - y * y; }
   Tensor slope_of(const Tensor& y) const { return 1.0 - square(y); }
@@ -89,7 +87,6 @@ struct Tanh {
 struct Erf {
   static constexpr const char* kName = "erf";
   static constexpr bool kFromOutput = false;
-  Attributes attributes() const { return {}; }
   template <class T> T value(T x) const { return kernels::verf(x); }
   template <class T> T slope(T x) const {
     return T(1.12837916709551257390) * kernels::vexp(-x * x);
@@ -126,58 +123,160 @@ struct Elu {
   }
 };
 
-template <class Rule> Tensor activate(In x, Rule rule);
-
-template <class Rule> struct ActivationNode final : Node {
-  Rule rule;
-  SavedTensor saved{this};
-  const char* name() const override { return Rule::kName; }
-  Attributes attributes() const override { return rule.attributes(); }
-  Tensors replay(const Tensors& x) const override { return {activate<Rule>(x[0], rule)}; }
-  Tensors backward(const Tensors& dy) override {
-    const Tensor at = saved.get(), &g = dy[0];
-    if (grad_enabled()) return {g * rule.slope_of(at)};
-    const Tensor dx = raw::elementwise_result(g.shape(), g.dtype(), {&at, &g});
-    dispatch_floating(g.dtype(), Rule::kName, [&]<class T>(Type<T>) {
-      raw::map2<T, T, T>(dx, g, at, [r = rule](T up, T v) { return up * r.slope(v); });
-    });
-    return {dx};
+struct Celu {
+  static constexpr const char* kName = "celu";
+  static constexpr bool kFromOutput = false;
+  double alpha = 1;
+  Attributes attributes() const { return {{"alpha", alpha}}; }
+  template <class T> T value(T x) const { return kernels::celu(x, static_cast<T>(alpha)); }
+  template <class T> T slope(T x) const { return kernels::celu_slope(x, static_cast<T>(alpha)); }
+  Tensor slope_of(const Tensor& x) const {
+    return where(gt(x, 0), ones({}, x.dtype()), exp(minimum(x, 0) / alpha));
   }
 };
 
-template <class Rule> void record_rule(In x, Tensor& y, Rule rule) {
-  if (auto n = record<ActivationNode<Rule>>({x}, y)) {
-    n->rule = rule;
-    if (Rule::kFromOutput) n->saved.output(y);
-    else n->saved.input(x);
+struct Selu {
+  static constexpr const char* kName = "selu";
+  static constexpr bool kFromOutput = false;
+  static constexpr double kScale = 1.0507009873554804934, kAlpha = 1.6732632423543772848;
+  template <class T> T value(T x) const { return T(kScale) * kernels::elu(x, T(kAlpha)); }
+  template <class T> T slope(T x) const { return T(kScale) * kernels::elu_slope(x, T(kAlpha)); }
+  Tensor slope_of(const Tensor& x) const {
+    return where(gt(x, 0), full({}, kScale, x.dtype()), exp(minimum(x, 0)) * (kScale * kAlpha));
   }
-}
+};
 
-template <class Rule> Tensor activate(In x, Rule rule) {
-  Tensor y = raw::empty_like(x);
-  dispatch_floating(x->dtype(), Rule::kName, [&]<class T>(Type<T>) {
-    raw::map1<T, T>(y, x, [rule](T v) { return rule.value(v); });
-  });
-  record_rule(x, y, rule);
-  return y;
+struct Mish {
+  static constexpr const char* kName = "mish";
+  static constexpr bool kFromOutput = false;
+  template <class T> T value(T x) const { return kernels::mish(x); }
+  template <class T> T slope(T x) const { return kernels::mish_slope(x); }
+  Tensor slope_of(const Tensor& x) const {
+    const Tensor t = tanh(softplus(x));
+    return t + x * sigmoid(x) * (1 - square(t));
+  }
+};
+
+struct Hardsigmoid {
+  static constexpr const char* kName = "hardsigmoid";
+  static constexpr bool kFromOutput = false;
+  template <class T> T value(T x) const {
+    const T low = kernels::detail::at_least(x + T(3), T(0));
+    return kernels::detail::at_most(low, T(6)) / T(6);
+  }
+  template <class T> T grad(T up, T x) const {
+    const T inside = up / T(6);
+    return kernels::vabs(x) < T(3) ? inside : T(0);
+  }
+  Tensor grad_of(const Tensor& up, const Tensor& x) const {
+    return where(lt(abs(x.detach()), 3), up / 6, zeros({}, x.dtype()));
+  }
+};
+
+struct Hardswish {
+  static constexpr const char* kName = "hardswish";
+  static constexpr bool kFromOutput = false;
+  template <class T> T value(T x) const {
+    const T low = kernels::detail::at_least(x + T(3), T(0));
+    return x * kernels::detail::at_most(low, T(6)) / T(6);
+  }
+  template <class T> T grad(T up, T x) const {
+    const T inside = up * (x / T(3) + T(0.5));
+    const T right = x >= T(3) ? up : inside;  // NaN stays
+    return x <= T(-3) ? T(0) : right;
+  }
+  Tensor grad_of(const Tensor& up, const Tensor& x) const {
+    const Tensor right = where(ge(x, 3), up, up * (x / 3 + 0.5));
+    return where(le(x, -3), zeros({}, x.dtype()), right);
+  }
+};
+
+struct Hardtanh {
+  static constexpr const char* kName = "hardtanh";
+  static constexpr bool kFromOutput = false;
+  double low = -1, high = 1;
+  Attributes attributes() const { return {{"low", low}, {"high", high}}; }
+  template <class T> T value(T x) const {
+    const T y = kernels::detail::at_least(x, static_cast<T>(low));
+    return kernels::detail::at_most(y, static_cast<T>(high));
+  }
+  template <class T> T grad(T up, T x) const {
+    const T left = x > static_cast<T>(low) ? up : T(0);
+    return x < static_cast<T>(high) ? left : T(0);
+  }
+  Tensor grad_of(const Tensor& up, const Tensor& x) const {
+    return where(gt(x, low) & lt(x, high), up, zeros({}, x.dtype()));
+  }
+};
+
+struct LogSigmoid {
+  static constexpr const char* kName = "log_sigmoid";
+  static constexpr bool kFromOutput = false;
+  template <class T> T value(T x) const { return kernels::log_sigmoid(x); }
+  template <class T> T slope(T x) const { return kernels::vsigmoid(-x); }
+  Tensor slope_of(const Tensor& x) const { return sigmoid(-x); }
+};
+
+// The two halves of x along one axis.
+struct Halves {
+  Tensor first, second;
+};
+Halves halves(In x, int64_t dim, const char* op) {
+  if (x->dim() == 0)
+    fail<ShapeError>("{}: needs at least one dimension, got shape {}", op, x->shape());
+  const int axis = normalize_axis(dim, x->dim(), op);
+  const int64_t size = x->shape()[axis];
+  if (size % 2 != 0)
+    fail<ShapeError>("{}: the size {} of dimension {} must be even, in shape {}", op, size, dim,
+                     x->shape());
+  if (!is_floating(x->dtype()))
+    fail<DtypeError>("{}: needs f32 or f64, got {}; convert with to(DType::f32)", op, x->dtype());
+  return {slice(x, axis, 0, size / 2), slice(x, axis, size / 2)};
 }
 
 }  // namespace
 
-Tensor relu(In x) { return activate(x, Relu{}); }
-Tensor leaky_relu(In x, double negative_slope) { return activate(x, LeakyRelu{negative_slope}); }
+Tensor relu(In x) { return apply_rule(x, Relu{}); }
+Tensor leaky_relu(In x, double negative_slope) { return apply_rule(x, LeakyRelu{negative_slope}); }
 Tensor gelu(In x, GeluOptions options) {
-  return options.approximate == Approximate::tanh ? activate(x, GeluTanh{}) : activate(x, Gelu{});
+  return options.approximate == Approximate::tanh ? apply_rule(x, GeluTanh{})
+                                                  : apply_rule(x, Gelu{});
 }
-Tensor silu(In x) { return activate(x, Silu{}); }
-Tensor sigmoid(In x) { return activate(x, Sigmoid{}); }
-Tensor tanh(In x) { return activate(x, Tanh{}); }
-Tensor erf(In x) { return activate(x, Erf{}); }
+Tensor silu(In x) { return apply_rule(x, Silu{}); }
+Tensor sigmoid(In x) { return apply_rule(x, Sigmoid{}); }
+Tensor tanh(In x) { return apply_rule(x, Tanh{}); }
+Tensor erf(In x) { return apply_rule(x, Erf{}); }
 Tensor softplus(In x, SoftplusOptions options) {
-  if (options.beta == 0) fail<ValueError>("softplus: beta must not be 0");
-  return activate(x, Softplus{options.beta, options.threshold});
+  if (options.beta == 0 || options.beta != options.beta)
+    fail<ValueError>("softplus: beta must not be {}", options.beta);
+  return apply_rule(x, Softplus{options.beta, options.threshold});
 }
-Tensor elu(In x, double alpha) { return activate(x, Elu{alpha}); }
+Tensor elu(In x, double alpha) { return apply_rule(x, Elu{alpha}); }
+Tensor celu(In x, double alpha) {
+  if (!(alpha != 0) || alpha != alpha) fail<ValueError>("celu: alpha must not be {}", alpha);
+  return apply_rule(x, Celu{alpha});
+}
+Tensor selu(In x) { return apply_rule(x, Selu{}); }
+Tensor mish(In x) { return apply_rule(x, Mish{}); }
+Tensor hardswish(In x) { return apply_rule(x, Hardswish{}); }
+Tensor hardsigmoid(In x) { return apply_rule(x, Hardsigmoid{}); }
+Tensor hardtanh(In x, double min_val, double max_val) {
+  if (!(min_val <= max_val))
+    fail<ValueError>("hardtanh: min_val {} is not below max_val {}", min_val, max_val);
+  return apply_rule(x, Hardtanh{min_val, max_val});
+}
+Tensor relu6(In x) { return apply_rule(x, Hardtanh{0, 6}); }
+Tensor log_sigmoid(In x) { return apply_rule(x, LogSigmoid{}); }
+Tensor glu(In x, int64_t dim) {
+  SiteScope site(x.here);
+  const Halves h = halves(x, dim, "glu");
+  return h.first * sigmoid(h.second);
+}
+Tensor swiglu(In x, int64_t dim) {
+  SiteScope site(x.here);
+  const Halves h = halves(x, dim, "swiglu");
+  return silu(h.first) * h.second;
+}
 void detail::record_relu(In z, Tensor& y) { record_rule(z, y, Relu{}); }
 
 }  // namespace loupe

@@ -1,5 +1,6 @@
 #include <loupe/autograd/graph.h>
 #include <loupe/autograd/ops/dropout.h>
+#include <loupe/autograd/ops/elementwise.h>
 #include <loupe/core/kernels/dropout.h>
 
 namespace loupe {
@@ -34,14 +35,42 @@ Tensor masked(In x, const Mask& mask) {
   return y;
 }
 
+void check_p(double p, const char* op) {
+  if (!(p >= 0 && p <= 1)) fail<ValueError>("{}: p must lie in [0, 1], got {}", op, p);
+}
+
+// One factor for each slice of the first `kept` dimensions: 0 or 1 / (1 - p).
+Tensor drop_slices(In x, Rng& rng, double p, int kept, const char* op) {
+  check_p(p, op);
+  if (!is_floating(x->dtype()))
+    fail<DtypeError>("{}: needs f32 or f64, got {}; convert with to(DType::f32)", op, x->dtype());
+  if (p == 0) return x;
+  Shape slices = x->shape();
+  for (int i = kept; i < slices.rank(); ++i) slices[i] = 1;
+  SiteScope site(x.here);
+  return x * dropout(ones(slices, x->dtype()), rng, p);
+}
+
 }  // namespace
 
 Tensor dropout(In x, Rng& rng, double p) {
-  if (!(p >= 0 && p <= 1)) fail<ValueError>("dropout: p must lie in [0, 1], got {}", p);
+  check_p(p, "dropout");
   if (p == 0) return x;
   const Rng::State state = rng.state();
   const Strides strides = raw::is_dense(x) ? x->strides() : row_major_strides(x->shape());
   return masked(x, {p, state.key, rng.reserve(x->numel()), strides});
+}
+
+Tensor dropout1d(In x, Rng& rng, double p) {
+  if (x->dim() != 2 && x->dim() != 3)
+    fail<ShapeError>("dropout1d: needs (N, C, L) or (C, L), got shape {}", x->shape());
+  return drop_slices(x, rng, p, x->dim() - 1, "dropout1d");
+}
+
+Tensor dropout2d(In x, Rng& rng, double p) {
+  if (x->dim() != 3 && x->dim() != 4)
+    fail<ShapeError>("dropout2d: needs (N, C, H, W) or (N, C, L), got shape {}", x->shape());
+  return drop_slices(x, rng, p, 2, "dropout2d");
 }
 
 }  // namespace loupe

@@ -1,6 +1,6 @@
 #pragma once
 // Activations of one number and their slopes, for the loops of core/elementwise.h. f32 through
-// vmath.h, f64 through the C library. Infinities give the limit (gelu(-Inf) = -0), NaN stays.
+// vmath.h, f64 through dmath.h. Infinities give the limit (gelu(-Inf) = -0), NaN stays.
 #include <loupe/core/kernels/vmath.h>
 
 namespace loupe::kernels {
@@ -57,6 +57,36 @@ template <class T> LOUPE_INLINE T elu(T x, T alpha) {
 template <class T> LOUPE_INLINE T elu_slope(T x, T alpha) {
   const T below = alpha * vexp(detail::at_most(x, T(0)));
   return x > T(0) ? T(1) : below;
+}
+
+/// alpha (e^(x / alpha) - 1) below 0 (Barron, "Continuously differentiable exponential linear units",
+/// 2017).
+template <class T> LOUPE_INLINE T celu(T x, T alpha) {
+  const T below = alpha * vexpm1(detail::at_most(x, T(0)) / alpha);
+  return x > T(0) ? x : below;
+}
+template <class T> LOUPE_INLINE T celu_slope(T x, T alpha) {
+  const T below = vexp(detail::at_most(x, T(0)) / alpha);
+  return x > T(0) ? T(1) : below;
+}
+
+/// x tanh(softplus(x)). With e = e^x and n = e (e + 2) that is x n / (n + 2); from 22 on it is x.
+template <class T> LOUPE_INLINE T mish(T x) {
+  const T e = vexp(detail::at_most(x, T(22)));
+  const T n = e * (e + T(2));
+  return detail::at_least(x, T(-1000)) * (n / (n + T(2)));
+}
+template <class T> LOUPE_INLINE T mish_slope(T x) {
+  const T e = vexp(detail::at_most(x, T(22)));
+  const T n = e * (e + T(2)), d = n + T(2);
+  // 1 - tanh^2 = 4 (n + 1) / d^2, without the difference.
+  const T falling = T(4) * (n + T(1)) / d / d;
+  return n / d + detail::within(x, T(1000)) * (e / (e + T(1))) * falling;
+}
+
+/// log(sigmoid(x)).
+template <class T> LOUPE_INLINE T log_sigmoid(T x) {
+  return detail::at_most(x, T(0)) - vlog1p(vexp(-vabs(x)));
 }
 
 }  // namespace loupe::kernels

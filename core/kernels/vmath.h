@@ -190,4 +190,29 @@ LOUPE_INLINE float verf(float x) {
 }
 LOUPE_INLINE double verf(double x) { return dmath::erf(x); }
 
+/// Up to here vsin_after keeps its bound: 2^20 quarter turns.
+inline constexpr double kTurnLimit = 0x1.8p20;
+/// sin(x + quarters * pi / 2): sin for 0, cos for 1. 0.6 ulp for |x| <= kTurnLimit; beyond, the caller
+/// uses dmath. Reduced and summed in f64: n * 33 bits of pi / 2 is exact for n < 2^20.
+LOUPE_INLINE float vsin_after(float x, uint64_t quarters) {
+  const double d = static_cast<double>(x);
+  const double t = d * 0.63661977236758134308 + 0x1.8p52;  // rounds; n sits in the low bits
+  const double n = t - 0x1.8p52;
+  const double r = (d - n * 0x1.921fb544p0) - n * 0x1.0b4611a626331p-34;
+  const double z = r * r;
+  double s = 0x1.6cd878c3b46a7p-19;
+  s = s * z + -0x1.a00f9e2cae774p-13;
+  s = s * z + 0x1.11110896efbb2p-7;
+  s = s * z + -0x1.5555554cbac77p-3;
+  s = r * (1.0 + z * s);
+  double c = 0x1.99342e0ee5069p-16;
+  c = c * z + -0x1.6c087e80f1e27p-10;
+  c = c * z + 0x1.55553e1053a42p-5;
+  c = c * z + -0x1.ffffffd0c5e81p-2;
+  c = 1.0 + z * c;
+  const uint64_t turned = __builtin_bit_cast(uint64_t, t) + quarters;
+  const uint64_t y = __builtin_bit_cast(uint64_t, (turned & 1) != 0 ? c : s);
+  return static_cast<float>(__builtin_bit_cast(double, y ^ ((turned & 2) << 62)));
+}
+
 }  // namespace loupe::kernels

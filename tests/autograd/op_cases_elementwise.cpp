@@ -1,5 +1,6 @@
 #include "op_cases.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace loupe::testing {
@@ -21,6 +22,7 @@ const std::vector<std::vector<Shape>> kTwo{{{2, 3}, {2, 3}},
                                            {{}, {}},
                                            {{2, 3, 2, 2}, {1, 3, 1, 1}}};
 const Draw kPositive = within(0.3, 2);
+const Draw kBetween = within(0.55, 0.95);  // between the steps of every rounding
 
 template <class F, class N>
 OpCase one(std::string name, F f, N naive, std::vector<Draw> draw = {}) {
@@ -46,6 +48,43 @@ template <class Keep> Naive triangle(Keep keep) {
     });
     return y;
   };
+}
+
+const std::vector<std::vector<Shape>> kHalves{{{2, 6}}, {{4}}, {{0, 2}}, {{3, 0}}, {{2, 3, 1, 4}}};
+
+// f of the first and the second half of the last dimension.
+template <class F> Naive gated(F f) {
+  return [f](const Arrays& x) {
+    Shape shape = x[0].shape;
+    const int last = shape.rank() - 1;
+    shape[last] /= 2;
+    Array y(shape);
+    each(shape, [&](const Dims& i) {
+      Dims other = i;
+      other[last] += shape[last];
+      y[i] = f(x[0][i], x[0][other]);
+    });
+    return y;
+  };
+}
+
+// Which channels are dropped is seen on ones; the others must be x / (1 - p).
+template <class F>
+OpCase channel_dropout(std::string name, std::vector<std::vector<Shape>> shapes, F f) {
+  const auto dropped = [f](In x) {
+    Rng rng(5);
+    return f(x, rng, 0.4);
+  };
+  return {.name = std::move(name),
+          .shapes = std::move(shapes),
+          .f = [dropped](const Tensors& x) { return dropped(x[0]); },
+          .naive =
+              [dropped](const Arrays& x) {
+                const Array kept(dropped(ones(x[0].shape, DType::f64)));
+                Array y = x[0];
+                each(y.shape, [&](const Dims& i) { y[i] = kept[i] == 0 ? 0 : y[i] / 0.6; });
+                return y;
+              }};
 }
 
 }  // namespace
@@ -106,12 +145,107 @@ std::vector<OpCase> elementwise_cases() {
           [](double a) { return a < -0.7  ? -0.7
                                 : a > 0.4 ? 0.4
                                           : a; }),
+      one(
+          "clamp(min)", [](In a) { return clamp(a, -0.7, {}); },
+          [](double a) { return a < -0.7 ? -0.7 : a; }),
+      one(
+          "clamp(max)", [](In a) { return clamp(a, {}, 0.4); },
+          [](double a) { return a > 0.4 ? 0.4 : a; }),
+      {.name = "clamp(tensors)",
+       .shapes = {{{2, 3}, {2, 3}, {2, 3}}, {{2, 3}, {3}, {2, 1}}, {{37}, {}, {}}, {{0}, {1}, {}}},
+       .f = [](const Tensors& x) { return clamp(x[0], x[1], x[2]); },
+       .naive =
+           [](const Arrays& x) {
+             Array y = x[0];
+             each(y.shape,
+                  [&](const Dims& i) { y[i] = std::min(std::max(x[0][i], x[1][i]), x[2][i]); });
+             return y;
+           },
+       .draw = {Draw{}, within(-0.6, -0.2), within(0.2, 0.9)}},
+      one(
+          "expm1", [](In a) { return expm1(a); }, [](double a) { return std::expm1(a); }),
+      one(
+          "log1p", [](In a) { return log1p(a); }, [](double a) { return std::log1p(a); },
+          {kPositive}),
+      one(
+          "sin", [](In a) { return sin(a); }, [](double a) { return std::sin(a); }),
+      one(
+          "cos", [](In a) { return cos(a); }, [](double a) { return std::cos(a); }),
+      one(
+          "floor", [](In a) { return floor(a); }, [](double a) { return std::floor(a); },
+          {kBetween}),
+      one(
+          "ceil", [](In a) { return ceil(a); }, [](double a) { return std::ceil(a); }, {kBetween}),
+      one(
+          "round", [](In a) { return round(a); }, [](double a) { return std::nearbyint(a); },
+          {kBetween}),
+      one(
+          "trunc", [](In a) { return trunc(a); }, [](double a) { return std::trunc(a); },
+          {kBetween}),
+      two(
+          "remainder", [](In a, In b) { return remainder(a, b); },
+          [](double a, double b) { return a - b * std::floor(a / b); },
+          {within(2.1, 2.4), within(0.8, 1)}),
+      one(
+          "remainder(number)", [](In a) { return remainder(a, -3); },
+          [](double a) { return a + 3 * std::floor(a / -3); }, {kBetween}),
+      one(
+          "pow(number, tensor)", [](In a) { return pow(2.5, a); },
+          [](double a) { return std::pow(2.5, a); }),
+      one(
+          "maximum(number)", [](In a) { return maximum(0.25, a); },
+          [](double a) { return a > 0.25 ? a : 0.25; }),
+      one(
+          "minimum(number)", [](In a) { return minimum(a, 0.25); },
+          [](double a) { return a < 0.25 ? a : 0.25; }),
+      one(
+          "where(number)", [](In a) { return where(a < 0, where(a < -1, a, -0.5), 2 * a); },
+          [](double a) { return a < -1  ? a
+                                : a < 0 ? -0.5
+                                        : 2 * a; }),
       two(
           "maximum", [](In a, In b) { return maximum(a, b); },
           [](double a, double b) { return a > b ? a : b; }),
       two(
           "minimum", [](In a, In b) { return minimum(a, b); },
           [](double a, double b) { return a < b ? a : b; }),
+      one(
+          "selu", [](In a) { return selu(a); },
+          [](double a) {
+            return 1.0507009873554805 * (a > 0 ? a : 1.6732632423543772 * std::expm1(a));
+          }),
+      one(
+          "mish", [](In a) { return mish(a); },
+          [](double a) { return a * std::tanh(std::log1p(std::exp(a))); }),
+      one(
+          "hardswish", [](In a) { return hardswish(a); },
+          [](double a) { return a * std::clamp(a + 3, 0.0, 6.0) / 6; }),
+      one(
+          "hardsigmoid", [](In a) { return hardsigmoid(a); },
+          [](double a) { return std::clamp(a + 3, 0.0, 6.0) / 6; }),
+      one(
+          "relu6", [](In a) { return relu6(a); }, [](double a) { return std::clamp(a, 0.0, 6.0); }),
+      one(
+          "log_sigmoid", [](In a) { return log_sigmoid(a); },
+          [](double a) { return -std::log1p(std::exp(-a)); }),
+      one(
+          "celu", [](In a) { return celu(a, 0.6); },
+          [](double a) { return a > 0 ? a : 0.6 * std::expm1(a / 0.6); }),
+      one(
+          "hardtanh", [](In a) { return hardtanh(a, -0.73, 0.61); },
+          [](double a) { return std::clamp(a, -0.73, 0.61); }),
+      channel_dropout("dropout1d", {{{2, 3}}, {{4, 3, 5}}, {{0, 3}}, {{2, 3, 0}}},
+                      [](In x, Rng& rng, double p) { return dropout1d(x, rng, p); }),
+      channel_dropout("dropout2d", {{{2, 3, 4}}, {{2, 3, 2, 2}}, {{0, 3, 1}}},
+                      [](In x, Rng& rng, double p) { return dropout2d(x, rng, p); }),
+      {.name = "glu",
+       .shapes = kHalves,
+       .f = [](const Tensors& x) { return glu(x[0]); },
+       .naive = gated([](double a, double b) { return a / (1 + std::exp(-b)); })},
+      {.name = "swiglu",
+       .shapes = kHalves,
+       .f = [](const Tensors& x) { return swiglu(x[0]); },
+       .naive = gated([](double a, double b) { return a / (1 + std::exp(-a)) * b; })},
       comparison(
           "eq", [](In a, In b) { return eq(a, b); }, [](double a, double b) { return a == b; }),
       comparison(
@@ -127,6 +261,24 @@ std::vector<OpCase> elementwise_cases() {
       comparison(
           "gt(number)", [](In a, In b) { return gt(a.t + b.t, 0.25); },
           [](double a, double b) { return a + b > 0.25; }),
+      comparison(
+          "logical_and", [](In a, In b) { return logical_and(trunc(a.t), trunc(b.t)); },
+          [](double a, double b) { return std::trunc(a) != 0 && std::trunc(b) != 0; }),
+      comparison(
+          "logical_or", [](In a, In b) { return logical_or(trunc(a.t), trunc(b.t)); },
+          [](double a, double b) { return std::trunc(a) != 0 || std::trunc(b) != 0; }),
+      comparison(
+          "logical_xor", [](In a, In b) { return logical_xor(trunc(a.t), trunc(b.t)); },
+          [](double a, double b) { return (std::trunc(a) != 0) != (std::trunc(b) != 0); }),
+      comparison(
+          "isnan", [](In a, In b) { return isnan(log(a.t + b.t)); },
+          [](double a, double b) { return a + b < 0; }),
+      comparison(
+          "isinf", [](In a, In b) { return isinf((a.t - b.t) / 0.0); },
+          [](double a, double b) { return a != b; }),
+      comparison(
+          "isfinite", [](In a, In b) { return isfinite(log(a.t + b.t)); },
+          [](double a, double b) { return a + b > 0; }),
       {.name = "logical_not",
        .shapes = kOne,
        .f = [](const Tensors& x) { return logical_not(x[0]); },

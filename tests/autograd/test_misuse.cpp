@@ -27,11 +27,13 @@ using Two = Tensor (*)(In, In);
 }  // namespace
 
 TEST_CASE("misuse: an undefined tensor is named as such, wherever it is used") {
-  const std::vector<One> unary{neg, square, reciprocal, sqrt,        rsqrt,      exp,
-                               log, abs,    sign,       logical_not, contiguous, clone};
+  const std::vector<One> unary{neg,   square,      reciprocal, sqrt,  rsqrt, exp,   log,     abs,
+                               sign,  logical_not, contiguous, clone, sin,   cos,   expm1,   log1p,
+                               floor, ceil,        round,      trunc, isnan, isinf, isfinite};
   for (One f : unary) refuses<ValueError>("tensor", [&] { f(none); });
-  const std::vector<Two> binary{add, sub, mul, div, maximum, minimum, matmul,
-                                eq,  ne,  lt,  le,  gt,      ge};
+  const std::vector<Two> binary{add,    sub,       mul,         div,        maximum,     minimum,
+                                matmul, remainder, logical_and, logical_or, logical_xor, eq,
+                                ne,     lt,        le,          gt,         ge};
   for (Two f : binary) {
     refuses<ValueError>("tensor", [&] { f(none, f23); });
     refuses<ValueError>("tensor", [&] { f(f23, none); });
@@ -89,6 +91,10 @@ TEST_CASE("misuse: factories") {
   refuses<ValueError>("fill", [] { full({2}, -1, DType::u8); });
   refuses<ValueError>("arange", [] { arange(0, 10, 0); });
   refuses<ValueError>("arange", [] { arange(0, 10, -1); });
+  refuses<ValueError>("arange", [] { arange(10, 8, 5); });
+  refuses<ValueError>("arange", [] { arange(kNan, 8, 5); });
+  refuses<DtypeError>("arange", [] { arange(0, 2, 1, DType::boolean); });
+  refuses<DtypeError>("arange", [] { arange(0, 3, 0.5); });
   refuses<ValueError>("arange", [] { arange(0, 1e300, 1); });
   refuses<ValueError>("arange", [] { arange(0, kInf, 1); });
   refuses<ValueError>("arange", [] { arange(-3); });
@@ -100,6 +106,7 @@ TEST_CASE("misuse: factories") {
   refuses<DtypeError>("uniform", [&] { uniform(rng, {2}, 0, 1, DType::u8); });
   refuses<ValueError>("uniform", [&] { uniform(rng, {2}, 1, 0); });
   refuses<ValueError>("uniform", [&] { uniform(rng, {2}, kNan, 1); });
+  refuses<ValueError>("uniform", [&] { uniform(rng, {2}, 0, kInf); });
   refuses<ShapeError>("empty", [&] { randn(rng, {-2}); });
   refuses<ValueError>("Rng::integer", [&] { randint(rng, 3, 3, {2}); });
   refuses<ValueError>("Rng::integer", [&] { rng.integer(5, 2); });
@@ -191,22 +198,50 @@ TEST_CASE("misuse: elementwise") {
   const std::vector<std::pair<const char*, One>> signed_only{
       {"neg", neg}, {"abs", abs}, {"sign", sign}};
   for (const auto& [name, f] : signed_only) refuses<DtypeError>(name, [&] { f(b23); });
-  refuses<DtypeError>("logical_not", [] { logical_not(f23); });
+  for (const auto& [name, f] : std::vector<std::pair<const char*, One>>{{"floor", floor},
+                                                                        {"ceil", ceil},
+                                                                        {"round", round},
+                                                                        {"trunc", trunc},
+                                                                        {"sin", sin},
+                                                                        {"cos", cos},
+                                                                        {"expm1", expm1},
+                                                                        {"log1p", log1p}})
+    refuses<DtypeError>(name, [&] { f(b23); });
+  refuses<DtypeError>("sin", [] { sin(i23); });
+  for (const auto& [name, f] : std::vector<std::pair<const char*, Two>>{
+           {"logical_and", logical_and}, {"logical_or", logical_or}, {"logical_xor", logical_xor}})
+    refuses<ShapeError>(name, [&] { f(f23, f22); });
+  refuses<DtypeError>("&", [] { b23& f23; });
+  refuses<DtypeError>("|", [] { i23 | b23; });
+  refuses<DtypeError>("^", [] { f23 ^ f23; });
+  refuses<DtypeError>("~", [] { ~i23; });
+  refuses<DtypeError>("remainder", [] { remainder(f23, i23); });
+  refuses<DtypeError>("remainder", [] { remainder(b23, b23); });
+  refuses<ShapeError>("remainder", [] { remainder(f23, f22); });
+  refuses<ValueError>("remainder", [] { remainder(i23, 0); });
+  refuses<ValueError>("clamp", [] { clamp(f23, {}, kNan); });
+  refuses<ValueError>("clamp", [] { clamp(f23, std::nullopt, std::nullopt); });
+  refuses<ValueError>("clamp", [] { clamp(f23, none, none); });
+  refuses<DtypeError>("clamp", [] { clamp(f23, d23, none); });
+  refuses<ShapeError>("clamp", [] { clamp(f23, f22, none); });
+  refuses<ValueError>("clamp", [] { clamp(u23, -1, 3); });
+  refuses<DtypeError>("clamp", [] { clamp(b23, 0, 1); });
+  refuses<DtypeError>("where", [] { where(f23, 1, 2); });
+  refuses<DtypeError>("maximum", [] { maximum(i23, 0.5); });
   refuses<ValueError>("clamp", [] { clamp(f23, 1, 0); });
   refuses<ValueError>("clamp", [] { clamp(f23, kNan, 0); });
-  refuses<DtypeError>("clamp", [] { clamp(i23, 0, 1); });
+  refuses<DtypeError>("clamp", [] { clamp(i23, 0.5, 1); });
   refuses<DtypeError>("where", [] { where(f23, f23, f23); });
   refuses<DtypeError>("where", [] { where(b23, f23, d23); });
   refuses<ShapeError>("where", [] { where(b23, f23, f22); });
   refuses<ShapeError>("where", [] { where(zeros({4}, DType::boolean), f23, f23); });
   refuses<DtypeError>("masked_fill", [] { masked_fill(f23, i23, 0); });
   refuses<ShapeError>("masked_fill", [] { masked_fill(zeros({3}), b23, 0); });
-  refuses<ValueError>("fill", [] { masked_fill(i23, b23, kInf); });
+  refuses<ValueError>("masked_fill", [] { masked_fill(i23, b23, kInf); });
   refuses<ShapeError>("tril", [] { tril(zeros({3})); });
   refuses<ShapeError>("triu", [] { triu(scalar0); });
   refuses<ShapeError>("compare", [] { eq(f23, f22); });
   refuses<DtypeError>("compare", [] { lt(f23, d23); });
-  refuses<DtypeError>("compare", [] { lt(i23, 2.5); });
   refuses<ValueError>("compare", [] { gt(u23, 1000.0); });
 }
 

@@ -33,6 +33,14 @@ TEST_CASE("misuse: activations, softmax, dropout") {
       {"gelu", [](In x) { return gelu(x); }},
       {"softplus", [](In x) { return softplus(x); }},
       {"elu", [](In x) { return elu(x); }},
+      {"celu", [](In x) { return celu(x); }},
+      {"selu", selu},
+      {"mish", mish},
+      {"hardswish", hardswish},
+      {"hardsigmoid", hardsigmoid},
+      {"hardtanh", [](In x) { return hardtanh(x); }},
+      {"hardtanh", relu6},
+      {"log_sigmoid", log_sigmoid},
       {"softmax", [](In x) { return softmax(x); }},
       {"log_softmax", [](In x) { return log_softmax(x); }}};
   for (const auto& [name, f] : floating) {
@@ -40,7 +48,20 @@ TEST_CASE("misuse: activations, softmax, dropout") {
     refuses<DtypeError>(name, [&] { f(i23); });
     refuses<DtypeError>(name, [&] { f(b23); });
   }
-  refuses<ValueError>("softplus", [] { softplus(f23, {.beta = 0}); });
+  for (const double bad : {0.0, kNan}) {
+    refuses<ValueError>("softplus", [&] { softplus(f23, {.beta = bad}); });
+    refuses<ValueError>("celu", [&] { celu(f23, bad); });
+  }
+  refuses<ValueError>("hardtanh", [] { hardtanh(f23, 1, -1); });
+  refuses<ValueError>("hardtanh", [] { hardtanh(f23, kNan, 1); });
+  for (const auto& [name, f] : std::vector<std::pair<const char*, One>>{
+           {"glu", [](In x) { return glu(x); }}, {"swiglu", [](In x) { return swiglu(x); }}}) {
+    refuses<ValueError>("tensor", [&] { f(none); });
+    refuses<ShapeError>(name, [&] { f(f23); });
+    refuses<ShapeError>(name, [&] { f(scalar0); });
+    refuses<DtypeError>(name, [&] { f(zeros({2, 4}, DType::i64)); });
+  }
+  refuses<IndexError>("glu", [] { glu(f23, 2); });
   for (const int64_t axis : {2, -3}) {
     refuses<IndexError>("softmax", [&] { softmax(f23, axis); });
     refuses<IndexError>("log_softmax", [&] { log_softmax(f23, axis); });
@@ -48,6 +69,14 @@ TEST_CASE("misuse: activations, softmax, dropout") {
   Rng rng(1);
   for (const double p : {-0.1, 1.1, kNan})
     refuses<ValueError>("dropout", [&] { dropout(f23, rng, p); });
+  for (const double p : {-0.1, 1.1, kNan}) {
+    refuses<ValueError>("dropout1d", [&] { dropout1d(f23, rng, p); });
+    refuses<ValueError>("dropout2d", [&] { dropout2d(zeros({2, 3, 4}), rng, p); });
+  }
+  refuses<ShapeError>("dropout1d", [&] { dropout1d(scalar0, rng); });
+  refuses<ShapeError>("dropout2d", [&] { dropout2d(f23, rng); });
+  refuses<DtypeError>("dropout1d", [&] { dropout1d(i23, rng); });
+  refuses<ValueError>("tensor", [&] { dropout2d(none, rng); });
   refuses<ValueError>("tensor", [&] { dropout(none, rng); });
   refuses<DtypeError>("dropout", [&] { dropout(i23, rng); });
 }

@@ -4,6 +4,7 @@
 #include <loupe/core/random.h>
 
 #include <cmath>
+#include <random>
 
 using namespace loupe;
 
@@ -103,4 +104,31 @@ TEST_CASE("double-precision functions at the edges") {
   REQUIRE(std::isnan(dmath::pow(nan, 2)));
   REQUIRE(dmath::pow(nan, 0) == 1);
   REQUIRE(std::abs(dmath::pow(-1.5, 65) / -std::pow(1.5, 65) - 1) < 1e-14);
+}
+
+TEST_CASE("dmath: sine and cosine of any size, next to the multiples of pi / 2 too") {
+  std::mt19937_64 bits(5);
+  double sin_worst = 0, cos_worst = 0;
+  const auto measure = [&](double x) {
+    const long double s = std::sin(static_cast<long double>(x));
+    const long double c = std::cos(static_cast<long double>(x));
+    if (s != 0)
+      sin_worst = std::max(sin_worst, static_cast<double>(std::fabs((dmath::sin(x) - s) / s)));
+    cos_worst = std::max(cos_worst, static_cast<double>(std::fabs((dmath::cos(x) - c) / c)));
+  };
+  for (int i = 0; i < 20000; ++i) {
+    const double unit = static_cast<double>(bits() >> 11) * 0x1p-53;
+    measure(unit * 1e6 - 5e5);
+    measure(std::nearbyint(unit * 1e6) * 1.57079632679489661923);
+    measure(std::ldexp(unit, static_cast<int>(bits() % 2040) - 1020));
+  }
+  measure(6381956970095103.0 * 0x1p797);  // the double nearest to a multiple of pi / 2
+  CAPTURE(sin_worst, cos_worst);
+  REQUIRE(sin_worst < 4e-16);
+  REQUIRE(cos_worst < 4e-16);
+  REQUIRE(sin_worst > 1e-16);
+  REQUIRE(std::isnan(dmath::sin(dmath::kInf)));
+  REQUIRE(std::isnan(dmath::cos(-dmath::kInf)));
+  REQUIRE(std::signbit(dmath::sin(-0.0)));
+  REQUIRE(dmath::cos(0) == 1);
 }

@@ -100,6 +100,13 @@ void check_all(uint32_t step) {
         -87.0f, max, 2.5);
     run(
         "erf", [](float x) { return verf(x); }, [](L x) { return std::erf(x); }, -max, max, 2.5);
+    const float limit = static_cast<float>(kTurnLimit);
+    run(
+        "sin", [](float x) { return vsin_after(x, 0); }, [](L x) { return std::sin(x); }, -limit,
+        limit, 0.6);
+    run(
+        "cos", [](float x) { return vsin_after(x, 1); }, [](L x) { return std::cos(x); }, -limit,
+        limit, 0.6);
     run(
         "normal", [](float x) { return vnormal(x).cdf; },
         [](L x) { return std::erfc(x * -0.707106781186547524400844362L) / 2; }, -1.0f, max, 5.5);

@@ -263,7 +263,7 @@ TEST_CASE("every public function and class has a case in its folder's tests of m
       "path_id",
       // of a tensor, as `shape`, which stands for them
       "strides", "dtype", "dim", "numel", "offset", "impl", "grad_meta", "set_grad_meta",
-      "check_dtype", "check_row_major", "item_as_double",
+      "check_dtype", "check_row_major", "item_as_double", "item_as_integer",
       // what ops are made of; their misuse is a bug of the library, or comes back as the op's own
       // error
       "Here", "simd", "philox", "philox_fill", "Storage", "Scratch", "row_major_strides",

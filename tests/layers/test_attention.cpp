@@ -30,6 +30,17 @@ TEST_CASE("activation layers call their ops and stand in a Sequential") {
   CHECK(equal(Tanh()(x), loupe::tanh(x)));
   CHECK(equal(Softplus({.beta = 2})(x), softplus(x, {.beta = 2})));
   CHECK(equal(ELU({.alpha = 2})(x), elu(x, 2)));
+  CHECK(equal(CELU({.alpha = 2})(x), celu(x, 2)));
+  CHECK(equal(SELU()(x), selu(x)));
+  CHECK(equal(Mish()(x), mish(x)));
+  CHECK(equal(Hardswish()(x), hardswish(x)));
+  CHECK(equal(Hardsigmoid()(x), hardsigmoid(x)));
+  CHECK(equal(Hardtanh({.max_val = 0.5})(x), hardtanh(x, -1, 0.5)));
+  CHECK(equal(ReLU6()(x), relu6(x)));
+  CHECK(equal(LogSigmoid()(x), log_sigmoid(x)));
+  CHECK(equal(GLU()(x), glu(x)));
+  CHECK(equal(SwiGLU()(x), swiglu(x, 1)));
+  CHECK(equal(GLU({.dim = 0})(x.t()), glu(x).t()));
   CHECK(equal(Softmax({.dim = 0})(x), softmax(x, 0)));
   CHECK(equal(LogSoftmax()(x), log_softmax(x, -1)));
   CHECK(ReLU().type_name() == "ReLU");
@@ -52,6 +63,35 @@ TEST_CASE("Dropout draws in training only, from a stream of its own that can be 
   eval(drop);
   CHECK(drop(x).is_same(x));
   CHECK_THROWS_AS(Dropout(rng, -0.1), ValueError);
+}
+
+TEST_CASE("Dropout1d and Dropout2d drop whole channels, scale the others, and pass in eval mode") {
+  Rng rng(7);
+  const auto check = [&](auto layer, const Shape& shape, int64_t length) {
+    const Tensor x = ones(shape).requires_grad_(), y = layer(x);
+    const Tensor channels = y.detach().reshape({-1, length});
+    int64_t dropped = 0;
+    for (int64_t c = 0; c < channels.size(0); ++c) {
+      const float first = channels.select(0, c).select(0, 0).item<float>();
+      CHECK((first == 0.0f || first == 1 / 0.75f));
+      CHECK(equal(channels.select(0, c), full({length}, first)));
+      dropped += first == 0.0f;
+    }
+    // 400 channels: mean 100, standard deviation 8.7.
+    CHECK(channels.size(0) == 400);
+    CHECK((dropped > 65 && dropped < 135));
+    y.sum().backward();
+    CHECK(equal(x.grad(), y.detach()));
+    eval(layer);
+    CHECK(layer(x).is_same(x));
+  };
+  check(Dropout1d(rng, 0.25), {20, 20, 5}, 5);
+  check(Dropout1d(rng, 0.25), {400, 3}, 3);
+  check(Dropout2d(rng, 0.25), {20, 20, 3, 2}, 6);
+  check(Dropout2d(rng, 0.25), {20, 20, 4}, 4);
+  const Tensor x = ones({2, 3, 4});
+  CHECK(equal(dropout1d(x, rng, 1), zeros({2, 3, 4})));
+  CHECK(dropout2d(x, rng, 0).is_same(x));
 }
 
 TEST_CASE("Embedding starts from N(0, 1) with a padding row of zeros") {

@@ -85,6 +85,12 @@ TEST_CASE("misuse: Linear, Embedding, Dropout, Flatten") {
 
   for (const double p : {-0.1, 1.1, std::nan("")})
     refuses<ValueError>("Dropout", [&] { Dropout(rng, p); });
+  for (const double p : {-0.1, 1.1, std::nan("")}) {
+    refuses<ValueError>("Dropout1d", [&] { Dropout1d(rng, p); });
+    refuses<ValueError>("Dropout2d", [&] { Dropout2d(rng, p); });
+  }
+  refuses<ShapeError>("dropout1d", [&] { Dropout1d(rng, 0.5)(image); });
+  refuses<ShapeError>("dropout2d", [&] { Dropout2d(rng, 0.5)(f23); });
   Dropout dropout(rng, 0.5);
   refuses<ValueError>("tensor", [&] { dropout(none); });
   refuses<DtypeError>("dropout", [&] { dropout(i23); });
@@ -234,6 +240,18 @@ TEST_CASE("misuse: activations and pooling") {
   floating(Tanh(), "tanh");
   floating(Softplus(), "softplus");
   floating(ELU(), "elu");
+  floating(CELU(), "celu");
+  floating(SELU(), "selu");
+  floating(Mish(), "mish");
+  floating(Hardswish(), "hardswish");
+  floating(Hardsigmoid(), "hardsigmoid");
+  floating(Hardtanh(), "hardtanh");
+  floating(ReLU6(), "hardtanh");
+  floating(LogSigmoid(), "log_sigmoid");
+  refuses<ShapeError>("glu", [&] { GLU()(f23); });
+  refuses<ShapeError>("swiglu", [&] { SwiGLU()(f23); });
+  refuses<ValueError>("celu", [&] { CELU({.alpha = 0})(f23); });
+  refuses<ValueError>("hardtanh", [&] { Hardtanh({.min_val = 2})(f23); });
   floating(Softmax(), "softmax");
   floating(LogSoftmax(), "log_softmax");
   refuses<IndexError>("softmax", [&] { Softmax({.dim = 2})(f23); });
@@ -379,6 +397,23 @@ TEST_CASE("misuse: containers, states and whole models") {
 TEST_CASE("misuse: initialisation") {
   Rng rng(1);
   const double nan = std::nan("");
+  refuses<ShapeError>("init", [&] { init::kaiming_uniform_(zeros({3}), rng); });
+  refuses<ShapeError>("init", [&] { init::kaiming_normal_(zeros({3}), rng); });
+  refuses<ShapeError>("init", [&] { init::xavier_uniform_(zeros({3}), rng); });
+  refuses<ShapeError>("init", [&] { init::xavier_normal_(zeros({3}), rng); });
+  refuses<ShapeError>("orthogonal_", [&] { init::orthogonal_(zeros({3}), rng); });
+  refuses<ShapeError>("eye_", [&] { init::eye_(zeros({3})); });
+  refuses<ValueError>("trunc_normal_", [&] { init::trunc_normal_(f23, rng, {.a = 2}); });
+  refuses<ValueError>("trunc_normal_", [&] { init::trunc_normal_(f23, rng, {.a = nan}); });
+  refuses<ValueError>("trunc_normal_", [&] { init::trunc_normal_(f23, rng, {.std = 0}); });
+  refuses<ValueError>("tensor", [&] { init::constant_(none, 1); });
+  refuses<ValueError>("tensor", [&] { init::zeros_(none); });
+  refuses<ValueError>("tensor", [&] { init::ones_(none); });
+  refuses<ValueError>("uniform", [&] { init::uniform_(f23, rng, 1, 0); });
+  refuses<ValueError>("normal_", [&] { init::normal_(f23, rng, 0, -1); });
+  refuses<ValueError>("uniform", [&] {
+    init::xavier_uniform_(f23, rng, init::calculate_gain(init::Nonlinearity::leaky_relu, nan));
+  });
   refuses<ShapeError>("init", [&] { init::kaiming_uniform(zeros({3}), rng); });
   refuses<ShapeError>("init", [&] { init::kaiming_normal(scalar0, rng); });
   refuses<ShapeError>("init", [&] { init::xavier_uniform(zeros({3}), rng); });
