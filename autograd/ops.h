@@ -11,6 +11,7 @@
 #include <loupe/autograd/ops/matmul.h>
 #include <loupe/autograd/ops/norm.h>
 #include <loupe/autograd/ops/pool.h>
+#include <loupe/autograd/ops/recurrent.h>
 #include <loupe/autograd/ops/reduce.h>
 #include <loupe/autograd/ops/softmax.h>
 #include <loupe/autograd/ops/views.h>

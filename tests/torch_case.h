@@ -81,10 +81,11 @@ void check_layer(const Fixture& f, const std::string& name, DType dtype, M& m,
 template <class M>
 void layer_case(
     const std::string& name, M m, double bound32 = kBound32,
-    const std::function<Tensors(M&, const Tensors&)>& call = [](M& layer, const Tensors& xs) {
-      return Tensors{layer(xs[0])};
-    }) {
-  static const Fixture f("layers.safetensors");
+    const std::function<Tensors(M&, const Tensors&)>& call =
+        [](M& layer, const Tensors& xs) { return Tensors{layer(xs[0])}; },
+    const char* file = "layers.safetensors") {
+  static std::map<std::string, Fixture> files;
+  const Fixture& f = files.try_emplace(file, file).first->second;
   check_layer<M>(f, name, DType::f64, m, call, kBound64);
   check_layer<M>(f, name, DType::f32, m, call, bound32);
 }

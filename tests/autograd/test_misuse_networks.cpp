@@ -268,3 +268,31 @@ TEST_CASE(
   if (best_cpu_level() < CpuLevel::v4)
     refuses<ValueError>("set_cpu_level", [] { set_cpu_level(CpuLevel::v4); });
 }
+
+TEST_CASE("misuse: recurrence") {
+  const Tensor x = zeros({5, 2, 12}), h = zeros({2, 3}), w = zeros({12, 3}), none;
+  const auto lstm = [&](const Tensor& gates, const Tensor& h0, const Tensor& c0,
+                        const Tensor& weight, const Tensor& bias = {},
+                        const RecurrenceArgs& args = {}) {
+    recurrence(RecurrentCell::lstm, gates, h0, c0, weight, bias, args);
+  };
+  refuses<ShapeError>("recurrence", [&] { lstm(zeros({2, 12}), h, h, w); });
+  refuses<ShapeError>("recurrence", [&] { lstm(zeros({5, 2, 10}), h, h, w); });
+  refuses<ShapeError>("recurrence", [&] { lstm(x, zeros({2, 4}), h, w); });
+  refuses<ShapeError>("recurrence", [&] { lstm(x, h, zeros({3, 3}), w); });
+  refuses<ShapeError>("recurrence", [&] { lstm(x, h, h, zeros({12, 4})); });
+  refuses<ShapeError>("recurrence", [&] { lstm(x, h, h, w, zeros({3})); });
+  refuses<ValueError>("recurrence", [&] { lstm(x, h, none, w); });
+  refuses<ValueError>("recurrence", [&] {
+    recurrence(RecurrentCell::gru, x, zeros({2, 4}), zeros({2, 4}), zeros({12, 4}));
+  });
+  refuses<DtypeError>("recurrence", [&] { lstm(x, h.to(DType::f64), h, w); });
+  refuses<DtypeError>("recurrence", [&] { lstm(x.to(DType::i64), h, h, w); });
+  refuses<DtypeError>("recurrence", [&] { lstm(x, h, h, w, none, {.lengths = zeros({2})}); });
+  refuses<ShapeError>("recurrence",
+                      [&] { lstm(x, h, h, w, none, {.lengths = zeros({3}, DType::i64)}); });
+  for (const int64_t bad : {-1, 6})
+    refuses<IndexError>("recurrence", [&] {
+      lstm(x, h, h, w, none, {.lengths = full({2}, static_cast<double>(bad), DType::i64)});
+    });
+}

@@ -14,6 +14,7 @@
 #include <loupe/layers/metrics.h>
 #include <loupe/layers/norm.h>
 #include <loupe/layers/pool.h>
+#include <loupe/layers/recurrent.h>
 #include <loupe/layers/sequential.h>
 #include <loupe/layers/state.h>
 #include <loupe/layers/transformer.h>
@@ -33,6 +34,42 @@ const Tensor none, f23 = zeros({2, 3}), d23 = zeros({2, 3}, DType::f64),
                    d_image = zeros({2, 4, 6, 6}, DType::f64);
 
 }  // namespace
+
+TEST_CASE("misuse: RNN, LSTM, GRU and their cells") {
+  Rng rng(1);
+  for (const int64_t bad : {0, -1}) {
+    refuses<ValueError>("LSTM", [&] { LSTM(rng, bad, 2); });
+    refuses<ValueError>("GRU", [&] { GRU(rng, 2, bad); });
+    refuses<ValueError>("RNN", [&] { RNN(rng, 2, 2, {.num_layers = bad}); });
+    refuses<ValueError>("RNNCell", [&] { RNNCell(rng, bad, 2); });
+    refuses<ValueError>("GRUCell", [&] { GRUCell(rng, 2, bad); });
+    refuses<ValueError>("LSTMCell", [&] { LSTMCell(rng, bad, 2); });
+  }
+  for (const double bad : {-0.1, 1.1, std::nan("")})
+    refuses<ValueError>("LSTM", [&] { LSTM(rng, 2, 2, {.dropout = bad}); });
+  LSTM lstm(rng, 3, 4);
+  GRU gru(rng, 3, 4, {.num_layers = 2});
+  const Tensor x = zeros({5, 2, 3}), h = zeros({1, 2, 4});
+  refuses<ShapeError>("LSTM", [&] { lstm(zeros({3})); });
+  refuses<ShapeError>("LSTM", [&] { lstm(zeros({5, 2, 4})); });
+  refuses<ShapeError>("LSTM", [&] { lstm(x, SequenceArgs{.h0 = zeros({2, 2, 4})}); });
+  refuses<ShapeError>("LSTM", [&] { lstm(x, SequenceArgs{.c0 = zeros({1, 3, 4})}); });
+  refuses<ValueError>("GRU", [&] { gru(x, SequenceArgs{.c0 = zeros({2, 2, 4})}); });
+  refuses<ShapeError>("GRU", [&] { gru(x, SequenceArgs{.lengths = zeros({3}, DType::i64)}); });
+  refuses<IndexError>("recurrence",
+                      [&] { gru(x, SequenceArgs{.lengths = full({2}, 6, DType::i64)}); });
+  refuses<DtypeError>("recurrence", [&] {
+    lstm(x, SequenceArgs{.h0 = zeros({1, 2, 4}, DType::f64)});
+  });
+  refuses<IndexError>("LSTM", [&] { lstm.weights(1); });
+  refuses<IndexError>("LSTM", [&] { lstm.weights(0, true); });
+  RNNCell rnn_cell(rng, 3, 4);
+  LSTMCell lstm_cell(rng, 3, 4);
+  GRUCell gru_cell(rng, 3, 4);
+  refuses<ShapeError>("RNNCell", [&] { rnn_cell(x); });
+  refuses<ShapeError>("GRUCell", [&] { gru_cell(zeros({2, 3}), zeros({3, 4})); });
+  refuses<ShapeError>("LSTMCell", [&] { lstm_cell(zeros({2, 3}), LstmState{.c = h}); });
+}
 
 TEST_CASE("misuse: metrics") {
   const Tensor label = zeros({2}, DType::i64), outside = full({2}, 3, DType::i64);
