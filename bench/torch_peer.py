@@ -214,6 +214,20 @@ def attention(variant, batch, heads, length, depth):
     return Op(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), "qkv", qkv, variant)
 
 
+def recurrent(variant, kind, steps, batch, width):
+    """One layer over a sequence, from its weights."""
+    torch.manual_seed(1)
+    rows = {"lstm": 4, "gru": 3}[kind] * width
+    inputs = [torch.randn(steps, batch, width)] + [torch.randn(*s) * 0.05 for s in ((rows, width), (rows, width), (rows,), (rows,))]
+    h0 = torch.zeros(1, batch, width)
+    options = (True, 1, 0.0, True, False, False)  # bias, layers, dropout, training, directions, batch first
+
+    def f(x, *weights):
+        return (torch._VF.lstm(x, (h0, h0), weights, *options) if kind == "lstm" else torch._VF.gru(x, h0, weights, *options))[0]
+
+    return Op(f, ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh"), inputs, variant)
+
+
 def encoder(variant, batch):
     torch.manual_seed(1)
     return Inference(models.Bert(), torch.randint(1000, 30000, (batch, 128)), variant)
@@ -257,6 +271,9 @@ WORKS = {
     "attention-64": (lambda v: attention(v, 12, 4, 64, 32), PLAIN),
     "attention-256": (lambda v: attention(v, 4, 6, 256, 64), PLAIN),
     "attention-1024": (lambda v: attention(v, 1, 6, 1024, 64), PLAIN),
+    "lstm-64x32x128": (lambda v: recurrent(v, "lstm", 64, 32, 128), PLAIN),
+    "lstm-32x16x64": (lambda v: recurrent(v, "lstm", 32, 16, 64), PLAIN),
+    "gru-64x32x128": (lambda v: recurrent(v, "gru", 64, 32, 128), PLAIN),
     "bert-1": (lambda v: encoder(v, 1), ("sdpa", "fast_path")),
     "bert-32": (lambda v: encoder(v, 32), ("sdpa", "fast_path")),
     "generate": (generate, PLAIN),

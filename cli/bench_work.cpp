@@ -93,6 +93,20 @@ std::unique_ptr<Work> attention(int64_t batch, int64_t heads, int64_t length, in
       });
 }
 
+// One layer over a sequence: the products with the input, then the recurrence. Each weight is used
+// once forward and twice backward at every step.
+std::unique_ptr<Work> recurrent(RecurrentCell cell, int64_t steps, int64_t batch, int64_t width) {
+  const int64_t rows = (cell == RecurrentCell::lstm ? 4 : 3) * width;
+  return std::make_unique<OpWork>(
+      std::vector<std::string>{"x", "weight_ih", "weight_hh", "bias_ih", "bias_hh"},
+      std::vector<Shape>{{steps, batch, width}, {rows, width}, {rows, width}, {rows}, {rows}},
+      false, 6.0 * static_cast<double>(steps * batch * rows * 2 * width), [=](const Tensors& t) {
+        const Tensor h0 = zeros({batch, width});
+        const Tensor c0 = cell == RecurrentCell::lstm ? h0 : Tensor();
+        return recurrence(cell, linear(t[0], t[1], t[3]), h0, c0, t[2], t[4]).states;
+      });
+}
+
 enum class Kind { batch, group, instance, layer, rms };
 
 // Counted in bytes by nature: no FLOPs are stated.
@@ -402,6 +416,9 @@ const std::vector<Row>& rows() {
       {"attention-64", [](auto&) { return attention(12, 4, 64, 32); }},
       {"attention-256", [](auto&) { return attention(4, 6, 256, 64); }},
       {"attention-1024", [](auto&) { return attention(1, 6, 1024, 64); }},
+      {"lstm-64x32x128", [](auto&) { return recurrent(RecurrentCell::lstm, 64, 32, 128); }},
+      {"lstm-32x16x64", [](auto&) { return recurrent(RecurrentCell::lstm, 32, 16, 64); }},
+      {"gru-64x32x128", [](auto&) { return recurrent(RecurrentCell::gru, 64, 32, 128); }},
       {"bert-1", [](auto&) { return std::make_unique<Encoder>(1); }},
       {"bert-32", [](auto&) { return std::make_unique<Encoder>(32); }},
       {"generate", [](auto&) { return std::make_unique<Generation>(); }},

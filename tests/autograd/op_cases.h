@@ -132,6 +132,7 @@ std::vector<OpCase> norm_cases();
 std::vector<OpCase> pool_cases();
 std::vector<OpCase> attention_cases();
 std::vector<OpCase> loss_cases();
+std::vector<OpCase> recurrent_cases();
 /// All of them.
 const std::vector<OpCase>& op_cases();
 
