@@ -161,7 +161,7 @@ struct RecurrenceNode final : Node {
     Tensors all;
     const Inputs in{x[0], x[1], x[2], x[3], x[4]};
     const State last = state_of_ops(cell, in, Walk(in.x_gates.size(0), args), seen, all);
-    Tensors out{stack(all), last.h};
+    Tensors out{all.empty() ? zeros(output_shape(0), in.h0.dtype()) : stack(all), last.h};
     if (last.c.defined()) out.push_back(last.c);
     return out;
   }
