@@ -215,7 +215,10 @@ Tensor smooth_l1_loss(In x, In target, SmoothL1Options o) {
   SiteScope site(x.here);
   const Tensor d = abs(x - target);
   if (o.beta == 0) return reduce(d, o.reduction);
-  return reduce(where(lt(d, o.beta), square(d) * (0.5 / o.beta), d - 0.5 * o.beta), o.reduction);
+  // One formula for both parts, not a choice of two: the square's slope times 0 would be NaN where d
+  // is infinite.
+  const Tensor near = clamp(d, 0, o.beta);
+  return reduce(near * (d - near * 0.5) / o.beta, o.reduction);
 }
 
 Tensor huber_loss(In x, In target, HuberOptions o) {
@@ -223,7 +226,8 @@ Tensor huber_loss(In x, In target, HuberOptions o) {
   if (!(o.delta > 0)) fail<ValueError>("huber_loss: delta must be positive, got {}", o.delta);
   SiteScope site(x.here);
   const Tensor d = abs(x - target);
-  return reduce(where(lt(d, o.delta), square(d) * 0.5, (d - 0.5 * o.delta) * o.delta), o.reduction);
+  const Tensor near = clamp(d, 0, o.delta);  // as smooth_l1_loss
+  return reduce(near * (d - near * 0.5), o.reduction);
 }
 
 Tensor binary_cross_entropy_with_logits(In x, In target, const BceOptions& o) {

@@ -197,12 +197,11 @@ void sums_rows(const float* x, const float* dy, int64_t n, int64_t width, const 
   });
 }
 
-/// dx = dt * scale + (x - center) * slope + offset over n rows; without `flows` (masked rows) dt *
-/// scale.
-template <bool kRelu>
+/// dx = dt * scale + (x - center) * slope + offset over n rows. Without kFlows (masked rows, running
+/// statistics) it is dt * scale: a product with a slope of 0 would be NaN where x is infinite.
+template <bool kRelu, bool kFlows>
 void dx_rows(const float* x, const float* dy, float* dx, int64_t n, int64_t width,
-             const Coefficients& k, bool flows) {
-  const float factor = flows ? 1 : 0;
+             const Coefficients& k) {
   simd(
       [=, center = k.center, scale = k.scale, shift = k.shift, slope = k.slope, offset = k.offset] {
         for (int64_t first = 0; first < n; first += kBlock) {
@@ -211,7 +210,7 @@ void dx_rows(const float* x, const float* dy, float* dx, int64_t n, int64_t widt
 #pragma omp simd
             for (int64_t j = 0; j < w; ++j) {
               m[j] = center[c + j], s[j] = scale[c + j], t[j] = shift[c + j];
-              e[j] = slope[c + j] * factor, o[j] = offset[c + j] * factor;
+              e[j] = slope[c + j], o[j] = offset[c + j];
             }
             const float *p = x + first * width + c, *q = dy + first * width + c;
             float* to = dx + first * width + c;
@@ -221,7 +220,8 @@ void dx_rows(const float* x, const float* dy, float* dx, int64_t n, int64_t widt
 #pragma omp simd
               for (int64_t j = 0; j < w; ++j) {
                 const float v = p[j] - m[j];
-                to[j] = live<kRelu>(v * s[j] + t[j], q[j]) * s[j] + (v * e[j] + o[j]);
+                const float own = live<kRelu>(v * s[j] + t[j], q[j]) * s[j];
+                to[j] = kFlows ? own + (v * e[j] + o[j]) : own;
               }
             }
           });
@@ -298,7 +298,9 @@ void backward(const float* x, const float* dy, float* dx, float* dgamma, float* 
       for_parts(s, plan, k, 5, begin, end,
                 [&](int64_t r, int64_t n, int64_t width, const Coefficients& c, bool on) {
                   const int64_t from = (image * s.rows + r) * C;
-                  dx_rows<kRelu>(x + from, dy + from, dx + from, n, width, c, on);
+                  const auto run =
+                      on && !st.constant ? dx_rows<kRelu, true> : dx_rows<kRelu, false>;
+                  run(x + from, dy + from, dx + from, n, width, c);
                 });
     });
   });

@@ -108,6 +108,8 @@ void pool_sums(const float* x, const float* dy, const PoolPlan& p, const Coeffic
 }
 
 /// dx of two input rows: (x - center) * slope + offset, and dy * scale at each window's winner.
+/// Without kFlows (running statistics) the first part is 0, also where x is infinite.
+template <bool kFlows>
 void pool_dx(const float* x, const float* dy, float* dx, const PoolPlan& p, const Coefficients& k) {
   const int64_t C = p.channels, row = p.width * C, ow = p.ow;
   simd(
@@ -134,10 +136,10 @@ void pool_dx(const float* x, const float* dy, float* dx, const PoolPlan& p, cons
               const float g = up[j] * s[j], dt = best > 0 ? g : 0;
               // The first of equal values wins: a over b, both over d and e.
               const float top = de > ab ? 0 : dt, bottom = de > ab ? dt : 0;
-              out[j] = (xa * f[j] + o[j]) + (b > a ? 0 : top),
-              out[C + j] = (xb * f[j] + o[j]) + (b > a ? top : 0);
-              out[row + j] = (xd * f[j] + o[j]) + (e > d ? 0 : bottom),
-                        out[row + C + j] = (xe * f[j] + o[j]) + (e > d ? bottom : 0);
+              out[j] = (kFlows ? xa * f[j] + o[j] : 0) + (b > a ? 0 : top),
+              out[C + j] = (kFlows ? xb * f[j] + o[j] : 0) + (b > a ? top : 0);
+              out[row + j] = (kFlows ? xd * f[j] + o[j] : 0) + (e > d ? 0 : bottom),
+                        out[row + C + j] = (kFlows ? xe * f[j] + o[j] : 0) + (e > d ? bottom : 0);
             }
           }
         });
@@ -145,8 +147,34 @@ void pool_dx(const float* x, const float* dy, float* dx, const PoolPlan& p, cons
 }
 
 /// dx where no window reaches: the last row or column of an odd size.
+template <bool kFlows>
 void uncovered(const float* x, float* dx, int64_t channels, const Coefficients& k) {
+  if (!kFlows) {
+    std::fill_n(dx, channels, 0.0F);
+    return;
+  }
   for (int64_t c = 0; c < channels; ++c) dx[c] = (x[c] - k.center[c]) * k.slope[c] + k.offset[c];
+}
+
+/// norm_relu_pool_backward's dx, once the coefficients are known.
+template <bool kFlows>
+void all_dx(const float* x, const float* dy, float* dx, int64_t height, int64_t width,
+            const PoolPlan& plan, const Coefficients& k) {
+  const int64_t C = plan.channels;
+  plan.for_items([&](int64_t, int64_t image, int64_t begin, int64_t end) {
+    for (int64_t oy = begin; oy < end; ++oy) {
+      const int64_t in = plan.input(image, 2 * oy, 0);
+      pool_dx<kFlows>(x + in, dy + plan.output(image, oy, 0), dx + in, plan, k);
+      for (int64_t row = 0; width % 2 && row < 2; ++row) {
+        const int64_t last = plan.input(image, 2 * oy + row, width - 1);
+        uncovered<kFlows>(x + last, dx + last, C, k);
+      }
+    }
+    for (int64_t i = 0; height % 2 && end == plan.oh && i < width; ++i) {
+      const int64_t last = plan.input(image, height - 1, i);
+      uncovered<kFlows>(x + last, dx + last, C, k);
+    }
+  });
 }
 
 }  // namespace
@@ -190,20 +218,8 @@ void norm_relu_pool_backward(const float* x, const float* dy, float* dx, float* 
   backward_coefficients(s, st, gamma, sums, k);
   weight_gradients(s, st, sums, k, dgamma, dbeta);
   if (!dx) return;
-  plan.for_items([&](int64_t, int64_t image, int64_t begin, int64_t end) {
-    for (int64_t oy = begin; oy < end; ++oy) {
-      const int64_t in = plan.input(image, 2 * oy, 0);
-      pool_dx(x + in, dy + plan.output(image, oy, 0), dx + in, plan, k);
-      for (int64_t row = 0; width % 2 && row < 2; ++row) {
-        const int64_t last = plan.input(image, 2 * oy + row, width - 1);
-        uncovered(x + last, dx + last, C, k);
-      }
-    }
-    for (int64_t i = 0; height % 2 && end == plan.oh && i < width; ++i) {
-      const int64_t last = plan.input(image, height - 1, i);
-      uncovered(x + last, dx + last, C, k);
-    }
-  });
+  const auto input_gradient = st.constant ? all_dx<false> : all_dx<true>;
+  input_gradient(x, dy, dx, height, width, plan, k);
 }
 
 int64_t norm_pool_scratch(const NormShape& s, int64_t height, int64_t width) {

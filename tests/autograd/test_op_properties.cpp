@@ -1,8 +1,10 @@
 // What must hold whatever the numbers: a permuted batch, an image alone, linearity, scale and shift
 // of what is normalized, rows of attention, the mean of dropout. In f64 and f32, at the table's small
 // shapes and at those where the fast kernels run.
+#include "layouts.h"
 #include "op_checks.h"
 
+#include <limits>
 #include <map>
 #include <set>
 
@@ -126,6 +128,36 @@ TEST_CASE("property: an image alone gives what it gives among others") {
           for (size_t o = 0; o < y.size(); ++o) {
             INFO("image " << i);
             require_same(z[o], y[o].slice(0, i, i + 1), tolerance);
+          }
+        }
+      });
+}
+
+// Infinity or NaN in one image stays there: in the results and in the gradients of the batch.
+TEST_CASE("property: what is not finite in one image does not reach the others") {
+  for_batches(
+      [](const OpCase& c, const BatchOp& op, const Tensors& x, int64_t images, double tolerance) {
+        if ((!op.alone && c.name.find("running") == std::string::npos) ||
+            !is_floating(x[0].dtype()) || x[0].numel() == 0)
+          return;
+        const Tensors y = c.f(x), up = upstreams(y, y[0].dtype()), g = gradients_for(c, x, up);
+        const auto others = [images](const Tensor& t) { return t.slice(0, 1, images); };
+        for (const double bad :
+             {std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(),
+              std::numeric_limits<double>::quiet_NaN()}) {
+          INFO("with " << bad);
+          Tensors spoiled = x;
+          spoiled[0] = plain_copy(x[0]);
+          Tensor first = raw::select(spoiled[0], 0, 0);
+          while (first.dim() > 0) first = raw::select(first, 0, first.size(0) / 2);
+          raw::fill(first, bad);
+          const Tensors z = c.f(spoiled), h = gradients_for(c, spoiled, up);
+          for (size_t o = 0; o < y.size(); ++o) require_same(others(z[o]), others(y[o]), tolerance);
+          for (size_t k = 0, at = 0; k < x.size(); ++k) {
+            if (!is_floating(x[k].dtype())) continue;
+            INFO("gradient of input " << k);
+            if (op.inputs.count(k)) require_same(others(h[at]), others(g[at]), tolerance);
+            ++at;
           }
         }
       });
