@@ -14,6 +14,8 @@ WITHOUT = {
     "Sequential": "a container", "ModuleList": "a container", "Flatten": "the function flatten",
     "Lion": "PyTorch has no such optimizer",
     "Muon": "PyTorch's rounds its iteration to bfloat16; tests/optim holds Loupe's against the same formula in f64",
+    "swiglu": "PyTorch has no such function",
+    "recurrence": "the layers RNN, LSTM and GRU run it",
     "WarmupCosine": "PyTorch has no such schedule",
 }
 

@@ -36,7 +36,8 @@ def dims(dim):
 
 
 def same_dtype(x, dtype):
-    if dtype is not None and dtype != x.dtype:
+    """No other dtype than Loupe gives by itself: x's, and i64 for sums of integers."""
+    if dtype is not None and (dtype != x.dtype or dtype in (torch.uint8, torch.bool)):
         raise NotExpressible("no option dtype")
 
 
@@ -80,25 +81,32 @@ def rdiv(x, other):
     return binary("div", x, other, swapped=True)
 
 
-@op("pow")
-def pow_(x, exponent):
+op("pow")(lambda x, exponent: binary("pow", x, exponent))
+op("__rpow__")(lambda x, other: binary("pow", x, other, swapped=True))
+for name in ("logical_and", "logical_or", "logical_xor"):
+    op(name)(lambda x, other, row=name: Call(row, [x, other]))
+
+
+@op("remainder")
+def remainder(x, other):
     if not is_tensor(x):
-        raise NotExpressible("pow of a number")
-    return binary("pow", x, exponent)
+        raise NotExpressible("remainder of a number")
+    return binary("remainder", x, other)
 
 
 for name in ("eq", "ne", "lt", "le", "gt", "ge"):
     op(name)(lambda x, other, row=name: binary(row, x, other))
 
 UNARY = {"neg": "neg", "square": "square", "reciprocal": "reciprocal", "sqrt": "sqrt", "rsqrt": "rsqrt", "exp": "exp", "log": "log", "abs": "abs",
-         "sign": "sign", "erf": "erf", "sigmoid": "sigmoid", "tanh": "tanh", "logical_not": "logical_not", "contiguous": "contiguous", "t": "t"}
+         "sign": "sign", "erf": "erf", "sigmoid": "sigmoid", "tanh": "tanh", "logical_not": "logical_not", "contiguous": "contiguous", "t": "t",
+         "sin": "sin", "cos": "cos", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "round", "isnan": "isnan", "isinf": "isinf", "isfinite": "isfinite"}
 for name, row in UNARY.items():
     def unary(x, memory_format=None, row=row):
         no(memory_format=memory_format)
         return Call(row, [x])
     op(name)(unary)
-for name in ("relu", "silu"):
-    def activation(x, inplace=False, row=name):
+for name, row in {"relu": "relu", "silu": "silu", "selu": "selu", "mish": "mish", "hardsigmoid": "hardsigmoid", "hardswish": "hardswish", "logsigmoid": "log_sigmoid"}.items():
+    def activation(x, inplace=False, row=row):
         no(inplace=inplace)
         return Call(row, [x])
     op(f"nn.functional.{name}")(activation)
@@ -116,15 +124,24 @@ def minimum(x, other):
 
 @op("clamp")
 def clamp(x, min=None, max=None):
-    numbers(min=min, max=max)
-    return Call("clamp", [x], min=float("-inf") if min is None else min, max=float("inf") if max is None else max)
+    if not is_tensor(min) and not is_tensor(max):
+        return Call("clamp", [x], min=min, max=max)
+    if not is_tensor(min) or not is_tensor(max):
+        raise NotExpressible("one bound a tensor, the other not")
+    return Call("clamp", [x, min, max])
+
+
+op("clamp_min")(lambda x, bound: Call("maximum", [x, bound]) if is_tensor(bound) else Call("maximum", [x], other=bound))
+op("clamp_max")(lambda x, bound: Call("minimum", [x, bound]) if is_tensor(bound) else Call("minimum", [x], other=bound))
 
 
 @op("where")
 def where(x, condition=None, other=None):
-    if not is_tensor(x) or not is_tensor(other):
-        raise NotExpressible("where of a number")
-    return Call("where", [condition, x, other])
+    if not is_tensor(x) and not is_tensor(other):
+        raise NotExpressible("where of two numbers")
+    if not is_tensor(x):
+        return Call("where", [condition, other], self=x)
+    return Call("where", [condition, x, other]) if is_tensor(other) else Call("where", [condition, x], other=other)
 
 
 @op("masked_fill")
@@ -170,6 +187,21 @@ def softplus(x, beta=1, threshold=20):
 def elu(x, alpha=1.0, inplace=False):
     no(inplace=inplace)
     return Call("elu", [x], alpha=alpha)
+
+
+@op("nn.functional.celu")
+def celu(x, alpha=1.0, inplace=False):
+    no(inplace=inplace)
+    return Call("celu", [x], alpha=alpha)
+
+
+@op("nn.functional.hardtanh")
+def hardtanh(x, min_val=-1.0, max_val=1.0, inplace=False):
+    no(inplace=inplace)
+    return Call("hardtanh", [x], min_val=min_val, max_val=max_val)
+
+
+op("nn.functional.glu")(lambda x, dim=-1: Call("glu", [x], dim=dim))
 
 
 @op("softmax", "softmax.with_dtype")

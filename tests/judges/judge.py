@@ -148,6 +148,8 @@ def plain(x):
         return {k: plain(v) for k, v in x.items()}
     if isinstance(x, (list, tuple)):
         return [plain(v) for v in x]
+    if isinstance(x, complex):
+        raise NotExpressible("no complex numbers")
     if isinstance(x, float) and (x != x or x in (float("inf"), float("-inf"))):
         return repr(x)
     return x

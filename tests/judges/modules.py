@@ -24,7 +24,10 @@ def bound(cls, args, kwargs):
         raise NotExpressible("no option bias")
     given = inspect.signature(cls.__init__).bind(None, *args, **kwargs)
     given.apply_defaults()
-    options = {k: v for k, v in given.arguments.items() if k not in ("self", "device", "dtype")}
+    options = {k: v for k, v in given.arguments.items() if k not in ("self", "device", "dtype", "args", "kwargs")}
+    options |= given.arguments.get("kwargs", {})
+    if cls.__name__ in ("RNN", "GRU", "LSTM"):
+        options |= dict(zip(("input_size", "hidden_size", "num_layers"), given.arguments["args"]))
     for name in ("inplace",):
         no(**{name: options.pop(name, None)})
     return options
@@ -85,6 +88,15 @@ def adaptive(name, options, input):
     if input.dim() != (3 if name.endswith("1d") else 4):
         raise NotExpressible("unbatched images")
     return Call(name, [input], **options)
+
+
+@module("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell")
+def recurrent(name, options, input, hx=None):
+    if options.pop("proj_size", 0):
+        raise NotExpressible("no option proj_size")
+    if options.pop("dropout", 0):
+        raise NotExpressible("dropout draws other numbers")
+    return Call(name, [input] + (list(hx) if isinstance(hx, (tuple, list)) else [] if hx is None else [hx]), **options)
 
 
 def with_masks(name, tensors, masks, options):

@@ -57,26 +57,78 @@ const Row kRows[] = {
     UNARY(sigmoid),
     UNARY(tanh),
     UNARY(logical_not),
+    UNARY(sin),
+    UNARY(cos),
+    UNARY(floor),
+    UNARY(ceil),
+    UNARY(round),
+    UNARY(trunc),
+    UNARY(isnan),
+    UNARY(isinf),
+    UNARY(isfinite),
+    UNARY(selu),
+    UNARY(mish),
+    UNARY(hardsigmoid),
+    UNARY(hardswish),
+    UNARY(log_sigmoid),
     COMPARISON(eq),
     COMPARISON(ne),
     COMPARISON(lt),
     COMPARISON(le),
     COMPARISON(gt),
     COMPARISON(ge),
+    {"logical_and", [](const Tensors& x, const Args&) { return Tensors{logical_and(x[0], x[1])}; }},
+    {"logical_or", [](const Tensors& x, const Args&) { return Tensors{logical_or(x[0], x[1])}; }},
+    {"logical_xor", [](const Tensors& x, const Args&) { return Tensors{logical_xor(x[0], x[1])}; }},
     {"pow",
      [](const Tensors& x, const Args& a) {
-       if (a.has("other")) return Tensors{pow(x[0], a.number("other"))};
-       return Tensors{pow(x[0], x[1])};
+       return binary(
+           x, a, [](const Tensor& l, const Tensor& r) { return pow(l, r); },
+           [](const Tensor& l, double r) { return pow(l, r); },
+           [](double l, const Tensor& r) { return pow(l, r); });
      }},
-    {"maximum", [](const Tensors& x, const Args&) { return Tensors{maximum(x[0], x[1])}; }},
-    {"minimum", [](const Tensors& x, const Args&) { return Tensors{minimum(x[0], x[1])}; }},
-    {"clamp", [](const Tensors& x,
-                 const Args& a) { return Tensors{clamp(x[0], a.number("min"), a.number("max"))}; }},
-    {"where", [](const Tensors& x, const Args&) { return Tensors{where(x[0], x[1], x[2])}; }},
+    {"remainder",
+     [](const Tensors& x, const Args& a) {
+       if (a.has("other")) return Tensors{remainder(x[0], a.number("other"))};
+       return Tensors{remainder(x[0], x[1])};
+     }},
+    {"maximum",
+     [](const Tensors& x, const Args& a) {
+       if (a.has("other")) return Tensors{maximum(x[0], a.number("other"))};
+       return Tensors{maximum(x[0], x[1])};
+     }},
+    {"minimum",
+     [](const Tensors& x, const Args& a) {
+       if (a.has("other")) return Tensors{minimum(x[0], a.number("other"))};
+       return Tensors{minimum(x[0], x[1])};
+     }},
+    {"clamp",
+     [](const Tensors& x, const Args& a) {
+       if (x.size() > 1) return Tensors{clamp(x[0], x[1], x[2])};
+       const auto bound = [&a](const char* key) -> std::optional<Number> {
+         if (!a.has(key)) return {};
+         return Number(a.number(key));
+       };
+       return Tensors{clamp(x[0], bound("min"), bound("max"))};
+     }},
+    {"where",
+     [](const Tensors& x, const Args& a) {
+       if (a.has("self")) return Tensors{where(x[0], Number(a.number("self")), x[1])};
+       if (a.has("other")) return Tensors{where(x[0], x[1], Number(a.number("other")))};
+       return Tensors{where(x[0], x[1], x[2])};
+     }},
     {"masked_fill",
      [](const Tensors& x, const Args& a) {
        return Tensors{masked_fill(x[0], x[1], a.number("value"))};
      }},
+    {"celu",
+     [](const Tensors& x, const Args& a) { return Tensors{celu(x[0], a.number("alpha", 1))}; }},
+    {"hardtanh",
+     [](const Tensors& x, const Args& a) {
+       return Tensors{hardtanh(x[0], a.number("min_val", -1), a.number("max_val", 1))};
+     }},
+    {"glu",
+     [](const Tensors& x, const Args& a) { return Tensors{glu(x[0], a.integer("dim", -1))}; }},
     {"tril",
      [](const Tensors& x, const Args& a) { return Tensors{tril(x[0], a.integer("diagonal"))}; }},
     {"triu",

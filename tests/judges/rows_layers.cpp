@@ -7,6 +7,7 @@
 #include <loupe/layers/linear.h>
 #include <loupe/layers/norm.h>
 #include <loupe/layers/pool.h>
+#include <loupe/layers/recurrent.h>
 #include <loupe/layers/state.h>
 #include <loupe/layers/transformer.h>
 
@@ -141,6 +142,41 @@ Tensors attend(const Tensors& x, const Args& a) {
   });
 }
 
+// x, then h (and c) if they are given. Outputs: all h, the last h (and c).
+template <class M> Tensors run_sequence(M layer, const Tensors& x, const Args& a) {
+  return run_layer(std::move(layer), x, a, [](M& m, const Tensors& in) {
+    const RecurrentResult y =
+        m(in[0], SequenceArgs{.h0 = optional_input(in, 1), .c0 = optional_input(in, 2)});
+    Tensors all{y.output, y.h};
+    if (y.c.defined()) all.push_back(y.c);
+    return all;
+  });
+}
+
+RecurrentOptions recurrent_options(const Args& a) {
+  RecurrentOptions o;
+  o.num_layers = a.integer("num_layers", 1);
+  o.bias = a.flag("bias", true);
+  o.batch_first = a.flag("batch_first");
+  o.bidirectional = a.flag("bidirectional");
+  return o;
+}
+
+Nonlinearity nonlinearity(const Args& a) {
+  return a.text("nonlinearity", "tanh") == "relu" ? Nonlinearity::relu : Nonlinearity::tanh;
+}
+
+RNN::Options rnn_options(const Args& a) {
+  const RecurrentOptions shared = recurrent_options(a);
+  RNN::Options o;
+  o.num_layers = shared.num_layers;
+  o.nonlinearity = nonlinearity(a);
+  o.bias = shared.bias;
+  o.batch_first = shared.batch_first;
+  o.bidirectional = shared.bidirectional;
+  return o;
+}
+
 #define PLAIN(Name)                                                                \
   {                                                                                \
 #Name, [](const Tensors& x, const Args& a) { return run_layer(Name(), x, a); } \
@@ -268,6 +304,55 @@ const Row kRows[] = {
     {"AdaptiveAvgPool2d",
      [](const Tensors& x, const Args& a) {
        return run_layer(AdaptiveAvgPool2d(size2(a, "output_size", 1)), x, a);
+     }},
+
+    {"RNN",
+     [](const Tensors& x, const Args& a) {
+       Rng rng(1);
+       return run_sequence(
+           RNN(rng, a.integer("input_size"), a.integer("hidden_size"), rnn_options(a)), x, a);
+     }},
+    {"GRU",
+     [](const Tensors& x, const Args& a) {
+       Rng rng(1);
+       return run_sequence(
+           GRU(rng, a.integer("input_size"), a.integer("hidden_size"), recurrent_options(a)), x, a);
+     }},
+    {"LSTM",
+     [](const Tensors& x, const Args& a) {
+       Rng rng(1);
+       return run_sequence(
+           LSTM(rng, a.integer("input_size"), a.integer("hidden_size"), recurrent_options(a)), x,
+           a);
+     }},
+    {"RNNCell",
+     [](const Tensors& x, const Args& a) {
+       Rng rng(1);
+       RNNCell cell(rng, a.integer("input_size"), a.integer("hidden_size"),
+                    {.bias = a.flag("bias", true)}, nonlinearity(a));
+       return run_layer(std::move(cell), x, a, [](RNNCell& m, const Tensors& in) {
+         return Tensors{m(in[0], optional_input(in, 1))};
+       });
+     }},
+    {"GRUCell",
+     [](const Tensors& x, const Args& a) {
+       Rng rng(1);
+       GRUCell cell(rng, a.integer("input_size"), a.integer("hidden_size"),
+                    {.bias = a.flag("bias", true)});
+       return run_layer(std::move(cell), x, a, [](GRUCell& m, const Tensors& in) {
+         return Tensors{m(in[0], optional_input(in, 1))};
+       });
+     }},
+    {"LSTMCell",
+     [](const Tensors& x, const Args& a) {
+       Rng rng(1);
+       LSTMCell cell(rng, a.integer("input_size"), a.integer("hidden_size"),
+                     {.bias = a.flag("bias", true)});
+       return run_layer(std::move(cell), x, a, [](LSTMCell& m, const Tensors& in) {
+         const LstmState y =
+             m(in[0], LstmState{.h = optional_input(in, 1), .c = optional_input(in, 2)});
+         return Tensors{y.h, y.c};
+       });
      }},
 
     {"MultiheadAttention", attend},
