@@ -19,11 +19,12 @@ bool detail::tracing() { return t_trace != nullptr; }
 void detail::trace_op(const std::shared_ptr<Node>& node, std::span<const Tensor* const> inputs,
                       std::span<const Tensor> outputs) {
   if (!t_trace) return;
-  Trace::Op op{node, {}, {outputs.begin(), outputs.end()}, {}};
+  Trace::Op op{node, {}, {outputs.begin(), outputs.end()}, {}, {}};
   for (const Tensor* t : inputs) {
     op.inputs.push_back(*t);
     op.versions.push_back(t->defined() ? t->storage()->version() : 0);
   }
+  for (const Tensor& t : outputs) op.output_versions.push_back(t.storage()->version());
   TraceAccess::add(*t_trace, std::move(op));
 }
 

@@ -12,9 +12,10 @@ class Trace : Pinned {
   /// One op. The tensors are the very ones that the op was given and gave: is_same() finds who made
   /// what. They stay alive with the trace.
   struct Op {
-    std::shared_ptr<Node> node;      // name, options, source line, module path
-    Tensors inputs, outputs;         // an undefined input stands for an absent one
-    std::vector<uint64_t> versions;  // of the inputs' storages when the op ran
+    std::shared_ptr<Node> node;             // name, options, source line, module path
+    Tensors inputs, outputs;                // an undefined input stands for an absent one
+    std::vector<uint64_t> versions;         // of the inputs' storages when the op ran
+    std::vector<uint64_t> output_versions;  // of the outputs'; a later one was written in place
   };
   Trace();
   ~Trace();

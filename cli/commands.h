@@ -79,6 +79,13 @@ struct SummaryOptions {
 };
 int summary(const SummaryOptions& options);
 
+struct ExportOptions {
+  std::string run;   // folder of a finished training, or of Transformers' BertModel
+  std::string onnx;  // the file to write
+  bool fold_batch_norm = false;
+};
+int export_model(const ExportOptions& options);
+
 struct BenchOptions {
   std::vector<std::string> work;  // rows; empty: all
   int threads = 0;                // 0: all cores

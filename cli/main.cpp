@@ -196,6 +196,16 @@ int main(int argc, char** argv) {
             ->check(CLI::Range(0, 256));
         c.add_flag("--json", o.json, "one JSON object a line on stdout");
       });
+  command<ExportOptions>(
+      app, "export", "write a trained model as an ONNX file", export_model,
+      [](CLI::App& c, ExportOptions& o) {
+        c.add_option("run", o.run, "the run's --out folder, or a folder of Transformers' BertModel")
+            ->required()
+            ->check(CLI::ExistingDirectory);
+        c.add_option("--onnx", o.onnx, "the file to write")->required();
+        c.add_flag("--fold-batch-norm", o.fold_batch_norm,
+                   "put batch norms into the weights of the convolutions before them");
+      });
   command<InspectOptions>(
       app, "inspect", "what a safetensors, .npy or .npz file holds", inspect,
       [](CLI::App& c, InspectOptions& o) {

@@ -72,9 +72,11 @@ TEST_CASE("a trace inside another takes its place; without one nothing is kept")
 TEST_CASE("a trace knows the versions of what an op read") {
   const Tensor x = tensor({1, 2});
   const Trace trace;
-  relu(x);
+  const Tensor y = relu(x);
   x.fill_(3);
   relu(x);
+  y.fill_(1);
+  CHECK(trace.ops()[0].output_versions[0] + 1 == y.storage()->version());
   CHECK(trace.ops()[0].versions[0] + 1 == trace.ops()[1].versions[0]);
 }
 

@@ -65,6 +65,16 @@ TEST_CASE("every command, on small data") {
   REQUIRE_THAT(loupe_program("summary gpt").out, Contains("parameters"));
   REQUIRE_THAT(loupe_program("inspect " + f / "gpt/model.safetensors").out,
                Contains("transformer.wte.weight"));
+  for (const char* run : {"cnn", "gpt"}) {
+    const std::string file = f / run + std::string(".onnx");
+    const Output o = loupe_program("export " + f / run + " --fold-batch-norm --onnx " + file);
+    INFO(o.err);
+    REQUIRE(o.code == 0);
+    REQUIRE_THAT(o.out, Contains("wrote " + file));
+    REQUIRE_THAT(loupe::read_file(file),
+                 Contains(run == std::string("cnn") ? "conv4.weight" : "lm_head"));
+  }
+  REQUIRE(loupe_program("export " + f / "mnist --onnx " + f / "x.onnx").code == 1);
   REQUIRE(loupe_program("--version").out.rfind("loupe 0.", 0) == 0);
 }
 

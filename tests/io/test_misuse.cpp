@@ -14,6 +14,7 @@
 #include <loupe/io/model_graph.h>
 #include <loupe/io/monitor.h>
 #include <loupe/io/npy.h>
+#include <loupe/io/onnx.h>
 #include <loupe/io/png.h>
 #include <loupe/io/tensorboard.h>
 #include <loupe/io/text.h>
@@ -361,4 +362,27 @@ TEST_CASE("misuse: checkpoints") {
     save_checkpoint(dir / "y", bad);
   });
   CHECK_FALSE(std::filesystem::exists(dir / "y"));
+}
+
+TEST_CASE("misuse of ONNX export") {
+  Rng rng(1);
+  Linear layer(rng, 3, 2);
+  const TempDir dir;
+  const std::string path = dir / "m.onnx";
+  const OnnxForward forward = [&](const Tensors& x) { return Tensors{layer(x[0])}; };
+  refuses<ValueError>("save_onnx", [&] { save_onnx(layer, {}, forward, path); });
+  refuses<ValueError>("save_onnx", [&] { save_onnx(layer, none, path); });
+  refuses<ValueError>("save_onnx", [&] { save_onnx(layer, scalar0, path); });
+  refuses<ValueError>("save_onnx", [&] { save_onnx(layer, zeros({0, 3}), path); });
+  refuses<ValueError>("save_onnx", [&] { save_onnx(layer, {{"x", f23}}, OnnxForward(), path); });
+  refuses<ValueError>("save_onnx", [&] { save_onnx(layer, f23, path, {.input = ""}); });
+  refuses<ValueError>("save_onnx", [&] { save_onnx(layer, f23, path, {.input = "weight"}); });
+  refuses<ValueError>("save_onnx", [&] { save_onnx(layer, f23, path, {.outputs = {"input"}}); });
+  refuses<ValueError>("save_onnx", [&] { save_onnx(layer, f23, path, {.outputs = {"a", "b"}}); });
+  refuses<ShapeError>("save_onnx", [&] {
+    save_onnx(layer, {{"x", f23}, {"y", zeros({3, 3})}}, forward, path);
+  });
+  refuses<ShapeError>("linear", [&] { save_onnx(layer, zeros({2, 5}), path); });
+  CHECK_THROWS_AS(save_onnx(layer, f23, dir / "no/m.onnx"), IoError);
+  CHECK_FALSE(std::filesystem::exists(path));
 }

@@ -1,0 +1,526 @@
+#include <loupe/autograd/autograd.h>
+#include <loupe/core/raw.h>
+#include <loupe/io/file.h>
+#include <loupe/io/onnx.h>
+#include <loupe/io/onnx_step.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <unordered_map>
+
+namespace loupe {
+namespace onnx {
+
+// --- Builder ---
+
+std::string Builder::unique(const std::string& wanted) {
+  const int n = taken_[wanted]++;
+  return n == 0 ? wanted : unique(fmt::format("{}_{}", wanted, n));
+}
+
+std::string Builder::ints(const std::vector<int64_t>& values) {
+  std::string name = "i64[";
+  for (size_t i = 0; i < values.size(); ++i)
+    name += (i == 0 ? "" : ",") + std::to_string(values[i]);
+  name += "]";
+  graph.initializers.try_emplace(name, from_data(values));
+  return name;
+}
+
+std::string Builder::number(double value, DType dtype) {
+  if (!is_floating(dtype) && value != std::trunc(value))
+    fail<ValueError>("save_onnx: {}: the number {} meets a tensor of {}", doc, value,
+                     loupe::name(dtype));
+  const std::string name = fmt::format("{}({})", loupe::name(dtype), value);
+  graph.initializers.try_emplace(name, scalar(value, dtype));
+  return name;
+}
+
+std::string Builder::tensor(const Tensor& t, const std::string& wanted) {
+  for (const auto& [name, other] : graph.initializers)
+    if (name.starts_with(wanted) && equal_bytes(t, other)) return name;
+  const std::string name = unique(wanted);
+  graph.initializers[name] = t;
+  return name;
+}
+
+std::string Builder::batch() {
+  if (batch_.empty())
+    batch_ = add("Shape", {graph.inputs[0].name}, {{"start", int64_t{0}}, {"end", int64_t{1}}});
+  return batch_;
+}
+
+Names Builder::add(const std::string& op, const Names& inputs, const Values& attributes,
+                   size_t outputs) {
+  const std::string name = unique(scope + op);
+  OnnxNode node{op, name, doc, inputs, {}, attributes};
+  for (size_t k = 0; k < outputs; ++k)
+    node.outputs.push_back(outputs == 1 ? name : fmt::format("{}:{}", name, k));
+  graph.nodes.push_back(node);
+  return node.outputs;
+}
+std::string Builder::add(const std::string& op, const Names& inputs, const Values& attributes) {
+  return add(op, inputs, attributes, 1)[0];
+}
+
+std::string Builder::sizes(const Extents& extents) {
+  Names parts;
+  std::vector<int64_t> fixed;
+  const auto flush = [&] {
+    if (!fixed.empty()) parts.push_back(ints(fixed));
+    fixed.clear();
+  };
+  for (const Extent& e : extents) {
+    if (!e.varies()) {
+      fixed.push_back(e.n);
+      continue;
+    }
+    flush();
+    const int64_t factor = e.n / batch_size.n;
+    if (factor * batch_size.n != e.n || factor * batch_size.other != e.other)
+      fail<ValueError>("save_onnx: {}: the size {} depends on the batch, and is no multiple of it",
+                       doc, e.n);
+    parts.push_back(factor == 1 ? batch() : add("Mul", {batch(), ints({factor})}));
+  }
+  flush();
+  if (parts.empty()) return ints({});
+  return parts.size() == 1 ? parts[0] : add("Concat", parts, {{"axis", int64_t{0}}});
+}
+
+// --- Step ---
+
+void Step::refuse(const std::string& why) const {
+  fail<ValueError>("save_onnx: {} cannot be exported: {}", out.doc, why);
+}
+
+namespace {
+
+Extents paired(const Shape& a, const Shape& b) {
+  Extents e;
+  for (int d = 0; d < a.rank(); ++d) e.push_back({a[d], b[d]});
+  return e;
+}
+
+const Attribute* find(const Attributes& options, std::string_view name) {
+  for (const auto& [key, value] : options)
+    if (name == key) return &value;
+  return nullptr;
+}
+
+}  // namespace
+
+Extents Step::extents(size_t i) const { return paired(x(i).shape(), inputs[i].other); }
+Extents Step::result(size_t k) const { return paired(node.output_shape(k), other.output_shape(k)); }
+
+int64_t Step::fixed(size_t i, int axis) const {
+  const Extent e = extents(i)[static_cast<size_t>(axis)];
+  if (e.varies()) refuse(fmt::format("axis {} of its input depends on the batch", axis));
+  return e.n;
+}
+
+template <class T> T Step::get(const char* name, T otherwise) const {
+  const Attribute* const a = find(options, name);
+  if (!a) return otherwise;
+  if (*std::get_if<T>(a) != std::get<T>(*find(other_options, name)))
+    refuse(fmt::format("its option {} depends on the batch or on the input's values", name));
+  return std::get<T>(*a);
+}
+template <class T> T Step::get(const char* name) const {
+  if (!find(options, name)) refuse(fmt::format("it does not tell its option {}", name));
+  return get<T>(name, T());
+}
+template bool Step::get(const char*) const;
+template int64_t Step::get(const char*) const;
+template double Step::get(const char*) const;
+template double Step::get(const char*, double) const;
+template int64_t Step::get(const char*, int64_t) const;
+template bool Step::get(const char*, bool) const;
+template std::string Step::get(const char*) const;
+template std::vector<int64_t> Step::get(const char*) const;
+template Dims Step::get(const char*) const;
+
+Read Step::value(const char* name) const {
+  const auto found = read.find(name);
+  return found == read.end() ? Read{} : found->second;
+}
+
+namespace {
+
+// --- Who made which tensor ---
+
+// Tensors of one run by number: inputs, state, then outputs of ops. The same number in both runs is
+// the same thing.
+class Book {
+ public:
+  static constexpr int64_t kAbsent = -1, kUnknown = -2, kChanged = -3;
+
+  void add(const Tensor& t, uint64_t version) {
+    known_[t.storage().get()].push_back({t, version, count_});
+    ++count_;
+  }
+  int64_t count() const { return count_; }
+
+  /// The number of the very tensor, else of the youngest with the same elements (a detached one).
+  int64_t find(const Tensor& t, uint64_t version) const {
+    if (!t.defined()) return kAbsent;
+    const auto found = known_.find(t.storage().get());
+    if (found == known_.end()) return kUnknown;
+    const Entry* best = nullptr;
+    for (const Entry& e : found->second)
+      if (!best && e.tensor.is_same(t)) best = &e;
+    for (auto e = found->second.rbegin(); !best && e != found->second.rend(); ++e)
+      if (same_view(e->tensor, t)) best = &*e;
+    if (!best) return kUnknown;
+    return best->version == version ? best->number : kChanged;
+  }
+
+ private:
+  struct Entry {
+    Tensor tensor;
+    uint64_t version;
+    int64_t number;
+  };
+  static bool same_view(const Tensor& a, const Tensor& b) {
+    return a.shape() == b.shape() && a.strides() == b.strides() && a.offset() == b.offset() &&
+           a.dtype() == b.dtype();
+  }
+  std::unordered_map<const Storage*, std::vector<Entry>> known_;
+  int64_t count_ = 0;
+};
+
+// A tensor that an op reads: a number in the books, or (kUnknown) a constant of both runs.
+struct Use {
+  int64_t number = Book::kAbsent;
+  Tensor tensor, other;
+  uint64_t version = 0;
+};
+
+struct Traced {
+  const Trace::Op* op = nullptr;
+  const Trace::Op* other = nullptr;
+  Attributes options, other_options;
+  std::vector<Use> inputs;
+  std::map<std::string, Use> read;
+  int64_t first_output = 0;  // its number
+  bool needed = false;
+};
+
+// Modules in eval mode for a while, each back in its own afterwards.
+class EvalMode : Pinned {
+ public:
+  explicit EvalMode(Module& model) {
+    for (const auto& [name, m] : named_modules(model)) {
+      before_.push_back({m, m->is_training()});
+      m->set_training(false);
+    }
+  }
+  ~EvalMode() {
+    for (const auto& [m, training] : before_) m->set_training(training);
+  }
+
+ private:
+  std::vector<std::pair<Module*, bool>> before_;
+};
+
+// One sample more, the elements in another order, and other numbers where they may be any.
+Tensor varied(const Tensor& example) {
+  const int64_t n = example.size(0), sample = example.numel() / n;
+  std::vector<double> values = example.to_vector<double>();
+  std::reverse(values.begin(), values.end());
+  values.insert(values.end(), values.begin(), values.begin() + sample);
+  const bool all_equal =
+      std::all_of(values.begin(), values.end(), [&](double v) { return v == values[0]; });
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (is_floating(example.dtype())) values[i] = values[i] * 0.875 + 0.0625;
+    else if (all_equal && values[0] >= 1) values[i] -= static_cast<double>(i % 2);
+  }
+  Shape shape = example.shape();
+  shape[0] = n + 1;
+  return raw::to(from_data(values, shape), example.dtype());
+}
+
+class Exporter {
+ public:
+  Exporter(Module& model, const StateDict& inputs, const OnnxForward& forward,
+           const OnnxOptions& options)
+      : options_(options), state_(state_dict(model)), inputs_(inputs) {
+    for (const auto& [name, m] : named_modules(model)) modules_[name] = m->type_name();
+    check_inputs();
+    run(model, forward);
+    match();
+    mark_needed();
+    write();
+    finish();
+    builder_.graph.name = model.type_name();
+  }
+
+  Graph& graph() { return builder_.graph; }
+
+ private:
+  void check_inputs() {
+    if (inputs_.empty()) fail<ValueError>("save_onnx: the list of inputs is empty");
+    std::set<std::string> names;
+    for (const auto& [name, t] : state_) names.insert(name);
+    for (const auto& [name, t] : inputs_) {
+      if (!t.defined() || t.dim() == 0 || t.numel() == 0)
+        fail<ValueError>("save_onnx: the example {} must have a batch of one or more samples",
+                         name);
+      if (t.size(0) != inputs_[0].tensor.size(0))
+        fail<ShapeError>("save_onnx: the examples {} and {} have batches of {} and {}",
+                         inputs_[0].name, name, inputs_[0].tensor.size(0), t.size(0));
+      if (name.empty() || !names.insert(name).second)
+        fail<ValueError>("save_onnx: the input's name \"{}\" is empty or taken", name);
+    }
+    for (const std::string& name : options_.outputs)
+      if (name.empty() || !names.insert(name).second)
+        fail<ValueError>("save_onnx: the output's name \"{}\" is empty or taken", name);
+  }
+
+  // Both runs. Inputs are copies, so that they are not taken for a parameter of the model.
+  void run(Module& model, const OnnxForward& forward) {
+    NoGrad guard;
+    EvalMode eval(model);
+    for (const auto& [name, t] : inputs_) {
+      x_.push_back(raw::clone(t));
+      other_x_.push_back(varied(t));
+    }
+    {
+      Trace trace;
+      y_ = forward(x_);
+      ops_ = trace.ops();
+    }
+    run_on_more(forward);
+    if (y_.size() != options_.outputs.size())
+      fail<ValueError>("save_onnx: the model gives {} outputs, options.outputs names {}", y_.size(),
+                       options_.outputs.size());
+  }
+
+  void run_on_more(const OnnxForward& forward) {
+    Trace trace;
+    try {
+      other_y_ = forward(other_x_);
+    } catch (const Error& e) {
+      fail<ValueError>(
+          "save_onnx: the model takes the example and no batch of {} samples; the first axis of an "
+          "input must be the batch: {}",
+          other_x_[0].size(0), e.what());
+    }
+    other_ops_ = trace.ops();
+  }
+
+  std::string describe(const Node& node) const {
+    const auto found = modules_.find(node.module_path());
+    return found == modules_.end() ? node.describe()
+                                   : fmt::format("{}, {}", node.describe(), found->second);
+  }
+
+  // Numbers all tensors in both runs, and finds what every op reads.
+  void match() {
+    Book book, other_book;
+    for (size_t i = 0; i < x_.size(); ++i) {
+      book.add(x_[i], version(x_[i]));
+      other_book.add(other_x_[i], version(other_x_[i]));
+    }
+    for (const auto& [name, t] : state_) {
+      book.add(t, version(t));
+      other_book.add(t, version(t));
+    }
+    const size_t count = std::min(ops_.size(), other_ops_.size());
+    for (size_t i = 0; i < count; ++i) {
+      const Node &a = *ops_[i].node, &b = *other_ops_[i].node;
+      if (std::string_view(a.name()) != b.name() ||
+          ops_[i].inputs.size() != other_ops_[i].inputs.size() ||
+          ops_[i].outputs.size() != other_ops_[i].outputs.size())
+        fail<ValueError>(
+            "save_onnx: {} runs on one batch where {} runs on another: the model's path depends on "
+            "the batch or on the input's values",
+            describe(a), describe(b));
+      match_op(book, other_book, ops_[i], other_ops_[i]);
+    }
+    if (ops_.size() != other_ops_.size())
+      fail<ValueError>(
+          "save_onnx: the model runs {} ops on one batch and {} on another: its path depends on "
+          "the batch or on the input's values",
+          ops_.size(), other_ops_.size());
+    for (size_t k = 0; k < y_.size(); ++k)
+      results_.push_back(found(book, other_book, y_[k], other_y_[k], version(y_[k]),
+                               version(other_y_[k]), nullptr));
+  }
+
+  static uint64_t version(const Tensor& t) { return t.defined() ? t.storage()->version() : 0; }
+
+  Use found(const Book& book, const Book& other_book, const Tensor& a, const Tensor& b,
+            uint64_t version_a, uint64_t version_b, const Node* reader) const {
+    const int64_t i = book.find(a, version_a), j = other_book.find(b, version_b);
+    if (i != j || i == Book::kChanged || (a.defined() && a.dim() != b.dim()))
+      fail<ValueError>("save_onnx: {} reads a tensor of shape {} that {}",
+                       reader ? describe(*reader) : std::string("the output"),
+                       a.defined() ? a.shape() : Shape(),
+                       i == Book::kChanged || j == Book::kChanged
+                           ? "was changed in place: use an op that gives a new tensor"
+                           : "has another origin on another batch");
+    return {i, a, b, version_a};
+  }
+
+  void match_op(Book& book, Book& other_book, const Trace::Op& a, const Trace::Op& b) {
+    Traced t;
+    t.op = &a;
+    t.other = &b;
+    t.options = a.node->attributes();
+    t.other_options = b.node->attributes();
+    for (size_t i = 0; i < a.inputs.size(); ++i)
+      t.inputs.push_back(found(book, other_book, a.inputs[i], b.inputs[i], a.versions[i],
+                               b.versions[i], a.node.get()));
+    for (const auto& [name, value] : t.options) {
+      const auto* const tensor = std::get_if<Tensor>(&value);
+      if (!tensor) continue;
+      const Tensor& second = std::get<Tensor>(*find(t.other_options, name));
+      t.read[name] =
+          found(book, other_book, *tensor, second, version(*tensor), version(second), a.node.get());
+    }
+    t.first_output = book.count();
+    for (size_t k = 0; k < a.outputs.size(); ++k) {
+      book.add(a.outputs[k], a.output_versions[k]);
+      other_book.add(b.outputs[k], b.output_versions[k]);
+    }
+    traced_.push_back(std::move(t));
+  }
+
+  void mark_needed() {
+    std::set<int64_t> numbers;
+    for (const Use& use : results_) numbers.insert(use.number);
+    for (auto t = traced_.rbegin(); t != traced_.rend(); ++t) {
+      const auto count = static_cast<int64_t>(t->op->outputs.size());
+      const auto first = numbers.lower_bound(t->first_output);
+      t->needed = first != numbers.end() && *first < t->first_output + count;
+      if (!t->needed) continue;
+      for (const Use& use : t->inputs) numbers.insert(use.number);
+      for (const auto& [name, use] : t->read) numbers.insert(use.number);
+    }
+  }
+
+  // The value of what an op reads.
+  Read read(const Use& use, const std::string& reader) {
+    if (use.number == Book::kAbsent) return {};
+    if (use.number != Book::kUnknown) return {names_.at(use.number), use.tensor, use.other.shape()};
+    return {constant(use, reader), use.tensor, use.other.shape()};
+  }
+
+  // A tensor that no op made. It is a constant if both runs agree in it; along axes that grow with
+  // the batch it must repeat itself.
+  std::string constant(const Use& use, const std::string& reader) {
+    Tensor a = use.tensor, b = use.other;
+    const Extents sizes = paired(a.shape(), b.shape());
+    bool repeats = true;
+    for (int d = 0; d < a.dim(); ++d) {
+      if (!sizes[static_cast<size_t>(d)].varies()) continue;
+      const Tensor first = raw::slice(a, d, 0, 1, 1), second = raw::slice(b, d, 0, 1, 1);
+      repeats = repeats && equal_bytes(raw::expand(first, a.shape()), a) &&
+                equal_bytes(raw::expand(second, b.shape()), b);
+      a = first;
+      b = second;
+    }
+    if (!repeats || !equal_bytes(a, b))
+      fail<ValueError>(
+          "save_onnx: {} reads a tensor of shape {} whose elements depend on the input, and no op "
+          "tells how: it was made from numbers that were read out, or by an op that is not "
+          "recorded",
+          reader, use.tensor.shape());
+    if (version(use.tensor) != use.version)
+      fail<ValueError>(
+          "save_onnx: {} reads a tensor of shape {} that was changed in place afterwards", reader,
+          use.tensor.shape());
+    const std::string name = builder_.tensor(raw::clone(a), builder_.scope + "constant");
+    if (a.shape() == use.tensor.shape()) return name;
+    Extents to = sizes;
+    for (Extent& e : to)
+      if (!e.varies()) e = {1, 1};
+    return builder_.add("Expand", {name, builder_.sizes(to)});
+  }
+
+  void write() {
+    builder_.batch_size = {x_[0].size(0), other_x_[0].size(0)};
+    int64_t number = 0;
+    for (size_t i = 0; i < x_.size(); ++i) {
+      const std::string name = builder_.unique(inputs_[i].name);
+      builder_.graph.inputs.push_back(port(name, x_[i], other_x_[i].shape()));
+      names_[number++] = name;
+    }
+    for (const auto& [name, t] : state_) {
+      // A tied tensor is found under its first name.
+      names_[number++] = builder_.unique(name);
+      builder_.graph.initializers[name] = t;
+    }
+    for (const std::string& name : options_.outputs) builder_.unique(name);
+    for (const Traced& t : traced_)
+      if (t.needed) write_op(t);
+  }
+
+  void write_op(const Traced& t) {
+    const Node& node = *t.op->node;
+    builder_.scope = node.module_path().empty() ? "" : node.module_path() + "/";
+    builder_.doc = describe(node);
+    Step step{builder_, node, *t.other->node, {}, {}, t.options, t.other_options, {}};
+    const Writer writer = find_writer(node.name());
+    if (!writer) step.refuse("Loupe knows no ONNX form of this op");
+    for (const Use& use : t.inputs) step.inputs.push_back(read(use, builder_.doc));
+    for (const auto& [name, use] : t.read) step.read[name] = read(use, builder_.doc);
+    writer(step);
+    for (size_t k = 0; k < step.results.size(); ++k)
+      names_[t.first_output + static_cast<int64_t>(k)] = step.results[k];
+  }
+
+  Port port(const std::string& name, const Tensor& t, const Shape& other) const {
+    Port p{name, t.dtype(), {}};
+    for (const Extent& e : paired(t.shape(), other)) {
+      const int64_t n = builder_.batch_size.n, factor = e.n / n;
+      const std::string symbol = factor == 1 ? "N" : fmt::format("N*{}", factor);
+      p.shape.push_back({e.n, e.varies() ? symbol : ""});
+    }
+    return p;
+  }
+
+  // Gives the outputs their names.
+  void finish() {
+    builder_.scope = "";
+    builder_.doc = "the output";
+    for (size_t k = 0; k < results_.size(); ++k) {
+      const std::string& name = options_.outputs[k];
+      const Read value = read(results_[k], builder_.doc);
+      builder_.graph.nodes.push_back({"Identity", name, "output", {value.name}, {name}, {}});
+      builder_.graph.outputs.push_back(port(name, value.tensor, value.other));
+    }
+  }
+
+  const OnnxOptions& options_;
+  StateDict state_, inputs_;
+  std::map<std::string, std::string> modules_;  // path -> type
+  Tensors x_, other_x_, y_, other_y_;
+  std::vector<Trace::Op> ops_, other_ops_;
+  std::vector<Traced> traced_;
+  std::vector<Use> results_;
+  std::map<int64_t, std::string> names_;
+  Builder builder_;
+};
+
+}  // namespace
+}  // namespace onnx
+
+void save_onnx(Module& model, const StateDict& inputs, const OnnxForward& forward,
+               const std::string& path, const OnnxOptions& options) {
+  if (!forward) fail<ValueError>("save_onnx: the function is empty");
+  onnx::Exporter exporter(model, inputs, forward, options);
+  onnx::prune(exporter.graph());
+  if (options.fold_batch_norm) onnx::fold_batch_norm(exporter.graph());
+  write_file(path, onnx::serialize(exporter.graph()));
+}
+
+void save_onnx(Module& model, const Tensor& example, const std::string& path,
+               const OnnxOptions& options) {
+  save_onnx(
+      model, {{options.input, example}},
+      [&](const Tensors& x) { return Tensors{model.call(x[0])}; }, path, options);
+}
+
+}  // namespace loupe
