@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <type_traits>
@@ -347,6 +348,26 @@ const char* direct_name(const ConvShape& s) {
   return is_matmul(s) ? "matmul" : is_depthwise(s) ? "depthwise" : "direct";
 }
 
+// The fast kernels see zeros around an image, and 0 times an infinite weight is a NaN where the
+// plain loops have nothing. So weights (or, of the weight gradient, results) of which some are not
+// finite are left to those. If none is, nothing can be saved: a training that has diverged does not
+// become slow.
+bool partly_finite(int64_t n, const float* x) {
+  float lane[16] = {};  // a number less itself: 0, or a NaN
+  float* const rest = lane;
+  simd([=] {
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+#pragma omp simd
+      for (int64_t l = 0; l < 16; ++l) rest[l] += x[i + l] - x[i + l];
+    }
+    for (; i < n; ++i) rest[0] += x[i] - x[i];
+  });
+  if (std::all_of(lane, lane + 16, [](float e) { return e == 0; })) return false;
+  return std::any_of(x, x + n, [](float e) { return std::isfinite(e); });
+}
+int64_t weight_count(const ConvShape& s) { return s.o * (s.c / s.groups) * s.taps(); }
+
 std::atomic<bool>& winograd() {
   static std::atomic<bool> value = [] {
     const char* text = std::getenv("LOUPE_WINOGRAD");
@@ -388,11 +409,13 @@ void conv_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* 
     if (s.c > 0 && !plain_kernels()) {
       if (const int64_t tile = winograd_tile(s)) {
         chose(tile == 4 ? "winograd4" : "winograd2");
-        return winograd_forward(tile, s, x, w, bias, y);
+        if (winograd_forward(tile, s, x, w, bias, y)) return;
       }
-      chose(direct_name(s));
-      if (is_matmul(s)) return linear(s.n * s.h * s.w, s.c, s.o, x, w, false, bias, false, y);
-      return (is_depthwise(s) ? depthwise : correlate)(forward_plan(s), x, w, bias, y);
+      if (is_matmul(s) || !partly_finite(weight_count(s), w)) {
+        chose(direct_name(s));
+        if (is_matmul(s)) return linear(s.n * s.h * s.w, s.c, s.o, x, w, false, bias, false, y);
+        return (is_depthwise(s) ? depthwise : correlate)(forward_plan(s), x, w, bias, y);
+      }
     }
   }
   chose("plain");
@@ -405,11 +428,13 @@ template <class T> void conv_input_gradient(const ConvShape& s, const T* dy, con
     if (s.o > 0 && !plain_kernels()) {
       if (const int64_t tile = winograd_tile(s)) {
         chose(tile == 4 ? "winograd4" : "winograd2");
-        return winograd_input_gradient(tile, s, dy, w, dx);
+        if (winograd_input_gradient(tile, s, dy, w, dx)) return;
       }
-      chose(direct_name(s));
-      if (is_matmul(s)) return linear_dx(s.n * s.h * s.w, s.c, s.o, dy, w, dx);
-      return (is_depthwise(s) ? depthwise : correlate)(gradient_plan(s), dy, w, nullptr, dx);
+      if (is_matmul(s) || !partly_finite(weight_count(s), w)) {
+        chose(direct_name(s));
+        if (is_matmul(s)) return linear_dx(s.n * s.h * s.w, s.c, s.o, dy, w, dx);
+        return (is_depthwise(s) ? depthwise : correlate)(gradient_plan(s), dy, w, nullptr, dx);
+      }
     }
   }
   chose("plain");
@@ -422,11 +447,12 @@ template <class T> void conv_weight_gradient(const ConvShape& s, const T* x, con
     if (s.n > 0 && !plain_kernels()) {
       if (const int64_t tile = winograd_tile(s)) {
         chose(tile == 4 ? "winograd4" : "winograd2");
-        return winograd_weight_gradient(tile, s, x, dy, dw);
+        if (winograd_weight_gradient(tile, s, x, dy, dw)) return;
       }
       chose(direct_name(s));
       if (is_matmul(s)) return linear_dw<T>(s.n * s.h * s.w, s.c, s.o, dy, x, dw);
-      return (is_depthwise(s) ? depthwise_weight_gradient : direct_weight_gradient)(s, x, dy, dw);
+      (is_depthwise(s) ? depthwise_weight_gradient : direct_weight_gradient)(s, x, dy, dw);
+      if (!partly_finite(weight_count(s), dw)) return;
     }
   }
   chose("plain");

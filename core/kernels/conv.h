@@ -6,8 +6,10 @@
 //   depthwise    one channel a group: vectors over channels, any kernel size, stride and dilation
 //   winograd4/2  3x3, stride 1 (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks",
 //   2015): fewer
-//                products, more rounding (see winograd.h). LOUPE_WINOGRAD=0 turns both off.
-//   direct       all else: the matrix micro-kernel on a zero-padded copy of each image
+//                products, more rounding (see winograd.h). LOUPE_WINOGRAD=0 turns both off, and
+//                numbers out of their range go to `direct`.
+//   direct       all else: the matrix micro-kernel on a zero-padded copy of each image. Where some
+//                weights are infinite or NaN the plain loops run: they skip the padding.
 // Pieces depend on the shape alone: the same bits at any thread limit.
 #include <cstdint>
 

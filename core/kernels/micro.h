@@ -63,18 +63,19 @@ template <class T> struct Pixels {
 
 /// Winograd's transforms for 3x3 kernels and tiles of `size` x `size` output pixels. Channels and
 /// counts are multiples of 16. A plane holds one of the (size + 2)^2 numbers of every tile; `plane`
-/// is the distance between two of them. `next`: the tile that follows, only fetched.
+/// is the distance between two of them. `next`: the tile that follows, only fetched. `largest`: 16
+/// running maxima of |pixel|, the bits of floats as integers, so that a NaN lies above infinity.
 struct Winograd {
   int64_t size;
   /// (size + 2)^2 input pixels to planes.
   void (*input)(const Pixels<const float>& from, const Pixels<const float>& next, int64_t channels,
-                float* planes, int64_t plane);
+                float* planes, int64_t plane, int32_t* largest);
   /// Planes to size^2 output pixels, plus bias unless null.
   void (*output)(const float* planes, int64_t plane, int64_t channels, const float* bias,
                  const Pixels<float>& to, const Pixels<float>& next);
   /// size^2 pixels of dy to planes: the transpose of `output`.
   void (*gradient)(const Pixels<const float>& from, const Pixels<const float>& next,
-                   int64_t channels, float* planes, int64_t plane);
+                   int64_t channels, float* planes, int64_t plane, int32_t* largest);
   /// 9 planes of weights to (size + 2)^2, and its transpose; each plane `count` numbers.
   void (*weights)(int64_t count, const float* from, int64_t from_plane, float* to,
                   int64_t to_plane);

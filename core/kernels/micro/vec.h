@@ -29,8 +29,19 @@ typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
 typedef float Loose
     __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));  // any address
 
+typedef int32_t Bits __attribute__((vector_size(kLanes * sizeof(int32_t))));
+typedef int32_t LooseBits
+    __attribute__((vector_size(kLanes * sizeof(int32_t)), aligned(4), may_alias));
+
 static inline Vec load(const float* p) { return *reinterpret_cast<const Loose*>(p); }
 static inline void store(float* p, Vec v) { *reinterpret_cast<Loose*>(p) = v; }
+static inline Bits load_bits(const int32_t* p) { return *reinterpret_cast<const LooseBits*>(p); }
+static inline void store_bits(int32_t* p, Bits v) { *reinterpret_cast<LooseBits*>(p) = v; }
+/// The larger of `most` and |v|, as the bits of floats: they order as the numbers do, NaN last.
+static inline Bits larger(Bits most, Vec v) {
+  const Bits size = reinterpret_cast<Bits>(v) & 0x7fffffff;
+  return size > most ? size : most;
+}
 static inline Vec splat(float x) { return x - Vec{}; }
 static inline Vec relu(Vec v) { return v < Vec{} ? Vec{} : v; }  // NaN stays
 

@@ -154,10 +154,11 @@ template <class T> inline bool inside(const Pixels<T>& p, int i, int j) {
 // fetched meanwhile.
 template <class Map>
 void to_planes(const Pixels<const float>& from, const Pixels<const float>& next, int64_t channels,
-               float* planes, int64_t plane) {
+               float* planes, int64_t plane, int32_t* largest) {
   constexpr int kIn = Map::kIn, kOut = Map::kOut;
   const float *const start = from.at, *const fetched = next.at;
   const bool all = whole<kIn>(from);
+  Bits most = load_bits(largest);
   for (int64_t c = 0; c < channels; c += kLanes) {
     const int64_t row = opaque(from.row), ahead_row = opaque(next.row), column = opaque(channels),
                   step = opaque(plane);
@@ -165,23 +166,26 @@ void to_planes(const Pixels<const float>& from, const Pixels<const float>& next,
       float* to = planes + i * kOut * step + c;
       LOUPE_UNROLL for (int j = 0; j < kOut; ++j) store(to + j * step, v[j]);
     };
-    const auto get = [=](int j, Vec* v) {
+    const auto get = [=, &most](int j, Vec* v) {
       const float *at = start + j * column + c, *ahead = fetched + j * column + c;
       LOUPE_UNROLL for (int i = 0; i < kIn; ++i) {
         v[i] = load(at + i * row);
+        most = larger(most, v[i]);
         __builtin_prefetch(ahead + i * ahead_row, 0);
       }
     };
-    const auto get_inside = [=](int j, Vec* v) {
+    const auto get_inside = [=, &most](int j, Vec* v) {
       const float *at = start + j * column + c, *ahead = fetched + j * column + c;
       LOUPE_UNROLL for (int i = 0; i < kIn; ++i) {
         v[i] = inside(from, i, j) ? load(at + i * row) : Vec{};
+        most = larger(most, v[i]);
         __builtin_prefetch(ahead + i * ahead_row, 0);
       }
     };
     if (all) both_ways<Map>(get, put);
     else both_ways<Map>(get_inside, put);
   }
+  store_bits(largest, most);
 }
 
 template <class Map>
