@@ -99,6 +99,7 @@ class Engine {
     Tensors dx;
     {
       SiteScope site(node.site());  // ops inside a rule are recorded under the forward call's line
+      detail::shadow_before_rule();
       dx = node.backward(now.dy);
     }
     if (dx.size() != node.input_count())

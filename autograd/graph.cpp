@@ -174,7 +174,9 @@ struct NotedNode final : Node {
 }  // namespace
 
 bool should_record(std::span<const Tensor* const> inputs) {
-  return detail::tracing() || needs_gradient(inputs);
+  if (detail::tracing() || needs_gradient(inputs)) return true;
+  detail::shadow_unrecorded();
+  return false;
 }
 
 void Node::born(Here site, std::span<const Tensor> outputs) {
@@ -200,7 +202,7 @@ void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* 
           std::span<Tensor> outputs) {
   node->born(site, outputs);
   detail::trace_op(node, inputs, outputs);
-  if (!needs_gradient(inputs)) return;
+  if (!needs_gradient(inputs)) return detail::shadow_unrecorded();
   node->inputs_.reserve(inputs.size());
   for (const Tensor* t : inputs)
     node->inputs_.push_back(t->defined() && t->requires_grad() ? t->grad_meta() : nullptr);

@@ -15,9 +15,12 @@ namespace loupe {
 struct ShadowGuard::State {
   struct Twin {
     Tensors x, y;  // f64 leaves and the graph over them
-    // Of the inputs as they are, or, with a salt, rounded at random.
-    Twin(const Node& node, const Tensors& inputs, uint64_t salt = 0);
+    // Of the inputs as they are, or, with a salt, rounded at random, but for what `common` holds.
+    Twin(const Node& node, const Tensors& inputs, uint64_t salt = 0, const Tensors& common = {});
     Twin() = default;
+    // This twin on inputs that are rounded otherwise.
+    Twin rounded_inputs(const Node& node, uint64_t salt) const;
+    Tensors common_parts(const Node& node) const;
     Tensors gradients(const Node& node, const Tensors& dy, const Tensors& dx,
                       uint64_t salt = 0) const;
   };
@@ -28,6 +31,7 @@ struct ShadowGuard::State {
   };
   double bound;
   std::optional<Pending> pending;
+  bool in_rule = false;            // a backward rule runs: its ops are not recorded, but its own
   std::map<uint64_t, Twin> twins;  // by birth
   std::map<std::string, ShadowRow> rows;
 
@@ -55,28 +59,78 @@ struct Paused {
 // Larger errors are not called so before it is known what rounding alone would do.
 constexpr double kSuspicious = 0x1p-18;
 
-// f32 or f64 as f64; with a salt each element is moved by a random part of f32's rounding.
-Tensor rounded(const Tensor& x, uint64_t salt) {
+// f32 or f64 as f64; with a salt each element is moved by a random part of f32's rounding, of its
+// distance to `common` if that is defined.
+Tensor rounded(const Tensor& x, uint64_t salt, const Tensor& common = {}) {
   const Tensor wide = raw::to(x, DType::f64);
   if (salt == 0) return wide.detach();
   Rng rng(salt);
-  return raw::binary(raw::Binary::mul, wide,
-                     uniform(rng, wide.shape(), 1 - 0x1p-24, 1 + 0x1p-24, DType::f64), "shadow");
+  const Tensor noise = uniform(rng, wide.shape(), 1 - 0x1p-24, 1 + 0x1p-24, DType::f64);
+  if (!common.defined()) return raw::binary(raw::Binary::mul, wide, noise, "shadow");
+  const Tensor rest = raw::binary(raw::Binary::sub, wide, common, "shadow");
+  return raw::binary(raw::Binary::add, raw::binary(raw::Binary::mul, rest, noise, "shadow"), common,
+                     "shadow");
+}
+
+// The largest |a - b| among finite elements.
+double distance(const Tensors& a, const Tensors& b) {
+  double most = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!a[i].defined()) continue;
+    const std::vector<double> x = a[i].to_vector<double>(), y = b[i].to_vector<double>();
+    for (size_t j = 0; j < x.size(); ++j) {
+      const double d = std::abs(x[j] - y[j]);
+      if (std::isfinite(d)) most = std::max(most, d);
+    }
+  }
+  return most;
 }
 
 }  // namespace
 
-ShadowGuard::State::Twin::Twin(const Node& node, const Tensors& inputs, uint64_t salt) {
+ShadowGuard::State::Twin::Twin(const Node& node, const Tensors& inputs, uint64_t salt,
+                               const Tensors& common) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Tensor& t = inputs[i];
     if (!t.defined() || !is_floating(t.dtype())) {
       x.push_back(t);
       continue;
     }
-    x.push_back(rounded(t, salt ? salt + i : 0));
+    x.push_back(rounded(t, salt ? salt + i : 0, i < common.size() ? common[i] : Tensor()));
     if (node.needs(i)) x.back().requires_grad_();
   }
   y = node.replay(x);
+}
+
+ShadowGuard::State::Twin ShadowGuard::State::Twin::rounded_inputs(const Node& node,
+                                                                  uint64_t salt) const {
+  return Twin(node, x, salt, common_parts(node));
+}
+
+// A softmax or a loss does not see a constant that is added along an axis, and may not round by
+// its size: log(sum e^x) kept as one number does. So the rounding of such an input is that of what
+// lies below the largest element along the axis, which is returned. Tried, not declared: the
+// outputs must not move when the largest element is taken off, compared with how rounding moves
+// them. Of several inputs that are multiplied the products round: only an op of one input is asked.
+Tensors ShadowGuard::State::Twin::common_parts(const Node& node) const {
+  size_t which = x.size();
+  for (size_t i = 0; i < x.size(); ++i) {
+    if (!x[i].defined() || !is_floating(x[i].dtype())) continue;
+    if (which < x.size()) return {};
+    which = i;
+  }
+  if (which == x.size() || x[which].numel() == 0) return {};
+  const double noise = distance(y, Twin(node, x, 1).y);
+  for (int axis = x[which].dim() - 1; axis >= 0; --axis) {
+    if (x[which].shape()[axis] == 1) continue;
+    Tensors common(x.size());
+    common[which] = raw::extremum(x[which], {axis}, true, true);
+    if (raw::has_nonfinite(common[which])) continue;
+    Tensors moved = x;
+    moved[which] = raw::binary(raw::Binary::sub, x[which], common[which], "shadow");
+    if (distance(y, Twin(node, moved).y) <= 0x1p-8 * noise) return common;
+  }
+  return {};
 }
 
 // One tensor for each in dx that is defined and wanted, in their order.
@@ -161,7 +215,7 @@ void ShadowGuard::State::flush() {
     if (twin.y[i].defined())
       compare(node, twin.y.size() == 1 ? "the output" : fmt::format("output {}", i), now.outputs[i],
               twin.y[i], &ShadowRow::forward, now.kernel,
-              [&](uint64_t salt) { return Twin(node, now.inputs, salt).y[i]; });
+              [&](uint64_t salt) { return twin.rounded_inputs(node, salt).y[i]; });
   twins[node.birth()] = std::move(twin);
 }
 
@@ -169,6 +223,7 @@ ShadowGuard::ShadowGuard(double bound) : state_(std::make_unique<State>()), befo
   if (!(bound > 0)) fail<ValueError>("ShadowGuard: the bound {} must be above 0", bound);
   state_->bound = bound;
   t_shadow = state_.get();
+  clear_kernel_log();  // of what ran before
 }
 ShadowGuard::~ShadowGuard() { t_shadow = before_; }
 
@@ -204,7 +259,19 @@ namespace detail {
 bool forward_is_checked() { return t_shadow || anomaly_mode(); }
 
 void shadow_flush() {
-  if (t_shadow) t_shadow->flush();
+  if (!t_shadow) return;
+  t_shadow->in_rule = false;
+  t_shadow->flush();
+}
+
+void shadow_unrecorded() {
+  if (t_shadow && !t_shadow->in_rule) clear_kernel_log();
+}
+
+void shadow_before_rule() {
+  if (!t_shadow) return;
+  t_shadow->in_rule = true;
+  clear_kernel_log();
 }
 
 void shadow_forward(const std::shared_ptr<Node>& node, std::span<const Tensor* const> inputs,
@@ -221,6 +288,7 @@ void shadow_forward(const std::shared_ptr<Node>& node, std::span<const Tensor* c
 
 void shadow_backward(Node& node, const Tensors& dy, const Tensors& dx) {
   if (!t_shadow) return;
+  t_shadow->in_rule = false;
   const std::string kernel = last_kernel();
   Paused paused;
   const auto found = paused.state->twins.find(node.birth());
@@ -236,7 +304,7 @@ void shadow_backward(Node& node, const Tensors& dy, const Tensors& dx) {
     paused.state->compare(
         node, fmt::format("the gradient of input {}", i), raw::sum_to(dx[i], twin.x[i].shape()),
         want[which], &ShadowRow::backward, kernel, [&](uint64_t salt) {
-          return ShadowGuard::State::Twin(node, twin.x, salt).gradients(node, dy, dx, salt)[which];
+          return twin.rounded_inputs(node, salt).gradients(node, dy, dx, salt)[which];
         });
   }
 }

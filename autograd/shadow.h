@@ -12,7 +12,8 @@ namespace loupe {
 
 /// What was seen of one op. Errors are the largest |f32 - f64| over a tensor divided by the largest
 /// |f64| of it; where the f64 result is what larger terms left (a gradient that is 0 in theory),
-/// divided by the size of those terms.
+/// divided by the size of those terms. A constant along an axis that the op's only input may have
+/// without a change of the output (softmax, losses) is no such term.
 struct ShadowRow {
   std::string op;
   int64_t checks = 0;  // forward calls
@@ -49,6 +50,10 @@ void shadow_forward(const std::shared_ptr<Node>& node, std::span<const Tensor* c
                     std::span<Tensor> outputs);
 void shadow_backward(Node& node, const Tensors& dy, const Tensors& dx);
 void shadow_flush();
+/// An op was not recorded, a backward rule begins: what kernel ran before belongs to neither's
+/// successor.
+void shadow_unrecorded();
+void shadow_before_rule();
 /// Whether link() looks at the values of outputs: a ShadowGuard or anomaly mode.
 bool forward_is_checked();
 }  // namespace detail

@@ -87,3 +87,71 @@ TEST_CASE("shadow mode names a kernel that is wrong in one element of one shape"
                                         Contains("element 14"));
   g_wrong_backward = false;
 }
+
+namespace {
+
+// log_softmax with maximum + log(sum) in one float, forward and backward.
+struct OneNumberNode final : Node {
+  SavedTensor x{this};
+  Tensor lse;
+  const char* name() const override { return "one_number"; }
+  Tensors replay(const Tensors& in) const override { return {log_softmax(in[0], 1)}; }
+  Tensors backward(const Tensors& dy) override {
+    return {dy[0] - exp(x.get() - lse) * dy[0].sum({1}, true)};
+  }
+};
+
+bool g_one_number_forward = true;
+
+Tensor one_number(In x) {
+  NoGrad off;
+  const Tensor top = max(x, {1}, true), lse = top + log(exp(x.t - top).sum({1}, true));
+  Tensor y = g_one_number_forward ? x.t - lse : log_softmax(x, 1);
+  GradMode on(true);
+  if (auto n = record<OneNumberNode>({x}, y)) {
+    n->x.input(x);
+    n->lse = lse;
+  }
+  return y;
+}
+
+}  // namespace
+
+TEST_CASE("shadow mode catches a logarithm of a sum that is kept as one number") {
+  // Around 1e4 a float holds multiples of 1/1024: both errors are about 1e-4.
+  const Tensor x = (tensor({1, 0.25, 2, 0, 0, 3, 1.5, 0.5}).reshape({2, 4}) + 1e4).requires_grad_();
+  for (const bool forward : {true, false}) {
+    g_one_number_forward = forward;
+    ShadowGuard shadow(2e-5);
+    const auto run = [&] { (one_number(x) * tensor({1, 2, -1, 0.5})).sum().backward(); };
+    REQUIRE_THROWS_WITH(run(), Contains("one_number") &&
+                                   Contains(forward ? "the output" : "the gradient of input 0"));
+  }
+  g_one_number_forward = true;
+  // The library's own pass, as do ops whose rounding is that of larger terms.
+  ShadowGuard shadow(2e-5);
+  const Tensor labels = from_data<int64_t>({2, 0});
+  (log_softmax(x, 1) * tensor({1, 2, -1, 0.5})).sum().backward();
+  cross_entropy(x, labels, {.label_smoothing = 0.1}).backward();
+  softmax(x, 1).sum().backward();
+  (x.mean({1}) - 1e4).sum().backward();
+  for (const ShadowRow& r : shadow.rows()) CHECK(r.checks > 0);
+}
+
+TEST_CASE("shadow mode blames no kernel that ran before it or in an op that is not recorded") {
+  Rng rng(1);
+  const Tensor image = randn(rng, {2, 16, 8, 8}), w = randn(rng, {16, 16, 5, 5});
+  const Tensor x = randn(rng, {3, 5}).requires_grad_();
+  conv2d(image, w);
+  ShadowGuard shadow;
+  const Tensor y = exp(x);  // right after the guard's start
+  conv2d(image, w);
+  const Tensor z = y * x;  // after an op without a record
+  conv2d(image, w);
+  z.sum().backward();
+  REQUIRE(shadow.rows().size() == 3);
+  for (const ShadowRow& r : shadow.rows()) {
+    INFO(r.op);
+    CHECK(r.kernel == "");
+  }
+}
