@@ -130,7 +130,7 @@ AttentionResult composed(const Qkv& x, const Problem& p) {
 }
 
 struct AttentionNode final : Node {
-  SavedTensor q{this}, k{this}, v{this}, mask{this}, y{this}, lse{this}, weights{this};
+  SavedTensor q{this}, k{this}, v{this}, mask{this}, y{this}, stats{this}, weights{this};
   AttentionShape shape;
   int64_t packed = 0;  // heads of a packed input, which is q; else 0
   const char* name() const override {
@@ -177,7 +177,7 @@ struct AttentionNode final : Node {
       };
       kernels::attention_backward<T>(p.of<T>(), heads_of<const T>(rq), heads_of<const T>(rk),
                                      heads_of<const T>(rv), heads_of<const T>(out),
-                                     heads_of<const T>(up), saved(lse), saved(weights),
+                                     heads_of<const T>(up), saved(stats), saved(weights),
                                      heads_of<T>(d.q), heads_of<T>(d.k), heads_of<T>(d.v));
     });
     if (packed) return {dwhole};
@@ -261,12 +261,12 @@ void run(const Qkv& x, const Problem& p, const Tensor& out, Tensor& y, const In 
   const DType dtype = x.q.dtype();
   const Tensor weights =
       recording && keep ? raw::empty({s.batch, s.heads, s.queries, s.keys}, dtype) : Tensor();
-  const Tensor lse =
-      recording && !keep ? raw::empty({s.batch, s.heads, s.queries}, dtype) : Tensor();
+  const Tensor stats =
+      recording && !keep ? raw::empty({s.batch, s.heads, s.queries, 2}, dtype) : Tensor();
   dispatch_floating(dtype, "scaled_dot_product_attention", [&]<class T>(Type<T>) {
     kernels::attention<T>(p.of<T>(), heads_of<const T>(q), heads_of<const T>(k),
                           heads_of<const T>(v), heads_of<T>(out),
-                          lse.defined() ? lse.ptr<T>() : nullptr,
+                          stats.defined() ? stats.ptr<T>() : nullptr,
                           weights.defined() ? weights.ptr<T>() : nullptr);
   });
   if (auto n = record<AttentionNode>(inputs[0].here, list, std::span<Tensor>(&y, 1))) {
@@ -274,7 +274,7 @@ void run(const Qkv& x, const Problem& p, const Tensor& out, Tensor& y, const In 
     for (size_t i = 0; i < N; ++i) inputs_saved[i]->input(inputs[i]);
     n->y.output(y);
     if (p.mask.defined()) n->mask.input(p.mask);
-    if (lse.defined()) n->lse.input(lse);
+    if (stats.defined()) n->stats.input(stats);
     if (weights.defined()) n->weights.input(weights);
     n->shape = s;
     n->packed = packed;

@@ -24,6 +24,36 @@ constexpr int64_t kPieces = 8;  // heads are cut when there are fewer
 
 bool has_mask(const AttentionShape& s) { return s.mask.keep || s.mask.add; }
 
+// Tiles multiply by the weight 0 of a key that a query does not see. That is right only if what it
+// meets is finite and so are the products: operands up to 1e15.
+constexpr float kFar = 1e15f;
+
+bool leaves_keys_out(const AttentionShape& s) { return s.causal || s.mask.keep; }
+
+// Whether a number of x lies beyond kFar or is a NaN.
+bool any_far(int64_t rows, int64_t n, const float* x, int64_t ld) {
+  int32_t largest = 0;
+  int32_t* const result = &largest;
+  simd([=] {
+    int32_t most[kLanes] = {};
+    for (int64_t r = 0; r < rows; ++r) {
+      const float* row = x + r * ld;
+      int64_t c = 0;
+      for (; c + kLanes <= n; c += kLanes) {
+#pragma omp simd
+        for (int64_t l = 0; l < kLanes; ++l) {
+          const int32_t bits = __builtin_bit_cast(int32_t, row[c + l]) & 0x7fffffff;
+          most[l] = bits > most[l] ? bits : most[l];
+        }
+      }
+      for (int64_t l = 0; c + l < n; ++l)
+        most[l] = std::max(most[l], __builtin_bit_cast(int32_t, row[c + l]) & 0x7fffffff);
+    }
+    *result = *std::max_element(most, most + kLanes);
+  });
+  return largest > __builtin_bit_cast(int32_t, kFar);
+}
+
 // A right-hand side of a product: a matrix as it is stored, or a packed copy.
 struct Right {
   const float* data;
@@ -147,9 +177,12 @@ int64_t groups_of(const AttentionShape& s, int64_t blocks) {
 // The queries [first, last) of one head.
 void forward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t first, int64_t last,
                    Heads<const float> q, Heads<const float> k, Heads<const float> v,
-                   Heads<float> out, float* lse, float* weights) {
+                   Heads<float> out, float* stats, float* weights) {
   if (first >= last) return;
-  const int64_t keys = seen(s, last - 1), head = b * s.heads + h;
+  const int64_t keys = seen(s, last - 1);
+  if (leaves_keys_out(s) && any_far(keys, s.value_dim, v.at(b, h), v.row))
+    return plain_queries(s, b, h, first, last, q, k, v, out, stats, weights);
+  const int64_t head = b * s.heads + h;
   const int64_t k_size = packed_size(s.dim, keys), v_size = packed_size(keys, s.value_dim);
   Scratch<float> scratch(k_size + v_size + 2 * kRows * kLd);
   float* const scores = scratch + k_size + v_size;
@@ -183,9 +216,12 @@ void forward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t first,
     float inverse[kRows];
     for (int64_t r = 0; r < rows; ++r) inverse[r] = sum[r] == 0 ? 0.0f : 1 / sum[r];
     scale_rows(rows, s.value_dim, o, out.row, inverse);
-    if (lse)  // of a query that sees nothing: +Inf, so that e^(score - lse) is 0
-      for (int64_t r = 0; r < rows; ++r)
-        lse[head * s.queries + i + r] = sum[r] == 0 ? kInf<float> : maximum[r] + vlog(sum[r]);
+    if (stats)
+      for (int64_t r = 0; r < rows; ++r) {
+        float* const own = stats + 2 * (head * s.queries + i + r);
+        own[0] = sum[r] == 0 ? 0 : maximum[r];
+        own[1] = inverse[r];
+      }
     if (weights)
       for (int64_t r = 0; r < rows; ++r) {
         float* const row = weights + (head * s.queries + i + r) * s.keys;
@@ -195,14 +231,14 @@ void forward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t first,
   }
 }
 
-// scores := e^(scaled and masked score - lse): the weights again.
-void weights_again(int64_t rows, int64_t n, float* scores, const float* lse) {
+// scores := e^(scaled and masked score - largest) / sum: the weights again.
+void weights_again(int64_t rows, int64_t n, float* scores, const float* stats) {
   simd([=] {
     for (int64_t r = 0; r < rows; ++r) {
       float* row = scores + r * kLd;
-      const float shift = lse[r];
+      const float shift = stats[2 * r], by = stats[2 * r + 1];
 #pragma omp simd
-      for (int64_t c = 0; c < n; ++c) row[c] = vexp_nonpositive(row[c] - shift);
+      for (int64_t c = 0; c < n; ++c) row[c] = vexp_nonpositive(row[c] - shift) * by;
     }
   });
 }
@@ -246,7 +282,7 @@ void row_dots(int64_t rows, int64_t n, const float* x, int64_t ldx, const float*
 // a query.
 void backward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t group, int64_t groups,
                     Heads<const float> q, Heads<const float> k, Heads<const float> v,
-                    Heads<const float> out, Heads<const float> dout, const float* lse,
+                    Heads<const float> out, Heads<const float> dout, const float* stats,
                     const float* weights, float* dq, int64_t dq_row, Heads<float> dk,
                     Heads<float> dv) {
   const int64_t head = b * s.heads + h, tile = kQueryBlock * kLd;
@@ -265,6 +301,13 @@ void backward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t group
 
   const float *qh = q.at(b, h), *kh = k.at(b, h), *vh = v.at(b, h), *doh = dout.at(b, h);
   row_dots(s.queries, s.value_dim, out.at(b, h), out.row, doh, dout.row, delta);
+  if (leaves_keys_out(s) &&
+      (any_far(s.queries, s.dim, qh, q.row) || any_far(s.keys, s.dim, kh, k.row) ||
+       any_far(s.keys, s.value_dim, vh, v.row) || any_far(s.queries, s.value_dim, doh, dout.row) ||
+       any_far(1, s.queries, delta, s.queries))) {
+    if (group > 0) return zero_rows(s.queries, s.dim, dq, dq_row);
+    return plain_backward_head(s, b, h, q, k, v, out, dout, weights, dq, dq_row, dk, dv);
+  }
   const Right qr = as_stored(s.queries, s.dim, qh, q.row, q_copy);
   const Right dor = as_stored(s.queries, s.value_dim, doh, dout.row, o_copy);
   if (group > 0 || s.keys == 0) zero_rows(s.queries, s.dim, dq, dq_row);
@@ -289,7 +332,7 @@ void backward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t group
         if (!weights) {
           product(rows, part.n, s.dim, qh + part.i * q.row, q.row, 1, kt, sr, kLd, false);
           scale_and_mask(s, part, sr);
-          weights_again(rows, part.n, sr, lse + head * s.queries + part.i);
+          weights_again(rows, part.n, sr, stats + 2 * (head * s.queries + part.i));
         }
         product(rows, part.n, s.value_dim, doh + part.i * dout.row, dout.row, 1, vt, dsr, kLd,
                 false);
@@ -355,7 +398,7 @@ bool attention_keeps_weights(const AttentionShape& s) { return s.keys <= kKeyBlo
 
 template <class T>
 void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v,
-               Heads<T> out, T* lse, T* weights) {
+               Heads<T> out, T* stats, T* weights) {
   if constexpr (std::is_same_v<T, float>) {
     if (!plain_kernels() && (!weights || s.keys <= kKeyBlock)) {
       log_kernel("flash");
@@ -365,23 +408,23 @@ void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Head
         const auto bound = [&](int64_t x) {
           return std::min(blocks * x / groups * kQueryBlock, s.queries);
         };
-        forward_piece(s, b, h, bound(g), bound(g + 1), q, k, v, out, lse, weights);
+        forward_piece(s, b, h, bound(g), bound(g + 1), q, k, v, out, stats, weights);
       });
       return;
     }
   }
   log_kernel("plain");
-  attention_plain(s, q, k, v, out, lse, weights);
+  attention_plain(s, q, k, v, out, stats, weights);
 }
 
 template <class T>
 void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T> k,
-                        Heads<const T> v, Heads<const T> out, Heads<const T> dout, const T* lse,
+                        Heads<const T> v, Heads<const T> out, Heads<const T> dout, const T* stats,
                         const T* weights, Heads<T> dq, Heads<T> dk, Heads<T> dv) {
   log_kernel(std::is_same_v<T, float> && !plain_kernels() ? "flash" : "plain");
   if constexpr (std::is_same_v<T, float>) {
     if (plain_kernels())
-      return attention_backward_plain(s, q, k, v, out, dout, lse, weights, dq, dk, dv);
+      return attention_backward_plain(s, q, k, v, out, dout, stats, weights, dq, dk, dv);
     // With few heads the key blocks are shared out too; each group but the first has a dq of its
     // own, added in order.
     const int64_t groups = groups_of(s, (s.keys + kKeyBlock - 1) / kKeyBlock),
@@ -389,7 +432,7 @@ void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T
     Scratch<float> partial(s.batch * s.heads * (groups - 1) * size);
     for_heads(s, groups, [&](int64_t b, int64_t h, int64_t g) {
       float* const own = partial + ((b * s.heads + h) * (groups - 1) + g - 1) * size;
-      backward_piece(s, b, h, g, groups, q, k, v, out, dout, lse, weights,
+      backward_piece(s, b, h, g, groups, q, k, v, out, dout, stats, weights,
                      g == 0 ? dq.at(b, h) : own, g == 0 ? dq.row : s.dim, dk, dv);
     });
     if (groups > 1)
@@ -404,7 +447,7 @@ void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T
         }
       });
   } else {
-    attention_backward_plain(s, q, k, v, out, dout, lse, weights, dq, dk, dv);
+    attention_backward_plain(s, q, k, v, out, dout, stats, weights, dq, dk, dv);
   }
 }
 

@@ -44,30 +44,33 @@ int64_t attention_words(const AttentionShape& s);
 /// functions below use.
 template <class T> void attention_dropout(const AttentionShape& s, T* factors);
 
-/// Writes out and, unless null, lse (batch, heads, queries): the log of the sum of exponentials,
-/// and weights (batch, heads, queries, keys): the softmax before dropout. Backward needs one of the
-/// two; weights save it a fifth of its work where they fit the cache (attention_keeps_weights).
+/// Writes out and, unless null, stats (batch, heads, queries, 2): the largest score of a query and
+/// 1 / the sum of e^(score - it), and weights (batch, heads, queries, keys): the softmax before
+/// dropout. Backward needs one of the two; weights save it a fifth of its work where they fit the
+/// cache (attention_keeps_weights). A query that sees nothing has a largest score of 0 and a second
+/// number of 0. The two are not joined to a logarithm of the sum: that loses the sum where scores
+/// are large, as under a mask of -1e30.
 template <class T>
 void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v,
-               Heads<T> out, T* lse, T* weights);
-/// dq, dk and dv from dout, from what the forward pass read and wrote, and from lse or weights (the
-/// other null).
+               Heads<T> out, T* stats, T* weights);
+/// dq, dk and dv from dout, from what the forward pass read and wrote, and from stats or weights
+/// (the other null).
 template <class T>
 void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T> k,
-                        Heads<const T> v, Heads<const T> out, Heads<const T> dout, const T* lse,
+                        Heads<const T> v, Heads<const T> out, Heads<const T> dout, const T* stats,
                         const T* weights, Heads<T> dq, Heads<T> dk, Heads<T> dv);
-/// Whether forward should keep the weights for backward rather than lse.
+/// Whether forward should keep the weights for backward rather than stats.
 bool attention_keeps_weights(const AttentionShape& s);
 
 /// The same, one query after the other with the softmax written out: f64's path, and the tests'
 /// truth for f32.
 template <class T>
 void attention_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v,
-                     Heads<T> out, T* lse, T* weights);
+                     Heads<T> out, T* stats, T* weights);
 template <class T>
 void attention_backward_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k,
                               Heads<const T> v, Heads<const T> out, Heads<const T> dout,
-                              const T* lse, const T* weights, Heads<T> dq, Heads<T> dk,
+                              const T* stats, const T* weights, Heads<T> dq, Heads<T> dk,
                               Heads<T> dv);
 
 }  // namespace loupe::kernels

@@ -35,6 +35,13 @@ void dropout_row(const AttentionShape& s, int64_t head, int64_t i, int64_t j, in
   }
 }
 
+/// Whether query i may attend to key j.
+inline bool sees(const AttentionShape& s, int64_t b, int64_t h, int64_t i, int64_t j) {
+  if (s.causal && j > i) return false;
+  const AttentionMask& m = s.mask;
+  return !m.keep || m.keep[b * m.batch + h * m.head + i * m.query + j * m.key];
+}
+
 template <class T>
 T masked(const AttentionShape& s, int64_t b, int64_t h, int64_t i, int64_t j, T score) {
   const AttentionMask& m = s.mask;
@@ -50,5 +57,18 @@ template <class F> void for_heads(const AttentionShape& s, int64_t groups, const
     run(head / s.heads, head % s.heads, piece % groups);
   });
 }
+
+/// attention_plain for the queries [first, last) of one head.
+template <class T>
+void plain_queries(const AttentionShape& s, int64_t b, int64_t h, int64_t first, int64_t last,
+                   Heads<const T> q, Heads<const T> k, Heads<const T> v, Heads<T> out, T* stats,
+                   T* weights);
+/// attention_backward_plain of one head; `dq` points at its first query, `dq_row` apart. Without
+/// weights it computes them again, of scores that are summed in double.
+template <class T>
+void plain_backward_head(const AttentionShape& s, int64_t b, int64_t h, Heads<const T> q,
+                         Heads<const T> k, Heads<const T> v, Heads<const T> out,
+                         Heads<const T> dout, const T* weights, T* dq, int64_t dq_row, Heads<T> dk,
+                         Heads<T> dv);
 
 }  // namespace loupe::kernels

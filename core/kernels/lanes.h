@@ -74,8 +74,12 @@ template <class T> LOUPE_INLINE T finite_max(int64_t n, const T* x) {
   return top == -std::numeric_limits<T>::infinity() ? T(0) : top;
 }
 
-/// log(sum e^x); -Inf if all is -Inf.
-template <class T> LOUPE_INLINE T log_sum_exp(int64_t n, const T* x) {
+/// sum e^x = e^shift * sum. The two are kept apart: shift + log(sum) in one T loses log(sum) where
+/// the shift is large (at 1e8 a float holds multiples of 8).
+template <class T> struct ExpSum { T shift, sum; };
+
+/// Of a row; sum 0 if all is -Inf.
+template <class T> LOUPE_INLINE ExpSum<T> exp_sum(int64_t n, const T* x) {
   T few[kSumLanes];  // a row shorter than the lanes is filled up with -Inf, whose exponential is 0
   if (sizeof(T) == 4 && n < kSumLanes) {
     for (int64_t i = 0; i < kSumLanes; ++i)
@@ -85,7 +89,7 @@ template <class T> LOUPE_INLINE T log_sum_exp(int64_t n, const T* x) {
   const T shift = finite_max(n, x);
   const T sum =
       static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return vexp_nonpositive(x[i] - shift); }));
-  return shift + vlog(sum);
+  return {shift, sum};
 }
 
 }  // namespace loupe::kernels

@@ -31,23 +31,28 @@ template <class T> double total_weight(int64_t classes, const T* w) {
 
 template <class T>
 void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target, const T* weight,
-                   T* loss, T* lse) {
+                   T* loss, T* stats) {
   const double spread = s.classes ? s.smoothing / static_cast<double>(s.classes) : 0;
   const double all = s.smoothing > 0 ? total_weight(s.classes, weight) : 0;
   for_rows<T>(s, [=](int64_t i) {
     const T* row = x + i * s.classes;
     const int64_t t = target[i];
-    lse[i] = log_sum_exp(s.classes, row);
+    const ExpSum<T> e = exp_sum(s.classes, row);
+    stats[2 * i] = e.shift;
+    stats[2 * i + 1] = 1 / e.sum;
     loss[i] = 0;
     if (t == s.ignore_index) return;
-    const double w = weight ? static_cast<double>(weight[t]) : 1.0,
-                 top = static_cast<double>(lse[i]);
-    double sum = (1 - s.smoothing) * w * (top - static_cast<double>(row[t]));
+    // Differences to the maximum first: what all logits have in common never meets the logarithm.
+    const T shift = e.shift;
+    const double w = weight ? static_cast<double>(weight[t]) : 1.0;
+    const double log_sum = static_cast<double>(vlog(e.sum));
+    const double below = static_cast<double>(shift) - static_cast<double>(row[t]);
+    double sum = (1 - s.smoothing) * w * (log_sum + below);
     if (s.smoothing > 0) {
-      const double logits =
-          weight ? lane_sum<T>(s.classes, [=](int64_t c) { return weight[c] * row[c]; })
-                 : lane_sum<T>(s.classes, [=](int64_t c) { return row[c]; });
-      sum += spread * (all * top - logits);
+      const double distances =
+          weight ? lane_sum<T>(s.classes, [=](int64_t c) { return weight[c] * (shift - row[c]); })
+                 : lane_sum<T>(s.classes, [=](int64_t c) { return shift - row[c]; });
+      sum += spread * (all * log_sum + distances);
     }
     loss[i] = static_cast<T>(sum);
   });
@@ -55,7 +60,7 @@ void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target
 
 template <class T>
 void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_t* target,
-                            const T* weight, const T* lse, const T* g, int64_t g_stride, T* dx) {
+                            const T* weight, const T* stats, const T* g, int64_t g_stride, T* dx) {
   const double spread = s.classes ? s.smoothing / static_cast<double>(s.classes) : 0;
   const double all = s.smoothing > 0 ? total_weight(s.classes, weight) : 0;
   for_rows<T>(s, [=](int64_t i) {
@@ -67,8 +72,9 @@ void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_
       return;
     }
     const double w = weight ? static_cast<double>(weight[t]) : 1.0, own = (1 - s.smoothing) * w;
-    const T up = g[i * g_stride], shift = lse[i], by = static_cast<T>(own + spread * all),
-            less = static_cast<T>(spread);
+    const T up = g[i * g_stride], shift = stats[2 * i];
+    const T by = static_cast<T>((own + spread * all) * static_cast<double>(stats[2 * i + 1]));
+    const T less = static_cast<T>(spread);
     const bool smooth = s.smoothing > 0;
 #pragma omp simd
     for (int64_t c = 0; c < n; ++c) out[c] = up * (by * vexp(row[c] - shift));
@@ -78,11 +84,28 @@ void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_
   });
 }
 
+template <class T> void binary_cross_entropy(int64_t n, const T* p, const T* t, T* y) {
+  constexpr T kLeast = -100;  // PyTorch's bound: an impossible event costs 100, not infinity
+  parallel_ranges(n, kGrain, [=](int64_t begin, int64_t end) {
+    simd<T>([=] {
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) {
+        T yes = vlog(p[i]);
+        T no = vlog1p(-p[i]);
+        yes = yes < kLeast ? kLeast : yes;
+        no = no < kLeast ? kLeast : no;
+        y[i] = (t[i] - 1) * no - t[i] * yes;
+      }
+    });
+  });
+}
+
 #define LOUPE_INSTANTIATE(T)                                                                       \
   template void cross_entropy<T>(const CrossEntropyShape&, const T*, const int64_t*, const T*, T*, \
                                  T*);                                                              \
   template void cross_entropy_backward<T>(const CrossEntropyShape&, const T*, const int64_t*,      \
-                                          const T*, const T*, const T*, int64_t, T*);
+                                          const T*, const T*, const T*, int64_t, T*);              \
+  template void binary_cross_entropy<T>(int64_t, const T*, const T*, T*);
 LOUPE_INSTANTIATE(float)
 LOUPE_INSTANTIATE(double)
 #undef LOUPE_INSTANTIATE

@@ -12,10 +12,10 @@ constexpr int64_t kGrain = 16384;  // elements of a piece
 
 template <class T> LOUPE_INLINE void softmax_row(bool log, int64_t n, const T* x, T* y) {
   if (log) {
-    const T lse = log_sum_exp(n, x),
-            minus = lse == -std::numeric_limits<T>::infinity() ? T(0) : lse;
+    const ExpSum<T> e = exp_sum(n, x);
+    const T shift = e.shift, log_sum = e.sum == 0 ? T(0) : vlog(e.sum);
 #pragma omp simd
-    for (int64_t i = 0; i < n; ++i) y[i] = x[i] - minus;
+    for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - shift) - log_sum;
   } else {
     const T shift = finite_max(n, x);
     const T sum = static_cast<T>(
@@ -46,10 +46,12 @@ template <class T> void softmax_column(bool log, int64_t n, int64_t inner, const
   if (shift == -std::numeric_limits<T>::infinity()) shift = 0;
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(vexp(x[i * inner] - shift));
-  const T log_sum = sum == 0 ? T(0) : shift + static_cast<T>(vlog(sum)),
+  const T log_sum = sum == 0 ? T(0) : static_cast<T>(vlog(sum)),
           by = sum == 0 ? T(0) : static_cast<T>(1 / sum);
-  for (int64_t i = 0; i < n; ++i)
-    y[i * inner] = log ? x[i * inner] - log_sum : vexp(x[i * inner] - shift) * by;
+  for (int64_t i = 0; i < n; ++i) {
+    const T below = x[i * inner] - shift;
+    y[i * inner] = log ? below - log_sum : vexp(below) * by;
+  }
 }
 
 template <class T>

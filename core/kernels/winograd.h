@@ -12,7 +12,8 @@
 // see it, and an infinity reaches them all. The transforms therefore measure the largest number on
 // their way, and the functions give false, with a result that is of no use, unless every operand
 // lies within 64, or within 64 times the median of its numbers and 1e15. Within 64 such an output
-// is off by at most 4e-6 * 64 times the weights that meet it. That was measured to cost nothing.
+// is off by at most 4e-6 * 64 times the weights that meet it. The check takes about 2 % of
+// a convolution's time.
 #include <loupe/core/kernels/conv.h>
 
 namespace loupe::kernels {

@@ -117,6 +117,8 @@ struct OpCase {
   double flops = 0;  // of the forward pass at `large`
   // Random draws follow the order of memory (dropout): other layouts give other numbers.
   bool draws_by_memory = false;
+  // A constant added to all of input 0 changes nothing, whatever its size.
+  bool shift_invariant = false;
   double gradient_tolerance = 1e-7;  // of gradcheck and gradgradcheck
 };
 

@@ -89,6 +89,45 @@ OpCase class_case(std::string name, ClassLoss o) {
            .draw = {Draw{}, labels(3)}};
   c.f32_tolerance = 1e-5;
   c.large = {{129, 67}, {129}};
+  c.shift_invariant = !o.probabilities;
+  return c;
+}
+
+// The target in in[1] holds a share for each class.
+OpCase shares_case(std::string name, ClassLoss o) {
+  OpCase c{.name = std::move(name),
+           .shapes = {{{3, 4}, {3, 4}},
+                      {{5}, {5}},
+                      {{1, 3, 4}, {1, 3, 4}},
+                      {{3, 4, 1}, {3, 4, 1}},
+                      {{2, 3, 2, 2}, {2, 3, 2, 2}}},
+           .f =
+               [o](const Tensors& x) {
+                 const int64_t classes = x[0].size(x[0].dim() == 1 ? 0 : 1);
+                 const Tensor w = class_weights(o, classes, x[0].dtype());
+                 return cross_entropy(x[0], x[1], {w, o.ignore, o.reduction, o.smoothing});
+               },
+           .naive =
+               [o](const Arrays& in) {
+                 const Array& x = in[0];
+                 const int axis = x.shape.rank() == 1 ? 0 : 1;
+                 const int64_t classes = x.shape[axis];
+                 Array y{Shape{}};
+                 each(x.shape, [&](const Dims& i) {
+                   Dims at = i;
+                   double sum = 0;
+                   for (at[axis] = 0; at[axis] < classes; ++at[axis]) sum += std::exp(x[at]);
+                   const double share =
+                       in[1][i] * (1 - o.smoothing) + o.smoothing / static_cast<double>(classes);
+                   y.v[0] += class_weight(o, i[axis]) * share * (std::log(sum) - x[i]);
+                 });
+                 y.v[0] /= static_cast<double>(x.shape.numel() / classes);
+                 return y;
+               },
+           .draw = {Draw{}, within(0.1, 0.9)}};
+  c.f32_tolerance = 1e-5;
+  c.large = {{129, 67}, {129, 67}};
+  c.shift_invariant = true;
   return c;
 }
 
@@ -187,6 +226,22 @@ std::vector<OpCase> pairs() {
   for (OpCase& c : bce) c.draw = {Draw{}, within(0.1, 0.9)};
   add(bce);
   all.push_back(weighted_bce());
+  std::vector<OpCase> unit = pair_cases(
+      "binary_cross_entropy",
+      [](In p, In t, Reduction r) { return binary_cross_entropy(p, t, {.reduction = r}); },
+      [](double p, double t) { return -t * std::log(p) - (1 - t) * std::log(1 - p); });
+  for (OpCase& c : pair_cases(
+           "kl_div", [](In p, In t, Reduction r) { return kl_div(p, t, {.reduction = r}); },
+           [](double p, double t) { return t * (std::log(t) - p); }))
+    unit.push_back(std::move(c));
+  for (OpCase& c : unit) c.draw = {within(0.1, 0.9), within(0.1, 0.9)};
+  add(unit);
+  std::vector<OpCase> logs = pair_cases(
+      "kl_div",
+      [](In p, In t, Reduction r) { return kl_div(p, t, {.reduction = r, .log_target = true}); },
+      [](double p, double t) { return std::exp(t) * (t - p); });
+  for (OpCase& c : logs) c.name += "(log_target)";
+  add(logs);
   return all;
 }
 
@@ -201,6 +256,8 @@ std::vector<OpCase> loss_cases() {
       class_case("cross_entropy(weight)", {.weighted = true}),
       class_case("cross_entropy(weight, smoothing, none)",
                  {.weighted = true, .smoothing = 0.3, .reduction = Reduction::none}),
+      shares_case("cross_entropy(shares)", {}),
+      shares_case("cross_entropy(shares, weight, smoothing)", {.weighted = true, .smoothing = 0.3}),
       class_case("nll_loss", {.probabilities = true}),
       class_case(
           "nll_loss(weight, ignored, none)",

@@ -214,6 +214,9 @@ TEST_CASE("misuse: losses") {
   for (const double s : {-0.1, 1.5, kNan})
     refuses<ValueError>("cross_entropy",
                         [&] { cross_entropy(f23, labels, {.label_smoothing = s}); });
+  refuses<DtypeError>("cross_entropy", [] { cross_entropy(f23, d23); });
+  refuses<ValueError>("cross_entropy", [] { cross_entropy(f23, f23, {.ignore_index = 0}); });
+  refuses<ShapeError>("cross_entropy", [] { cross_entropy(f23, f23, {.weight = zeros({2})}); });
   const auto pairs = [&](const char* name, auto f) {
     refuses<ValueError>("tensor", [&] { f(none, f23); });
     refuses<ValueError>("tensor", [&] { f(f23, none); });
@@ -225,6 +228,19 @@ TEST_CASE("misuse: losses") {
   pairs("l1_loss", [](In x, In y) { l1_loss(x, y); });
   pairs("smooth_l1_loss", [](In x, In y) { smooth_l1_loss(x, y); });
   pairs("huber_loss", [](In x, In y) { huber_loss(x, y); });
+  pairs("binary_cross_entropy", [](In x, In y) { binary_cross_entropy(x, y); });
+  pairs("kl_div", [](In x, In y) { kl_div(x, y); });
+  for (const double bad : {-0.5, 1.5}) {
+    const Tensor outside = full({2, 3}, bad);
+    refuses<ValueError>("binary_cross_entropy", [&] { binary_cross_entropy(outside, f23); });
+    refuses<ValueError>("binary_cross_entropy", [&] {
+      binary_cross_entropy(zeros({2, 3}), outside);
+    });
+  }
+  refuses<ShapeError>("binary_cross_entropy", [] {
+    binary_cross_entropy(zeros({2, 3}), zeros({2, 3}), {.weight = zeros({5, 2, 3})});
+  });
+  refuses<ValueError>("mse_loss", [] { mse_loss(f23, f23, {Reduction::batchmean}); });
   pairs("binary_cross_entropy_with_logits",
         [](In x, In y) { binary_cross_entropy_with_logits(x, y); });
   for (const double bad : {-1.0, kNan}) {

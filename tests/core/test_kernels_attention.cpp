@@ -28,7 +28,7 @@ struct Case {
 template <class T> struct Run {
   Case c;
   AttentionShape s;
-  std::vector<T> q, k, v, out, dout, dq, dk, dv, lse, weights, add;
+  std::vector<T> q, k, v, out, dout, dq, dk, dv, stats, weights, add;
   std::vector<char> keep;
 
   template <class P> static Heads<P> heads(P* data, const Case& c, int64_t rows, int64_t cols) {
@@ -64,14 +64,14 @@ template <class T> struct Run {
     dq.assign(q.size(), static_cast<T>(NAN));
     dk.assign(k.size(), static_cast<T>(NAN));
     dv.assign(v.size(), static_cast<T>(NAN));
-    lse.resize(static_cast<size_t>(bh * c.queries));
+    stats.resize(static_cast<size_t>(2 * bh * c.queries));
     weights.resize(static_cast<size_t>(bh * c.queries * c.keys));
   }
   void forward(bool plain, bool keep_weights) {
     const auto f = plain ? &attention_plain<T> : &kernels::attention<T>;
     f(s, heads<const T>(q.data(), c, c.queries, c.dim), heads<const T>(k.data(), c, c.keys, c.dim),
       heads<const T>(v.data(), c, c.keys, c.value_dim),
-      heads(out.data(), c, c.queries, c.value_dim), lse.data(),
+      heads(out.data(), c, c.queries, c.value_dim), stats.data(),
       keep_weights ? weights.data() : nullptr);
   }
   void backward(bool plain, bool use_weights) {
@@ -79,7 +79,7 @@ template <class T> struct Run {
     f(s, heads<const T>(q.data(), c, c.queries, c.dim), heads<const T>(k.data(), c, c.keys, c.dim),
       heads<const T>(v.data(), c, c.keys, c.value_dim),
       heads<const T>(out.data(), c, c.queries, c.value_dim),
-      heads<const T>(dout.data(), c, c.queries, c.value_dim), use_weights ? nullptr : lse.data(),
+      heads<const T>(dout.data(), c, c.queries, c.value_dim), use_weights ? nullptr : stats.data(),
       use_weights ? weights.data() : nullptr, heads(dq.data(), c, c.queries, c.dim),
       heads(dk.data(), c, c.keys, c.dim), heads(dv.data(), c, c.keys, c.value_dim));
   }

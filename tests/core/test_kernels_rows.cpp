@@ -77,9 +77,8 @@ TEST_CASE("softmax and log_softmax along rows and strided axes, forward and back
                 worst_dx = std::max(worst_dx, std::fabs(static_cast<double>(dx[at]) - grad));
               }
             }
-          CHECK(worst <
-                (log ? 1.2e-4 : 4e-7));  // log: the sum of a row around 1000 is rounded to 6e-5
-          CHECK(worst_dx < (log ? 2e-3 : 1e-6));
+          CHECK(worst < 4e-7);
+          CHECK(worst_dx < (log ? 2e-5 : 1e-6));  // log: sums of up to 3001 gradients
         }
   });
 }
@@ -127,11 +126,11 @@ TEST_CASE("cross entropy with weights, smoothing and ignored rows") {
           auto w = normal(classes, 1, 6);
           for (auto& e : w) e = std::fabs(e);
           std::vector<int64_t> target = {0, classes - 1, -100, classes / 2, 0, 0, classes / 3};
-          std::vector<float> loss(7), lse(7), dx(x.size());
+          std::vector<float> loss(7), stats(14), dx(x.size());
           const float* weight = weighted ? w.data() : nullptr;
-          kernels::cross_entropy(s, x.data(), target.data(), weight, loss.data(), lse.data());
-          kernels::cross_entropy_backward(s, x.data(), target.data(), weight, lse.data(), g.data(),
-                                          1, dx.data());
+          kernels::cross_entropy(s, x.data(), target.data(), weight, loss.data(), stats.data());
+          kernels::cross_entropy_backward(s, x.data(), target.data(), weight, stats.data(),
+                                          g.data(), 1, dx.data());
           CAPTURE(classes, smoothing, weighted);
           const double spread = smoothing / static_cast<double>(classes);
           for (size_t i = 0; i < 7; ++i) {
