@@ -36,7 +36,24 @@ Rng sample_rng(uint64_t seed, int64_t i) {
   return rng;
 }
 
+uint64_t derived_key(uint64_t key, uint64_t what) {
+  const auto words = philox(key, what);
+  return uint64_t{words[1]} << 32 | words[0];
+}
+
 }  // namespace
+
+// From the far end of the counters: the near one is where a loader draws its orders.
+SampleStreams::SampleStreams(uint64_t seed, int64_t epoch)
+    : key_(derived_key(seed, ~static_cast<uint64_t>(epoch))) {}
+
+SampleStreams SampleStreams::inner() const {
+  SampleStreams s;
+  s.key_ = derived_key(key_, ~uint64_t{0});
+  return s;
+}
+
+Rng SampleStreams::rng(int64_t index) const { return sample_rng(key_, index); }
 
 ImageDataset::ImageDataset(ImageSet set) : set_(std::move(set)) {
   const Tensor& x = set_.images;

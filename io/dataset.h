@@ -1,6 +1,7 @@
 #pragma once
 // Data sets: sample indices in, a batch of tensors out. The loader (io/loader.h) calls them from
 // its own thread.
+#include <loupe/core/random.h>
 #include <loupe/core/tensor.h>
 #include <loupe/io/images.h>
 
@@ -17,6 +18,21 @@ struct Batch {
   int64_t size() const { return x.size(0); }
 };
 
+/// The random streams of one pass over a data set. That of a sample is a function of (seed, epoch,
+/// index) alone: not of the batch it is in, the thread that makes it or a resume of the training.
+class SampleStreams {
+ public:
+  SampleStreams(uint64_t seed, int64_t epoch);
+  /// The stream of sample `index`, from its start.
+  Rng rng(int64_t index) const;
+  /// Streams apart from these, which a data set that draws hands to the one it wraps.
+  SampleStreams inner() const;
+
+ private:
+  SampleStreams() = default;
+  uint64_t key_ = 0;  // of the seed and the epoch
+};
+
 class Dataset {
  public:
   virtual ~Dataset() = default;
@@ -25,6 +41,13 @@ class Dataset {
   /// The samples at `indices`, each in [0, size()), collated. Must be safe to call from several
   /// threads.
   virtual Batch batch(std::span<const int64_t> indices) const = 0;
+  /// The same as a loader asks for them in training. A data set that draws at random (an
+  /// augmentation: see io/augment.h) overrides this one and draws sample i from streams.rng(i); the
+  /// others give what they always give.
+  virtual Batch batch(std::span<const int64_t> indices, const SampleStreams& streams) const {
+    (void)streams;
+    return batch(indices);
+  }
 };
 
 /// x: f32 (B, C, H, W), (pixel / 255 - mean) / std, channels-last memory where C > 1; y: i64 (B)

@@ -4,13 +4,8 @@
 #include <loupe/io/dataset.h>
 
 #include <concepts>
-#include <condition_variable>
-#include <deque>
-#include <exception>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <thread>
 
 namespace loupe {
 
@@ -26,14 +21,22 @@ struct LoaderOptions {
   int prefetch = 2;
 };
 
-/// for (const Batch& batch : loader) walks one epoch (what is left of it after a break or a
-/// restored state).
+/// Batches of a data set. `for (const Batch& batch : loader)` makes one pass over it, an epoch, and
+/// every `for` a pass of its own, as in PyTorch: after a break the next one starts anew, and one
+/// inside another leaves the outer one alone. The first `for` after set_state() goes on with the
+/// pass that was saved.
+///
+/// The order of pass e and its samples' random streams (io/dataset.h) follow from the loader's key
+/// and e. A pass begun inside another `for` draws from a stream of its own, so that the passes to
+/// come are the same with and without it.
 class DataLoader : Pinned {
+  class Pass;
+
  public:
   /// Everything that decides which batches come next: 32 bytes of a checkpoint.
   struct State {
     Rng::State rng;        // at the start of the epoch
-    int64_t epoch = 0;     // epochs finished
+    int64_t epoch = 0;     // epochs begun before
     int64_t position = 0;  // batches of this epoch that were handed out
     friend bool operator==(const State&, const State&) = default;
   };
@@ -51,57 +54,45 @@ class DataLoader : Pinned {
   const LoaderOptions& options() const { return options_; }
   /// Batches of an epoch.
   int64_t batches() const;
-  /// The next batch; nothing at the end of an epoch, and the call after that starts the next one.
-  /// An error of the data set is thrown here; the call after it goes on with the batch that
-  /// follows.
+  /// The next batch of a pass that is the loader's own, apart from those of `for`; nothing at the
+  /// end of an epoch, and the call after that starts the next one. An error of the data set is
+  /// thrown here; the call after it goes on with the batch that follows.
   std::optional<Batch> next();
 
-  State state() const { return state_; }
-  /// Continues exactly as the loader whose state() this was. ValueError if the position is outside
-  /// the epoch.
+  /// Where the pass is that handed out the last batch, the outer one of nested `for`s; the start of
+  /// the next pass when that one has ended or was left by a break.
+  State state() const;
+  /// Continues exactly as the loader whose state() this was. Inside a `for` that loop itself goes
+  /// on from there. ValueError if the position is outside the epoch.
   void set_state(const State& state);
 
   class Iterator {
    public:
-    explicit Iterator(DataLoader* loader) : loader_(loader) { ++*this; }
     Iterator() = default;
     const Batch& operator*() const { return *batch_; }
     const Batch* operator->() const { return &*batch_; }
-    Iterator& operator++() {
-      batch_ = loader_->next();
-      return *this;
-    }
+    Iterator& operator++();
     bool operator==(const Iterator&) const { return !batch_; }
 
    private:
-    DataLoader* loader_ = nullptr;
+    friend class DataLoader;
+    Iterator(DataLoader* counts_for, std::shared_ptr<Pass> pass);
+    DataLoader* loader_ = nullptr;  // whose state() follows this pass; null for an inner one
+    std::shared_ptr<Pass> pass_;
     std::optional<Batch> batch_;
   };
-  Iterator begin() { return Iterator(this); }
+  Iterator begin();
   Iterator end() { return {}; }
 
  private:
-  struct Made {
-    Batch batch;
-    std::exception_ptr error;
-  };
-  void start_epoch();
-  Batch make(int64_t position) const;
-  void stop_thread();
-  void run_thread(int64_t position);
+  std::shared_ptr<Pass> next_pass();
 
   std::shared_ptr<const Dataset> data_;
   LoaderOptions options_;
-  State state_;
-  Rng::State next_rng_;         // at the start of the next epoch
-  std::vector<int64_t> order_;  // of this epoch
-  bool started_ = false;
-
-  std::thread thread_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Made> made_;
-  bool stop_ = false;
+  State next_;                 // of the next pass
+  std::shared_ptr<Pass> own_;  // of next(), while it is under way
+  std::weak_ptr<Pass> loop_;   // of the outermost `for`
+  std::weak_ptr<Pass> last_;   // which of the two handed out the last batch
 };
 
 }  // namespace loupe
