@@ -18,11 +18,16 @@
 namespace loupe {
 namespace {
 
+constexpr long kMostThreads = 4096;
+
 int default_threads() {
   if (const char* text = std::getenv("LOUPE_NUM_THREADS"); text && *text) {
-    const int n = std::atoi(text);
-    if (n < 1) fail<ValueError>("LOUPE_NUM_THREADS={}: expected a number of at least 1", text);
-    return n;
+    char* end = nullptr;
+    const long n = std::strtol(text, &end, 10);
+    if (*end != '\0' || n < 1 || n > kMostThreads)
+      fail<ValueError>("LOUPE_NUM_THREADS={}: expected a whole number from 1 to {}", text,
+                       kMostThreads);
+    return static_cast<int>(n);
   }
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }

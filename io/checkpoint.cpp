@@ -144,7 +144,10 @@ void save_model(const std::string& path, Module& m, Tied tied, const Metadata& m
 }
 
 LoadReport load_model(const std::string& path, Module& m, const LoadOptions& options) {
-  const StateDict state = to_state_dict(load_safetensors(path).tensors);
+  const FileTensors tensors = load_safetensors(path).tensors;
+  for (const auto& [name, own] : state_dict(m))
+    if (tensors.unread.contains(name)) tensors.at(name);  // says why
+  const StateDict state = to_state_dict(tensors);
   try {
     return load_state_dict(m, state, options);
   } catch (const ValueError& e) { throw ValueError(path + ": " + e.what()); }

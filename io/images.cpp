@@ -88,13 +88,15 @@ ImageData load_images(const std::string& name, const std::string& folder) {
                        : cifar
                            ? "Get it with: curl -O "
                              "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz && tar xf "
-                             "cifar-10-binary.tar.gz, and name the folder with --data"
+                             "cifar-10-binary.tar.gz, and give the folder that holds the six files"
                            : "Get the four MNIST files (train-images-idx3-ubyte.gz, ...) into a "
-                             "folder and name it with --data";
+                             "folder and give that";
   ImageData data;
   data.name = name;
   data.path = folder.empty() && fashion ? kFashionMnistPath : folder;
-  if (data.path.empty()) fail<IoError>("{}: no folder was given. {}", name, remedy);
+  if (data.path.empty())
+    fail<IoError>("load_images: no folder was given for {}: load_images(\"{}\", folder). {}", name,
+                  name, remedy);
   std::vector<std::string> files;  // those of the training images, then those of the test images
   if (cifar) {
     for (const char* batch : {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4",

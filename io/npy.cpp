@@ -8,10 +8,17 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 #include <utility>
 
 namespace loupe {
 namespace {
+
+/// A whole file whose contents Loupe has no place for: no damage, and no reason to refuse what
+/// stands beside it.
+struct Unsupported : IoError {
+  using IoError::IoError;
+};
 
 /// The header of a .npy file: a Python dict literal with exactly three keys.
 class DictReader {
@@ -71,7 +78,9 @@ class DictReader {
     return s;
   }
   std::string descr_value() {
-    if (peek() == '[') fail("a structured array; only plain numbers can be read");
+    if (peek() == '[')
+      loupe::fail<Unsupported>("{}: offset {}: a structured array; only plain numbers can be read",
+                               name_, base_ + at_);
     return string();
   }
   bool boolean() {
@@ -90,7 +99,10 @@ class DictReader {
       if (error != std::errc() || n < 0 || (*first == '0' && end > first + 1))
         fail("expected a size in a .npy header");
       at_ += static_cast<size_t>(end - first);
-      if (shape.size() == kMaxRank) fail(fmt::format("more than {} dimensions", kMaxRank));
+      if (at_ < text_.size() && text_[at_] == 'L') ++at_;  // Python 2's long integers: (3L, 4L)
+      if (shape.size() == kMaxRank)
+        loupe::fail<Unsupported>("{}: offset {}: more than {} dimensions", name_, base_ + at_,
+                                 kMaxRank);
       shape.push_back(n);
       if (peek() != ')') expect(',');
     }
@@ -121,9 +133,9 @@ struct NumpyType {
   DType dtype;
 };
 constexpr NumpyType kTypes[] = {
-    {"f4", 4, DType::f32}, {"f8", 8, DType::f64}, {"f2", 2, DType::f32},    {"i8", 8, DType::i64},
-    {"i4", 4, DType::i64}, {"i2", 2, DType::i64}, {"i1", 1, DType::i64},    {"u4", 4, DType::i64},
-    {"u2", 2, DType::i64}, {"u1", 1, DType::u8},  {"b1", 1, DType::boolean}};
+    {"f4", 4, DType::f32}, {"f8", 8, DType::f64}, {"f2", 2, DType::f32},     {"i8", 8, DType::i64},
+    {"i4", 4, DType::i64}, {"i2", 2, DType::i64}, {"i1", 1, DType::i64},     {"u4", 4, DType::i64},
+    {"u2", 2, DType::i64}, {"u1", 1, DType::u8},  {"b1", 1, DType::boolean}, {"u8", 8, DType::i64}};
 
 void fill_from(const Tensor& t, std::string_view code, const uint8_t* data, bool swap,
                const std::string& name, size_t offset) {
@@ -139,6 +151,12 @@ void fill_from(const Tensor& t, std::string_view code, const uint8_t* data, bool
   else if (code == "i1") convert<int64_t, int8_t>(data, swap, t.ptr<int64_t>(), n, wide);
   else if (code == "u4") convert<int64_t, uint32_t>(data, swap, t.ptr<int64_t>(), n, wide);
   else if (code == "u2") convert<int64_t, uint16_t>(data, swap, t.ptr<int64_t>(), n, wide);
+  else if (code == "u8")
+    convert<int64_t, uint64_t>(data, swap, t.ptr<int64_t>(), n, [&](uint64_t v) {
+      if (v > uint64_t{INT64_MAX})
+        fail<Unsupported>("{}: holds the u8 number {}, above 2^63 - 1", name, v);
+      return static_cast<int64_t>(v);
+    });
   else if (code == "u1") std::memcpy(t.ptr<uint8_t>(), data, static_cast<size_t>(n));
   else
     for (int64_t i = 0; i < n; ++i) {
@@ -170,9 +188,11 @@ Tensor load_npy(Bytes bytes, const std::string& name) {
   for (const NumpyType& known : kTypes)
     if (descr.size() == 3 && descr.substr(1) == known.code) type = &known;
   const char order = descr.empty() ? '?' : descr[0];
-  if (!type || (order != '<' && order != '>' && !(order == '|' && type->size == 1)))
-    fail<IoError>(
-        "{}: offset {}: arrays of type '{}' cannot be read; f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 b1 can",
+  const bool native = order == '<' || order == '=';
+  if (!type || (!native && order != '>' && !(order == '|' && type->size == 1)))
+    fail<Unsupported>(
+        "{}: offset {}: arrays of type '{}' cannot be read; f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1 "
+        "can",
         name, header_at, descr);
   uint64_t size = type->size;
   bool empty = false;
@@ -324,9 +344,11 @@ ZipEntry read_central(ByteReader& r) {
 
 }  // namespace
 
-std::map<std::string, Tensor> load_npz(Bytes bytes, const std::string& name) {
+FileTensors load_npz(Bytes bytes, const std::string& name) {
   const ZipDirectory d = find_directory(bytes, name);
-  std::map<std::string, Tensor> arrays;
+  FileTensors arrays;
+  arrays.file = name;
+  std::set<std::string> names;
   ByteReader directory(bytes.first(static_cast<size_t>(d.offset + d.size)), name,
                        static_cast<size_t>(d.offset));
   uint64_t total = 0;
@@ -365,15 +387,16 @@ std::map<std::string, Tensor> load_npz(Bytes bytes, const std::string& name) {
     if (key.ends_with(".npy")) key.resize(key.size() - 4);
     if (find_invalid_utf8(key) != std::string::npos)
       fail<IoError>("{}: a name that is not UTF-8", name);
-    if (!arrays.emplace(key, load_npy(content, where)).second)
-      fail<IoError>("{}: the name '{}' twice", name, key);
+    if (!names.insert(key).second) fail<IoError>("{}: the name '{}' twice", name, key);
+    try {
+      if (!e.name.ends_with(".npy")) fail<Unsupported>("{}: is no .npy file", where);
+      arrays.emplace(key, load_npy(content, where));
+    } catch (const Unsupported& reason) { arrays.unread.emplace(key, reason.what()); }
   }
   return arrays;
 }
 
-std::map<std::string, Tensor> load_npz(const std::string& path) {
-  return load_npz(MappedFile(path).bytes(), path);
-}
+FileTensors load_npz(const std::string& path) { return load_npz(MappedFile(path).bytes(), path); }
 
 void save_npz(const std::string& path, const std::map<std::string, Tensor>& arrays) {
   AtomicFile file(path);

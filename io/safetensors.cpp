@@ -150,6 +150,14 @@ float half_to_float(uint16_t bits) {
 
 float bfloat16_to_float(uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); }
 
+float float8_e4m3_to_float(uint8_t bits) {
+  const float sign = bits >> 7 ? -1.0f : 1.0f;
+  const int exponent = bits >> 3 & 15, fraction = bits & 7;
+  if (exponent == 15 && fraction == 7) return std::copysign(std::nanf(""), sign);
+  if (exponent == 0) return sign * std::ldexp(static_cast<float>(fraction), -9);
+  return sign * std::ldexp(static_cast<float>(8 + fraction), exponent - 10);
+}
+
 namespace {
 
 /// A tensor of To from unaligned elements of From.
@@ -166,6 +174,70 @@ Tensor converted(const uint8_t* from, const Shape& shape, F convert) {
   return t;
 }
 
+template <class From> int64_t to_i64(From v) { return static_cast<int64_t>(v); }
+
+/// The words of dtypes whose elements are converted, and how.
+Tensor read_converted(std::string_view dtype, const uint8_t* data, const Shape& shape) {
+  if (dtype == "F16") return converted<float, uint16_t>(data, shape, half_to_float);
+  if (dtype == "BF16") return converted<float, uint16_t>(data, shape, bfloat16_to_float);
+  if (dtype == "F8_E4M3") return converted<float, uint8_t>(data, shape, float8_e4m3_to_float);
+  if (dtype == "F8_E5M2")  // the upper half of a half
+    return converted<float, uint8_t>(
+        data, shape, [](uint8_t v) { return half_to_float(static_cast<uint16_t>(v << 8)); });
+  if (dtype == "I8") return converted<int64_t, int8_t>(data, shape, to_i64<int8_t>);
+  if (dtype == "I16") return converted<int64_t, int16_t>(data, shape, to_i64<int16_t>);
+  if (dtype == "I32") return converted<int64_t, int32_t>(data, shape, to_i64<int32_t>);
+  if (dtype == "U16") return converted<int64_t, uint16_t>(data, shape, to_i64<uint16_t>);
+  if (dtype == "U32") return converted<int64_t, uint32_t>(data, shape, to_i64<uint32_t>);
+  if (dtype == "U64") return converted<int64_t, uint64_t>(data, shape, to_i64<uint64_t>);
+  return {};
+}
+
+/// The tensor of an entry; undefined, with the reason in `why`, if Loupe has no place for it.
+Tensor read_tensor(const SafetensorsEntry& e, Bytes bytes, uint64_t data_offset,
+                   const std::shared_ptr<const void>& owner, const std::string& name,
+                   std::string& why) {
+  const Shape shape(e.shape);
+  const uint8_t* data = bytes.data() + data_offset + e.begin;
+  const auto as = [&](DType dtype) {
+    if (reinterpret_cast<uintptr_t>(data) % size_of(dtype) !=
+        0) {  // only in files of other writers
+      Tensor t = raw::empty(shape, dtype);
+      std::memcpy(t.storage()->data(), data, e.end - e.begin);
+      return t;
+    }
+    auto storage = std::make_shared<Storage>(const_cast<uint8_t*>(data), e.end - e.begin, owner);
+    return Tensor(std::move(storage), shape, row_major_strides(shape), 0, dtype);
+  };
+  if (e.dtype == "F32") return as(DType::f32);
+  if (e.dtype == "F64") return as(DType::f64);
+  if (e.dtype == "I64") return as(DType::i64);
+  if (e.dtype == "U8") return as(DType::u8);
+  if (e.dtype == "BOOL") {
+    const Bytes flags(data, e.end - e.begin);
+    if (const auto bad = std::find_if(flags.begin(), flags.end(), [](uint8_t b) { return b > 1; });
+        bad != flags.end())
+      fail<IoError>("{}: offset {}: byte {} in the BOOL tensor '{}', expected 0 or 1", name,
+                    data_offset + e.begin + static_cast<uint64_t>(bad - flags.begin()), *bad,
+                    e.name);
+    return as(DType::boolean);
+  }
+  Tensor t = read_converted(e.dtype, data, shape);
+  if (!t.defined()) {
+    why = fmt::format(
+        "has dtype {}; Loupe reads F32, F64, F16, BF16, F8_E4M3, F8_E5M2, I8, I16, I32, I64, U8, "
+        "U16, U32, U64 and BOOL",
+        e.dtype);
+  } else if (e.dtype == "U64") {
+    const auto values = t.data<int64_t>();
+    if (std::any_of(values.begin(), values.end(), [](int64_t v) { return v < 0; })) {
+      why = "holds a U64 number above 2^63 - 1, which i64 cannot hold";
+      return {};
+    }
+  }
+  return t;
+}
+
 }  // namespace
 
 SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner,
@@ -176,45 +248,15 @@ SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner,
         std::shared_ptr<const void>(), bytes.data());  // a Storage without owner is the allocator's
   SafetensorsFile file;
   file.metadata = std::move(header.metadata);
+  file.tensors.file = name;
   for (const SafetensorsEntry& e : header.entries) {
-    if (e.shape.size() > kMaxRank)
-      fail<IoError>("{}: tensor '{}' has {} dimensions, at most {} are supported", name, e.name,
-                    e.shape.size(), kMaxRank);
-    const Shape shape(e.shape);
-    const uint8_t* data = bytes.data() + header.data_offset + e.begin;
-    const auto as = [&](DType dtype) {
-      if (reinterpret_cast<uintptr_t>(data) % size_of(dtype) !=
-          0) {  // only in files of other writers
-        Tensor t = raw::empty(shape, dtype);
-        std::memcpy(t.storage()->data(), data, e.end - e.begin);
-        return t;
-      }
-      auto storage = std::make_shared<Storage>(const_cast<uint8_t*>(data), e.end - e.begin, owner);
-      return Tensor(std::move(storage), shape, row_major_strides(shape), 0, dtype);
-    };
+    std::string why;
     Tensor t;
-    if (e.dtype == "F32") t = as(DType::f32);
-    else if (e.dtype == "F64") t = as(DType::f64);
-    else if (e.dtype == "I64") t = as(DType::i64);
-    else if (e.dtype == "U8") t = as(DType::u8);
-    else if (e.dtype == "BOOL") {
-      const Bytes flags(data, e.end - e.begin);
-      if (const auto bad =
-              std::find_if(flags.begin(), flags.end(), [](uint8_t b) { return b > 1; });
-          bad != flags.end())
-        fail<IoError>("{}: offset {}: byte {} in the BOOL tensor '{}', expected 0 or 1", name,
-                      header.data_offset + e.begin + static_cast<uint64_t>(bad - flags.begin()),
-                      *bad, e.name);
-      t = as(DType::boolean);
-    } else if (e.dtype == "F16") t = converted<float, uint16_t>(data, shape, half_to_float);
-    else if (e.dtype == "BF16") t = converted<float, uint16_t>(data, shape, bfloat16_to_float);
-    else if (e.dtype == "I32")
-      t = converted<int64_t, int32_t>(data, shape, [](int32_t v) { return int64_t{v}; });
-    else
-      fail<IoError>(
-          "{}: tensor '{}' has dtype {}; Loupe reads F32, F64, F16, BF16, I64, I32, U8 and BOOL",
-          name, e.name, e.dtype);
-    file.tensors.emplace(e.name, std::move(t));
+    if (e.shape.size() > kMaxRank)
+      why = fmt::format("has {} dimensions, at most {} are supported", e.shape.size(), kMaxRank);
+    else t = read_tensor(e, bytes, header.data_offset, owner, name, why);
+    if (t.defined()) file.tensors.emplace(e.name, std::move(t));
+    else file.tensors.unread.emplace(e.name, fmt::format("{}: tensor '{}' {}", name, e.name, why));
   }
   return file;
 }

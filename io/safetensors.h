@@ -4,6 +4,7 @@
 // implementation writes.
 #include <loupe/core/named.h>
 #include <loupe/io/file.h>
+#include <loupe/io/file_tensors.h>
 
 #include <map>
 #include <string>
@@ -11,7 +12,6 @@
 
 namespace loupe {
 
-using TensorMap = std::map<std::string, Tensor>;
 using Metadata = std::map<std::string, std::string>;
 
 /// The tensors as load_state_dict takes them.
@@ -36,12 +36,13 @@ SafetensorsHeader read_safetensors_header(Bytes bytes, const std::string& name);
 SafetensorsHeader read_safetensors_header(const std::string& path);
 
 struct SafetensorsFile {
-  TensorMap tensors;
+  FileTensors tensors;
   Metadata metadata;
 };
 /// Maps the file: F32, F64, I64, U8 and BOOL tensors are views of it (writing to them leaves the
-/// file alone); F16 and BF16 become f32, I32 becomes i64. IoError for other dtypes, a rank above 8
-/// or a BOOL that is not 0 or 1.
+/// file alone); F16, BF16, F8_E4M3 and F8_E5M2 become f32; I8, I16, I32, U16, U32 and U64 become
+/// i64. Tensors of other dtypes, with more than 8 dimensions or a U64 above 2^63 - 1 stand in
+/// `tensors.unread`. IoError for a damaged file or a BOOL that is not 0 or 1.
 SafetensorsFile load_safetensors(const std::string& path);
 /// The same over bytes that `owner` keeps alive, or the caller if it is null.
 SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner,
@@ -55,8 +56,10 @@ void save_safetensors(const std::string& path, const TensorMap& tensors,
 /// The file's bytes.
 std::string encode_safetensors(const TensorMap& tensors, const Metadata& metadata = {});
 
-/// IEEE half and bfloat16 to float, exactly.
+/// IEEE half, bfloat16 and the 8-bit float of 4 exponent bits (Micikevicius et al., "FP8 formats
+/// for deep learning", 2022; no infinities) to float, exactly.
 float half_to_float(uint16_t bits);
 float bfloat16_to_float(uint16_t bits);
+float float8_e4m3_to_float(uint8_t bits);
 
 }  // namespace loupe

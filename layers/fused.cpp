@@ -11,7 +11,9 @@ namespace {
 std::atomic<bool>& flag() {
   static std::atomic<bool> on = [] {
     const char* value = std::getenv("LOUPE_FUSION");
-    return !value || std::strcmp(value, "0") != 0;
+    if (!value || !*value || std::strcmp(value, "1") == 0) return true;
+    if (std::strcmp(value, "0") != 0) fail<ValueError>("LOUPE_FUSION={}: expected 0 or 1", value);
+    return false;
   }();
   return on;
 }

@@ -66,6 +66,17 @@ bool same_bits(const Tensor& a, const Tensor& b) {
   });
 }
 
+/// A BatchNorm's count, which checkpoints from before PyTorch 0.4.1 lack: it then stays as it is.
+bool may_be_missing(const Named& own) {
+  const std::string_view name = own.name, count = "num_batches_tracked";
+  return own.tensor.dim() == 0 && (name == count || name.ends_with(".num_batches_tracked"));
+}
+
+/// A scalar may be given as (1), as files from before PyTorch 0.4 have it.
+bool shape_fits(const Tensor& given, const Tensor& own) {
+  return given.shape() == own.shape() || (own.dim() == 0 && given.shape() == Shape{1});
+}
+
 }  // namespace
 
 struct ModuleNamer {
@@ -142,13 +153,13 @@ LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& 
       const bool tied = std::any_of(own.begin(), own.end(), [&](const Named& o) {
         return o.name != n.name && o.tensor.is_same(n.tensor) && given.count(o.name);
       });
-      if (!tied) report.missing.push_back(n.name);
+      if (!tied && !may_be_missing(n)) report.missing.push_back(n.name);
       continue;
     }
     used.insert(n.name);
     const Tensor& t = *g->second;
     if (!t.defined()) misfits.push_back(n.name + " is undefined");
-    else if (t.shape() != n.tensor.shape())
+    else if (!shape_fits(t, n.tensor))
       misfits.push_back(
           fmt::format("{} is {}, the model has {}", n.name, t.shape(), n.tensor.shape()));
     else if (t.dtype() != n.tensor.dtype() &&
@@ -178,7 +189,8 @@ LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& 
   }
   NoGrad guard;
   for (const Named& n : own)
-    if (const auto g = given.find(n.name); g != given.end()) n.tensor.copy_(*g->second);
+    if (const auto g = given.find(n.name); g != given.end())
+      n.tensor.copy_(raw::reshape(*g->second, n.tensor.shape()));
   return report;
 }
 
@@ -249,6 +261,31 @@ std::string in_units(double flops) {
   return fmt::format("{:.2f}T", flops);
 }
 
+std::string shortened(const std::string& s, size_t width) {
+  return s.size() <= width ? s : s.substr(0, width - 2) + "..";
+}
+
+// Of a name the end says more: "..attention.self.query".
+std::string shortened_name(const std::string& s, size_t width) {
+  return s.size() <= width ? s : ".." + s.substr(s.size() - (width - 2));
+}
+
+// Widths of name, type, options, shape and parameters, made to fit a line with the FLOPs behind
+// them: options give way first (0: none are shown), then names, types, shapes.
+void fit_columns(size_t (&w)[5], size_t columns) {
+  constexpr size_t kFlops = 7, kGap = 2;
+  const auto over = [&] {
+    const size_t gaps = w[2] == 0 ? 4 : 5;
+    const size_t total = w[0] + w[1] + w[2] + w[3] + w[4] + kFlops + kGap * gaps;
+    return total > columns ? total - columns : 0;
+  };
+  constexpr size_t kLeastOptions = 8, kLeast = 12;
+  const size_t options = w[2] - std::min(w[2], over());
+  w[2] = options < std::min(w[2], kLeastOptions) ? 0 : options;
+  for (const size_t column : {0, 1, 3})
+    if (w[column] > kLeast) w[column] = std::max(kLeast, w[column] - std::min(w[column], over()));
+}
+
 // Modules in eval mode; what was there before comes back at the end, however that comes.
 class EvalScope : Pinned {
  public:
@@ -269,7 +306,7 @@ class EvalScope : Pinned {
 
 }  // namespace
 
-std::string summary(Module& m, const Tensor& input) {
+std::string summary(Module& m, const Tensor& input, size_t columns) {
   struct Row {
     std::string name, type, options, shape, params;
     int64_t flops = 0;
@@ -311,11 +348,15 @@ std::string summary(Module& m, const Tensor& input) {
   };
   for (const Row& r : table)
     for (size_t c = 0; c < 5; ++c) w[c] = std::max(w[c], cells(r)[c]->size());
+  if (columns > 0) fit_columns(w, columns);
   std::string out;
   for (size_t i = 0; i < table.size(); ++i) {
     const Row& r = table[i];
-    out += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:<{}}  {:>{}}  {:>7}\n", r.name, w[0], r.type,
-                       w[1], r.options, w[2], r.shape, w[3], r.params, w[4],
+    const std::string options =
+        w[2] == 0 ? "" : fmt::format("{:<{}}  ", shortened(r.options, w[2]), w[2]);
+    out += fmt::format("{:<{}}  {:<{}}  {}{:<{}}  {:>{}}  {:>7}\n", shortened_name(r.name, w[0]),
+                       w[0], shortened(r.type, w[1]), w[1], options, shortened(r.shape, w[3]), w[3],
+                       r.params, w[4],
                        i == 0    ? "FLOPs"
                        : r.flops ? in_units(static_cast<double>(r.flops))
                                  : "");

@@ -31,7 +31,8 @@ struct LoadReport {
 };
 /// Copies values (converting f32 and f64) into the model. ValueError lists missing and unexpected
 /// names, tensors of another shape or type, and tied ones that are given different values,
-/// together, and nothing has been changed then.
+/// together, and nothing has been changed then. As in PyTorch a BatchNorm's num_batches_tracked may
+/// be missing (it stays as it is), and a scalar may be given as (1).
 LoadReport load_state_dict(Module& m, const StateDict& from, const LoadOptions& options = {});
 /// Copies all values of one model into another of the same kind.
 void copy_state(Module& from, Module& to);
@@ -59,7 +60,9 @@ class HookScope : Pinned {
 };
 
 /// A table of layers with their output shapes, parameters and FLOPs (a multiplication and an
-/// addition are two), made by one forward pass on `input` in eval mode.
-std::string summary(Module& m, const Tensor& input);
+/// addition are two), made by one forward pass on `input` in eval mode. With `columns` no line is
+/// wider: options are cut first, then the fronts of names, then types and shapes; 0: as wide as it
+/// is.
+std::string summary(Module& m, const Tensor& input, size_t columns = 0);
 
 }  // namespace loupe

@@ -173,7 +173,7 @@ Scheduler::Scheduler(Options options) : options_(std::move(options)), start_(now
   if (!options_.file.empty()) {  // rewritten: without a broken last line, or empty
     std::ofstream out(options_.file);
     for (const auto& [key, task] : tasks_) out << to_json(task->job.record) << '\n';
-    if (!out) fail<IoError>("lesson: cannot write {}", options_.file);
+    if (!out.flush()) fail<IoError>("lesson: cannot write {}", options_.file);
   }
   int workers = options_.workers;
   if (workers < 1) workers = std::max(1, thread_limit());
@@ -261,7 +261,11 @@ void Scheduler::work() {
       task->job.make = nullptr;
       task->done = true;
       ++made_;
-      if (!options_.file.empty()) std::ofstream(options_.file, std::ios::app) << line << '\n';
+      if (!options_.file.empty()) {
+        std::ofstream out(options_.file, std::ios::app);
+        if (!(out << line << '\n' << std::flush))
+          task->error = std::make_exception_ptr(IoError("lesson: cannot write " + options_.file));
+      }
     }
     ++count_done_;
     cost_done_ += task->job.cost;

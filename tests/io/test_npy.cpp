@@ -59,6 +59,51 @@ TEST_CASE(".npy: NumPy's files of every type") {
   CHECK_THAT(error_of([] { npy("structured"); }), Contains("structured array"));
 }
 
+TEST_CASE(".npy: a header of Python 2's") {
+  CHECK(npy("python2").shape() == Shape{3, 4});
+  const std::vector<double> want = numbers();
+  CHECK(npy("python2").to_vector<double>() == std::vector<double>(want.begin(), want.begin() + 12));
+  const auto header_error = [](const std::string& shape) {
+    return npy_error(
+        with_header("{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + ", }", "ab"));
+  };
+  CHECK(header_error("(2L,)").empty());
+  CHECK(header_error("(1, 2L)").empty());
+  CHECK_THAT(header_error("(L,)"), Contains("expected a size"));
+  CHECK_THAT(header_error("(2LL,)"), Contains("expected ','"));
+  CHECK_THAT(header_error("(2l,)"), Contains("expected ','"));
+}
+
+TEST_CASE(".npz: arrays without a type here hide nothing, and say why when they are asked for") {
+  const FileTensors arrays = load_npz(io_fixture("npy/mixed.npz"));
+  CHECK(arrays.size() == 2);
+  CHECK(arrays.at("a").to_vector<double>() == numbers());
+  CHECK(arrays.at("many").to_vector<int64_t>() == std::vector<int64_t>{0, 1, 2});
+  const std::pair<const char*, const char*> unread[] = {
+      {"labels", "arrays of type '<U5' cannot be read"},
+      {"objects", "arrays of type '|O' cannot be read"},
+      {"wave", "arrays of type '<c16' cannot be read"},
+      {"when", "arrays of type '<M8[s]' cannot be read"},
+      {"record", "a structured array"},
+      {"deep", "more than 8 dimensions"},
+      {"big", "the u8 number 9223372036854775808, above 2^63 - 1"}};
+  CHECK(arrays.unread.size() == std::size(unread));
+  for (const auto& [name, why] : unread) {
+    INFO(name);
+    CHECK_THAT(error_of([&, n = name] { arrays.at(n); }),
+               Contains("mixed.npz(" + std::string(name) + ".npy)") && Contains(why));
+  }
+  CHECK_THAT(error_of([&] { arrays.at("b"); }),
+             Contains("mixed.npz: holds no 'b'; it holds a, many"));
+  // Damage is an error still, whatever the type.
+  const std::string whole = read_file(io_fixture("npy/mixed.npz"));
+  const size_t text = whole.find("<U5");
+  REQUIRE(text != std::string::npos);
+  std::string flipped = whole;
+  flipped[text + 1] = static_cast<char>(flipped[text + 1] ^ 1);
+  CHECK_THAT(error_of([&] { load_npz(as_bytes(flipped), "f"); }), Contains("f("));
+}
+
 TEST_CASE(".npy and .npz are written as NumPy writes them") {
   TempDir dir;
   for (const char* f : {"f4", "f8", "i8", "u1", "b1", "scalar", "empty"}) {

@@ -2,9 +2,12 @@
 
 #include <loupe/autograd/ops.h>
 #include <loupe/layers/init.h>
+#include <loupe/layers/linear.h>
+#include <loupe/layers/norm.h>
 #include <loupe/layers/sequential.h>
 #include <loupe/layers/state.h>
 
+#include <algorithm>
 #include <cmath>
 
 using namespace loupe;
@@ -147,4 +150,51 @@ TEST_CASE("summary lists layers, shapes and parameters and leaves the model as i
   REQUIRE_THAT(s, Contains("rest.1") && Contains("Scale") && Contains("(1, 2)") &&
                       Contains("14 parameters"));
   REQUIRE(net.first.is_training());
+}
+
+TEST_CASE("summary fits as many columns as it is given; the ends of names and all sizes stay") {
+  Rng rng(1);
+  Sequential inner(Linear(rng, 128, 256), LayerNorm(256)), net(std::move(inner));
+  Sequential outer(std::move(net));
+  const Tensor x = ones({64, 128});
+  const auto widest = [](const std::string& table) {
+    size_t most = 0, line = 0;
+    for (const char c : table) most = std::max(most, line = c == '\n' ? 0 : line + 1);
+    return most;
+  };
+  const std::string whole = summary(outer, x);
+  for (const size_t columns : {200, 80, 64}) {
+    const std::string table = summary(outer, x, columns);
+    CHECK(widest(table) <= std::max<size_t>(columns, 64));
+    REQUIRE_THAT(table, Contains("0.0.1") && Contains("LayerNorm") && Contains("(64, 256)") &&
+                            Contains("33,024"));
+    if (columns == 200) CHECK(table == whole);
+  }
+}
+
+TEST_CASE("a state without BatchNorm's counts, and scalars of shape (1), as PyTorch takes them") {
+  BatchNorm1d bn(2), other(2);
+  Rng rng(1);
+  for (int i = 0; i < 2; ++i) bn(randn(rng, {4, 2}));
+  const auto count = [&] { return bn.num_batches_tracked.item<int64_t>(); };
+  StateDict state = state_dict(other);
+  std::erase_if(state, [](const Named& n) { return n.name == "num_batches_tracked"; });
+  const LoadReport report = load_state_dict(bn, state);
+  CHECK(report.missing.empty());
+  CHECK(report.unexpected.empty());
+  CHECK(count() == 2);  // it stays as it is
+  CHECK(bn.running_mean.to_vector<double>() == std::vector<double>{0, 0});
+  state.push_back({"num_batches_tracked", tensor({7}, {}, DType::i64)});
+  load_state_dict(bn, state);
+  CHECK(count() == 7);
+  CHECK(bn.num_batches_tracked.dim() == 0);
+  state.back().tensor = tensor({7, 8}, {}, DType::i64);
+  REQUIRE_THROWS_WITH(load_state_dict(bn, state), Contains("num_batches_tracked is (2,)"));
+  // In a model, under its name; another name is missing as ever.
+  Sequential net(Linear(rng, 2, 2), BatchNorm1d(2));
+  StateDict whole = state_dict(net);
+  std::erase_if(whole, [](const Named& n) { return n.name == "1.num_batches_tracked"; });
+  CHECK(load_state_dict(net, whole).missing.empty());
+  std::erase_if(whole, [](const Named& n) { return n.name == "1.running_var"; });
+  REQUIRE_THROWS_WITH(load_state_dict(net, whole), Contains("missing: 1.running_var"));
 }
