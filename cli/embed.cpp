@@ -9,68 +9,32 @@
 #include <loupe/io/npy.h>
 #include <loupe/io/safetensors.h>
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iostream>
 #include <numeric>
+#include <sstream>
 
 namespace loupe::cli {
 
-BertConfig bert_config(const Json& c, const std::string& name) {
-  if (c.has("hidden_act") && c.get_string("hidden_act") != "gelu")
-    fail<IoError>("{}: hidden_act \"{}\"; only the exact \"gelu\" is known here", name,
-                  c.get_string("hidden_act"));
-  const auto size = [&](const char* key, int64_t otherwise = -1) {
-    const int64_t n = otherwise < 0 || c.has(key) ? c.get_integer(key) : otherwise;
-    if (n < 1 || n > INT32_MAX)
-      fail<IoError>("{}: \"{}\" is {}, expected a size from 1 to 2^31 - 1", name, key, n);
-    return n;
-  };
-  const double eps = c.has("layer_norm_eps") ? c.get_number("layer_norm_eps") : 1e-12;
-  if (!(eps >= 0 && eps <= 1))
-    fail<IoError>("{}: \"layer_norm_eps\" is {}, expected 0 to 1", name, eps);
-  return {.vocab = size("vocab_size"),
-          .width = size("hidden_size"),
-          .layers = size("num_hidden_layers"),
-          .heads = size("num_attention_heads"),
-          .inner = size("intermediate_size"),
-          .context = size("max_position_embeddings", 512),
-          .token_types = size("type_vocab_size", 2),
-          .norm_eps = eps};
+namespace {
+
+std::string read_standard_input() {
+  std::string text;
+  std::array<char, 65536> buffer;
+  for (;;) {
+    const ssize_t n = ::read(STDIN_FILENO, buffer.data(), buffer.size());
+    if (n == 0) return text;
+    if (n > 0) text.append(buffer.data(), static_cast<size_t>(n));
+    else if (errno != EINTR) fail<IoError>("standard input: cannot read: {}", std::strerror(errno));
+  }
 }
 
-SentenceModel load_sentence_model(const std::string& folder) {
-  const std::string name = folder + "/config.json";
-  BertConfig config = bert_config(Json::read_file(name), name);
-  StateDict state;
-  config.pooler = false;
-  int64_t held = 0;
-  const SafetensorsFile file = load_safetensors(folder + "/model.safetensors");
-  for (const auto& [key, t] : file.tensors) {
-    const std::string plain = key.starts_with("bert.") ? key.substr(5) : key;
-    if (plain == "embeddings.position_ids" || plain.starts_with("cls."))
-      continue;  // a constant, a pre-training head
-    config.pooler = config.pooler || plain.starts_with("pooler.");
-    state.push_back({plain, t});
-    held += t.numel();
-  }
-  if (parameter_count(config) > static_cast<double>(held))
-    fail<IoError>("{}: a model of {:.0f} parameters, but model.safetensors holds {}", name,
-                  parameter_count(config), held);
-  Rng rng(0);
-  SentenceModel s{BertEncoder(rng, config), WordPiece::load(folder), config.context};
-  load_state_dict(s.model, state);
-  loupe::eval(s.model);
-  // Sentence models say here how much of a text they read.
-  if (const std::string path = folder + "/sentence_bert_config.json"; std::filesystem::exists(path))
-    if (const Json limit = Json::read_file(path); limit.has("max_seq_length")) {
-      const int64_t n = limit.get_integer("max_seq_length");
-      if (n < 2) fail<IoError>("{}: \"max_seq_length\" is {}, expected at least 2", path, n);
-      s.max_tokens = std::min(s.max_tokens, n);
-    }
-  return s;
-}
+}  // namespace
 
 int embed(const EmbedOptions& o) {
   Console console(o.json);
@@ -78,16 +42,14 @@ int embed(const EmbedOptions& o) {
   SentenceModel s = load_sentence_model(o.model);
   std::vector<std::string> texts = o.texts;
   if (!o.file.empty()) {
-    std::istringstream lines(o.file == "-"
-                                 ? std::string(std::istreambuf_iterator<char>(std::cin), {})
-                                 : read_file(o.file));
+    std::istringstream lines(o.file == "-" ? read_standard_input() : read_file(o.file));
     for (std::string line; std::getline(lines, line);) texts.push_back(line);
   }
   if (texts.empty())
     fail<ValueError>("embed: no text; give some, or --file with one a line (- for standard input)");
   std::vector<std::vector<int64_t>> ids;
   for (size_t i = 0; i < texts.size(); ++i)
-    ids.push_back(s.tokenizer.encode(texts[i], s.max_tokens, fmt::format("text {}", i + 1)));
+    ids.push_back(s.encode(texts[i], fmt::format("text {}", i + 1)));
   // Texts of similar length go together: padding is work.
   std::vector<size_t> order(texts.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -100,7 +62,7 @@ int embed(const EmbedOptions& o) {
     std::vector<std::vector<int64_t>> part;
     for (size_t i = at; i < end; ++i) part.push_back(ids[order[i]]);
     const Batch batch = pad_sequences(part, s.tokenizer.pad_id());
-    const Tensor e = sentence_embedding(s.model(batch.x, Tensor(), batch.mask), batch.mask);
+    const Tensor e = s.embed(batch);
     for (size_t i = at; i < end; ++i)
       vectors[order[i]] = e[static_cast<int64_t>(i - at)].to_vector<double>();
   }
@@ -130,8 +92,8 @@ int inspect(const InspectOptions& o) {
   };
   console.say(fmt::format("{:<5} {:<22} {:>12}  {}", "type", "shape", "bytes", "name"));
   int64_t elements = 0, count = 0;
+  FileTensors tensors;  // of a .npy or .npz file
   if (o.file.ends_with(".npy") || o.file.ends_with(".npz")) {
-    TensorMap tensors;
     if (o.file.ends_with(".npz")) tensors = load_npz(o.file);
     else tensors[std::filesystem::path(o.file).stem().string()] = load_npy(o.file);
     for (const auto& [name, t] : tensors) {
@@ -158,6 +120,10 @@ int inspect(const InspectOptions& o) {
       const std::string shown = value.size() > 60 ? value.substr(0, 57) + "..." : value;
       console.say(fmt::format("metadata {}: {}", key, json_quote(shown)));
     }
+  }
+  for (const auto& [name, why] : tensors.unread) {
+    console.say("not read: " + why);
+    console.event(Json("unread").set("name", name).set("reason", why));
   }
   console.say(fmt::format("{} tensors, {} elements", count, elements));
   console.event(Json("result").set("tensors", count).set("elements", elements));

@@ -1,32 +1,36 @@
 // GPT-2 as Transformers saves it: config.json and model.safetensors.
 #include <loupe/cli/text_model.h>
 
+#include <loupe/cli/transformers_config.h>
 #include <loupe/io/checkpoint.h>
+#include <loupe/io/model_folder.h>
 
 #include <filesystem>
 
 namespace loupe::cli {
 
 GptConfig gpt2_config(const Json& c, const std::string& name) {
-  if (c.has("model_type") && c.get_string("model_type") != "gpt2")
-    fail<IoError>("{}: model_type \"{}\"; only \"gpt2\" is known here", name,
-                  c.get_string("model_type"));
+  expect_text(c, name, "model_type", {"gpt2"});
+  expect_architecture(c, name, "GPT2");
   const std::string activation =
       c.has("activation_function") ? c.get_string("activation_function") : "gelu_new";
   if (activation != "gelu_new" && activation != "gelu_pytorch_tanh")
     fail<IoError>("{}: activation_function \"{}\"; only GPT-2's own \"gelu_new\" is known here",
                   name, activation);
-  for (const auto& [key, usual] : {std::pair{"scale_attn_weights", true},
-                                   {"scale_attn_by_inverse_layer_idx", false},
-                                   {"add_cross_attention", false}})
-    if (c.has(key) && c.get_bool(key) != usual)
-      fail<IoError>("{}: {} = {} is not computed here", name, key, !usual);
-  const auto size = [&](const char* key) {
-    const int64_t n = c.get_integer(key);
-    if (n < 1 || n > INT32_MAX)
-      fail<IoError>("{}: \"{}\" is {}, expected a size from 1 to 2^31 - 1", name, key, n);
-    return n;
-  };
+  expect_flag(c, name, "scale_attn_weights", true);
+  expect_flag(c, name, "scale_attn_by_inverse_layer_idx", false);
+  expect_flag(c, name, "add_cross_attention", false);
+  refuse_unknown_members(
+      c, name,
+      {"vocab_size", "n_positions", "n_layer", "n_head", "n_embd", "n_inner", "layer_norm_epsilon",
+       "activation_function", "tie_word_embeddings", "scale_attn_weights",
+       "scale_attn_by_inverse_layer_idx",
+       // n_positions once more; a way of computing that f32 does not need; dropout; heads that
+       // sum a text up
+       "n_ctx", "reorder_and_upcast_attn", "attn_pdrop", "resid_pdrop", "embd_pdrop",
+       "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type",
+       "summary_use_proj"});
+  const auto size = [&](const char* key) { return size_member(c, name, key); };
   return {.vocab = size("vocab_size"),
           .context = size("n_positions"),
           .layers = size("n_layer"),
@@ -58,10 +62,12 @@ void load_weights(const std::string& path, Gpt& model) {
     load_model(path, model);
     return;
   }
-  const std::string file = path + "/model.safetensors";
+  const FileTensors tensors = load_model_folder(path);
   try {
-    load_gpt2(model, to_state_dict(load_safetensors(file).tensors));
-  } catch (const ValueError& e) { throw ValueError(file + ": " + e.what()); }
+    load_gpt2(model, to_state_dict(tensors));
+  } catch (const ValueError& e) {
+    throw ValueError(tensors.file + ": " + e.what() + unread_text(tensors));
+  }
 }
 
 }  // namespace loupe::cli

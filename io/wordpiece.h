@@ -30,7 +30,9 @@ struct WordPieceOptions {
 class WordPiece {
  public:
   /// A folder with tokenizer.json or vocab.txt, or one of these files (told by its first character,
-  /// '{'). IoError if it is missing, malformed, not a BERT tokenizer, or lacks a special token.
+  /// '{'). In a folder, what special_tokens_map.json, added_tokens.json and tokenizer_config.json
+  /// say counts too. IoError if it is missing, malformed, not a BERT tokenizer, or lacks a special
+  /// token, and for a member of these files that asks for what is not done here, or is not known.
   static WordPiece load(const std::string& path);
   /// vocab.txt: a token a line, its id the line's number.
   static WordPiece from_vocab(std::string_view text, const std::string& name,
@@ -52,6 +54,8 @@ class WordPiece {
   /// The token of an id; IndexError if there is none.
   const std::string& token(int64_t id) const;
   int64_t pad_id() const { return pad_; }
+  /// The longest text in ids that tokenizer_config.json allows; INT64_MAX where it says nothing.
+  int64_t max_length() const { return max_length_; }
   const WordPieceOptions& options() const { return options_; }
 
  private:
@@ -61,6 +65,12 @@ class WordPiece {
   };
   using Vocab = std::unordered_map<std::string, int64_t, Hash, std::equal_to<>>;
 
+  using Added = std::vector<std::pair<std::string, int64_t>>;
+  struct Settings;
+
+  static WordPiece parse_vocab(std::string_view text, const std::string& name);
+  static WordPiece parse_json(std::string_view text, const std::string& name);
+  void add_tokens(const Added& added, const std::string& name);
   void finish(const std::string& name);
   void check_special(const std::string& token, int64_t& id, const std::string& name) const;
   std::vector<int64_t> pieces(std::string_view text, const std::string& name) const;
@@ -75,6 +85,7 @@ class WordPiece {
       special_;         // found in the raw text, before anything else
   size_t longest_ = 0;  // bytes of the longest token
   int64_t vocab_size_ = 0, unk_ = -1, cls_ = -1, sep_ = -1, pad_ = -1;
+  int64_t max_length_ = INT64_MAX;
 };
 
 }  // namespace loupe

@@ -149,13 +149,45 @@ std::string BertEncoder::describe() const {
   return fmt::format("{} layers, {} heads, width {}", config.layers, config.heads, config.width);
 }
 
+namespace {
+
+// Ones and zeros (B, T, 1) in the type of the states.
+Tensor mask_of(const char* who, In hidden, In mask) {
+  if (hidden->dim() != 3 || mask->shape() != Shape{hidden->size(0), hidden->size(1)})
+    fail<ShapeError>("{}: expected hidden states (B, T, width) and a mask (B, T), got {} and {}",
+                     who, hidden->shape(), mask->shape());
+  return ne(mask->to(DType::i64), 0).to(hidden->dtype()).unsqueeze(-1);
+}
+
+Tensor weighted(In hidden, const Tensor& weights, const Tensor& divisor) {
+  return sum(hidden * weights, {1}) / clamp(divisor, 1e-9, dmath::kInf);
+}
+
+}  // namespace
+
+Tensor pool_sentence(In hidden, In mask, SentencePooling how) {
+  SiteScope site(hidden.here);
+  const Tensor m = mask_of("pool_sentence", hidden, mask);
+  const int64_t t = hidden->size(1);
+  const Tensor place = arange(1, static_cast<double>(t + 1), 1, hidden->dtype()).reshape({1, t, 1});
+  switch (how) {
+    case SentencePooling::cls: return hidden->select(1, 0);
+    case SentencePooling::max: {
+      const Tensor nothing = full({}, -1e9, hidden->dtype());
+      return max(where(ne(m, 0), hidden, nothing), {1});
+    }
+    case SentencePooling::mean: return weighted(hidden, m, sum(m, {1}));
+    case SentencePooling::mean_sqrt_len: return weighted(hidden, m, sqrt(sum(m, {1})));
+    case SentencePooling::weighted_mean: return weighted(hidden, m * place, sum(m * place, {1}));
+    case SentencePooling::last_token: break;
+  }
+  const Tensor last = eq(m * place, max(m * place, {1}, true)).to(hidden->dtype());
+  return sum(hidden * (last * m), {1});
+}
+
 Tensor sentence_embedding(In hidden, In mask) {
   SiteScope site(hidden.here);
-  if (hidden->dim() != 3 || mask->shape() != Shape{hidden->size(0), hidden->size(1)})
-    fail<ShapeError>(
-        "sentence_embedding: expected hidden states (B, T, width) and a mask (B, T), got {} and {}",
-        hidden->shape(), mask->shape());
-  const Tensor m = ne(mask->to(DType::i64), 0).to(hidden->dtype()).unsqueeze(-1);
+  const Tensor m = mask_of("sentence_embedding", hidden, mask);
   const Tensor mean = sum(hidden * m, {1}) / clamp(sum(m, {1}), 1e-9, dmath::kInf);
   return mean / sqrt(clamp(sum(square(mean), {1}, true), 1e-24, dmath::kInf));
 }

@@ -72,6 +72,20 @@ class BertEncoder : public Layer<BertEncoder> {
   std::optional<Linear> pooler;
 };
 
+/// How the states of a sentence's tokens become one vector, as sentence-transformers' Pooling does
+/// it (Reimers & Gurevych, "Sentence-BERT", 2019).
+enum class SentencePooling {
+  cls,            // the first token's
+  max,            // the largest of each feature
+  mean,           // sum / n
+  mean_sqrt_len,  // sum / sqrt(n)
+  weighted_mean,  // sum_t t h_t / sum_t t, t = 1, 2, ...
+  last_token,     // of those that are no padding
+};
+/// One vector a sentence from its hidden states, where mask (B, T) is not 0: (B, T, width) -> (B,
+/// width). Of a sentence without a token, max gives -1e9 and all but cls else give zeros.
+Tensor pool_sentence(In hidden, In mask, SentencePooling how);
+
 /// The mean of the states where mask (B, T) is not 0, then divided by its length: what sentence
 /// models compare. (B, T, width) -> (B, width). A sentence without a token gives zeros.
 Tensor sentence_embedding(In hidden, In mask);

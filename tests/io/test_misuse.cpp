@@ -5,12 +5,14 @@
 #include "misuse.h"
 
 #include <loupe/autograd/ops.h>
+#include <loupe/io/augment.h>
 #include <loupe/io/checkpoint.h>
 #include <loupe/io/cifar10.h>
 #include <loupe/io/idx.h>
 #include <loupe/io/inflate.h>
 #include <loupe/io/json.h>
 #include <loupe/io/keras.h>
+#include <loupe/io/model_folder.h>
 #include <loupe/io/model_graph.h>
 #include <loupe/io/monitor.h>
 #include <loupe/io/npy.h>
@@ -189,6 +191,27 @@ TEST_CASE("misuse: data sets") {
 
   Rng rng(1);
   const auto data = std::make_shared<const TensorDataset>(f23, f23);
+  const auto augmented = [&](AugmentOptions options, const Tensor& x = zeros({2, 3, 4, 4})) {
+    const int64_t first[] = {0};
+    AugmentedDataset(TensorDataset(x, zeros({x.size(0)})), std::move(options))
+        .batch(first, SampleStreams(1, 0));
+  };
+  refuses<ValueError>("AugmentedDataset",
+                      [&] { AugmentedDataset(std::shared_ptr<const Dataset>(), {}); });
+  refuses<ValueError>("AugmentedDataset", [&] { augmented({.crop_padding = -1}); });
+  refuses<ValueError>("AugmentedDataset", [&] { augmented({.crop_padding = INT64_MAX}); });
+  refuses<ValueError>("AugmentedDataset", [&] { augmented({.cutout = -1}); });
+  for (const double p : {-0.1, 1.1, kNan})
+    refuses<ValueError>("AugmentedDataset", [&] { augmented({.flip = p}); });
+  refuses<ValueError>("AugmentedDataset", [&] { augmented({.fill = {kNan}}); });
+  refuses<ValueError>("AugmentedDataset", [&] { augmented({.mean = {kNan}, .std = {1}}); });
+  refuses<ValueError>("AugmentedDataset", [&] { augmented({.mean = {1}}); });
+  for (const double std : {0.0, -1.0, kNan})
+    refuses<ValueError>("AugmentedDataset", [&] { augmented({.mean = {1}, .std = {std}}); });
+  refuses<ShapeError>("AugmentedDataset", [&] { augmented({.fill = {1, 2}}); });
+  refuses<ShapeError>("AugmentedDataset", [&] { augmented({}, zeros({2, 4, 4})); });
+  refuses<DtypeError>("AugmentedDataset", [&] { augmented({}, zeros({2, 1, 4, 4}, DType::u8)); });
+  augmented({.cutout = 2}, zeros({2, 1, 0, 4}));  // nothing to change
   refuses<ValueError>("DataLoader", [&] { DataLoader(std::shared_ptr<const Dataset>(), rng); });
   refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.batch_size = 0}); });
   refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.batch_size = -1}); });
@@ -207,6 +230,29 @@ TEST_CASE("misuse: data sets") {
     refuses<ValueError>("DataLoader::set_state", [&, e = epoch, p = position] {
       loader.set_state({{}, e, p});
     });
+}
+
+TEST_CASE("misuse: folders of models, tensors of files") {
+  TempDir dir;
+  const std::string folder = dir.path.string();
+  refuses<IoError>(folder, [&] { load_model_folder(folder); });
+  refuses<IoError>(dir / "missing", [&] { load_model_folder(dir / "missing"); });
+  const std::string index = dir / "model.safetensors.index.json";
+  for (const char* text : {"", "[]", "{}", "{\"weight_map\": {}}", "{\"weight_map\": {\"a\": 1}}",
+                           "{\"weight_map\": {\"a\": \"b/c\"}}"}) {
+    write_file(index, text);
+    refuses<IoError>(index, [&] { load_model_folder(folder); });
+  }
+  write_file(index, "{\"weight_map\": {\"a\": \"b\"}}");
+  refuses<IoError>(dir / "b", [&] { load_model_folder(folder); });
+  FileTensors tensors;
+  tensors.file = "f";
+  refuses<IoError>("f", [&] { tensors.at("a"); });
+  tensors.unread["b"] = "f: tensor 'b' has dtype C64";
+  refuses<IoError>("f", [&] { tensors.at("b"); });
+  CHECK(unread_text(tensors) == "; not read: f: tensor 'b' has dtype C64");
+  CHECK(unread_text({}).empty());
+  CHECK(std::isnan(float8_e4m3_to_float(0x7f)));
 }
 
 TEST_CASE("misuse: texts, vocabularies, tokenizers, JSON, streams") {

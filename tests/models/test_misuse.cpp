@@ -155,6 +155,13 @@ TEST_CASE("misuse: BertEncoder") {
   refuses<ValueError>("tensor", [&] { sentence_embedding(none, ids); });
   refuses<ValueError>("tensor", [&] { sentence_embedding(zeros({2, 3, 4}), none); });
   refuses<ShapeError>("sentence_embedding", [&] { sentence_embedding(f23, ids); });
+  for (const auto how : {SentencePooling::cls, SentencePooling::max, SentencePooling::last_token}) {
+    refuses<ValueError>("tensor", [&] { pool_sentence(none, ids, how); });
+    refuses<ShapeError>("pool_sentence", [&] { pool_sentence(f23, ids, how); });
+    refuses<ShapeError>("pool_sentence", [&] {
+      pool_sentence(zeros({2, 3, 4}), zeros({2, 4}, DType::i64), how);
+    });
+  }
   refuses<ShapeError>("sentence_embedding", [&] {
     sentence_embedding(zeros({2, 3, 4}), zeros({2, 4}, DType::i64));
   });
