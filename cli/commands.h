@@ -3,6 +3,7 @@
 // function that runs it. Each returns the process' exit code; errors are thrown and printed by
 // main.
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,11 +27,12 @@ struct RunOptions {
 
 /// What every training takes.
 struct TrainOptions : RunOptions {
-  int64_t epochs = -1, steps = -1;  // the first reached ends the run; -1: the model's default
-  int64_t batch_size = -1;
-  double lr = -1;
+  std::optional<int64_t> epochs,
+      steps;  // the first reached ends the run; none: the model's default
+  std::optional<int64_t> batch_size;
+  std::optional<double> lr;
   std::string optimizer = "adamw";  // sgd, adam, adamw, rmsprop
-  double weight_decay = -1;
+  std::optional<double> weight_decay;
   std::string schedule;  // constant, cosine, one-cycle; empty: the model's default
   double clip = 0;       // largest gradient norm; 0: no clipping
   std::string
@@ -40,18 +42,18 @@ struct TrainOptions : RunOptions {
 struct TrainCnnOptions : TrainOptions {
   std::string dataset = "fashion-mnist";  // fashion-mnist, mnist, cifar10
   std::string data;                       // folder; empty: the package's
-  std::string model = "small";            // small, resnet20
+  std::string model = "small";            // small, wide, resnet20
   std::string norm = "batch";             // batch, layer, group, none
+  bool augment = false;                   // training images cropped and flipped at random
   double label_smoothing = 0.1;           // share of the target spread over all classes
   int64_t validation = 0;  // so many last training images choose, and the test data is not touched
 };
 int train_cnn(const TrainCnnOptions& options);
 
 struct TrainGptOptions : TrainOptions {
-  std::string text;            // file; empty: the word list
-  std::string norm = "layer";  // layer, batch, rms, none
-  int64_t layers = -1, heads = -1, width = -1,
-          context = -1;  // -1: 4, 4, 128, 64, or what init_from has
+  std::string text;                                      // file; empty: the word list
+  std::string norm = "layer";                            // layer, batch, rms, none
+  std::optional<int64_t> layers, heads, width, context;  // none: 4, 4, 128, 64, or init_from's
   double dropout = 0;
   double validation = 0.1;  // the last part of the text
 };
@@ -66,7 +68,7 @@ int eval(const EvalOptions& options);
 
 struct SampleOptions : RunOptions {
   std::string run;
-  std::string prompt = "\n";
+  std::optional<std::string> prompt;  // none: a line break where the model knows it
   int64_t length = 500;
   double temperature = 0.8;
   int64_t top_k = 0;

@@ -21,7 +21,7 @@ class Json {
   Json& set(const std::string& key, double v);
   Json& set(const std::string& key, int64_t v);
   Json& set(const std::string& key, int v) { return set(key, static_cast<int64_t>(v)); }
-  Json& set(const std::string& key, uint64_t v) { return set(key, static_cast<int64_t>(v)); }
+  Json& set(const std::string& key, uint64_t v);
   Json& set(const std::string& key, bool v);
   Json& set(const std::string& key, const std::string& v);
   Json& set(const std::string& key, const char* v) { return set(key, std::string(v)); }
@@ -31,8 +31,8 @@ class Json {
   /// One line, or indented.
   std::string text(bool pretty = false) const;
 
-  /// An object from its text; IoError if it is none. `name` is the file in errors, here and in the
-  /// members' below.
+  /// An object from its text; IoError if it is none, with line and column of what is no JSON.
+  /// `name` is the file in errors, here and in the members' below.
   static Json parse(std::string_view text, const std::string& name);
   static Json read_file(const std::string& path);
   /// Whether there is such a member, not null.
@@ -42,6 +42,9 @@ class Json {
   double get_number(const std::string& key) const;
   int64_t get_integer(const std::string& key) const;
   bool get_bool(const std::string& key) const;
+  std::vector<std::string> get_strings(const std::string& key) const;
+  /// Names of all members.
+  std::vector<std::string> keys() const;
   /// Names of the members that differ, or that only one of the two has.
   std::vector<std::string> differing(const Json& other) const;
   /// A member as JSON text; "nothing" if it is missing.
@@ -60,7 +63,8 @@ class Console {
   /// An event for programs; nothing without --json.
   void event(const Json& e);
   /// Rewrites the progress line on a terminal; prints a plain line now and then (at most one in 5
-  /// s, and the last one) when piped. `what` ends the line: loss, accuracy.
+  /// s, and the last one) when piped. `what` ends the line: loss, accuracy. The time left is shown
+  /// once two calls have measured it.
   void progress(int64_t done, int64_t total, double samples_per_second, std::string_view what);
   /// Ends the progress line.
   void finish();
@@ -70,13 +74,31 @@ class Console {
   void clear_bar();
   bool json_, terminal_, bar_shown_ = false;
   std::chrono::steady_clock::time_point last_, start_;
+  int64_t first_done_ = -1;  // `done` at start_
 };
 
 /// "1:05", "2:03:04".
 std::string duration(double seconds);
 
-/// Ctrl-C asks running work to stop at the next step; a second one ends the process.
+/// Writes to standard output. IoError where that fails, as on a full disk; the process ends in
+/// silence when nobody reads any more (a closed pipe).
+void write_out(std::string_view text);
+
+/// Makes descriptors 0 to 2 safe: one that was closed at the start must not become a data file's.
+/// Reading and writing a closed one fails as before.
+void keep_standard_descriptors();
+
+/// Ctrl-C and SIGTERM end the process at once, until catch_interrupts(): also where a shell started
+/// it in the background with Ctrl-C ignored.
+void end_on_interrupts();
+/// From here on Ctrl-C and SIGTERM ask running work to stop at the next step; a second one ends the
+/// process.
 void catch_interrupts();
 bool interrupted();
+/// Thrown out of work between two steps, such as an evaluation, which has nothing to keep.
+struct Interrupted {};
+void stop_if_interrupted();
+/// The exit code that says so: 130 after Ctrl-C, 143 after SIGTERM; 0 without either.
+int interrupt_code();
 
 }  // namespace loupe::cli

@@ -64,12 +64,16 @@ int eval_gpt(const EvalOptions& o, const Json& options, Console& console) {
   const bool same = o.text.empty();
   const TextData data = load_text(
       same ? (options.get_bool("default_text") ? "" : options.get_string("text")) : o.text,
-      options.get_number("validation"));
+      same ? options.get_number("validation") : 0);
   const std::vector<int32_t> all = vocab.encode(data.file.text, data.file.path);
   const std::vector<int32_t> ids =
       same ? std::vector<int32_t>(all.end() - static_cast<std::ptrdiff_t>(data.held_out.size()),
                                   all.end())
            : all;
+  if (ids.size() < 2)
+    fail<ValueError>(
+        "eval: {} has {} characters, and 2 are the least: each but the first is predicted",
+        data.file.path, ids.size());
   const double loss = text_score(model, ids).loss;
   console.say(fmt::format(
       "loss {:.4f} nats per character (perplexity {:.2f}) over {} characters of {}{}", loss,
@@ -99,7 +103,10 @@ int summary(const SummaryOptions& o) {
   const auto image = [&](int64_t channels, int64_t size) {
     return zeros({o.batch_size, channels, size, size});
   };
-  const auto show = [&](Module& m, const Tensor& x) { console.say(loupe::summary(m, x)); };
+  constexpr size_t kTerminal = 80;
+  const auto show = [&](Module& m, const Tensor& x) {
+    console.say(loupe::summary(m, x, kTerminal));
+  };
   if (o.model == "small-cnn") {
     SmallCnn m(rng);
     show(m, image(1, 28));

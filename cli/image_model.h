@@ -11,9 +11,10 @@
 namespace loupe::cli {
 
 using ImageModel = std::unique_ptr<Module>;
-/// "small" or "resnet20", for the images of a set.
+/// "small", "wide" (a SmallCnn of 449,754 parameters on 28 x 28 pixels) or "resnet20", for the images
+/// of a set. Images that are augmented need less dropout: `augmented` gives a SmallCnn less.
 ImageModel make_image_model(Rng& rng, const std::string& model, const std::string& norm,
-                            const ImageSet& set);
+                            const ImageSet& set, bool augmented = false);
 
 struct Predictions {
   std::vector<int64_t> labels;

@@ -52,22 +52,18 @@ int lesson(const LessonOptions& options) {
                           .progress = show};
   o.stop = [] { return interrupted(); };
   if (options.json)
-    o.on_claim = [](const lesson::ClaimResult& c) {
-      fmt::print("{}", lesson::to_json_lines(c));
-      std::fflush(stdout);
-    };
+    o.on_claim = [](const lesson::ClaimResult& c) { write_out(lesson::to_json_lines(c)); };
+  catch_interrupts();
   try {
     const lesson::Report report = lesson::run_lesson(o);
     fmt::print(stderr, "{}", isatty(STDERR_FILENO) ? "\r\033[K" : "");
-    if (options.json)
-      fmt::print("{}", lesson::result_json(report));  // the claims were printed as they came
-    else fmt::print("{}", lesson::to_terminal(report));
-    std::fflush(stdout);
+    // With --json the claims were printed as they came.
+    write_out(options.json ? lesson::result_json(report) : lesson::to_terminal(report));
     if (!o.out.empty()) fmt::print(stderr, "Report: {0}/report.html. Runs: {0}/runs.csv.\n", o.out);
     return 0;
   } catch (const lesson::Stopped&) {
     fmt::print(stderr, "\nStopped. `--resume` goes on from here.\n");
-    return 130;
+    return interrupt_code();
   }
 }
 

@@ -1,4 +1,5 @@
 // The command line: CLI11 fills the option structs of commands.h.
+#include <loupe/cli/arguments.h>
 #include <loupe/cli/commands.h>
 #include <loupe/cli/console.h>
 #include <loupe/core/blas.h>
@@ -8,8 +9,12 @@
 
 #include <CLI/CLI.hpp>
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <sstream>
 
 using namespace loupe::cli;
 
@@ -29,55 +34,80 @@ CLI::App* command(CLI::App& app, const std::string& name, const std::string& tex
   return sub;
 }
 
+CLI::Validator number(const NumberRange& range) {
+  return CLI::Validator([range](const std::string& text) { return number_fault(text, range); },
+                        range.text());
+}
+CLI::Validator above_zero() { return number({.with_low = false}); }
+
+CLI::Validator whole(int64_t low, int64_t high = INT64_MAX) {
+  const WholeRange range{low, high};
+  return CLI::Validator([range](const std::string& text) { return whole_fault(text, range); },
+                        range.text());
+}
+
+// What is typed as nothing would be taken for "not given".
+CLI::Validator not_empty() {
+  return CLI::Validator(
+      [](const std::string& text) { return std::string(text.empty() ? "is empty" : ""); }, "");
+}
+
 void bind_output(CLI::App& c, RunOptions& o) {
-  c.add_option("--seed", o.seed, "decides every random number of the run")->capture_default_str();
+  c.add_option("--seed", o.seed, "decides every random number of the run")
+      ->capture_default_str()
+      ->check(CLI::Validator([](const std::string& text) { return seed_fault(text); }, ""));
   c.add_option("--threads", o.threads, "threads; 0: all cores. The numbers do not depend on it")
       ->capture_default_str()
-      ->check(CLI::Range(0, 256));
+      ->check(whole(0, 256));
   c.add_option("--out", o.out,
-               "folder for model.safetensors, options.json, metrics.jsonl, checkpoints/");
+               "folder for model.safetensors, options.json, metrics.jsonl, checkpoints/")
+      ->check(not_empty());
   c.add_flag("--json", o.json, "one JSON object a line on stdout, text on stderr");
 }
 
 void bind_training(CLI::App& c, TrainOptions& o, const char* epochs, const char* batch,
-                   const char* lr, const char* init) {
+                   const char* lr, const char* decay, const char* init) {
   bind_output(c, o);
-  c.add_option("--epochs", o.epochs, std::string("passes over the data") + epochs)
-      ->check(CLI::PositiveNumber);
+  c.add_option("--epochs", o.epochs, std::string("passes over the data") + epochs)->check(whole(1));
   c.add_option("--steps", o.steps, "optimizer steps; the first limit reached ends the run")
-      ->check(CLI::PositiveNumber);
+      ->check(whole(1));
   c.add_option("--batch-size", o.batch_size, std::string("samples of one step") + batch)
-      ->check(CLI::PositiveNumber);
-  c.add_option("--lr", o.lr, std::string("largest learning rate") + lr)->check(CLI::PositiveNumber);
+      ->check(whole(1));
+  c.add_option("--lr", o.lr, std::string("largest learning rate") + lr)->check(above_zero());
   c.add_option("--optimizer", o.optimizer, "sgd (momentum 0.9), adam, adamw, rmsprop")
       ->capture_default_str()
       ->check(CLI::IsMember({"sgd", "adam", "adamw", "rmsprop"}));
-  c.add_option("--weight-decay", o.weight_decay, "on weights, not on biases and norms [0.01]");
+  c.add_option("--weight-decay", o.weight_decay,
+               "on weights, not on biases and norms" + std::string(decay))
+      ->check(number({}));
   c.add_option("--schedule", o.schedule,
                "of the learning rate: constant, cosine (with warm-up), one-cycle")
       ->check(CLI::IsMember({"constant", "cosine", "one-cycle"}));
   c.add_option("--clip", o.clip, "largest norm of all gradients together; 0: no clipping")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(number({}));
   c.add_option("--init-from", o.init_from,
                std::string("safetensors file with the weights to start from") + init)
       ->check(CLI::ExistingPath);
   c.add_option("--checkpoint-every", o.checkpoint_every,
                "steps between checkpoints; 0: each epoch or tenth of the run")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(whole(0));
   c.add_option("--keep", o.keep, "how many checkpoints stay beside the best")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(whole(1, INT32_MAX));
   c.add_flag("--resume", o.resume, "go on from the newest whole checkpoint under --out");
   c.add_option("--logdir", o.logdir,
-               "folder for TensorBoard's event files: the run, and what every layer does");
+               "folder for TensorBoard's event files: the run, and what every layer does")
+      ->check(not_empty());
   c.add_option("--log-every", o.log_every,
                "steps between what the layers do; four times that between histograms")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(whole(1, INT64_MAX / 4));
   c.add_option("--shadow", o.shadow,
                "compute every op of so many first steps again in f64 and compare (slow)")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole(0));
   c.add_flag("--anomaly", o.anomaly,
              "stop at the first NaN or Inf with op, layer and source line (slow)");
 }
@@ -86,40 +116,44 @@ void bind_train_cnn(CLI::App& c, TrainCnnOptions& o) {
   c.add_option("--dataset", o.dataset, "fashion-mnist, mnist, cifar10")
       ->capture_default_str()
       ->check(CLI::IsMember({"fashion-mnist", "mnist", "cifar10"}));
-  c.add_option("--data", o.data, "folder of the data set's files [the Debian package's]");
-  c.add_option("--model", o.model, "small, resnet20")
+  c.add_option("--data", o.data, "folder of the data set's files [the Debian package's]")
+      ->check(not_empty());
+  c.add_option("--model", o.model, "small, wide, resnet20")
       ->capture_default_str()
-      ->check(CLI::IsMember({"small", "resnet20"}));
+      ->check(CLI::IsMember({"small", "wide", "resnet20"}));
   c.add_option("--norm", o.norm, "batch, layer, group, none")
       ->capture_default_str()
       ->check(CLI::IsMember({"batch", "layer", "group", "none"}));
+  c.add_flag("--augment", o.augment, "crop and flip the training images at random");
   c.add_option("--label-smoothing", o.label_smoothing,
                "share of the target spread over all classes")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 0.9));
+      ->check(number({0, 0.9}));
   c.add_option("--validation", o.validation,
                "hold out so many last training images and report on them instead of the test data")
-      ->capture_default_str();
-  bind_training(c, o, " [10]", " [64]", " [0.003]", "");
+      ->capture_default_str()
+      ->check(whole(0));
+  bind_training(c, o, " [10; with --augment 30]", " [64]", " [0.003]", " [0.01]", "");
 }
 
 void bind_train_gpt(CLI::App& c, TrainGptOptions& o) {
-  c.add_option("--text", o.text, "UTF-8 text to learn [Debian's word list, shuffled]");
+  c.add_option("--text", o.text, "UTF-8 text to learn [Debian's word list, shuffled]")
+      ->check(not_empty());
   c.add_option("--norm", o.norm, "layer, batch, rms, none")
       ->capture_default_str()
       ->check(CLI::IsMember({"layer", "batch", "rms", "none"}));
-  c.add_option("--layers", o.layers, "blocks [4]")->check(CLI::PositiveNumber);
-  c.add_option("--heads", o.heads, "attention heads of a block [4]")->check(CLI::PositiveNumber);
-  c.add_option("--width", o.width, "features of a token [128]")->check(CLI::PositiveNumber);
-  c.add_option("--context", o.context, "tokens the model sees [64]")->check(CLI::PositiveNumber);
+  c.add_option("--layers", o.layers, "blocks [4]")->check(whole(1));
+  c.add_option("--heads", o.heads, "attention heads of a block [4]")->check(whole(1));
+  c.add_option("--width", o.width, "features of a token [128]")->check(whole(1));
+  c.add_option("--context", o.context, "tokens the model sees [64]")->check(whole(1));
   c.add_option("--dropout", o.dropout, "probability")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 0.99));
+      ->check(number({0, 0.99}));
   c.add_option("--validation", o.validation,
                "share of the text, at its end, that is not trained on")
       ->capture_default_str()
-      ->check(CLI::Range(0.001, 0.9));
-  bind_training(c, o, "", " [12]", " [0.004]",
+      ->check(number({0.001, 0.9}));
+  bind_training(c, o, "", " [12]", " [0.004]", " [0.1]",
                 ", or a folder with config.json and model.safetensors of Transformers' GPT-2");
 }
 
@@ -128,12 +162,7 @@ std::string version() {
          loupe::blas::description();
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  CLI::App app{
-      "Loupe: trains small CNNs and Transformers on a CPU, and measures what normalization does.",
-      "loupe"};
+void bind_commands(CLI::App& app) {
   app.require_subcommand(1);
   app.set_version_flag("--version", version);
   app.set_help_all_flag("--help-all", "help of all commands");
@@ -158,16 +187,18 @@ int main(int argc, char** argv) {
         c.add_option("run", o.run, "the run's --out folder")
             ->required()
             ->check(CLI::ExistingDirectory);
-        c.add_option("--prompt", o.prompt, "text to go on from [a line break]");
+        c.add_option("--prompt", o.prompt,
+                     "text to go on from [a line break, or the model's first character]")
+            ->check(not_empty());
         c.add_option("--length", o.length, "characters to write")
             ->capture_default_str()
-            ->check(CLI::PositiveNumber);
+            ->check(whole(1));
         c.add_option("--temperature", o.temperature, "0: always the likeliest character")
             ->capture_default_str()
-            ->check(CLI::NonNegativeNumber);
+            ->check(number({}));
         c.add_option("--top-k", o.top_k, "choose among the k likeliest; 0: among all")
             ->capture_default_str()
-            ->check(CLI::NonNegativeNumber);
+            ->check(whole(0));
         bind_output(c, o);
       });
   command<SummaryOptions>(app, "summary", "a model's layers, shapes, parameters and FLOPs", summary,
@@ -177,7 +208,7 @@ int main(int argc, char** argv) {
                                 ->capture_default_str();
                             c.add_option("--batch-size", o.batch_size, "samples of the input")
                                 ->capture_default_str()
-                                ->check(CLI::PositiveNumber);
+                                ->check(whole(1));
                           });
   command<EmbedOptions>(
       app, "embed", "sentence vectors of a BERT-family model", embed,
@@ -190,10 +221,10 @@ int main(int argc, char** argv) {
         c.add_option("--file", o.file, "a text a line; - for standard input");
         c.add_option("--batch-size", o.batch_size, "texts that go through together")
             ->capture_default_str()
-            ->check(CLI::PositiveNumber);
+            ->check(whole(1));
         c.add_option("--threads", o.threads, "threads; 0: all cores")
             ->capture_default_str()
-            ->check(CLI::Range(0, 256));
+            ->check(whole(0, 256));
         c.add_flag("--json", o.json, "one JSON object a line on stdout");
       });
   command<ExportOptions>(
@@ -223,8 +254,7 @@ int main(int argc, char** argv) {
             ->excludes(quick)
             ->excludes(full);
         c.add_option("--claims", o.claims, "only these: C5,C9 [all]")->delimiter(',');
-        c.add_option("--seeds", o.seeds, "seeds an arm [the profile's]")
-            ->check(CLI::Range(1, 1000));
+        c.add_option("--seeds", o.seeds, "seeds an arm [the profile's]")->check(whole(1, 1000));
         c.add_option("--text", o.text,
                      "a UTF-8 text for the language models [Debian's word list]; --full: beside "
                      "the word list");
@@ -237,7 +267,7 @@ int main(int argc, char** argv) {
         c.add_option("--threads", o.threads,
                      "trainings at a time; 0: one a core. The numbers do not depend on it")
             ->capture_default_str()
-            ->check(CLI::Range(0, 256));
+            ->check(whole(0, 256));
         c.add_flag("--resume", o.resume, "go on from --out: finished runs are not repeated");
         c.add_flag("--json", o.json, "JSON lines on stdout, text on stderr");
       });
@@ -248,10 +278,10 @@ int main(int argc, char** argv) {
         c.add_option("--work", o.work, "rows [all]");
         c.add_option("--threads", o.threads, "threads; 0: all cores")
             ->capture_default_str()
-            ->check(CLI::Range(0, 256));
+            ->check(whole(0, 256));
         c.add_option("--seconds", o.seconds, "time for each row")
             ->capture_default_str()
-            ->check(CLI::PositiveNumber);
+            ->check(above_zero());
         c.add_option("--data", o.data,
                      "Fashion-MNIST's folder, for the row `epoch` [the Debian package's]");
         c.add_option("--check", o.check,
@@ -259,12 +289,73 @@ int main(int argc, char** argv) {
             ->check(CLI::ExistingFile);
         c.add_flag("--json", o.json, "one JSON object a line on stdout, text on stderr");
       });
+}
 
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& known) {
+  const std::string meant = nearest_word(word, known);
+  return meant.empty() ? "" : fmt::format("; did you mean {}?", meant);
+}
+
+// `loupe trian`, `loupe train cn`: CLI11 only says that a command is missing.
+void check_commands(const CLI::App& app, int argc, char** argv) {
+  const CLI::App* at = &app;
+  for (int i = 1; i < argc && argv[i][0] != '-'; ++i) {
+    std::vector<std::string> known;
+    for (const CLI::App* sub : at->get_subcommands([](const CLI::App*) { return true; }))
+      known.push_back(sub->get_name());
+    if (known.empty()) return;
+    if (std::find(known.begin(), known.end(), argv[i]) == known.end())
+      loupe::fail<loupe::ValueError>("there is no {} \"{}\"{}; there are {}",
+                                     at == &app ? "command" : "network", argv[i],
+                                     did_you_mean(argv[i], known), fmt::join(known, ", "));
+    at = at->get_subcommand(argv[i]);
+  }
+}
+
+// An option that does not exist, by name and with the one that was meant.
+void check_options(const CLI::App& app, int argc, char** argv) {
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  std::vector<std::string> known;
+  for (const CLI::Option* option : at->get_options())
+    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
+    if (!word.starts_with("--") || word == "--") continue;
+    if (std::find(known.begin(), known.end(), word) != known.end()) continue;
+    loupe::fail<loupe::ValueError>("{}: there is no option {}{}; loupe {} --help lists them",
+                                   at->get_name(), word, did_you_mean(word, known), at->get_name());
+  }
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{
+      "Loupe: trains small CNNs and Transformers on a CPU, and measures what normalization does.",
+      "loupe"};
+  bind_commands(app);
   try {
-    catch_interrupts();
+    check_commands(app, argc, argv);
     app.parse(argc, argv);
     return g_exit;
-  } catch (const CLI::ParseError& e) { return app.exit(e); } catch (const loupe::Error& e) {
+  } catch (const CLI::ParseError& e) {
+    if (dynamic_cast<const CLI::ExtrasError*>(&e)) check_options(app, argc, argv);
+    std::ostringstream out, err;
+    const int code = app.exit(e, out, err);
+    write_out(out.str());
+    std::fputs(err.str().c_str(), stderr);
+    return code;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    keep_standard_descriptors();
+    end_on_interrupts();
+    check_environment();
+    return run(argc, argv);
+  } catch (const loupe::Error& e) {
     std::fprintf(stderr, "loupe: %s\n", e.what());
   } catch (const std::exception& e) {
     std::fprintf(stderr, "loupe: unexpected error: %s\n", e.what());

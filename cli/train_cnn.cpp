@@ -4,22 +4,25 @@
 
 #include <loupe/autograd/ops.h>
 #include <loupe/core/threads.h>
+#include <loupe/io/augment.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace loupe::cli {
 
 ImageModel make_image_model(Rng& rng, const std::string& model, const std::string& norm,
-                            const ImageSet& set) {
+                            const ImageSet& set, bool augmented) {
   const int64_t channels = set.images.size(1), size = set.images.size(2),
                 classes = static_cast<int64_t>(set.classes.size());
   if (model == "resnet20")
     return std::make_unique<ResNetCifar>(
         rng, ResNetCifarConfig{.classes = classes, .in_channels = channels});
-  return std::make_unique<SmallCnn>(rng, SmallCnnConfig{.in_channels = channels,
-                                                        .classes = classes,
-                                                        .image_size = size,
-                                                        .norm = norm_kind(norm)});
+  SmallCnnConfig config{
+      .in_channels = channels, .classes = classes, .image_size = size, .norm = norm_kind(norm)};
+  if (model == "wide") config.widths = {48, 96, 96, 160};
+  if (augmented) config.dropouts = {0.1, 0.1, 0.3};
+  return std::make_unique<SmallCnn>(rng, config);
 }
 
 Predictions predict(Module& model, const ImageSet& set) {
@@ -29,6 +32,7 @@ Predictions predict(Module& model, const ImageSet& set) {
   NoGrad guard;
   double loss = 0;
   for (const Batch& batch : loader) {
+    stop_if_interrupted();
     const Tensor logits = model.call(batch.x);
     loss += cross_entropy(logits, batch.y, {.reduction = Reduction::sum}).item();
     const auto best = argmax(logits, 1).to_vector<int64_t>();
@@ -80,15 +84,35 @@ void show_wrong(EventWriter& board, const ImageSet& set, const Predictions& p, i
   board.text("wrong", table, step);
 }
 
+// What --augment does to the images of a data set: windows of the padded image, mirrored where that
+// is still an image of the class.
+AugmentOptions augmentation(const std::string& dataset, const ImageSet& set) {
+  AugmentOptions a{.crop_padding = dataset == "cifar10" ? 4 : 2,
+                   .flip = dataset == "mnist" ? 0 : 0.5,
+                   .fill = {}};
+  for (size_t c = 0; c < set.mean.size(); ++c)
+    a.fill.push_back(-set.mean[c] / set.std[c]);  // a black pixel, as the network sees it
+  return a;
+}
+
+// The images as training sees them.
+std::shared_ptr<const Dataset> training_images(const ImageSet& set, const TrainCnnOptions& o) {
+  const auto images = std::make_shared<const ImageDataset>(set);
+  if (!o.augment) return images;
+  return std::make_shared<const AugmentedDataset>(images, augmentation(o.dataset, set));
+}
+
 }  // namespace
 
 int train_cnn(const TrainCnnOptions& given) {
   TrainCnnOptions o = given;
-  if (o.epochs < 0 && o.steps < 0) o.epochs = 10;
-  if (o.batch_size < 0) o.batch_size = 64;
-  if (o.lr < 0) o.lr = o.optimizer == "sgd" ? 0.1 : 0.003;
-  if (o.weight_decay < 0) o.weight_decay = 0.01;
+  if (!o.epochs && !o.steps) o.epochs = o.augment ? 30 : 10;
+  if (!o.batch_size) o.batch_size = 64;
+  if (!o.lr) o.lr = o.optimizer == "sgd" ? 0.1 : 0.003;
+  if (!o.weight_decay) o.weight_decay = 0.01;
   if (o.schedule.empty()) o.schedule = "one-cycle";
+  if (o.dataset != "fashion-mnist" && o.data.empty())
+    fail<ValueError>("train: --dataset {} needs --data, the folder of its files", o.dataset);
   const ImageData data = load_images(o.dataset, o.data);
   const int64_t n = data.train.size();
   if (o.validation < 0 || o.validation >= n)
@@ -105,19 +129,19 @@ int train_cnn(const TrainCnnOptions& given) {
       .set("norm", o.norm)
       .set("label_smoothing", o.label_smoothing)
       .set("validation", o.validation);
+  if (o.augment) record.set("augment", true);  // runs of before are without the member
   Run run(o, std::move(record));
   Rng rng(o.seed);
-  const ImageModel model = make_image_model(rng, o.model, o.norm, train_set);
+  const ImageModel model = make_image_model(rng, o.model, o.norm, train_set, o.augment);
   if (!o.init_from.empty()) load_model(o.init_from, *model);
-  DataLoader loader(ImageDataset(train_set), rng, {.batch_size = o.batch_size});
-  int64_t total = o.epochs > 0 ? o.epochs * loader.batches() : o.steps;
-  if (o.steps > 0) total = std::min(total, o.steps);
+  DataLoader loader(training_images(train_set, o), rng, {.batch_size = *o.batch_size});
+  const int64_t total = total_steps(o, loader.batches());
   const auto optimizer = make_optimizer(*model, o);
   const auto schedule = make_schedule(*optimizer, o, total);
   run.console.say(
       fmt::format("{} on {}: {} images, {} parameters, {} steps of {}, seed {}, {} threads",
                   model->type_name(), o.dataset, train_set.size(), parameter_count(*model), total,
-                  o.batch_size, o.seed, thread_limit()));
+                  *o.batch_size, o.seed, thread_limit()));
   Training training{
       .model = *model,
       .optimizer = *optimizer,
@@ -141,7 +165,7 @@ int train_cnn(const TrainCnnOptions& given) {
       .clip = o.clip};
   const TrainingResult result = train(run, training);
   Json e("result");
-  e.set(metric, result.evaluation.value)
+  e.set(metric, result.evaluation ? result.evaluation->value : NAN)
       .set("parameters", parameter_count(*model))
       .set("steps", result.steps)
       .set("seconds", run.seconds());
@@ -152,12 +176,13 @@ int train_cnn(const TrainCnnOptions& given) {
   e.set("state_hash", result.state_hash).set("interrupted", result.interrupted);
   if (run.keeps_files()) save_model(run.file("model.safetensors"), *model);
   run.metric(e);
+  if (result.interrupted) return say_interrupted(run, training, result);
   run.console.say(fmt::format("{} {:.2f} % after {} steps in {} ({} in all)",
                               o.validation > 0 ? "validation accuracy" : "test accuracy",
-                              100 * result.evaluation.value, result.steps, duration(result.seconds),
-                              duration(run.seconds())));
+                              100 * result.evaluation->value, result.steps,
+                              duration(result.seconds), duration(run.seconds())));
   if (run.keeps_files()) run.console.say("written to " + o.out + "; next: loupe eval " + o.out);
-  return result.interrupted ? 130 : 0;
+  return 0;
 }
 
 }  // namespace loupe::cli

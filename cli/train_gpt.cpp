@@ -32,11 +32,12 @@ TextScore text_score(Gpt& model, std::span<const int32_t> ids) {
   NoGrad guard;
   TextScore score;
   for (const Batch& batch : loader) {
+    stop_if_interrupted();
     const Tensor logits = model(batch.x);
     score.loss += cross_entropy(logits.reshape({-1, logits.size(-1)}), batch.y.reshape({-1}),
                                 {.reduction = Reduction::sum})
                       .item();
-    score.accuracy += sum(eq(argmax(logits), batch.y).to(DType::f64)).item();
+    score.accuracy += sum(eq(argmax(logits, -1), batch.y).to(DType::f64)).item();
   }
   const double n = static_cast<double>(ids.size() - 1);
   return {score.loss / n, score.accuracy / n};
@@ -58,10 +59,11 @@ GptConfig config_of(const TrainGptOptions& o, CharVocab& vocab) {
       vocab = CharVocab::from_characters(Json::read_file(options).get_string("vocab"), options);
   }
   c.dropout = o.dropout;
-  const auto size = [&](const char* option, int64_t given, int64_t& own) {
-    if (given >= 0 && from_folder && given != own)
-      fail<ValueError>("train: {} {}, but the model in {} has {}", option, given, o.init_from, own);
-    if (given >= 0) own = given;
+  const auto size = [&](const char* option, std::optional<int64_t> given, int64_t& own) {
+    if (given && from_folder && *given != own)
+      fail<ValueError>("train: {} {}, but the model in {} has {}", option, *given, o.init_from,
+                       own);
+    if (given) own = *given;
   };
   size("--layers", o.layers, c.layers);
   size("--heads", o.heads, c.heads);
@@ -74,10 +76,10 @@ GptConfig config_of(const TrainGptOptions& o, CharVocab& vocab) {
 
 int train_gpt(const TrainGptOptions& given) {
   TrainGptOptions o = given;
-  if (o.epochs < 0 && o.steps < 0) o.steps = 2000;
-  if (o.batch_size < 0) o.batch_size = 12;
-  if (o.lr < 0) o.lr = o.optimizer == "sgd" ? 0.1 : 0.004;
-  if (o.weight_decay < 0) o.weight_decay = 0.1;
+  if (!o.epochs && !o.steps) o.steps = 2000;
+  if (!o.batch_size) o.batch_size = 12;
+  if (!o.lr) o.lr = o.optimizer == "sgd" ? 0.1 : 0.004;
+  if (!o.weight_decay) o.weight_decay = 0.1;
   if (o.schedule.empty()) o.schedule = "cosine";
   CharVocab vocab;
   GptConfig config = config_of(o, vocab);
@@ -112,18 +114,23 @@ int train_gpt(const TrainGptOptions& given) {
   if (!o.init_from.empty()) load_weights(o.init_from, model);
   // Windows anywhere in the text, drawn one by one: an "epoch" is as many as cover the text once.
   DataLoader loader(TextDataset(data.train, {.context = config.context}), rng,
-                    {.batch_size = o.batch_size, .replacement = true});
-  const int64_t epoch =
-      std::max<int64_t>(1, static_cast<int64_t>(data.train.size()) / config.context / o.batch_size);
-  int64_t total = o.epochs > 0 ? o.epochs * epoch : o.steps;
-  if (o.steps > 0) total = std::min(total, o.steps);
+                    {.batch_size = *o.batch_size, .replacement = true});
+  if (data.held_out.size() < 2)
+    fail<ValueError>(
+        "train: --validation {} of the {} characters of {} leaves {} to evaluate on, and 2 are the "
+        "least; take a larger share or a longer text",
+        o.validation, data.train.size() + data.held_out.size(), data.file.path,
+        data.held_out.size());
+  const int64_t epoch = std::max<int64_t>(
+      1, static_cast<int64_t>(data.train.size()) / config.context / *o.batch_size);
+  const int64_t total = total_steps(o, epoch);
   const auto optimizer = make_optimizer(model, o);
   const auto schedule = make_schedule(*optimizer, o, total);
   run.console.say(
       fmt::format("Gpt on {}: {} characters of {} kinds, {} parameters, {} steps of {} x {}, seed "
                   "{}, {} threads",
                   data.file.path, data.train.size(), data.vocab.size(), parameter_count(model),
-                  total, o.batch_size, config.context, o.seed, thread_limit()));
+                  total, *o.batch_size, config.context, o.seed, thread_limit()));
   Training training{
       .model = model,
       .optimizer = *optimizer,
@@ -146,7 +153,7 @@ int train_gpt(const TrainGptOptions& given) {
       .clip = o.clip};
   const TrainingResult result = train(run, training);
   Json e("result");
-  e.set("val_loss", result.evaluation.value)
+  e.set("val_loss", result.evaluation ? result.evaluation->value : NAN)
       .set("parameters", parameter_count(model))
       .set("steps", result.steps)
       .set("seconds", run.seconds());
@@ -161,11 +168,12 @@ int train_gpt(const TrainGptOptions& given) {
       write_file(run.file("config.json"), json);  // for Transformers
   }
   run.metric(e);
+  if (result.interrupted) return say_interrupted(run, training, result);
   run.console.say(fmt::format("validation loss {:.4f} after {} steps in {} ({} in all)",
-                              result.evaluation.value, result.steps, duration(result.seconds),
+                              result.evaluation->value, result.steps, duration(result.seconds),
                               duration(run.seconds())));
   if (run.keeps_files()) run.console.say("written to " + o.out + "; next: loupe sample " + o.out);
-  return result.interrupted ? 130 : 0;
+  return 0;
 }
 
 GptConfig gpt_config(const Json& options, const std::string& name, CharVocab& vocab) {
@@ -203,6 +211,19 @@ Gpt load_gpt(const Json& options, const std::string& folder, CharVocab& vocab) {
   return model;
 }
 
+namespace {
+
+// A line break starts a new line of the text; a model that never saw one starts with the first
+// character it knows.
+std::string first_prompt(const CharVocab& vocab) {
+  const std::string characters = vocab.characters();
+  if (characters.find('\n') != std::string::npos) return "\n";
+  const int32_t first = 0;
+  return vocab.decode(std::span(&first, 1));
+}
+
+}  // namespace
+
 int sample(const SampleOptions& o) {
   Console console(o.json);
   if (o.threads > 0) set_thread_limit(o.threads);
@@ -211,7 +232,7 @@ int sample(const SampleOptions& o) {
     fail<ValueError>("{}: not a run of train gpt", o.run);
   CharVocab vocab;
   Gpt model = load_gpt(options, o.run, vocab);
-  const std::vector<int32_t> ids = vocab.encode(o.prompt, "--prompt");
+  const std::vector<int32_t> ids = vocab.encode(o.prompt.value_or(first_prompt(vocab)), "--prompt");
   Rng rng(o.seed);
   const auto begin = std::chrono::steady_clock::now();
   const std::vector<int64_t> text =

@@ -70,31 +70,40 @@ Json record_of(const char* command, const TrainOptions& o) {
   j.set("command", command)
       .set("seed", o.seed)
       .set("threads", o.threads)
-      .set("epochs", o.epochs)
-      .set("steps", o.steps);
-  j.set("batch_size", o.batch_size)
-      .set("lr", o.lr)
+      .set("epochs", o.epochs.value_or(-1))  // -1: not given
+      .set("steps", o.steps.value_or(-1));
+  j.set("batch_size", o.batch_size.value())
+      .set("lr", o.lr.value())
       .set("optimizer", o.optimizer)
-      .set("weight_decay", o.weight_decay);
+      .set("weight_decay", o.weight_decay.value());
   j.set("schedule", o.schedule).set("clip", o.clip).set("init_from", o.init_from);
   return j;
 }
 
+int64_t total_steps(const TrainOptions& o, int64_t steps_of_epoch) {
+  int64_t total = o.steps.value_or(INT64_MAX), by_epochs = 0;
+  if (!o.epochs) return total;
+  if (__builtin_mul_overflow(*o.epochs, steps_of_epoch, &by_epochs))
+    fail<ValueError>("train: {} epochs of {} steps are more than can be counted", *o.epochs,
+                     steps_of_epoch);
+  return std::min(total, by_epochs);
+}
+
 std::unique_ptr<Optimizer> make_optimizer(Module& model, const TrainOptions& o) {
   auto groups = no_decay_on_norms_and_biases(model);
+  const double lr = o.lr.value(), weight_decay = o.weight_decay.value();
   if (o.optimizer == "sgd")
     return std::make_unique<SGD>(
-        std::move(groups),
-        SGD::Options{.lr = o.lr, .momentum = 0.9, .weight_decay = o.weight_decay});
+        std::move(groups), SGD::Options{.lr = lr, .momentum = 0.9, .weight_decay = weight_decay});
   if (o.optimizer == "adam")
     return std::make_unique<Adam>(std::move(groups),
-                                  Adam::Options{.lr = o.lr, .weight_decay = o.weight_decay});
+                                  Adam::Options{.lr = lr, .weight_decay = weight_decay});
   if (o.optimizer == "adamw")
     return std::make_unique<AdamW>(std::move(groups),
-                                   AdamW::Options{.lr = o.lr, .weight_decay = o.weight_decay});
+                                   AdamW::Options{.lr = lr, .weight_decay = weight_decay});
   if (o.optimizer == "rmsprop")
     return std::make_unique<RMSprop>(std::move(groups),
-                                     RMSprop::Options{.lr = o.lr, .weight_decay = o.weight_decay});
+                                     RMSprop::Options{.lr = lr, .weight_decay = weight_decay});
   fail<ValueError>("optimizer: \"{}\" is none of sgd, adam, adamw, rmsprop", o.optimizer);
 }
 
@@ -105,17 +114,24 @@ std::unique_ptr<Schedule> make_schedule(Optimizer& optimizer, const TrainOptions
     return std::make_unique<WarmupCosine>(optimizer, std::min<int64_t>(100, total / 10), total,
                                           0.0);
   if (o.schedule == "one-cycle")
-    return std::make_unique<OneCycleLR>(optimizer,
-                                        OneCycleLR::Options{.max_lr = o.lr, .total_steps = total});
+    return std::make_unique<OneCycleLR>(
+        optimizer, OneCycleLR::Options{.max_lr = o.lr.value(), .total_steps = total});
   fail<ValueError>("schedule: \"{}\" is none of constant, cosine, one-cycle", o.schedule);
 }
 
 namespace {
 
-Evaluation evaluate(Training& t, int64_t step) {
+constexpr const char* kEvaluationDue = "evaluation_due";  // a number of checkpoints
+
+// Nothing if Ctrl-C came before or meanwhile.
+std::optional<Evaluation> evaluate(Training& t, int64_t step) {
+  if (interrupted()) return {};
   NoGrad guard;
   loupe::train(t.model, false);
-  const Evaluation e = t.evaluate(step);
+  std::optional<Evaluation> e;
+  try {
+    e = t.evaluate(step);
+  } catch (const Interrupted&) {}
   loupe::train(t.model, true);
   return e;
 }
@@ -172,6 +188,7 @@ TrainingResult train(Run& run, Training& t) {
   TrainingResult result;
   std::optional<AnomalyMode> anomaly;
   if (run.options().anomaly) anomaly.emplace();
+  catch_interrupts();
   loupe::train(t.model);
   const auto parameters = loupe::parameters(t.model);
   double loss_sum = 0, loss_count = 0, evaluating = 0;
@@ -199,13 +216,47 @@ TrainingResult train(Run& run, Training& t) {
         "train: {}{}", why,
         kept.empty() ? "" : fmt::format("; the last checkpoint is of step {}", kept.back()));
   };
+  // The learning rate of an evaluation that Ctrl-C left to the run that resumes.
+  std::optional<double> due_lr;
   const auto checkpoint = [&](std::optional<double> metric) {
     for (const Named& n : named_parameters(t.model))
       if (raw::has_nonfinite(n.tensor))
         stop(fmt::format("{} holds a NaN or an infinity after step {}", n.name, result.steps));
     if (!run.keeps_files()) return;
     state.numbers = {{"loss_sum", loss_sum}, {"loss_count", loss_count}};
+    if (due_lr) state.numbers[kEvaluationDue] = *due_lr;
     folder.save(state, result.steps, metric);
+  };
+  const auto report_evaluation = [&](double lr, double speed) {
+    const Clock::time_point from = Clock::now();
+    result.evaluation = evaluate(t, result.steps);
+    evaluating += std::chrono::duration<double>(Clock::now() - from).count();
+    due_lr.reset();
+    if (!result.evaluation) {
+      due_lr = lr;
+      return checkpoint({});
+    }
+    const Evaluation& e = *result.evaluation;
+    result.loss = loss_sum / loss_count;
+    shown = fmt::format("  {} {:.4f}", e.name, e.value);
+    Json line("eval");
+    line.set("step", result.steps)
+        .set("loss", result.loss)
+        .set("lr", lr)
+        .set("samples_per_second", speed)
+        .set(e.name, e.value);
+    run.metric(line);
+    const std::string rate = std::isfinite(speed) ? fmt::format("  {:.0f} samples/s", speed) : "";
+    run.console.say(fmt::format("step {:>6}  loss {:.4f}  {} {:.4f}  lr {:.2e}{}", result.steps,
+                                result.loss, e.name, e.value, lr, rate));
+    if (run.board()) {
+      run.board()->scalar("eval/" + e.name, e.value, result.steps);
+      for (const auto& [name, number] : e.more)
+        run.board()->scalar("eval/" + name, number, result.steps);
+      run.board()->flush();
+    }
+    loss_sum = loss_count = 0;
+    checkpoint(e.larger_is_better ? -e.value : e.value);
   };
   if (run.keeps_files() && !run.options().resume && !folder.steps().empty())
     fail<ValueError>(
@@ -221,6 +272,8 @@ TrainingResult train(Run& run, Training& t) {
     if (step) {
       loss_sum = state.numbers.at("loss_sum");
       loss_count = state.numbers.at("loss_count");
+      if (const auto due = state.numbers.find(kEvaluationDue); due != state.numbers.end())
+        due_lr = due->second;
       state.options = run.record();
     }
     run.console.say(step ? fmt::format("resumed at step {}", *step)
@@ -228,7 +281,9 @@ TrainingResult train(Run& run, Training& t) {
     if (run.board()) run.board()->restart(step.value_or(0));
   }
   run.begin(t.optimizer.steps());
-  for (result.steps = t.optimizer.steps(); result.steps < t.steps;) {
+  result.steps = t.optimizer.steps();
+  if (due_lr) report_evaluation(*due_lr, NAN);
+  while (result.steps < t.steps && !interrupted()) {
     std::optional<Batch> batch = t.loader.next();
     if (!batch) continue;  // an epoch ended; the next call starts another
     const int64_t step = result.steps + 1;
@@ -272,58 +327,41 @@ TrainingResult train(Run& run, Training& t) {
         static_cast<double>(samples) /
         std::max(std::chrono::duration<double>(now - begin).count() - evaluating, 1e-9);
     ++shown_steps;
-    run.console.progress(shown_steps, shown_steps + t.steps - result.steps, speed,
+    run.console.progress(result.steps, t.steps, speed,
                          fmt::format("loss {:.4f}{}", loss_sum / loss_count, shown));
     if (logs) {
       NoGrad guard;
       run.board()->scalar("train/loss", value, step);
       run.board()->scalar("train/accuracy",
-                          mean(eq(argmax(logits), batch->y).to(DType::f64)).item(), step);
+                          mean(eq(argmax(logits, -1), batch->y).to(DType::f64)).item(), step);
       run.board()->scalar("train/learning_rate", lr, step);
       run.board()->scalar("train/gradient_norm", norm, step);
       run.board()->scalar("train/samples_per_second", speed, step);
       run.board()->flush();
     }
-    const bool ends = result.steps == t.steps || interrupted();
-    if (ends || (t.evaluate_every > 0 && result.steps % t.evaluate_every == 0)) {
-      const Clock::time_point from = Clock::now();
-      result.evaluation = evaluate(t, step);
-      evaluating += std::chrono::duration<double>(Clock::now() - from).count();
-      result.loss = loss_sum / loss_count;
-      shown = fmt::format("  {} {:.4f}", result.evaluation.name, result.evaluation.value);
-      Json e("eval");
-      e.set("step", result.steps)
-          .set("loss", result.loss)
-          .set("lr", lr)
-          .set("samples_per_second", speed);
-      e.set(result.evaluation.name, result.evaluation.value);
-      run.metric(e);
-      run.console.say(fmt::format("step {:>6}  loss {:.4f}  {} {:.4f}  lr {:.2e}  {:.0f} samples/s",
-                                  result.steps, result.loss, result.evaluation.name,
-                                  result.evaluation.value, lr, speed));
-      if (run.board()) {
-        run.board()->scalar("eval/" + result.evaluation.name, result.evaluation.value, step);
-        for (const auto& [name, number] : result.evaluation.more)
-          run.board()->scalar("eval/" + name, number, step);
-        run.board()->flush();
-      }
-      loss_sum = loss_count = 0;
-      checkpoint(result.evaluation.larger_is_better ? -result.evaluation.value
-                                                    : result.evaluation.value);
-    } else if (t.checkpoint_every > 0 && result.steps % t.checkpoint_every == 0) {
+    if (result.steps == t.steps || (t.evaluate_every > 0 && result.steps % t.evaluate_every == 0)) {
+      report_evaluation(lr, speed);
+    } else if (interrupted() ||
+               (t.checkpoint_every > 0 && result.steps % t.checkpoint_every == 0)) {
       checkpoint({});
     }
-    if (interrupted()) {
-      result.interrupted = true;
-      break;
-    }
   }
-  if (shown_steps == 0) result.evaluation = evaluate(t, result.steps);  // resumed at the end
+  if (shown_steps == 0 && !result.evaluation)  // resumed at the end
+    result.evaluation = evaluate(t, result.steps);
+  result.interrupted = result.steps < t.steps || !result.evaluation;
   run.console.finish();
   state.numbers.clear();
   result.state_hash = loupe::state_hash(state);
   result.seconds = std::chrono::duration<double>(Clock::now() - begin).count() - evaluating;
   return result;
+}
+
+int say_interrupted(Run& run, const Training& training, const TrainingResult& result) {
+  const std::string next = run.keeps_files() ? "go on with the same command and --resume"
+                                             : "nothing was kept: a run with --out can be resumed";
+  run.console.say(
+      fmt::format("interrupted at step {} of {}; {}", result.steps, training.steps, next));
+  return interrupt_code();
 }
 
 std::string weights_hash(Module& model) {

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <optional>
 
 namespace loupe::cli {
 
@@ -45,6 +46,8 @@ class Run {
 /// options.json's members that every training has; the rest is the command's.
 Json record_of(const char* command, const TrainOptions& o);
 
+/// Steps of a run: the first of its two limits. ValueError if there are none that fit 64 bits.
+int64_t total_steps(const TrainOptions& o, int64_t steps_of_epoch);
 std::unique_ptr<Optimizer> make_optimizer(Module& model, const TrainOptions& o);
 std::unique_ptr<Schedule> make_schedule(Optimizer& optimizer, const TrainOptions& o,
                                         int64_t total_steps);
@@ -64,7 +67,8 @@ struct Training {
   std::function<Tensor(const Batch&)> forward;  // logits (..., classes) of a batch, recorded
   std::function<Tensor(const Tensor& logits, const Batch&)> loss;  // recorded
   std::function<Evaluation(int64_t step)>
-      evaluate;                // without recording; the loop sets eval mode and back
+      evaluate;                // without recording; the loop sets eval mode and back. May throw
+                               // Interrupted
   int64_t steps = 0;           // in all
   int64_t evaluate_every = 0;  // steps; 0: never before the end
   int64_t checkpoint_every = 0;
@@ -74,19 +78,23 @@ struct Training {
 
 struct TrainingResult {
   int64_t steps = 0;
-  double loss = 0;        // mean over the last steps
-  double seconds = 0;     // in the loop, without evaluation
-  Evaluation evaluation;  // at the end
+  double loss = 0;                       // mean over the last steps
+  double seconds = 0;                    // in the loop, without evaluation
+  std::optional<Evaluation> evaluation;  // at the end; none where Ctrl-C came before or meanwhile
   bool interrupted = false;
   std::string state_hash;  // of model, optimizer, schedule, loader and streams
 };
 
-/// Trains until training.steps or Ctrl-C. A loss or gradient that is not finite ends it before the
+/// Trains until training.steps or Ctrl-C, which keeps a checkpoint and leaves the evaluation to the
+/// run that resumes. A loss or gradient that is not finite ends it before the
 /// weights are touched: NumericError with the step, and the op, layer and source line where the NaN
 /// or Inf first appeared. With an output folder, checkpoints are written as training goes; with
 /// resume it starts from the newest whole one, and ValueError without resume if there are any: they
 /// are not overwritten.
 TrainingResult train(Run& run, Training& training);
+
+/// The last lines of a training that Ctrl-C ended: where, and how to go on. Its exit code.
+int say_interrupted(Run& run, const Training& training, const TrainingResult& result);
 
 /// SHA-256 of names, shapes and values of a model's state: equal hashes mean equal bits.
 std::string weights_hash(Module& model);

@@ -147,3 +147,153 @@ TEST_CASE("files of models: config.json, options.json and weights that do not fi
                Contains("config.json: hidden_act \"relu\""));
   REQUIRE_THAT(embed("{"), Contains("config.json: not a JSON object"));
 }
+
+TEST_CASE("a number that is none, or outside its range, is named with the range") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"train cnn --lr abc", "\"abc\" is not a number above 0"},
+      {"train cnn --lr 0", "\"0\" is not a number above 0"},
+      {"train cnn --lr -1", "\"-1\" is not a number above 0"},
+      {"train cnn --lr nan", "\"nan\" is not a number above 0"},
+      {"train cnn --lr inf", "\"inf\" is not a number above 0"},
+      {"train cnn --weight-decay -1", "\"-1\" is not a number of at least 0"},
+      {"train cnn --weight-decay nan", "\"nan\" is not"},
+      {"train cnn --clip -1", "\"-1\" is not a number of at least 0"},
+      {"train cnn --clip nan", "\"nan\" is not"},
+      {"train cnn --label-smoothing nan", "\"nan\" is not a number from 0 to 0.9"},
+      {"train cnn --validation -1", "\"-1\" is not a whole number of at least 0"},
+      {"train cnn --validation 1.5", "\"1.5\" is not a whole number"},
+      {"train cnn --epochs 0", "\"0\" is not a whole number of at least 1"},
+      {"train cnn --epochs -1", "\"-1\" is not a whole number of at least 1"},
+      {"train cnn --steps 1e3", "\"1e3\" is not a whole number of at least 1"},
+      {"train cnn --steps 99999999999999999999", "is not a whole number of at least 1"},
+      {"train cnn --batch-size -1", "\"-1\" is not a whole number of at least 1"},
+      {"train cnn --checkpoint-every -1", "\"-1\" is not a whole number of at least 0"},
+      {"train cnn --threads 257", "\"257\" is not a whole number from 0 to 256"},
+      {"train gpt --validation nan", "\"nan\" is not a number from 0.001 to 0.9"},
+      {"train gpt --dropout nan", "\"nan\" is not a number from 0 to 0.99"},
+      {"train gpt --width -1", "\"-1\" is not a whole number of at least 1"},
+      {"sample . --temperature nan", "\"nan\" is not a number of at least 0"},
+      {"sample . --prompt ''", "is empty"},
+      {"bench --seconds inf", "\"inf\" is not a number above 0"},
+      {"lesson --seeds 0", "\"0\" is not a whole number from 1 to 1000"},
+      {"train cnn --out ''", "is empty"},
+      {"train cnn --seed -1", "\"-1\" is not a whole number from 0 to 2^64 - 1"},
+      {"sample . --seed x", "\"x\" is not a whole number from 0"},
+  };
+  for (const auto& [arguments, why] : cases) {
+    const Output o = loupe_program(arguments);
+    INFO(arguments << "\n" << o.err);
+    CHECK(o.code != 0);
+    CHECK_THAT(o.err, Contains(why));
+    CHECK(o.err.size() < 300);
+  }
+}
+
+TEST_CASE("a word that is no command or option is named with the one that was meant") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"trian", "no command \"trian\"; did you mean train?"},
+      {"evaluate", "no command \"evaluate\"; there are train, eval"},
+      {"train cn", "no network \"cn\"; did you mean cnn?"},
+      {"train cnn --epoch 3", "cnn: there is no option --epoch; did you mean --epochs?"},
+      {"train gpt --batchsize=3",
+       "gpt: there is no option --batchsize; did you mean --batch-size?"},
+      {"sample . --promt x", "sample: there is no option --promt; did you mean --prompt?"},
+  };
+  for (const auto& [arguments, why] : cases) {
+    const Output o = loupe_program(arguments);
+    INFO(arguments << "\n" << o.err);
+    CHECK(o.code != 0);
+    CHECK_THAT(o.err, Contains(why));
+  }
+}
+
+TEST_CASE("every LOUPE_ variable is checked at the start") {
+  const std::pair<const char*, const char*> refused[] = {
+      {"LOUPE_FUSION=off", "LOUPE_FUSION=off: expected 0 (off) or 1 (on)"},
+      {"LOUPE_WINOGRAD=yes", "LOUPE_WINOGRAD=yes: expected 0 (off) or 1 (on)"},
+      {"LOUPE_NUM_THREADS=2x", "LOUPE_NUM_THREADS: \"2x\" is not a whole number from 1"},
+      {"LOUPE_NUM_THREADS=0", "LOUPE_NUM_THREADS: \"0\" is not a whole number from 1"},
+      {"LOUPE_CPU=v9", "LOUPE_CPU=v9"}};
+  for (const auto& [variable, why] : refused) {
+    const Output o = loupe_program("--version", variable);
+    INFO(variable << "\n" << o.err);
+    CHECK(o.code == 1);
+    CHECK_THAT(o.err, Contains(why));
+  }
+  for (const char* good : {"LOUPE_FUSION=0", "LOUPE_FUSION=1", "LOUPE_WINOGRAD=0",
+                           "LOUPE_FUSION=", "LOUPE_NUM_THREADS=3", "LOUPE_CPU=baseline"}) {
+    const Output o = loupe_program("--version", good);
+    CHECK(o.code == 0);
+    CHECK(o.err.empty());
+  }
+  const Output unknown = loupe_program("--version", "LOUPE_FUSON=0");
+  CHECK_THAT(unknown.err, Contains("LOUPE_FUSON means nothing here") && Contains("LOUPE_FUSION"));
+}
+
+TEST_CASE("a config.json that is no JSON is an error with line and column") {
+  Folder f;
+  fs::create_directories(f / "m");
+  const std::pair<const char*, const char*> cases[] = {
+      {"{\n  \"a\": 1,\n  \"layer_norm_eps\": NaN\n}", "3:21: NaN is no number of JSON's"},
+      {"{\"a\": -Infinity}", "1:7: -Infinity is no number of JSON's"},
+      {"{\n  // sizes\n  \"a\": 1}", "2:3: JSON has no comments"},
+      {"{\n  \"a\": 1, /* b */\n}", "2:11: JSON has no comments"},
+      {"{\"a\": 1,\n", "2:1, where it ends too early"},
+      {"{\"a\" 1}", "1:6"},
+      {"{\"a\": 1e999}", "out of range"},
+      {"[1]", "not a JSON object"},
+      {"", "1:1, where it ends too early"},
+  };
+  for (const auto& [text, why] : cases) {
+    std::ofstream(f / "m/config.json") << text;
+    const Output o = loupe_program("embed --model " + f / "m text");
+    INFO(text << "\n" << o.err);
+    CHECK(o.code == 1);
+    CHECK_THAT(o.err, Contains("config.json: not a JSON object") && Contains(why));
+  }
+}
+
+TEST_CASE(
+    "text without a line break: what training recommends works; nothing held out is an error") {
+  Folder f;
+  const auto train = [&](const std::string& text, const std::string& more) {
+    std::ofstream(f / "text", std::ios::binary) << text;
+    return loupe_program(kGpt + "--steps 1 --text " + f / "text " + more);
+  };
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "no line breaks here ";
+  const Output trained = train(text, "--out " + f / "run");
+  REQUIRE_THAT(trained.err, Contains("next: loupe sample "));
+  const Output s = loupe_program("sample --length 20 " + f / "run");
+  INFO(s.err);
+  REQUIRE(s.code == 0);
+  REQUIRE(s.out.size() == 22);  // the first character, 20 more, the line's end
+  REQUIRE(s.out[0] == ' ');
+  for (const auto& [share, left] : {std::pair{"0.001", "leaves 0"}, {"0.002", "leaves 1"}}) {
+    const Output o = train(text, std::string("--validation ") + share);
+    INFO(o.err);
+    CHECK(o.code == 1);
+    CHECK_THAT(o.err,
+               Contains(left) && Contains("of the 800 characters") && Contains("2 are the least"));
+    CHECK_THAT(o.err, !Contains("step"));
+  }
+  CHECK(train(text, "--validation 0.003").code == 0);
+  std::ofstream(f / "one") << "n";
+  CHECK_THAT(loupe_program("eval --text " + f / "one " + f / "run").err,
+             Contains("has 1 characters, and 2 are the least"));
+}
+
+TEST_CASE("summary stays within 80 columns") {
+  for (const char* model :
+       {"small-cnn --batch-size 128", "resnet20 --batch-size 16", "gpt", "bert"}) {
+    const Output o = loupe_program(std::string("summary ") + model);
+    REQUIRE(o.code == 0);
+    std::istringstream lines(o.out);
+    size_t widest = 0;
+    for (std::string line; std::getline(lines, line);) widest = std::max(widest, line.size());
+    INFO(o.out);
+    CHECK(widest <= 80);
+    CHECK(widest > 50);
+  }
+  CHECK_THAT(loupe_program("summary bert").out, Contains("attention.self.query"));
+}

@@ -236,6 +236,9 @@ TEST_CASE("inspect prints what safetensors, .npy and .npz files hold") {
   REQUIRE(last["tensors"] == 3);
   REQUIRE_THAT(loupe_program("inspect " + io + "npy/f4.npy").out,
                Contains("f32") && Contains("(2, 3, 4)"));
+  const Output mixed = loupe_program("inspect " + io + "npy/mixed.npz");
+  REQUIRE(mixed.code == 0);
+  REQUIRE_THAT(mixed.out, Contains("not read: ") && Contains("'<U5'") && Contains("2 tensors"));
   const Output bad = loupe_program("inspect " + io + "versions.txt");
   REQUIRE(bad.code == 1);
   REQUIRE_THAT(bad.err, Contains("versions.txt") && Contains("offset"));
