@@ -16,6 +16,17 @@
 namespace loupe::cli {
 
 BertConfig bert_config(const Json& c, const std::string& name) {
+  const double eps = c.has("layer_norm_eps") ? c.get_number("layer_norm_eps") : 1e-12;
+  if (!(eps >= 0 && eps <= 1))
+    fail<IoError>("{}: \"layer_norm_eps\" is {}, expected 0 to 1", name, eps);
+  const BertConfig config{.vocab = size_member(c, name, "vocab_size"),
+                          .width = size_member(c, name, "hidden_size"),
+                          .layers = size_member(c, name, "num_hidden_layers"),
+                          .heads = size_member(c, name, "num_attention_heads"),
+                          .inner = size_member(c, name, "intermediate_size"),
+                          .context = size_member(c, name, "max_position_embeddings", 512),
+                          .token_types = size_member(c, name, "type_vocab_size", 2),
+                          .norm_eps = eps};
   expect_text(c, name, "model_type", {"bert"});
   expect_architecture(c, name, "Bert");
   expect_text(c, name, "hidden_act", {"gelu", "gelu_python"});  // both by erf
@@ -32,17 +43,7 @@ BertConfig bert_config(const Json& c, const std::string& name) {
        "attention_probs_dropout_prob", "hidden_dropout_prob", "classifier_dropout",
        "tie_word_embeddings", "directionality", "pooler_fc_size", "pooler_num_attention_heads",
        "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type"});
-  const double eps = c.has("layer_norm_eps") ? c.get_number("layer_norm_eps") : 1e-12;
-  if (!(eps >= 0 && eps <= 1))
-    fail<IoError>("{}: \"layer_norm_eps\" is {}, expected 0 to 1", name, eps);
-  return {.vocab = size_member(c, name, "vocab_size"),
-          .width = size_member(c, name, "hidden_size"),
-          .layers = size_member(c, name, "num_hidden_layers"),
-          .heads = size_member(c, name, "num_attention_heads"),
-          .inner = size_member(c, name, "intermediate_size"),
-          .context = size_member(c, name, "max_position_embeddings", 512),
-          .token_types = size_member(c, name, "type_vocab_size", 2),
-          .norm_eps = eps};
+  return config;
 }
 
 namespace {
