@@ -98,7 +98,8 @@ TEST_CASE("flips come as often as asked; cutout clears a square that may reach o
       for (int64_t x = 0; x < size; ++x) {
         const float v = static_cast<float>(b.x[i][0][y][x].item());
         in_row += v == -1;
-        if (v != -1) REQUIRE(v == static_cast<float>((1 + y * size + x) / 255.0));
+        if (v != -1)
+          REQUIRE(v == static_cast<float>(static_cast<double>(1 + y * size + x) / 255.0));
       }
       rows += in_row > 0;
       columns = std::max(columns, in_row);
