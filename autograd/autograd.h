@@ -18,11 +18,11 @@ struct GradOptions {
 /// d(outputs)/d(inputs), without storing anything into grad(). Each output must be one number, or
 /// `upstream` must hold a tensor of its shape. Inputs may be leaves or computed tensors.
 Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions options = {},
-             const Tensors& upstream = {});
+             const Tensors& upstream = {}, Here here = {});
 
 /// Calls f with the gradient of t each time it has been computed; what f returns (if defined) takes
 /// its place. GradError on a tensor that needs no gradient.
-void register_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f);
+void register_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f, Here here = {});
 
 /// Anomaly mode: every op's outputs and gradients are checked, and the first NaN or Inf throws
 /// NumericError with the op, its module path and the source line of the call. Ops that need no

@@ -20,20 +20,31 @@ void accumulate(Tensor& sum, Tensor g, bool create_graph) {
   else sum = raw::binary(raw::Binary::add, sum, g, "accumulate");
 }
 
-// A gradient for an input of `meta`'s shape: broadcast dimensions are summed here and nowhere else.
-Tensor fit(const Node& node, const GradMeta& meta, Tensor g) {
+// True if summing dimensions of `from` can give `to`.
+bool sums_to(const Shape& from, const Shape& to) {
+  const int shift = from.rank() - to.rank();
+  if (shift < 0) return false;
+  for (int i = 0; i < to.rank(); ++i)
+    if (to[i] != from[i + shift] && to[i] != 1) return false;
+  return true;
+}
+
+// The gradient of input i: broadcast dimensions are summed here and nowhere else.
+Tensor fit(const Node& node, size_t i, Tensor g) {
+  const GradMeta& meta = *node.edge(i);
   if (g.dtype() != meta.dtype)
-    fail<DtypeError>("{}: backward gave a gradient of type {} for an input of type {}",
-                     node.describe(), g.dtype(), meta.dtype);
+    fail<DtypeError>("{}: backward gave a gradient of type {} for input {} of {}, whose type is {}",
+                     node.describe(), g.dtype(), i, node.input_count(), meta.dtype);
   if (g.shape() == meta.shape) return g;
-  if (broadcast_shapes(g.shape(), meta.shape, node.name()) != g.shape())
-    fail<ShapeError>("{}: backward gave a gradient of shape {} for an input of shape {}",
-                     node.describe(), g.shape(), meta.shape);
+  if (!sums_to(g.shape(), meta.shape))
+    fail<ShapeError>(
+        "{}: backward gave a gradient of shape {} for input {} of {}, whose shape is {}",
+        node.describe(), g.shape(), i, node.input_count(), meta.shape);
   if (!grad_enabled() || !g.requires_grad()) return raw::sum_to(g, meta.shape);
   Dims axes;
   const int shift = g.dim() - meta.shape.rank();
-  for (int i = 0; i < g.dim(); ++i)
-    if (i < shift || (meta.shape[i - shift] == 1 && g.shape()[i] != 1)) axes.push_back(i);
+  for (int d = 0; d < g.dim(); ++d)
+    if (d < shift || (meta.shape[d - shift] == 1 && g.shape()[d] != 1)) axes.push_back(d);
   return axes.empty() ? g.reshape(meta.shape) : g.sum(axes).reshape(meta.shape);
 }
 
@@ -98,7 +109,7 @@ class Engine {
           node.describe());
     Tensors dx;
     {
-      SiteScope site(node.site());  // ops inside a rule are recorded under the forward call's line
+      RuleScope rule(node.name(), node.site(), node.module_path_id());
       detail::shadow_before_rule();
       dx = node.backward(now.dy);
     }
@@ -113,7 +124,7 @@ class Engine {
         fail<NumericError>(
             "{}: the backward pass produced a NaN or Inf in the gradient of input {}, shape {}",
             node.describe(), i, dx[i].shape());
-      deliver(node.edge(i), fit(node, *node.edge(i), std::move(dx[i])));
+      deliver(node.edge(i), fit(node, i, std::move(dx[i])));
     }
     if (!retain_graph_) node.release();
   }
@@ -191,7 +202,7 @@ Tensor checked_upstream(const Tensor& output, const Tensor& upstream, const char
 
 }  // namespace
 
-void Tensor::backward(const Tensor& upstream, bool retain_graph) const {
+void Tensor::backward(const Tensor& upstream, bool retain_graph, Here /*here*/) const {
   Engine engine({.retain_graph = retain_graph}, true);
   engine.start(*this, checked_upstream(*this, upstream.defined() ? upstream.detach() : upstream,
                                        "backward"));
@@ -199,7 +210,7 @@ void Tensor::backward(const Tensor& upstream, bool retain_graph) const {
 }
 
 Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions options,
-             const Tensors& upstream) {
+             const Tensors& upstream, Here /*here*/) {
   if (!upstream.empty() && upstream.size() != outputs.size())
     fail<ValueError>("grad: {} upstream gradients for {} outputs", upstream.size(), outputs.size());
   Engine engine(options, false);
@@ -226,7 +237,7 @@ Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions options,
   return results;
 }
 
-void register_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f) {
+void register_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f, Here /*here*/) {
   if (!t.requires_grad())
     fail<GradError>("register_hook: the tensor of shape {} needs no gradient", t.shape());
   if (!f) fail<ValueError>("register_hook: the function is empty");

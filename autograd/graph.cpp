@@ -3,18 +3,12 @@
 #include <loupe/autograd/trace.h>
 
 #include <atomic>
-#include <deque>
-#include <mutex>
-#include <string_view>
-#include <unordered_map>
 
 namespace loupe {
 namespace {
 
 thread_local bool t_grad_enabled = true;
 thread_local bool t_anomaly = false;
-thread_local const Here* t_site = nullptr;
-thread_local int t_path = 0;
 
 // One counter for the program: a Node is younger than all it came from, whatever its type and
 // thread.
@@ -24,29 +18,7 @@ std::atomic<uint64_t> g_births{0};
 // has no destructor of its own, so that it may be used while statics die.
 thread_local std::vector<std::shared_ptr<Node>>* t_doomed = nullptr;
 
-// Module paths are numbered once, so that a Node carries an int. Never destroyed: Nodes in globals
-// may outlive statics.
-struct Paths {
-  std::mutex mutex;
-  std::deque<std::string> names{""};
-  std::unordered_map<std::string_view, int> ids{{"", 0}};
-  int id(const std::string& path) {
-    std::lock_guard lock(mutex);
-    if (const auto found = ids.find(path); found != ids.end()) return found->second;
-    names.push_back(path);
-    return ids[names.back()] = static_cast<int>(names.size()) - 1;
-  }
-  const std::string& name(int i) {
-    std::lock_guard lock(mutex);
-    return names[static_cast<size_t>(i)];
-  }
-};
-Paths& paths() {
-  static Paths* const p = new Paths;
-  return *p;
-}
-
-std::string described(const char* op, Here site, const std::string& path) {
+std::string described(const char* op, Site site, const std::string& path) {
   return path.empty() ? fmt::format("{} ({})", op, to_string(site))
                       : fmt::format("{} ({}, in {})", op, to_string(site), path);
 }
@@ -60,26 +32,6 @@ GradMode::~GradMode() { t_grad_enabled = before_; }
 bool anomaly_mode() { return t_anomaly; }
 AnomalyMode::AnomalyMode(bool on) : before_(t_anomaly) { t_anomaly = on; }
 AnomalyMode::~AnomalyMode() { t_anomaly = before_; }
-
-SiteScope::SiteScope(Here site) : before_(t_site), site_(site) {
-  if (!t_site) t_site = &site_;
-}
-SiteScope::~SiteScope() { t_site = before_; }
-Here current_site(Here here) { return t_site ? *t_site : here; }
-std::string to_string(Here site) { return fmt::format("{}:{}", site.file, site.line); }
-
-int path_id(const std::string& path) { return paths().id(path); }
-
-PathScope::PathScope(const std::string& name) : before_(t_path) {
-  if (name.empty()) return;
-  const std::string& outer = paths().name(t_path);
-  t_path = paths().id(outer.empty() ? name : outer + "." + name);
-}
-PathScope::PathScope(int id) : before_(t_path) {
-  if (id != 0) t_path = id;
-}
-PathScope::~PathScope() { t_path = before_; }
-const std::string& current_path() { return paths().name(t_path); }
 
 GradMeta::~GradMeta() {
   if (!fn) return;
@@ -142,7 +94,6 @@ int64_t SavedTensor::bytes() const {
   return data_.defined() ? static_cast<int64_t>(data_.storage()->bytes()) : 0;
 }
 
-const std::string& Node::module_path() const { return paths().name(path_); }
 std::string Node::describe() const { return described(name(), site_, module_path()); }
 
 void Node::release() {
@@ -179,10 +130,10 @@ bool should_record(std::span<const Tensor* const> inputs) {
   return false;
 }
 
-void Node::born(Here site, std::span<const Tensor> outputs) {
+void Node::born(Site site, std::span<const Tensor> outputs) {
   birth_ = g_births.fetch_add(1, std::memory_order_relaxed);
   site_ = current_site(site);
-  path_ = t_path;
+  path_ = detail::t_place.path;
   outputs_.reserve(outputs.size());
   for (const Tensor& t : outputs) outputs_.push_back({t.shape(), t.dtype()});
 }
@@ -198,7 +149,7 @@ void note(const char* name, std::initializer_list<In> inputs, Tensor& output, At
   detail::trace_op(node, list, {&output, 1});
 }
 
-void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* const> inputs,
+void link(const std::shared_ptr<Node>& node, Site site, std::span<const Tensor* const> inputs,
           std::span<Tensor> outputs) {
   node->born(site, outputs);
   detail::trace_op(node, inputs, outputs);

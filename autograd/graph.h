@@ -101,9 +101,11 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
   const std::shared_ptr<GradMeta>& edge(size_t i) const { return inputs_[i]; }
   /// Births count up through the whole program: a Node is younger than all it came from.
   uint64_t birth() const { return birth_; }
-  Here site() const { return site_; }
+  Site site() const { return site_; }
   /// Where in the model it ran, e.g. "blocks.0.attn"; empty outside modules.
-  const std::string& module_path() const;
+  const std::string& module_path() const { return path_name(path_); }
+  /// The path's number.
+  int module_path_id() const { return path_; }
   const std::vector<SavedTensor*>& saved() const { return saved_; }
   size_t output_count() const { return outputs_.size(); }
   const Shape& output_shape(size_t i) const { return outputs_[i].shape; }
@@ -116,10 +118,10 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
 
  private:
   friend class SavedTensor;
-  friend void link(const std::shared_ptr<Node>&, Here, std::span<const Tensor* const>,
+  friend void link(const std::shared_ptr<Node>&, Site, std::span<const Tensor* const>,
                    std::span<Tensor>);
   friend void note(const char*, std::initializer_list<In>, Tensor&, Attributes);
-  void born(Here site, std::span<const Tensor> outputs);
+  void born(Site site, std::span<const Tensor> outputs);
   struct Output {
     Shape shape;
     DType dtype;
@@ -128,7 +130,7 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
   std::vector<Output> outputs_;
   std::vector<SavedTensor*> saved_;
   uint64_t birth_ = 0;
-  Here site_{"", 0};
+  Site site_;
   int path_ = 0;
   bool released_ = false;
 };
@@ -137,14 +139,14 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
 bool should_record(std::span<const Tensor* const> inputs);
 /// Gives `node` its birth, site and path and, where a gradient is needed, its edges and the outputs
 /// their record. Called by record().
-void link(const std::shared_ptr<Node>& node, Here site, std::span<const Tensor* const> inputs,
+void link(const std::shared_ptr<Node>& node, Site site, std::span<const Tensor* const> inputs,
           std::span<Tensor> outputs);
 
 /// Records an op: links outputs to a new N over `inputs` and returns it, so that the caller fills
 /// in what it saves; nullptr if nothing needs recording. The site is the first input's. Undefined
 /// inputs are allowed.
 template <class N>
-std::shared_ptr<N> record(Here site, std::span<const Tensor* const> inputs,
+std::shared_ptr<N> record(Site site, std::span<const Tensor* const> inputs,
                           std::span<Tensor> outputs) {
   if (!should_record(inputs)) return nullptr;
   auto node = std::make_shared<N>();
@@ -168,38 +170,5 @@ template <class N> std::shared_ptr<N> record(std::initializer_list<In> inputs, T
 /// Tells a running Trace of an op that has no gradient (a comparison); without one it does nothing.
 void note(const char* name, std::initializer_list<In> inputs, Tensor& output,
           Attributes options = {});
-
-/// Ops called while one of these lives report its site: composite ops and backward rules use it
-/// (the outermost wins).
-class SiteScope : Pinned {
- public:
-  explicit SiteScope(Here site);
-  ~SiteScope();
-
- private:
-  const Here* before_;
-  Here site_;
-};
-/// The site an op called here reports: `here`, or the enclosing SiteScope's.
-Here current_site(Here here);
-/// "model.cpp:12".
-std::string to_string(Here site);
-
-/// A number for a module path; the same path gives the same number. 0 is the empty path.
-int path_id(const std::string& path);
-
-/// Ops recorded while one of these lives carry a path: `name` appended to the enclosing scopes', or
-/// a whole path by its number (0 keeps the enclosing one).
-class PathScope : Pinned {
- public:
-  explicit PathScope(const std::string& name);
-  explicit PathScope(int id);
-  ~PathScope();
-
- private:
-  int before_;
-};
-/// The path of the enclosing scopes, e.g. "blocks.0.attn".
-const std::string& current_path();
 
 }  // namespace loupe

@@ -10,7 +10,7 @@ bool Tensor::requires_grad() const {
 }
 bool Tensor::is_leaf() const { return !impl().meta || !impl_->meta->fn; }
 
-Tensor& Tensor::requires_grad_(bool on) {
+Tensor& Tensor::requires_grad_(bool on, Here /*here*/) {
   if (!is_leaf())
     fail<GradError>(
         "requires_grad_: only a leaf can be marked; this tensor was computed: use detach() first");
@@ -30,7 +30,7 @@ const Tensor& Tensor::grad() const {
   return impl().meta ? impl_->meta->grad : none;
 }
 
-void Tensor::set_grad(const Tensor& g) const {
+void Tensor::set_grad(const Tensor& g, Here /*here*/) const {
   if (!impl().meta) {
     if (!g.defined()) return;
     fail<GradError>("set_grad: the tensor needs no gradient; call requires_grad_() first");
@@ -39,6 +39,26 @@ void Tensor::set_grad(const Tensor& g) const {
     fail<ShapeError>("set_grad: a gradient {} {} for a tensor {} {}", g.dtype(), g.shape(), dtype(),
                      shape());
   impl_->meta->grad = g;
+}
+
+void Tensor::set_data(const Tensor& source, Here /*here*/) {
+  if (!is_leaf())
+    fail<GradError>("set_data: only a leaf's memory can be replaced; this tensor was computed");
+  if (source.shape() != shape())
+    fail<ShapeError>("set_data: shape {} for a tensor of shape {}", source.shape(), shape());
+  if (requires_grad() && !is_floating(source.dtype()))
+    fail<DtypeError>("set_data: a tensor that needs a gradient is f32 or f64, not {}",
+                     source.dtype());
+  // A graph that saved this tensor must notice: the version goes on from the old memory's.
+  source.storage()->continue_version(*impl_->storage);
+  impl_->storage = source.storage();
+  impl_->strides = source.strides();
+  impl_->offset = source.offset();
+  impl_->dtype = source.dtype();
+  if (!impl_->meta) return;
+  impl_->meta->dtype = source.dtype();
+  if (impl_->meta->grad.defined() && impl_->meta->grad.dtype() != source.dtype())
+    impl_->meta->grad = Tensor();
 }
 
 Tensor Tensor::detach() const { return raw::view(*this, shape(), strides(), 0); }
@@ -124,27 +144,27 @@ Tensor apart(const Tensor& src, const Tensor& dst) {
 
 }  // namespace
 
-const Tensor& Tensor::copy_(const Tensor& src) const {
+const Tensor& Tensor::copy_(const Tensor& src, Here /*here*/) const {
   return in_place(*this, "copy_", "clone()", [&] { raw::copy(apart(src, *this), *this); });
 }
-const Tensor& Tensor::fill_(Number value) const {
+const Tensor& Tensor::fill_(Number value, Here /*here*/) const {
   return in_place(*this, "fill_", "full()", [&] { raw::fill(*this, value); });
 }
-const Tensor& Tensor::add_(const Tensor& other, Number alpha) const {
+const Tensor& Tensor::add_(const Tensor& other, Number alpha, Here /*here*/) const {
   return in_place(*this, "add_", "a + b",
                   [&] { raw::add_into(*this, apart(other, *this), alpha); });
 }
-const Tensor& Tensor::mul_(const Tensor& other) const {
+const Tensor& Tensor::mul_(const Tensor& other, Here /*here*/) const {
   return in_place(*this, "mul_", "a * b", [&] { raw::mul_into(*this, apart(other, *this)); });
 }
-const Tensor& Tensor::mul_(Number factor) const {
+const Tensor& Tensor::mul_(Number factor, Here /*here*/) const {
   return in_place(*this, "mul_", "a * b", [&] { raw::scale(*this, factor); });
 }
-const Tensor& Tensor::uniform_(Rng& rng, double low, double high) const {
+const Tensor& Tensor::uniform_(Rng& rng, double low, double high, Here /*here*/) const {
   return in_place(*this, "uniform_", "uniform()",
                   [&] { raw::copy(uniform(rng, shape(), low, high, dtype()), *this); });
 }
-const Tensor& Tensor::normal_(Rng& rng, double mean, double std) const {
+const Tensor& Tensor::normal_(Rng& rng, double mean, double std, Here /*here*/) const {
   if (!(std >= 0)) fail<ValueError>("normal_: the deviation {} must not be negative", std);
   return in_place(*this, "normal_", "randn()", [&] {
     const Tensor x = randn(rng, shape(), dtype());

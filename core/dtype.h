@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iosfwd>
 #include <string_view>
 #include <type_traits>
 
@@ -17,6 +18,8 @@ constexpr const char* name(DType t) {
   constexpr const char* names[] = {"f32", "f64", "i64", "u8", "bool"};
   return names[static_cast<size_t>(t)];
 }
+/// Writes name(t).
+std::ostream& operator<<(std::ostream& out, DType t);
 /// Bytes of one element.
 constexpr size_t size_of(DType t) {
   constexpr size_t sizes[] = {4, 8, 8, 1, 1};

@@ -1,7 +1,9 @@
 #pragma once
 // Typed errors. Every misuse a caller can commit throws one of these; the text starts with the op,
-// says what was expected and what came, and gives a hint where one is known.
+// says what was expected and what came, and gives a hint where one is known. Inside a call of an op
+// or a module it ends with the caller's line and the module's path (core/place.h).
 #include <fmt/core.h>
+#include <loupe/core/place.h>
 
 #include <stdexcept>
 #include <string>
@@ -12,26 +14,30 @@ namespace loupe {
 struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+/// A call that cannot be carried out: the text ends with its place, by with_place().
+struct CallError : Error {
+  explicit CallError(const std::string& text) : Error(with_place(text)) {}
+};
 /// Shapes that do not fit together.
-struct ShapeError : Error {
-  using Error::Error;
+struct ShapeError : CallError {
+  using CallError::CallError;
 };
 /// An element type that an op does not take, or two that differ.
-struct DtypeError : Error {
-  using Error::Error;
+struct DtypeError : CallError {
+  using CallError::CallError;
 };
 /// An axis, index or label outside its range.
-struct IndexError : Error {
-  using Error::Error;
+struct IndexError : CallError {
+  using CallError::CallError;
 };
 /// An option or argument with a value that makes no sense.
-struct ValueError : Error {
-  using Error::Error;
+struct ValueError : CallError {
+  using CallError::CallError;
 };
 /// Misuse of the gradient machinery: freed graph, in-place edit of a saved tensor, no gradient to
 /// compute.
-struct GradError : Error {
-  using Error::Error;
+struct GradError : CallError {
+  using CallError::CallError;
 };
 /// A NaN or Inf that anomaly mode, shadow mode or a training program found.
 struct NumericError : Error {
@@ -42,8 +48,8 @@ struct IoError : Error {
   using Error::Error;
 };
 /// No memory left for a tensor. The process can go on.
-struct OutOfMemory : Error {
-  using Error::Error;
+struct OutOfMemory : CallError {
+  using CallError::CallError;
 };
 
 /// Throws E with a formatted text: fail<ShapeError>("matmul: inner dimensions differ: {} x {}", a,

@@ -3,6 +3,7 @@
 // system during training.
 #include <loupe/core/pinned.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +28,10 @@ class Storage : Pinned {
   /// moved.
   uint64_t version() const { return version_.load(std::memory_order_relaxed); }
   void bump_version() { version_.fetch_add(1, std::memory_order_relaxed); }
+  /// For memory that takes another's place: its version is one that neither had before.
+  void continue_version(const Storage& before) {
+    version_.store(std::max(version(), before.version()) + 1, std::memory_order_relaxed);
+  }
 
  private:
   void* data_;

@@ -112,5 +112,7 @@ std::string to_string(const Tensor& t) {
 }
 
 std::ostream& operator<<(std::ostream& out, const Tensor& t) { return out << to_string(t); }
+std::ostream& operator<<(std::ostream& out, const Dims& d) { return out << to_string(d); }
+std::ostream& operator<<(std::ostream& out, DType t) { return out << name(t); }
 
 }  // namespace loupe

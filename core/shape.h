@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <iosfwd>
 #include <span>
 #include <string>
 #include <vector>
@@ -51,6 +52,8 @@ class Dims {
       if (a[i] != b[i]) return false;
     return true;
   }
+  /// As to_string() has it.
+  friend std::ostream& operator<<(std::ostream& out, const Dims& d);
 
  private:
   void assign(const int64_t* values, size_t n);

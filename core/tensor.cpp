@@ -35,7 +35,9 @@ void Tensor::check_row_major() const {
         strides());
 }
 
-int64_t Tensor::size(int64_t axis) const { return shape()[normalize_axis(axis, dim(), "size")]; }
+int64_t Tensor::size(int64_t axis, Here /*here*/) const {
+  return shape()[normalize_axis(axis, dim(), "size")];
+}
 
 double Tensor::item_as_double() const {
   if (numel() != 1)
@@ -57,16 +59,16 @@ void Tensor::item_out_of_range() const {
   fail<ValueError>("item: {} does not fit into the type asked for", item_as_integer());
 }
 
-template <class T> std::vector<T> Tensor::to_vector() const {
+template <class T> std::vector<T> Tensor::to_vector(Here /*here*/) const {
   const Tensor dense = raw::row_major(raw::to(*this, dtype_of<T>()));
   const T* p = dense.ptr<T>();
   return std::vector<T>(p, p + numel());
 }
-template std::vector<float> Tensor::to_vector() const;
-template std::vector<double> Tensor::to_vector() const;
-template std::vector<int64_t> Tensor::to_vector() const;
-template std::vector<uint8_t> Tensor::to_vector() const;
-template std::vector<bool> Tensor::to_vector() const;
+template std::vector<float> Tensor::to_vector(Here) const;
+template std::vector<double> Tensor::to_vector(Here) const;
+template std::vector<int64_t> Tensor::to_vector(Here) const;
+template std::vector<uint8_t> Tensor::to_vector(Here) const;
+template std::vector<bool> Tensor::to_vector(Here) const;
 
 namespace raw {
 namespace {
@@ -112,17 +114,17 @@ bool same_layout(const Tensor& t, const Strides& wanted) {
 
 }  // namespace
 
-Tensor empty(const Shape& shape, DType dtype) {
+Tensor empty(const Shape& shape, DType dtype, Here /*here*/) {
   return with_strides(shape, row_major_strides(shape), dtype);
 }
-Tensor empty_like(const Tensor& t) { return empty_like(t, t.dtype()); }
+Tensor empty_like(const Tensor& t, Here /*here*/) { return empty_like(t, t.dtype()); }
 Tensor empty_like(const Tensor& t, DType dtype) {
   return with_strides(t.shape(), is_dense(t) ? t.strides() : row_major_strides(t.shape()), dtype);
 }
 Tensor empty_channels_last(const Shape& shape, DType dtype) {
   return with_strides(shape, channels_last_strides(shape), dtype);
 }
-Tensor zeros(const Shape& shape, DType dtype) {
+Tensor zeros(const Shape& shape, DType dtype, Here /*here*/) {
   Tensor t = empty(shape, dtype);
   fill(t, 0);
   return t;
@@ -175,19 +177,19 @@ Tensor to(const Tensor& t, DType dtype) {
 
 }  // namespace raw
 
-Tensor ones(const Shape& shape, DType dtype) { return full(shape, 1, dtype); }
-Tensor full(const Shape& shape, Number value, DType dtype) {
+Tensor ones(const Shape& shape, DType dtype, Here /*here*/) { return full(shape, 1, dtype); }
+Tensor full(const Shape& shape, Number value, DType dtype, Here /*here*/) {
   Tensor t = raw::empty(shape, dtype);
   raw::fill(t, value);
   return t;
 }
-Tensor scalar(Number value, DType dtype) { return full({}, value, dtype); }
-Tensor zeros_like(const Tensor& t) {
+Tensor scalar(Number value, DType dtype, Here /*here*/) { return full({}, value, dtype); }
+Tensor zeros_like(const Tensor& t, Here /*here*/) {
   Tensor out = raw::empty_like(t);
   raw::fill(out, 0);
   return out;
 }
-Tensor ones_like(const Tensor& t) {
+Tensor ones_like(const Tensor& t, Here /*here*/) {
   Tensor out = raw::empty_like(t);
   raw::fill(out, 1);
   return out;
@@ -225,7 +227,7 @@ int64_t whole_bound(Number n, const char* what, DType dtype) {
 
 }  // namespace
 
-Tensor arange(Number start, Number stop, Number step, DType dtype) {
+Tensor arange(Number start, Number stop, Number step, DType dtype, Here /*here*/) {
   if (dtype == DType::boolean) fail<DtypeError>("arange: bool has no range; use DType::i64");
   const double way = stop.real - start.real;
   if (step.real == 0 || !std::isfinite(way / step.real))
@@ -247,7 +249,7 @@ Tensor arange(Number start, Number stop, Number step, DType dtype) {
   });
 }
 
-Tensor linspace(double first, double last, int64_t steps, DType dtype) {
+Tensor linspace(double first, double last, int64_t steps, DType dtype, Here /*here*/) {
   if (steps < 0)
     fail<ValueError>("linspace: the number of steps must not be negative, got {}", steps);
   const double d = steps > 1 ? (last - first) / static_cast<double>(steps - 1) : 0;
@@ -258,13 +260,14 @@ Tensor linspace(double first, double last, int64_t steps, DType dtype) {
   });
 }
 
-Tensor eye(int64_t n, DType dtype) {
+Tensor eye(int64_t n, DType dtype, Here /*here*/) {
   Tensor t = zeros({n, n}, dtype);
   raw::fill(raw::view(t, {n}, {n + 1}, 0), 1);
   return t;
 }
 
-template <class T> Tensor from_data(const std::vector<T>& values, std::optional<Shape> shape) {
+template <class T>
+Tensor from_data(const std::vector<T>& values, std::optional<Shape> shape, Here /*here*/) {
   const int64_t n = static_cast<int64_t>(values.size());
   const Shape s = shape.value_or(Shape{n});
   Tensor t = raw::empty(s, dtype_of<T>());
@@ -272,13 +275,14 @@ template <class T> Tensor from_data(const std::vector<T>& values, std::optional<
   std::copy(values.begin(), values.end(), t.ptr<T>());
   return t;
 }
-template Tensor from_data(const std::vector<float>&, std::optional<Shape>);
-template Tensor from_data(const std::vector<double>&, std::optional<Shape>);
-template Tensor from_data(const std::vector<int64_t>&, std::optional<Shape>);
-template Tensor from_data(const std::vector<uint8_t>&, std::optional<Shape>);
-template Tensor from_data(const std::vector<bool>&, std::optional<Shape>);
+template Tensor from_data(const std::vector<float>&, std::optional<Shape>, Here);
+template Tensor from_data(const std::vector<double>&, std::optional<Shape>, Here);
+template Tensor from_data(const std::vector<int64_t>&, std::optional<Shape>, Here);
+template Tensor from_data(const std::vector<uint8_t>&, std::optional<Shape>, Here);
+template Tensor from_data(const std::vector<bool>&, std::optional<Shape>, Here);
 
-Tensor tensor(std::initializer_list<double> values, std::optional<Shape> shape, DType dtype) {
+Tensor tensor(std::initializer_list<double> values, std::optional<Shape> shape, DType dtype,
+              Here /*here*/) {
   return raw::to(from_data(std::vector<double>(values), shape), dtype);
 }
 
@@ -331,14 +335,14 @@ template <class T> void draw_normal(Rng& rng, T* out, int64_t n, double mean, do
 
 }  // namespace
 
-Tensor randn(Rng& rng, const Shape& shape, DType dtype) {
+Tensor randn(Rng& rng, const Shape& shape, DType dtype, Here /*here*/) {
   Tensor t = raw::empty(shape, dtype);
   dispatch_floating(dtype, "randn",
                     [&]<class T>(Type<T>) { draw_normal(rng, t.ptr<T>(), t.numel(), 0, 1); });
   return t;
 }
 
-Tensor uniform(Rng& rng, const Shape& shape, double low, double high, DType dtype) {
+Tensor uniform(Rng& rng, const Shape& shape, double low, double high, DType dtype, Here /*here*/) {
   if (!(low <= high)) fail<ValueError>("uniform: the range [{}, {}) is empty", low, high);
   if (!std::isfinite(high - low))
     fail<ValueError>("uniform: the range [{}, {}) has no end", low, high);
@@ -348,13 +352,13 @@ Tensor uniform(Rng& rng, const Shape& shape, double low, double high, DType dtyp
   return t;
 }
 
-Tensor randint(Rng& rng, int64_t low, int64_t high, const Shape& shape) {
+Tensor randint(Rng& rng, int64_t low, int64_t high, const Shape& shape, Here /*here*/) {
   Tensor t = raw::empty(shape, DType::i64);
   rng.integers(low, high, t.data<int64_t>());
   return t;
 }
 
-Tensor permutation(Rng& rng, int64_t n) {
+Tensor permutation(Rng& rng, int64_t n, Here /*here*/) {
   Tensor t = arange(n);
   auto x = t.data<int64_t>();
   for (int64_t i = n - 1; i > 0; --i)

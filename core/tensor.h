@@ -6,6 +6,7 @@
 #include <loupe/core/dtype.h>
 #include <loupe/core/memory.h>
 #include <loupe/core/number.h>
+#include <loupe/core/place.h>
 #include <loupe/core/random.h>
 #include <loupe/core/shape.h>
 
@@ -22,15 +23,8 @@ namespace loupe {
 struct GradMeta;  // autograd/graph.h
 class Tensor;
 
-/// The caller's source line, so that an error, a NaN or a cost can say where in the user's program
-/// it came from.
-struct Here {
-  const char* file;
-  int line;
-  constexpr Here(const char* f = __builtin_FILE(), int l = __builtin_LINE()) : file(f), line(l) {}
-};
-
-/// Parameter type of every op: a tensor and the caller's line. Holds a reference: never store one.
+/// Parameter type of every op: a tensor and the caller's line, which errors end with while the
+/// parameter lives. Holds a reference: never store one.
 struct In {
   const Tensor& t;
   Here here;
@@ -38,6 +32,14 @@ struct In {
       : t(tensor), here(file, line) {}
   operator const Tensor&() const { return t; }
   const Tensor* operator->() const { return &t; }
+};
+
+/// A position, and the caller's line.
+struct At {
+  int64_t index;
+  Here here;
+  At(int64_t i, const char* file = __builtin_FILE(), int line = __builtin_LINE())
+      : index(i), here(file, line) {}
 };
 
 class Tensor {
@@ -55,7 +57,7 @@ class Tensor {
   DType dtype() const { return impl().dtype; }
   int dim() const { return impl().shape.rank(); }
   /// The size of one dimension, counted from the end when negative. IndexError outside.
-  int64_t size(int64_t axis) const;
+  int64_t size(int64_t axis, Here here = {}) const;
   int64_t numel() const { return impl().shape.numel(); }
   int64_t offset() const { return impl().offset; }
   const std::shared_ptr<Storage>& storage() const { return impl().storage; }
@@ -72,13 +74,13 @@ class Tensor {
   }
   /// The elements in row-major order; ShapeError if memory is not row-major: call contiguous()
   /// first.
-  template <class T> std::span<T> data() const {
+  template <class T> std::span<T> data(Here /*here*/ = {}) const {
     check_row_major();
     return {ptr<T>(), static_cast<size_t>(numel())};
   }
   /// The value of a tensor with one element, converted to T: integers stay exact, a part behind the
   /// point is cut. ValueError where an integer T cannot hold it.
-  template <class T = double> T item() const {
+  template <class T = double> T item(Here /*here*/ = {}) const {
     if constexpr (std::is_same_v<T, bool>) return item_as_double() != 0;
     else if constexpr (std::is_integral_v<T>) {
       const int64_t value = item_as_integer();
@@ -87,24 +89,24 @@ class Tensor {
     } else return static_cast<T>(item_as_double());
   }
   /// The elements in row-major order, converted to T.
-  template <class T> std::vector<T> to_vector() const;
+  template <class T> std::vector<T> to_vector(Here here = {}) const;
 
   // --- Gradients (autograd) ---
   /// Whether backward() reaches this tensor: a leaf with requires_grad_(), or computed from one.
   bool requires_grad() const;
   /// Marks a leaf. GradError on a computed tensor; DtypeError unless f32 or f64.
-  Tensor& requires_grad_(bool on = true);
+  Tensor& requires_grad_(bool on = true, Here here = {});
   /// True if no recorded op made it.
   bool is_leaf() const;
   /// The accumulated gradient of a leaf; undefined before the first backward().
   const Tensor& grad() const;
-  void set_grad(const Tensor& g) const;
+  void set_grad(const Tensor& g, Here here = {}) const;
   /// Drops the gradient; the next backward() starts anew.
   void zero_grad() const { set_grad(Tensor()); }
   /// Adds d(this)/d(leaf) to every leaf's grad(). This must be one number, or `upstream` of its
   /// shape be given. Frees the graph unless retain_graph. For gradients as results, or of higher
   /// order, see grad() in autograd/autograd.h.
-  void backward(const Tensor& upstream = Tensor(), bool retain_graph = false) const;
+  void backward(const Tensor& upstream = Tensor(), bool retain_graph = false, Here here = {}) const;
   /// The same values, without a past. Shares memory.
   Tensor detach() const;
 
@@ -125,7 +127,7 @@ class Tensor {
   /// One position of a dimension, which disappears.
   Tensor select(int64_t axis, int64_t index, Here here = {}) const;
   /// select(0, index).
-  Tensor operator[](int64_t index) const { return select(0, index); }
+  Tensor operator[](At at) const { return select(0, at.index, at.here); }
   /// Repeats dimensions of size 1 without copying; -1 keeps a size.
   Tensor expand(const Shape& shape, Here here = {}) const;
   /// Removes a dimension of size 1 (all of them without an argument).
@@ -145,18 +147,24 @@ class Tensor {
 
   // --- In place: bump the version; GradError in grad mode on a tensor that needs a gradient ---
   /// Copies `src` (broadcast, converted) into this tensor.
-  const Tensor& copy_(const Tensor& src) const;
+  const Tensor& copy_(const Tensor& src, Here here = {}) const;
   /// Every element becomes `value`; an integer tensor cuts a part behind the point.
-  const Tensor& fill_(Number value) const;
-  const Tensor& zero_() const { return fill_(0); }
+  const Tensor& fill_(Number value, Here here = {}) const;
+  const Tensor& zero_(Here here = {}) const { return fill_(0, here); }
   /// this += alpha * other (broadcast).
-  const Tensor& add_(const Tensor& other, Number alpha = 1) const;
-  const Tensor& mul_(const Tensor& other) const;
-  const Tensor& mul_(Number factor) const;
+  const Tensor& add_(const Tensor& other, Number alpha = 1, Here here = {}) const;
+  const Tensor& mul_(const Tensor& other, Here here = {}) const;
+  const Tensor& mul_(Number factor, Here here = {}) const;
   /// Fills with uniform numbers in [low, high) (floating types).
-  const Tensor& uniform_(Rng& rng, double low = 0, double high = 1) const;
+  const Tensor& uniform_(Rng& rng, double low = 0, double high = 1, Here here = {}) const;
   /// Fills with normal numbers.
-  const Tensor& normal_(Rng& rng, double mean = 0, double std = 1) const;
+  const Tensor& normal_(Rng& rng, double mean = 0, double std = 1, Here here = {}) const;
+
+  /// Takes the memory, layout and element type of `source`, of the same shape, and keeps everything
+  /// else: all who hold this tensor see the new elements (PyTorch's `x.data = source`). Not recorded;
+  /// drops a gradient of another element type. GradError on a computed tensor, ShapeError on another
+  /// shape.
+  void set_data(const Tensor& source, Here here = {});
 
   // --- For autograd ---
   const std::shared_ptr<GradMeta>& grad_meta() const { return impl().meta; }
@@ -188,43 +196,44 @@ class Tensor {
 // --- Factories. Shapes as {2, 3}; the default element type is f32. ---
 namespace raw {
 /// Uninitialised (NaN-filled in debug and sanitizer builds).
-Tensor empty(const Shape& shape, DType dtype = DType::f32);
+Tensor empty(const Shape& shape, DType dtype = DType::f32, Here here = {});
 /// The shape and type of t, with t's strides if its memory is dense.
-Tensor empty_like(const Tensor& t);
-Tensor zeros(const Shape& shape, DType dtype = DType::f32);
+Tensor empty_like(const Tensor& t, Here here = {});
+Tensor zeros(const Shape& shape, DType dtype = DType::f32, Here here = {});
 }  // namespace raw
 using raw::empty;
 using raw::empty_like;
 using raw::zeros;
-Tensor ones(const Shape& shape, DType dtype = DType::f32);
-Tensor full(const Shape& shape, Number value, DType dtype = DType::f32);
+Tensor ones(const Shape& shape, DType dtype = DType::f32, Here here = {});
+Tensor full(const Shape& shape, Number value, DType dtype = DType::f32, Here here = {});
 /// The 0-dimensional tensor that holds one number.
-Tensor scalar(Number value, DType dtype = DType::f32);
-Tensor zeros_like(const Tensor& t);
-Tensor ones_like(const Tensor& t);
+Tensor scalar(Number value, DType dtype = DType::f32, Here here = {});
+Tensor zeros_like(const Tensor& t, Here here = {});
+Tensor ones_like(const Tensor& t, Here here = {});
 /// start, start + step, ... before stop. ValueError if step is 0 or points away from stop, or if an
 /// integer type cannot hold a number; DtypeError for bool, and for a start or step with a part
 /// behind the point in an integer type.
-Tensor arange(Number start, Number stop, Number step = 1, DType dtype = DType::i64);
-inline Tensor arange(int64_t n) { return arange(0, n); }
+Tensor arange(Number start, Number stop, Number step = 1, DType dtype = DType::i64, Here here = {});
+inline Tensor arange(int64_t n, Here here = {}) { return arange(0, n, 1, DType::i64, here); }
 /// `steps` numbers from first to last, both included.
-Tensor linspace(double first, double last, int64_t steps, DType dtype = DType::f32);
-Tensor eye(int64_t n, DType dtype = DType::f32);
+Tensor linspace(double first, double last, int64_t steps, DType dtype = DType::f32, Here here = {});
+Tensor eye(int64_t n, DType dtype = DType::f32, Here here = {});
 /// A copy of `values` under `shape`; without a shape, one dimension. ShapeError if the counts
 /// differ.
-template <class T> Tensor from_data(const std::vector<T>& values, std::optional<Shape> shape = {});
+template <class T>
+Tensor from_data(const std::vector<T>& values, std::optional<Shape> shape = {}, Here here = {});
 /// from_data with converted elements: tensor({1, 2, 3}) is f32.
 Tensor tensor(std::initializer_list<double> values, std::optional<Shape> shape = {},
-              DType dtype = DType::f32);
+              DType dtype = DType::f32, Here here = {});
 /// Standard normal numbers.
-Tensor randn(Rng& rng, const Shape& shape, DType dtype = DType::f32);
+Tensor randn(Rng& rng, const Shape& shape, DType dtype = DType::f32, Here here = {});
 /// Uniform numbers in [low, high).
 Tensor uniform(Rng& rng, const Shape& shape, double low = 0, double high = 1,
-               DType dtype = DType::f32);
+               DType dtype = DType::f32, Here here = {});
 /// Uniform integers in [low, high), i64.
-Tensor randint(Rng& rng, int64_t low, int64_t high, const Shape& shape);
+Tensor randint(Rng& rng, int64_t low, int64_t high, const Shape& shape, Here here = {});
 /// 0..n-1 in random order, i64.
-Tensor permutation(Rng& rng, int64_t n);
+Tensor permutation(Rng& rng, int64_t n, Here here = {});
 
 // --- Arithmetic, recorded (autograd/ops/elementwise.h has the functions). A number takes the
 // tensor's dtype: DtypeError for a part behind the point, ValueError for a number out of range,

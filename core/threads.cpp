@@ -1,5 +1,6 @@
 #include <loupe/core/blas.h>
 #include <loupe/core/error.h>
+#include <loupe/core/place.h>
 #include <loupe/core/threads.h>
 
 #include <algorithm>
@@ -70,6 +71,7 @@ class Pool {
     }
     run_ = run;
     context_ = context;
+    place_ = detail::t_place;
     error_ = nullptr;
     failed_.store(false, std::memory_order_relaxed);
     pending_.store(n - 1, std::memory_order_relaxed);
@@ -136,7 +138,9 @@ class Pool {
       seen = epoch_.load(std::memory_order_acquire);
       const int threads = static_cast<int>(seen & 0xffff);
       if (self >= threads) continue;
+      detail::t_place = place_;  // an error says whose call it was
       run_share(self, threads);
+      detail::t_place = {};
       if (pending_.fetch_sub(1, std::memory_order_release) == 1) pending_.notify_one();
     }
   }
@@ -153,6 +157,7 @@ class Pool {
   bool stop_ = false;
   void (*run_)(const void*, int64_t) = nullptr;
   const void* context_ = nullptr;
+  detail::Place place_;  // of the thread whose job it is
 };
 
 Pool& pool() {

@@ -21,7 +21,7 @@ std::atomic<bool>& flag() {
 // Hooks want the output of BatchNorm2d itself, and the fused kernels know channels in dimension 1
 // only.
 bool runs_fused(const BatchNorm2d& bn) {
-  return fusion() && bn.options.axis == 1 && !bn.has_forward_hooks();
+  return fusion() && bn.options.axis == 1 && !bn.has_hooks();
 }
 
 }  // namespace
@@ -42,7 +42,7 @@ Tensor bn_relu_max_pool(BatchNorm2d& bn, In x, int64_t pool) {
 }
 
 Tensor linear_relu(Linear& layer, In x) {
-  if (fusion() && !layer.has_forward_hooks()) return layer(x, LinearThen::relu);
+  if (fusion() && !layer.has_hooks()) return layer(x, LinearThen::relu);
   SiteScope site(x.here);
   return relu(layer(x));
 }

@@ -24,6 +24,10 @@
 namespace loupe {
 
 class Module;
+namespace detail {
+class CallScope;
+class HookedCall;
+}  // namespace detail
 
 /// What a module's visit() hands its members to. An undefined Tensor is an absent parameter and is
 /// skipped.
@@ -78,15 +82,59 @@ class Visitor {
 /// kind in layers/state.h.
 StateDict named_parameters(Module& m);
 
+/// Called before a module's forward with its (first) input. What it returns takes the input's place;
+/// an undefined tensor leaves it.
+using ForwardPreHook = std::function<Tensor(Module&, const Tensor& input)>;
+/// Called after a module's forward with its (first) input and its (first) output.
+using ForwardHook = std::function<void(Module&, const Tensor& input, const Tensor& output)>;
+/// Called in the backward pass, once the gradient of a module's (first) output is known and before its
+/// own part of the pass. What it returns takes the gradient's place; an undefined tensor leaves it.
+using BackwardPreHook = std::function<Tensor(Module&, const Tensor& grad_output)>;
+/// Called in the backward pass, once the gradients of a module's (first) input and output are known,
+/// as PyTorch's full backward hook. grad_input is undefined where the input needs no gradient. What
+/// it returns takes the place of grad_input; an undefined tensor leaves it.
+using BackwardHook =
+    std::function<Tensor(Module&, const Tensor& grad_input, const Tensor& grad_output)>;
+
+namespace detail {
+// The hooks of one module. A handle, and a graph that was recorded, hold it weakly: they may outlive
+// the module.
+struct ModuleHooks {
+  struct Entry {
+    uint64_t id;
+    ForwardPreHook before;
+    ForwardHook after;
+    BackwardPreHook before_backward;
+    BackwardHook backward;
+  };
+  Module* module;
+  std::vector<Entry> entries;
+  uint64_t next_id = 1;
+  const Entry* find(uint64_t id) const;
+};
+}  // namespace detail
+
+/// What adding a hook gives: remove() takes the hook off again. Dropping the handle keeps the hook.
+/// The module may be moved, or destroyed first.
+class HookHandle {
+ public:
+  HookHandle() = default;
+  void remove();
+
+ private:
+  friend class Module;
+  std::weak_ptr<detail::ModuleHooks> hooks_;
+  uint64_t id_ = 0;
+};
+
 /// Base of all layers and models. Movable, not copyable: copy_state(from, to) copies values.
 class Module {
  public:
-  /// Called after a module's forward with its (first) input and its output.
-  using ForwardHook = std::function<void(Module&, const Tensor& input, const Tensor& output)>;
+  using ForwardHook = loupe::ForwardHook;
 
   Module() = default;
-  Module(Module&&) = default;
-  Module& operator=(Module&&) = default;
+  Module(Module&& other) noexcept { *this = std::move(other); }
+  Module& operator=(Module&& other) noexcept;
   virtual ~Module() = default;
 
   /// Lists parameters, buffers and children.
@@ -108,42 +156,119 @@ class Module {
   /// The module's name within the model that was called last, e.g. "layer1.0.conv1"; empty for the
   /// model itself.
   const std::string& path() const { return path_; }
-  /// To stay; HookScope (state.h) is for a while. ValueError for an empty function.
-  void add_forward_hook(ForwardHook hook) {
-    if (!hook) fail<ValueError>("add_forward_hook: the function is empty");
-    hooks_.push_back(std::move(hook));
-  }
-  void clear_forward_hooks() { hooks_.clear(); }
-  bool has_forward_hooks() const { return !hooks_.empty(); }
 
- protected:
-  void run_hooks(const Tensor& input, const Tensor& output) {
-    for (const auto& hook : hooks_) hook(*this, input, output);
-  }
-  /// The path's number for PathScope; names the whole tree at a model's first call.
-  int scope_id() {
-    if (!named_) name_modules();
-    return path_id_;
-  }
+  /// Hooks stay until the handle removes them; HookScope (state.h) is for a while. They run in the
+  /// order in which they were added. ValueError for an empty function.
+  HookHandle add_forward_pre_hook(ForwardPreHook hook);
+  HookHandle add_forward_hook(loupe::ForwardHook hook);
+  HookHandle add_backward_pre_hook(BackwardPreHook hook);
+  HookHandle add_backward_hook(BackwardHook hook);
+  /// Removes all hooks that run after forward.
+  void clear_forward_hooks();
+  bool has_forward_hooks() const;
+  /// Whether hooks of any kind watch this module: then it runs by itself, not fused with neighbours.
+  bool has_hooks() const { return hooks_ && !hooks_->entries.empty(); }
 
  private:
-  friend struct ModuleNamer;
-  friend class HookScope;
-  void name_modules();
-  bool training_ = true, named_ = false;
-  int path_id_ = 0;
+  friend class detail::CallScope;
+  friend class detail::HookedCall;
+  HookHandle add(detail::ModuleHooks::Entry entry);
+
+  bool training_ = true;
+  std::shared_ptr<detail::ModuleHooks> hooks_;  // null without hooks
+  // The name, valid within the call of a model that carries the same number.
   std::string path_;
-  std::vector<ForwardHook> hooks_;
+  int path_id_ = 0;
+  uint64_t naming_ = 0;
+  const Module* named_at_ = nullptr;  // its address then: a moved module may be another's child
+  uint64_t outside_ = 0;              // a naming that it was looked for in, and not found
 };
+
+namespace detail {
+// The scope of a module's call: its path for ops and errors. The tree of the outermost module is
+// named at its first call, and again when a module is met that was added, replaced or moved since,
+// or that another model has named.
+class CallScope : Pinned {
+ public:
+  explicit CallScope(Module& m);
+  ~CallScope();
+  /// Names every module of a tree anew.
+  static void name_tree(Module& root);
+
+ private:
+  static int enter(Module& m);
+  Module* root_before_;
+  uint64_t naming_before_;
+  PathScope path_;
+};
+
+// Type and path of modules that were called and that no visit() lists: noted while the scope lives,
+// each once.
+using Strangers = std::vector<std::pair<std::string, std::string>>;
+class StrangerScope : Pinned {
+ public:
+  StrangerScope(Module& root, Strangers& found);
+  ~StrangerScope();
+
+ private:
+  Strangers* before_;
+};
+
+// One call of a module that has hooks.
+class HookedCall : Pinned {
+ public:
+  /// Runs the hooks before forward.
+  HookedCall(Module& m, In input);
+  /// What forward gets.
+  const Tensor& input() const { return seen_; }
+  /// Runs the hooks after forward, and has `output` watched in the backward pass.
+  void finish(Tensor& output);
+
+ private:
+  struct Backward;
+  Module& module_;
+  Site site_;
+  std::vector<ModuleHooks::Entry> entries_;
+  Tensor input_, seen_;
+  std::shared_ptr<Backward> backward_;
+};
+
+// The tensor of a forward's result that hooks see: itself, the first of several, or its `output`.
+template <class Result> Tensor* main_output(Result& y) {
+  if constexpr (std::is_same_v<Result, Tensor>) {
+    return &y;
+  } else if constexpr (requires {
+                         { std::get<0>(y) } -> std::same_as<Tensor&>;
+                       }) {
+    return &std::get<0>(y);
+  } else if constexpr (requires {
+                         { (y.output) } -> std::same_as<Tensor&>;
+                       }) {
+    return &y.output;
+  } else {
+    return nullptr;
+  }
+}
+}  // namespace detail
 
 /// Gives Derived its operator(): opens the module's named scope, calls forward(x, ...), runs hooks.
 template <class Derived> class Layer : public Module {
  public:
   template <class... Rest> auto operator()(In x, Rest&&... rest) {
-    PathScope scope(scope_id());
-    auto y = static_cast<Derived*>(this)->forward(x, std::forward<Rest>(rest)...);
-    if constexpr (std::is_same_v<decltype(y), Tensor>) run_hooks(x, y);
-    return y;
+    return run(x, std::forward<Rest>(rest)...);
+  }
+  /// Options in braces, for a layer with a type Masks: layer(x, {.key_padding_mask = mask}).
+  template <class D = Derived> auto operator()(In x, const typename D::Masks& masks) {
+    return run(x, masks);
+  }
+  template <class D = Derived>
+  auto operator()(In x, In memory, const typename D::Masks& target,
+                  const typename D::Masks& source = {}) {
+    return run(x, memory, target, source);
+  }
+  template <class D = Derived>
+  auto operator()(In query, In key, In value, const typename D::Masks& masks) {
+    return run(query, key, value, masks);
   }
   Tensor call(In x) override {
     if constexpr (requires(Derived & d) {
@@ -151,6 +276,18 @@ template <class Derived> class Layer : public Module {
                   })
       return (*this)(x);
     else fail<ValueError>("{}: forward takes more than one tensor", type_name());
+  }
+
+ private:
+  template <class... Rest> auto run(In x, Rest&&... rest) {
+    const detail::CallScope scope(*this);
+    Derived& layer = static_cast<Derived&>(*this);
+    if (!has_hooks()) return layer.forward(x, std::forward<Rest>(rest)...);
+    detail::HookedCall hooked(*this, x);
+    const In input{hooked.input(), x.here.file, x.here.line};
+    auto y = layer.forward(input, std::forward<Rest>(rest)...);
+    if (Tensor* const output = detail::main_output(y)) hooked.finish(*output);
+    return y;
   }
 };
 

@@ -12,7 +12,7 @@ Tensor Sequential::forward(In x) {
     // Module i + k, if it is an M that nobody watches.
     const auto next = [&]<class M>(size_t k, Type<M>) {
       M* const m = i + k < modules_.size() ? dynamic_cast<M*>(modules_[i + k].get()) : nullptr;
-      return m && !m->has_forward_hooks() ? m : nullptr;
+      return m && !m->has_hooks() ? m : nullptr;
     };
     const bool relu = fusion() && next(1, Type<ReLU>{});
     auto* const linear = relu ? next(0, Type<Linear>{}) : nullptr;

@@ -33,7 +33,7 @@ class Sequential : public Layer<Sequential> {
 /// (N, ...) -> (N, all the rest), in the logical order.
 class Flatten : public Layer<Flatten> {
  public:
-  Tensor forward(In x) const { return x->flatten(1); }
+  Tensor forward(In x) const { return x->flatten(1, -1, x.here); }
   void visit(Visitor& /*v*/) override {}
   std::string type_name() const override { return "Flatten"; }
 };

@@ -79,18 +79,6 @@ bool shape_fits(const Tensor& given, const Tensor& own) {
 
 }  // namespace
 
-struct ModuleNamer {
-  static void name_all(Module& root) {
-    for (const auto& [path, m] : Walker(root).modules) {
-      m->path_ = path;
-      m->path_id_ = path_id(path);
-      m->named_ = true;
-    }
-  }
-};
-
-void Module::name_modules() { ModuleNamer::name_all(*this); }
-
 StateDict named_parameters(Module& m) {
   StateDict out;
   for (const auto& item : Walker(m).tensors) {
@@ -211,32 +199,22 @@ void requires_grad_(Module& m, bool on) {
 void to(Module& m, DType dtype) {
   if (!is_floating(dtype))
     fail<DtypeError>("to: a model's parameters are f32 or f64, not {}", dtype);
-  std::vector<std::pair<Tensor, Tensor>> done;  // tied tensors stay tied
-  for (const auto& item : Walker(m).tensors) {
+  for (const auto& item : Walker(m).tensors) {  // a tied tensor is converted at its first name
     Tensor& t = *item.tensor;
-    if (!is_floating(t.dtype())) continue;
-    const auto seen =
-        std::find_if(done.begin(), done.end(), [&](const auto& d) { return d.first.is_same(t); });
-    if (seen != done.end()) {
-      t = seen->second;
-      continue;
-    }
-    Tensor converted = raw::to(t, dtype);
-    if (t.requires_grad() && !converted.is_same(t)) converted.requires_grad_();
-    done.emplace_back(t, converted);
-    t = converted;
+    if (!is_floating(t.dtype()) || t.dtype() == dtype) continue;
+    const Tensor gradient = t.grad();
+    t.set_data(raw::to(t, dtype));
+    if (gradient.defined()) t.set_grad(raw::to(gradient, dtype));
   }
 }
 
-HookScope::HookScope(Module& m, const Module::ForwardHook& hook) {
-  for (const auto& [name, module] : named_modules(m)) {
-    module->add_forward_hook(hook);  // an empty one throws at the first, before anything is kept
-    modules_.push_back(module);
-  }
+HookScope::HookScope(Module& m, const ForwardHook& hook) {
+  for (const auto& [name, module] : named_modules(m))
+    handles_.push_back(module->add_forward_hook(hook));
 }
 
 HookScope::~HookScope() {
-  for (Module* m : modules_) m->hooks_.pop_back();
+  for (HookHandle& handle : handles_) handle.remove();
 }
 
 namespace {

@@ -44,19 +44,20 @@ inline void eval(Module& m) { train(m, false); }
 void zero_grad(Module& m);
 /// Freezes (false) or unfreezes all parameters.
 void requires_grad_(Module& m, bool on);
-/// Converts all floating parameters and buffers; tied tensors stay tied. DtypeError unless f32 or
-/// f64.
+/// Converts all floating parameters and buffers, and their gradients, in place: the tensors stay the
+/// same, so that an optimizer, a hook or a tied name that holds one goes on with it. A graph that was
+/// recorded before cannot run backward any more (GradError). DtypeError unless f32 or f64.
 void to(Module& m, DType dtype);
 
-/// A forward hook on every module of a tree while it lives; hooks that were there stay. Scopes end
-/// in reverse order, before the model is moved or destroyed.
+/// A forward hook on every module of a tree while it lives; hooks that were there stay. The model
+/// may be moved, or destroyed first.
 class HookScope : Pinned {
  public:
-  HookScope(Module& m, const Module::ForwardHook& hook);
+  HookScope(Module& m, const ForwardHook& hook);
   ~HookScope();
 
  private:
-  std::vector<Module*> modules_;
+  std::vector<HookHandle> handles_;
 };
 
 /// A table of layers with their output shapes, parameters and FLOPs (a multiplication and an

@@ -130,6 +130,13 @@ void Optimizer::step() {
         raw::fill(state.s[i], kinds[i].initial);
         fresh = true;
       }
+      // to(model, f64) converts parameters in place: what was kept of them follows.
+      for (Tensor& kept : state.s)
+        if (kept.defined() && kept.dtype() != n.tensor.dtype()) {
+          const Tensor converted = empty_like(n.tensor);
+          raw::copy(kept, converted);
+          kept = converted;
+        }
       // Arrays are walked side by side: all must lie in memory as the parameter does.
       Tensor fitted = g;
       if (g.strides() != n.tensor.strides()) {
@@ -415,7 +422,18 @@ EmaWeights::EmaWeights(StateDict params, Options o) : params_(std::move(params))
   }
 }
 
+namespace {
+
+// to(model, f64) converts parameters in place: their averages follow.
+void follow_types(const StateDict& params, StateDict& averages) {
+  for (size_t i = 0; i < params.size(); ++i)
+    averages[i].tensor = raw::to(averages[i].tensor, params[i].tensor.dtype());
+}
+
+}  // namespace
+
 void EmaWeights::update() {
+  follow_types(params_, averages_);
   for (size_t i = 0; i < params_.size(); ++i) {
     const Tensor &p = params_[i].tensor, &average = averages_[i].tensor;
     if (updates_ == 0) {
@@ -430,6 +448,7 @@ void EmaWeights::update() {
 
 void EmaWeights::swap() {
   if (updates_ == 0) fail<ValueError>("EmaWeights: swap before the first update: nothing to show");
+  follow_types(params_, averages_);
   for (size_t i = 0; i < params_.size(); ++i) {
     const Tensor &p = params_[i].tensor, &average = averages_[i].tensor;
     const Tensor before = raw::clone(p);

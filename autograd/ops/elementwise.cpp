@@ -571,16 +571,16 @@ Tensor isnan(In a) { return tested("isnan", raw::Test::nan, a); }
 Tensor isinf(In a) { return tested("isinf", raw::Test::infinite, a); }
 Tensor isfinite(In a) { return tested("isfinite", raw::Test::finite, a); }
 
-bool equal(const Tensor& a, const Tensor& b) {
-  if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
+bool equal(In a, In b) {
+  if (a->shape() != b->shape() || a->dtype() != b->dtype()) return false;
   return raw::sum(raw::compare(Compare::ne, a, b), {}, false).item<int64_t>() == 0;
 }
 
-bool allclose(const Tensor& a, const Tensor& b, double rtol, double atol) {
-  if (a.shape() != b.shape()) return false;
-  if (a.dtype() == DType::i64 && b.dtype() == DType::i64 && rtol == 0 && atol == 0)
+bool allclose(In a, In b, double rtol, double atol) {
+  if (a->shape() != b->shape()) return false;
+  if (a->dtype() == DType::i64 && b->dtype() == DType::i64 && rtol == 0 && atol == 0)
     return equal(a, b);  // whole numbers above 2^53 are not those of a double
-  const std::vector<double> x = a.to_vector<double>(), y = b.to_vector<double>();
+  const std::vector<double> x = a->to_vector<double>(), y = b->to_vector<double>();
   for (size_t i = 0; i < x.size(); ++i)
     if (x[i] != y[i] && !(std::abs(x[i] - y[i]) <= atol + rtol * std::abs(y[i]))) return false;
   return true;

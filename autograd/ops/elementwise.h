@@ -115,8 +115,8 @@ Tensor isnan(In a);
 Tensor isinf(In a);
 Tensor isfinite(In a);
 /// True if both have the same shape, type and elements (NaN equals nothing).
-bool equal(const Tensor& a, const Tensor& b);
+bool equal(In a, In b);
 /// True if shapes agree and |a - b| <= atol + rtol |b| everywhere.
-bool allclose(const Tensor& a, const Tensor& b, double rtol = 1e-5, double atol = 1e-8);
+bool allclose(In a, In b, double rtol = 1e-5, double atol = 1e-8);
 
 }  // namespace loupe

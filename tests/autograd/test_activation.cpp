@@ -8,6 +8,7 @@
 
 using namespace loupe;
 using Catch::Matchers::Contains;
+using Catch::Matchers::StartsWith;
 
 namespace {
 
@@ -141,8 +142,9 @@ TEST_CASE("embedding: rows, derivatives, the padding row, indices outside") {
   const Tensor again = grad({f({leaf_w}).sum()}, {leaf_w}, {.create_graph = true})[0];
   CHECK(equal(again, leaf_w.grad()));
   CHECK(embedding(zeros({0}, DType::i64), w).shape() == Shape{0, 3});
-  CHECK_THROWS_WITH(embedding(from_data<int64_t>({0, 5}), w),
-                    "embedding: index 5 at position 1 is outside [0, 5), the rows of the weight");
+  CHECK_THROWS_WITH(
+      embedding(from_data<int64_t>({0, 5}), w),
+      StartsWith("embedding: index 5 at position 1 is outside [0, 5), the rows of the weight"));
   CHECK_THROWS_AS(embedding(from_data<int64_t>({-1}), w), IndexError);
   CHECK_THROWS_AS(embedding(zeros({2}), w), DtypeError);
   CHECK_THROWS_AS(embedding(index, zeros({3})), ShapeError);

@@ -5,21 +5,26 @@
 #include <loupe/autograd/ops.h>
 
 using namespace loupe;
+using Catch::Matchers::StartsWith;
 
 TEST_CASE("convolutions say what does not fit") {
   const Tensor x = zeros({2, 4, 5, 6}), w = zeros({6, 4, 3, 3});
   REQUIRE(conv2d(x, w).shape() == Shape{2, 6, 3, 4});
-  REQUIRE_THROWS_WITH(conv2d(zeros({4, 5, 6}), w),
-                      "conv2d: expected an input of shape (N, C, H, W), got (4, 5, 6); add "
-                      "the batch dimension with unsqueeze(0)");
-  REQUIRE_THROWS_WITH(conv2d(x, zeros({6, 3, 3, 3})),
-                      "conv2d: a weight of shape (6, 3, 3, 3) with groups=1 takes 3 input "
-                      "channels, the input has 4");
+  REQUIRE_THROWS_WITH(
+      conv2d(zeros({4, 5, 6}), w),
+      StartsWith("conv2d: expected an input of shape (N, C, H, W), got (4, 5, 6); add "
+                 "the batch dimension with unsqueeze(0)"));
+  REQUIRE_THROWS_WITH(
+      conv2d(x, zeros({6, 3, 3, 3})),
+      StartsWith("conv2d: a weight of shape (6, 3, 3, 3) with groups=1 takes 3 input "
+                 "channels, the input has 4"));
   REQUIRE_THROWS_AS(conv2d(x, zeros({6, 4, 3})), ShapeError);
-  REQUIRE_THROWS_WITH(conv2d(x, zeros({6, 1, 3, 3}), Tensor(), {.groups = 4}),
-                      "conv2d: 4 input and 6 output channels cannot be divided into 4 groups");
-  REQUIRE_THROWS_WITH(conv2d(x, zeros({6, 4, 7, 3})),
-                      "conv2d: the kernel spans 7 x 3, more than the padded input of 5 x 6");
+  REQUIRE_THROWS_WITH(
+      conv2d(x, zeros({6, 1, 3, 3}), Tensor(), {.groups = 4}),
+      StartsWith("conv2d: 4 input and 6 output channels cannot be divided into 4 groups"));
+  REQUIRE_THROWS_WITH(
+      conv2d(x, zeros({6, 4, 7, 3})),
+      StartsWith("conv2d: the kernel spans 7 x 3, more than the padded input of 5 x 6"));
   REQUIRE_THROWS_AS(conv2d(x, w, Tensor(), {.dilation = 3}), ShapeError);
   REQUIRE_THROWS_AS(conv2d(x, w, zeros({4})), ShapeError);
   REQUIRE_THROWS_AS(conv2d(x, w, Tensor(), {.stride = 0}), ValueError);
@@ -30,8 +35,9 @@ TEST_CASE("convolutions say what does not fit") {
   REQUIRE_THROWS_AS(conv2d(zeros({1, 1, 3, 3}, DType::i64), zeros({1, 1, 3, 3}, DType::i64)),
                     DtypeError);
   REQUIRE_THROWS_AS(conv1d(zeros({2, 3}), zeros({1, 3, 1})), ShapeError);
-  REQUIRE_THROWS_WITH(conv1d(zeros({1, 3, 4}), zeros({2, 3, 5})),
-                      "conv1d: the kernel spans 1 x 5, more than the padded input of 1 x 4");
+  REQUIRE_THROWS_WITH(
+      conv1d(zeros({1, 3, 4}), zeros({2, 3, 5})),
+      StartsWith("conv1d: the kernel spans 1 x 5, more than the padded input of 1 x 4"));
 }
 
 TEST_CASE("a convolution takes any layout and gives channels last") {

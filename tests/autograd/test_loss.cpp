@@ -10,6 +10,7 @@
 
 using namespace loupe;
 using Catch::Matchers::Contains;
+using Catch::Matchers::StartsWith;
 
 namespace {
 
@@ -91,7 +92,8 @@ TEST_CASE("cross_entropy says what does not fit") {
   const Tensor x = zeros({2, 3}), ok = from_data<int64_t>({0, 1});
   CHECK_THROWS_WITH(
       cross_entropy(x, from_data<int64_t>({0, 3})),
-      "cross_entropy: the label of row 1 is 3, outside [0, 3) and not ignore_index -100");
+      StartsWith(
+          "cross_entropy: the label of row 1 is 3, outside [0, 3) and not ignore_index -100"));
   CHECK_THROWS_AS(cross_entropy(x, from_data<int64_t>({-1, 0})), IndexError);
   CHECK_THROWS_WITH(cross_entropy(x, zeros({2})), Contains("class indices in i64, got f32"));
   CHECK_THROWS_WITH(cross_entropy(x, zeros({3}, DType::i64)),

@@ -4,6 +4,7 @@
 #include <loupe/autograd/ops.h>
 
 using namespace loupe;
+using Catch::Matchers::StartsWith;
 
 TEST_CASE("matmul follows PyTorch's rules for one dimension and for batches") {
   Rng rng(1);
@@ -47,14 +48,15 @@ TEST_CASE("matmul reads transposed, sliced, expanded and permuted operands") {
 
 TEST_CASE("matmul and linear say what does not fit") {
   REQUIRE_THROWS_WITH(matmul(zeros({2, 4}), zeros({3, 2})),
-                      "matmul: inner dimensions differ: (2, 4) x (3, 2)");
+                      StartsWith("matmul: inner dimensions differ: (2, 4) x (3, 2)"));
   REQUIRE_THROWS_AS(matmul(zeros({2, 2, 4}), zeros({3, 4, 2})), ShapeError);
   REQUIRE_THROWS_AS(matmul(scalar(1), zeros({3, 2})), ShapeError);
   REQUIRE_THROWS_AS(matmul(zeros({2, 3}), zeros({3, 2}, DType::f64)), DtypeError);
   REQUIRE_THROWS_AS(matmul(zeros({2, 3}, DType::i64), zeros({3, 2}, DType::i64)), DtypeError);
   REQUIRE_THROWS_WITH(
       linear(zeros({2, 4}), zeros({3, 5})),
-      "linear: expected an input of shape (..., 5) for a weight of shape (3, 5), got (2, 4)");
+      StartsWith(
+          "linear: expected an input of shape (..., 5) for a weight of shape (3, 5), got (2, 4)"));
   REQUIRE_THROWS_AS(linear(zeros({2, 5}), zeros({3, 5}), zeros({5})), ShapeError);
   REQUIRE_THROWS_AS(linear(zeros({2, 5}), zeros({5})), ShapeError);
   REQUIRE_THROWS_AS(linear(zeros({2, 5}), zeros({3, 5}, DType::f64)), DtypeError);

@@ -10,7 +10,7 @@
 #include <limits>
 
 using namespace loupe;
-using misuse::refuses;
+using misuse::pointed::refuses;  // misuse::refuses where no op is called
 
 namespace {
 
@@ -52,7 +52,7 @@ TEST_CASE("misuse: an undefined tensor is named as such, wherever it is used") {
   refuses<ValueError>("tensor", [&] { argmax(none); });
   refuses<ValueError>("tensor", [&] { topk(none, 1); });
   refuses<ValueError>("tensor", [&] { none.reshape({1}); });
-  refuses<ValueError>("tensor", [&] { none.shape(); });
+  misuse::refuses<ValueError>("tensor", [&] { none.shape(); });
   refuses<ValueError>("tensor", [&] { none.item(); });
   refuses<ValueError>("tensor", [&] { none.to_vector<float>(); });
   refuses<ValueError>("tensor", [&] { none.fill_(0); });
@@ -84,7 +84,7 @@ TEST_CASE("misuse: factories") {
   refuses<ShapeError>("empty", [] { empty({2, -1}); });
   refuses<ShapeError>("empty", [] { ones({-3}); });
   refuses<ShapeError>("empty", [] { zeros({int64_t{1} << 40, int64_t{1} << 40}); });
-  refuses<ShapeError>("shape", [] { zeros({1, 1, 1, 1, 1, 1, 1, 1, 1}); });
+  misuse::refuses<ShapeError>("shape", [] { zeros({1, 1, 1, 1, 1, 1, 1, 1, 1}); });
   refuses<OutOfMemory>("allocate", [] { empty({int64_t{1} << 50}); });
   refuses<ValueError>("fill", [] { full({2}, kNan, DType::i64); });
   refuses<ValueError>("fill", [] { full({2}, 300, DType::u8); });
@@ -109,9 +109,9 @@ TEST_CASE("misuse: factories") {
   refuses<ValueError>("uniform", [&] { uniform(rng, {2}, 0, kInf); });
   refuses<ShapeError>("empty", [&] { randn(rng, {-2}); });
   refuses<ValueError>("Rng::integer", [&] { randint(rng, 3, 3, {2}); });
-  refuses<ValueError>("Rng::integer", [&] { rng.integer(5, 2); });
+  misuse::refuses<ValueError>("Rng::integer", [&] { rng.integer(5, 2); });
   refuses<ValueError>("arange", [&] { permutation(rng, -1); });
-  refuses<ValueError>("set_thread_limit", [] { set_thread_limit(0); });
+  misuse::refuses<ValueError>("set_thread_limit", [] { set_thread_limit(0); });
 }
 
 TEST_CASE("misuse: numbers that another type cannot hold") {
@@ -133,7 +133,7 @@ TEST_CASE("misuse: reading and writing a tensor") {
   Rng rng(1);
   refuses<IndexError>("size", [] { f23.size(2); });
   refuses<IndexError>("size", [] { f23.size(-3); });
-  refuses<DtypeError>("tensor", [] { f23.ptr<double>(); });
+  misuse::refuses<DtypeError>("tensor", [] { f23.ptr<double>(); });
   refuses<DtypeError>("tensor", [] { i23.data<float>(); });
   refuses<ShapeError>("data", [] { f23.t().data<float>(); });
   refuses<ShapeError>("item", [] { f23.item(); });
@@ -299,7 +299,7 @@ TEST_CASE("misuse: views") {
   refuses<ShapeError>("expand", [] { scalar0.expand({int64_t{1} << 40, int64_t{1} << 40}); });
   refuses<IndexError>("squeeze", [] { f23.squeeze(2); });
   refuses<IndexError>("unsqueeze", [] { f23.unsqueeze(3); });
-  refuses<ShapeError>("shape", [] { zeros({1, 1, 1, 1, 1, 1, 1, 1}).unsqueeze(0); });
+  misuse::refuses<ShapeError>("shape", [] { zeros({1, 1, 1, 1, 1, 1, 1, 1}).unsqueeze(0); });
 }
 
 TEST_CASE("misuse: joining and cutting") {
@@ -409,6 +409,9 @@ TEST_CASE("misuse: gradients") {
   refuses<ShapeError>("backward", [&] { (x * 2.0).backward(d23); });
   refuses<GradError>("set_grad", [] { f23.set_grad(f23); });
   refuses<ShapeError>("set_grad", [&] { x.set_grad(f22); });
+  refuses<GradError>("set_data", [&] { (x * 2.0).set_data(f23); });
+  refuses<ShapeError>("set_data", [&] { leaf().set_data(f22); });
+  refuses<DtypeError>("set_data", [&] { leaf().set_data(i23); });
   refuses<GradError>("grad", [&] { grad({(x * 2.0).sum()}, {leaf()}); });
   refuses<GradError>("grad", [&] { grad({(x * 2.0).sum()}, {f23}); });
   refuses<GradError>("grad", [&] { grad({none}, {x}); });
@@ -422,7 +425,8 @@ TEST_CASE("misuse: gradients") {
   refuses<GradError>("copy_", [&] { x.t().copy_(zeros({3, 2})); });
   refuses<GradError>("add_", [&] { x.add_(f23); });
   refuses<GradError>("mul_", [&] { (x * 2.0).mul_(2); });
-  refuses<DtypeError>("gradcheck", [] { gradcheck([](const Tensors& t) { return t[0]; }, {f23}); });
+  misuse::refuses<DtypeError>("gradcheck",
+                              [] { gradcheck([](const Tensors& t) { return t[0]; }, {f23}); });
 }
 
 TEST_CASE("misuse: running out of memory is an exception, and the process goes on") {

@@ -11,6 +11,7 @@
 #include <tuple>
 
 using namespace loupe;
+using Catch::Matchers::StartsWith;
 
 namespace {
 
@@ -114,16 +115,18 @@ TEST_CASE("pooling has the same bits at any thread limit") {
 
 TEST_CASE("pooling says what does not fit") {
   const Tensor x = zeros({2, 3, 4, 5});
-  REQUIRE_THROWS_WITH(max_pool2d(zeros({3, 4, 5}), 2),
-                      "max_pool2d: expected an input of shape (N, C, H, W), got (3, 4, 5)");
+  REQUIRE_THROWS_WITH(
+      max_pool2d(zeros({3, 4, 5}), 2),
+      StartsWith("max_pool2d: expected an input of shape (N, C, H, W), got (3, 4, 5)"));
   REQUIRE_THROWS_AS(max_pool1d(x, 2), ShapeError);
-  REQUIRE_THROWS_WITH(max_pool2d(x, 5),
-                      "max_pool2d: the kernel is (5, 5), larger than the padded input of (4, 5)");
+  REQUIRE_THROWS_WITH(
+      max_pool2d(x, 5),
+      StartsWith("max_pool2d: the kernel is (5, 5), larger than the padded input of (4, 5)"));
   REQUIRE_THROWS_AS(max_pool2d(x, 0), ValueError);
   REQUIRE_THROWS_AS(avg_pool2d(x, 2, {.stride = Size2(0)}), ValueError);
   REQUIRE_THROWS_WITH(
       avg_pool2d(x, 2, {.padding = 2}),
-      "avg_pool2d: padding must be between 0 and half the kernel (2, 2), got (2, 2)");
+      StartsWith("avg_pool2d: padding must be between 0 and half the kernel (2, 2), got (2, 2)"));
   REQUIRE_THROWS_AS(adaptive_avg_pool2d(x, 0), ValueError);
   REQUIRE_THROWS_AS(adaptive_avg_pool2d(zeros({1, 1, 0, 1}), 1), ShapeError);
   REQUIRE_THROWS_AS(max_pool2d(zeros({1, 1, 2, 2}, DType::i64), 2), DtypeError);

@@ -260,7 +260,7 @@ TEST_CASE("every public function and class has a case in its folder's tests of m
       "zero_grad", "zero_", "anomaly_mode", "AnomalyMode", "grad_enabled", "GradMode", "fusion",
       "set_fusion", "as_text", "Sha256", "set_write_fault", "decode_utf8", "append_utf8",
       "find_invalid_utf8", "to_state_dict", "checkpoint_checksum", "current_path", "current_site",
-      "path_id", "SampleStreams",
+      "path_id", "path_name", "with_place", "SampleStreams",
       // of a tensor, as `shape`, which stands for them
       "strides", "dtype", "dim", "numel", "offset", "impl", "grad_meta", "set_grad_meta",
       "check_dtype", "check_row_major", "item_as_double", "item_as_integer",
@@ -268,7 +268,7 @@ TEST_CASE("every public function and class has a case in its folder's tests of m
       // error
       "Here", "simd", "philox", "philox_fill", "Storage", "Scratch", "row_major_strides",
       "broadcast_shapes", "normalize_axis", "GradFunction", "SavedTensor", "Node", "should_record",
-      "link", "record", "note", "Trace", "SiteScope", "PathScope",
+      "link", "record", "note", "Trace", "SiteScope", "PathScope", "RuleScope",
       // bases and parts of what is tested
       "ActivationLayer", "PoolLayer", "Recurrent", "CellParts", "Visitor", "Module", "Layer",
       "BatchNormState", "BatchNorm", "Optimizer", "GptAttention", "GptMlp", "GptBlock", "GptBody",

@@ -5,6 +5,7 @@
 #include <loupe/autograd/ops.h>
 #include <loupe/layers/activation.h>
 #include <loupe/layers/attention.h>
+#include <loupe/layers/check.h>
 #include <loupe/layers/conv.h>
 #include <loupe/layers/dropout.h>
 #include <loupe/layers/embedding.h>
@@ -428,6 +429,17 @@ TEST_CASE("misuse: containers, states and whole models") {
   CHECK(nothing(f23).is_same(f23));
   refuses<ValueError>("add_forward_hook", [&] { nothing.add_forward_hook({}); });
   refuses<ValueError>("add_forward_hook", [&] { HookScope scope(nothing, {}); });
+  refuses<ValueError>("add_forward_pre_hook", [&] { nothing.add_forward_pre_hook({}); });
+  refuses<ValueError>("add_backward_hook", [&] { nothing.add_backward_hook({}); });
+  refuses<ValueError>("add_backward_pre_hook", [&] { nothing.add_backward_pre_hook({}); });
+  HookHandle().remove();  // a handle of nothing does nothing
+  refuses<ValueError>("check_model", [&] { check_model(other, std::function<Tensor()>()); });
+  refuses<GradError>("check_model",
+                     [&] { check_model(other, f23, [](const Tensor& y) { return y; }); });
+  refuses<GradError>("check_model", [&] { check_model(other, [] { return Tensor(); }); });
+  refuses<ShapeError>("linear", [&] { check_model(other, zeros({2, 5})); });
+  CHECK(to_string(check_model(other, f23)).find("2 parameters") != std::string::npos);
+  CHECK(name(ModelCheck::Kind::dead) == std::string("dead"));
   CHECK_FALSE(nothing.has_forward_hooks());
 }
 

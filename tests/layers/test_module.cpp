@@ -1,5 +1,6 @@
 #include "catch.h"
 
+#include <loupe/autograd/autograd.h>
 #include <loupe/autograd/ops.h>
 #include <loupe/layers/init.h>
 #include <loupe/layers/linear.h>
@@ -88,6 +89,33 @@ TEST_CASE(
   train(moved);
   REQUIRE(moved.first.is_training());
   REQUIRE_THROWS_AS(moved.rest[2], IndexError);
+}
+
+TEST_CASE("to() converts in place: who holds a tensor or a hook goes on with it") {
+  Net net;
+  const Tensor weight = net.first.weight;
+  int calls = 0;
+  register_hook(weight, [&](const Tensor& g) {
+    ++calls;
+    return g;
+  });
+  const Tensor old_loss = net(ones({2})).sum();
+  net(ones({2})).sum().backward();
+  CHECK(calls == 1);
+  const Tensor gradient = weight.grad().clone();
+  to(net, DType::f64);
+  CHECK(weight.is_same(net.first.weight));
+  CHECK(weight.dtype() == DType::f64);
+  CHECK(weight.requires_grad());
+  CHECK(equal(weight.grad(), gradient.to(DType::f64)));
+  CHECK(weight.to_vector<double>() == std::vector<double>{2, 2});
+  // A graph from before saved the old numbers.
+  REQUIRE_THROWS_WITH(old_loss.backward(), Contains("changed in place"));
+  net(ones({2}, DType::f64)).sum().backward();
+  CHECK(calls == 2);
+  CHECK(equal(weight.grad(), gradient.to(DType::f64) * 2.0));
+  to(net, DType::f64);  // again: nothing to do
+  CHECK(equal(weight.grad(), gradient.to(DType::f64) * 2.0));
 }
 
 TEST_CASE("load_state_dict is strict, lists everything, and changes nothing when it throws") {

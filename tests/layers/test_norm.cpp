@@ -1,4 +1,5 @@
 #include "catch.h"
+#include "misuse.h"
 
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/ops.h>
@@ -17,7 +18,7 @@ namespace {
 template <class F> std::string error(const F& f) {
   try {
     f();
-  } catch (const Error& e) { return e.what(); }
+  } catch (const Error& e) { return misuse::without_place(e.what()); }
   return "nothing thrown";
 }
 

@@ -362,3 +362,60 @@ TEST_CASE("EmaWeights: swapped in to evaluate, swapped out to go on; its state r
   REQUIRE(restored.updates() == 5);
   REQUIRE(equal(restored.state_dict()[1].tensor, average));
 }
+
+namespace {
+
+void train_step_f64(Sequential& m, Optimizer& o, int i) {
+  Rng rng(static_cast<uint64_t>(i) + 100);
+  const Tensor x = randn(rng, {16, 3}, DType::f64), d = m(x) - x.sum({1}, true);
+  o.zero_grad();
+  (d * d).mean().backward();
+  o.step();
+}
+
+}  // namespace
+
+TEST_CASE("an optimizer goes on with a model that was converted, and with what it kept of it") {
+  for (const auto& [name, make] : kMakers) {
+    INFO(name);
+    Sequential a = net(1), b = net(2);
+    auto oa = make(a);
+    for (int i = 0; i < 5; ++i) train_step(a, *oa, i);
+    const Tensor held = parameters(a)[0];
+    to(a, DType::f64);
+    CHECK(held.is_same(parameters(a)[0]));
+    CHECK(held.dtype() == DType::f64);
+    // A model and an optimizer that are f64 from the start, from the same values.
+    to(b, DType::f64);
+    copy_state(a, b);
+    auto ob = make(b);
+    StateDict kept = oa->state_dict();
+    for (Named& n : kept)
+      if (n.tensor.dtype() == DType::f32) n.tensor = n.tensor.to(DType::f64);
+    ob->load_state_dict(kept);
+    const Tensor before = held.clone();
+    for (int i = 5; i < 10; ++i) {
+      train_step_f64(a, *oa, i);
+      train_step_f64(b, *ob, i);
+    }
+    CHECK_FALSE(equal(held, before));
+    const std::vector<Tensor> pa = parameters(a), pb = parameters(b);
+    for (size_t i = 0; i < pa.size(); ++i) CHECK(equal(pa[i], pb[i]));
+    to(a, DType::f32);  // and back
+    train_step(a, *oa, 10);
+    CHECK(held.dtype() == DType::f32);
+  }
+}
+
+TEST_CASE("averages of weights follow a model that was converted") {
+  Sequential a = net(1);
+  EmaWeights average(a, {.decay = 0.5});
+  average.update();
+  const Tensor first = parameters(a)[0].to(DType::f64);
+  to(a, DType::f64);
+  no_grad([&] { parameters(a)[0].add_(full({}, 2, DType::f64)); });
+  average.update();
+  average.swap();
+  CHECK(parameters(a)[0].dtype() == DType::f64);
+  CHECK(allclose(parameters(a)[0], first + 1.0, 0, 1e-15));
+}

@@ -1,0 +1,54 @@
+#!/bin/sh
+# Compiles a program outside the tree by the README's own lines: with g++ alone, and with `cmake` as second argument through
+# add_subdirectory, which builds the library again. Usage: own_program.sh BUILD_FOLDER [cmake]
+set -eu
+tests=$(cd "$(dirname "$0")" && pwd)
+readme=$tests/../README.md
+build=$(cd "$1" && pwd)
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+cat > my.cpp <<'END'
+#include <loupe/autograd/autograd.h>
+#include <loupe/autograd/ops.h>
+#include <loupe/layers/activation.h>
+#include <loupe/layers/check.h>
+#include <loupe/layers/linear.h>
+#include <loupe/layers/sequential.h>
+#include <loupe/optim/optimizer.h>
+#include <iostream>
+using namespace loupe;
+
+int main() {
+  Rng rng(0);
+  Sequential net(Linear(rng, 3, 8), Tanh(), Linear(rng, 8, 1));
+  AdamW optimizer(net);
+  const Tensor x = randn(rng, {16, 3});
+  std::cout << x.shape() << " " << x.dtype() << "\n" << to_string(check_model(net, x));
+  for (int i = 0; i < 20; ++i) {
+    const Tensor loss = mse_loss(net(x), x.sum({1}, true));
+    optimizer.zero_grad();
+    loss.backward();
+    optimizer.step();
+  }
+  try {
+    net(zeros({2, 5}));
+  } catch (const ShapeError& error) {
+    const std::string text = error.what();
+    std::cout << text << "\n";
+    return text.find("(in 0, my.cpp:24)") == std::string::npos;
+  }
+  return 1;
+}
+END
+if [ "${2:-}" = cmake ]; then
+  sed -n '/^```cmake$/,/^```$/p' "$readme" | sed '1d;$d' > CMakeLists.txt
+  mkdir -p path/to && ln -s "$(dirname "$tests")" path/to/loupe
+  cmake -B build -DCMAKE_BUILD_TYPE=Release . > configure.log || { cat configure.log; exit 1; }
+  cmake --build build --target my
+  ./build/my
+else
+  mkdir -p loupe/build && ln -s "$build" loupe/build/release
+  LOUPE=$folder/loupe sh -ec "$(grep '^g++ .*libloupe.a' "$readme")"
+  ./my
+fi
