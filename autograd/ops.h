@@ -7,11 +7,16 @@
 #include <loupe/autograd/ops/elementwise.h>
 #include <loupe/autograd/ops/embedding.h>
 #include <loupe/autograd/ops/index.h>
+#include <loupe/autograd/ops/indexing.h>
 #include <loupe/autograd/ops/loss.h>
 #include <loupe/autograd/ops/matmul.h>
 #include <loupe/autograd/ops/norm.h>
 #include <loupe/autograd/ops/pool.h>
+#include <loupe/autograd/ops/rearrange.h>
 #include <loupe/autograd/ops/recurrent.h>
 #include <loupe/autograd/ops/reduce.h>
+#include <loupe/autograd/ops/sample.h>
+#include <loupe/autograd/ops/scan.h>
 #include <loupe/autograd/ops/softmax.h>
+#include <loupe/autograd/ops/sort.h>
 #include <loupe/autograd/ops/views.h>

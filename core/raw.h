@@ -84,15 +84,22 @@ void scale(const Tensor& dst, Number factor);
 void mul_into(const Tensor& dst, const Tensor& src);
 
 // --- Reductions ---
-/// Sums over `axes` (all if empty), keepdim or not. f32 sums accumulate in float lanes, pairwise
-/// over blocks.
+/// Sums and products over `axes` (all if empty), keepdim or not. f32 accumulates in f64; bool, u8
+/// and i64 give i64, which wraps around.
 Tensor sum(const Tensor& t, const Dims& axes, bool keepdim);
+Tensor prod(const Tensor& t, const Dims& axes, bool keepdim);
+/// Whether some (every) element along `axes` differs from 0: bool, but u8 for u8.
+Tensor any(const Tensor& t, const Dims& axes, bool keepdim);
+Tensor all(const Tensor& t, const Dims& axes, bool keepdim);
+/// (sum |t|^p)^(1/p); the largest |t| for p = Inf, the smallest for -Inf, the count of non-zeros for
+/// 0. ValueError for no elements and p < 0 or p = Inf.
+Tensor norm(const Tensor& t, double p, const Dims& axes, bool keepdim);
 /// Sums the dimensions along which `shape` would have been broadcast to t's shape.
 Tensor sum_to(const Tensor& t, const Shape& shape);
 /// Largest (smallest) element along axes; NaN wins. ValueError on an empty axis.
 Tensor extremum(const Tensor& t, const Dims& axes, bool keepdim, bool largest);
-/// Position of the largest element along one axis (the first of equals, NaN wins), i64.
-Tensor argmax(const Tensor& t, int64_t axis, bool keepdim);
+/// Position of the largest (smallest) element along one axis (the first of equals, NaN wins), i64.
+Tensor arg_extremum(const Tensor& t, int64_t axis, bool keepdim, bool largest);
 /// True if some element is NaN or infinite.
 bool has_nonfinite(const Tensor& t);
 

@@ -1,4 +1,5 @@
-// Sums, extremes and their positions. Pieces and the order of sums depend on the shape alone.
+// Sums, products, norms, extremes and their positions. Pieces and the order of sums depend on the
+// shape alone.
 #include <loupe/core/cpu.h>
 #include <loupe/core/raw.h>
 #include <loupe/core/threads.h>
@@ -10,14 +11,65 @@
 namespace loupe::raw {
 namespace {
 
-// f32 sums accumulate in f64: a sum of a million terms keeps f32's full precision.
-template <class T> struct Sum {
-  using Acc = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
+// What an op takes from an element, and what it makes of the total, unless it says otherwise.
+template <class T, class A> struct Elements {
+  using Acc = A;
+  static Acc load(T x) { return static_cast<Acc>(x); }
+  static Acc result(Acc total) { return total; }
+};
+// f32 accumulates in f64: a sum of a million terms keeps f32's full precision. Integers wrap around
+// where they overflow.
+template <class T> using Wide = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
+template <class T> struct Sum : Elements<T, Wide<T>> {
+  using Acc = Wide<T>;
   static constexpr Acc start() { return 0; }
+  static Acc join(Acc a, Acc b) {
+    if constexpr (std::is_integral_v<Acc>)
+      return static_cast<Acc>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+    else return a + b;
+  }
+};
+template <class T> struct Product : Elements<T, Wide<T>> {
+  using Acc = Wide<T>;
+  static constexpr Acc start() { return 1; }
+  static Acc join(Acc a, Acc b) {
+    if constexpr (std::is_integral_v<Acc>)
+      return static_cast<Acc>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+    else return a * b;
+  }
+};
+template <class T> struct Any : Elements<T, uint8_t> {
+  static constexpr uint8_t start() { return 0; }
+  static uint8_t load(T x) { return x != 0; }
+  static uint8_t join(uint8_t a, uint8_t b) { return a | b; }
+};
+template <class T> struct All : Elements<T, uint8_t> {
+  static constexpr uint8_t start() { return 1; }
+  static uint8_t load(T x) { return x != 0; }
+  static uint8_t join(uint8_t a, uint8_t b) { return a & b; }
+};
+// Norms. Squares of f64 are added in the x87's wider type, where they cannot overflow; those of f32
+// cannot in f64.
+template <class T> using Wider = std::conditional_t<std::is_same_v<T, float>, double, long double>;
+template <class T> struct SumOfSquares : Elements<T, Wider<T>> {
+  using Acc = Wider<T>;
+  static constexpr Acc start() { return 0; }
+  static Acc load(T x) { return static_cast<Acc>(x) * static_cast<Acc>(x); }
   static Acc join(Acc a, Acc b) { return a + b; }
+  static Acc result(Acc total) { return std::sqrt(total); }
+};
+template <class T> struct SumOfSizes : Elements<T, double> {
+  static constexpr double start() { return 0; }
+  static double load(T x) { return std::abs(static_cast<double>(x)); }
+  static double join(double a, double b) { return a + b; }
+};
+template <class T> struct CountNonzero : Elements<T, double> {
+  static constexpr double start() { return 0; }
+  static double load(T x) { return x != 0 ? 1 : 0; }
+  static double join(double a, double b) { return a + b; }
 };
 // NaN wins: it compares unequal to itself.
-template <class T, bool kLargest> struct Extremum {
+template <class T, bool kLargest> struct Extremum : Elements<T, T> {
   using Acc = T;
   static constexpr Acc start() {
     if constexpr (std::is_floating_point_v<T>)
@@ -25,6 +77,9 @@ template <class T, bool kLargest> struct Extremum {
     else return kLargest ? std::numeric_limits<T>::lowest() : std::numeric_limits<T>::max();
   }
   static Acc join(Acc a, Acc b) { return (kLargest ? b > a : b < a) || b != b ? b : a; }
+};
+template <class T, bool kLargest> struct ExtremeSize : Extremum<T, kLargest> {
+  static T load(T x) { return std::abs(x); }
 };
 
 struct Axis {
@@ -67,10 +122,10 @@ template <class T, class Op> typename Op::Acc reduce_run(const T* x, int64_t n, 
     if (stride == 1) {
       for (; i + kLanes <= n; i += kLanes)
 #pragma omp simd
-        for (int j = 0; j < kLanes; ++j) lane[j] = Op::join(lane[j], static_cast<Acc>(x[i + j]));
+        for (int j = 0; j < kLanes; ++j) lane[j] = Op::join(lane[j], Op::load(x[i + j]));
     }
     for (int j = 0; i < n; ++i, j = (j + 1) % kLanes)
-      lane[j] = Op::join(lane[j], static_cast<Acc>(x[i * stride]));
+      lane[j] = Op::join(lane[j], Op::load(x[i * stride]));
     for (int half = kLanes / 2; half > 0; half /= 2)
       for (int j = 0; j < half; ++j) lane[j] = Op::join(lane[j], lane[j + half]);
     *to = lane[0];
@@ -117,10 +172,9 @@ void reduce_axes(const T* x, std::vector<Axis> axes, typename Op::Acc* out) {
     simd<T>([=] {
       if (si == 1 && so == 1) {
 #pragma omp simd
-        for (int64_t i = 0; i < n; ++i) to[i] = Op::join(to[i], static_cast<Acc>(row[i]));
+        for (int64_t i = 0; i < n; ++i) to[i] = Op::join(to[i], Op::load(row[i]));
       } else {
-        for (int64_t i = 0; i < n; ++i)
-          to[i * so] = Op::join(to[i * so], static_cast<Acc>(row[i * si]));
+        for (int64_t i = 0; i < n; ++i) to[i * so] = Op::join(to[i * so], Op::load(row[i * si]));
       }
     });
   });
@@ -165,21 +219,90 @@ void reduce(const Tensor& t, const Dims& axes, const Tensor& out) {
       for (int64_t i = 0; i < n; ++i) acc[i] = Op::join(acc[i], partial[p * padded + i]);
   }
   R* const r = out.ptr<R>();
-  for (int64_t i = 0; i < n; ++i) r[i] = static_cast<R>(acc[i]);
+  for (int64_t i = 0; i < n; ++i) r[i] = static_cast<R>(Op::result(acc[i]));
+}
+
+// `out` with the reduced dimensions put back as size 1, if they are kept.
+Tensor with_kept(const Tensor& out, const Shape& input, const Dims& axes, bool keepdim) {
+  if (!keepdim) return out;
+  const Shape shape = reduced_shape(input, axes, true);
+  return view(out, shape, row_major_strides(shape), 0);
+}
+
+// An op without elements to start from.
+void need_elements(const Tensor& t, const Dims& axes, const char* op) {
+  if (t.numel() == 0 && reduced_shape(t.shape(), axes, false).numel() != 0)
+    fail<ValueError>("{}: shape {} has no elements along {}", op, t.shape(), axes);
+}
+
+// The sum or product of floating numbers keeps their type; that of others is i64.
+template <template <class> class Op>
+Tensor accumulate(const Tensor& t, const Dims& wanted, bool keepdim, const char* op) {
+  const Dims axes = normalize_axes(wanted, t.dim(), op);
+  Tensor out =
+      empty(reduced_shape(t.shape(), axes, false), is_floating(t.dtype()) ? t.dtype() : DType::i64);
+  dispatch(t.dtype(), [&]<class T>(Type<T>) {
+    reduce<T, Op<T>, std::conditional_t<std::is_floating_point_v<T>, T, int64_t>>(t, axes, out);
+  });
+  return with_kept(out, t.shape(), axes, keepdim);
+}
+
+template <template <class> class Op>
+Tensor truth(const Tensor& t, const Dims& wanted, bool keepdim, const char* op) {
+  const Dims axes = normalize_axes(wanted, t.dim(), op);
+  const bool bytes = t.dtype() == DType::u8;
+  Tensor out = empty(reduced_shape(t.shape(), axes, false), bytes ? DType::u8 : DType::boolean);
+  dispatch(t.dtype(), [&]<class T>(Type<T>) {
+    using R = std::conditional_t<std::is_same_v<T, uint8_t>, uint8_t, bool>;
+    reduce<T, Op<T>, R>(t, axes, out);
+  });
+  return with_kept(out, t.shape(), axes, keepdim);
+}
+
+// p other than 0, 1, 2 and infinity: in f64, relative to the element that decides, so that no power
+// overflows.
+Tensor power_norm(const Tensor& t, double p, const Dims& axes) {
+  const Tensor size = unary(Unary::abs, to(t, DType::f64));
+  const Tensor extreme = extremum(size, axes, true, p > 0);
+  const Tensor ordinary =
+      compare(Compare::lt, binary(Binary::sub, extreme, extreme, "norm"), 1);  // not Inf, not NaN
+  const Tensor positive = compare(Compare::gt, extreme, 0);
+  const Tensor one = full({}, 1, DType::f64);
+  const Tensor unit = where(ordinary, where(positive, extreme, one), one);
+  const Tensor terms = binary(Binary::pow, binary(Binary::div, size, unit, "norm"), p);
+  const Tensor total = binary(Binary::pow, sum(terms, axes, true), 1 / p);
+  return to(binary(Binary::mul, total, unit, "norm"), t.dtype());
 }
 
 }  // namespace
 
-Tensor sum(const Tensor& t, const Dims& wanted, bool keepdim) {
-  const Dims axes = normalize_axes(wanted, t.dim(), "sum");
-  Tensor out =
-      empty(reduced_shape(t.shape(), axes, false), is_floating(t.dtype()) ? t.dtype() : DType::i64);
-  dispatch(t.dtype(), [&]<class T>(Type<T>) {
-    reduce<T, Sum<T>, std::conditional_t<std::is_floating_point_v<T>, T, int64_t>>(t, axes, out);
+Tensor sum(const Tensor& t, const Dims& axes, bool keepdim) {
+  return accumulate<Sum>(t, axes, keepdim, "sum");
+}
+Tensor prod(const Tensor& t, const Dims& axes, bool keepdim) {
+  return accumulate<Product>(t, axes, keepdim, "prod");
+}
+Tensor any(const Tensor& t, const Dims& axes, bool keepdim) {
+  return truth<Any>(t, axes, keepdim, "any");
+}
+Tensor all(const Tensor& t, const Dims& axes, bool keepdim) {
+  return truth<All>(t, axes, keepdim, "all");
+}
+
+Tensor norm(const Tensor& t, double p, const Dims& wanted, bool keepdim) {
+  const Dims axes = normalize_axes(wanted, t.dim(), "norm");
+  if (p < 0 || std::isinf(p)) need_elements(t, axes, "norm");
+  Tensor out = empty(reduced_shape(t.shape(), axes, false), t.dtype());
+  dispatch_floating(t.dtype(), "norm", [&]<class T>(Type<T>) {
+    if (t.numel() == 0) fill(out, 0);
+    else if (p == 0) reduce<T, CountNonzero<T>, T>(t, axes, out);
+    else if (p == 1) reduce<T, SumOfSizes<T>, T>(t, axes, out);
+    else if (p == 2) reduce<T, SumOfSquares<T>, T>(t, axes, out);
+    else if (std::isinf(p) && p > 0) reduce<T, ExtremeSize<T, true>, T>(t, axes, out);
+    else if (std::isinf(p)) reduce<T, ExtremeSize<T, false>, T>(t, axes, out);
+    else out = reshape(power_norm(t, p, axes), out.shape());
   });
-  return keepdim ? view(out, reduced_shape(t.shape(), axes, true),
-                        row_major_strides(reduced_shape(t.shape(), axes, true)), 0)
-                 : out;
+  return with_kept(out, t.shape(), axes, keepdim);
 }
 
 Tensor sum_to(const Tensor& t, const Shape& shape) {
@@ -196,24 +319,21 @@ Tensor sum_to(const Tensor& t, const Shape& shape) {
 Tensor extremum(const Tensor& t, const Dims& wanted, bool keepdim, bool largest) {
   const char* op = largest ? "max" : "min";
   const Dims axes = normalize_axes(wanted, t.dim(), op);
-  const Shape shape = reduced_shape(t.shape(), axes, false);
-  if (t.numel() == 0 && shape.numel() != 0)
-    fail<ValueError>("{}: shape {} has no elements along {}", op, t.shape(), axes);
-  Tensor out = empty(shape, t.dtype());
+  need_elements(t, axes, op);
+  Tensor out = empty(reduced_shape(t.shape(), axes, false), t.dtype());
   dispatch(t.dtype(), [&]<class T>(Type<T>) {
     if (largest) reduce<T, Extremum<T, true>, T>(t, axes, out);
     else reduce<T, Extremum<T, false>, T>(t, axes, out);
   });
-  return keepdim ? view(out, reduced_shape(t.shape(), axes, true),
-                        row_major_strides(reduced_shape(t.shape(), axes, true)), 0)
-                 : out;
+  return with_kept(out, t.shape(), axes, keepdim);
 }
 
-Tensor argmax(const Tensor& t, int64_t axis, bool keepdim) {
-  const int a = normalize_axis(axis, t.dim(), "argmax");
+Tensor arg_extremum(const Tensor& t, int64_t axis, bool keepdim, bool largest) {
+  const char* op = largest ? "argmax" : "argmin";
+  const int a = normalize_axis(axis, t.dim(), op);
   const Tensor rows = t.dim() == 0 ? view(t, {1}, {1}, 0) : row_major(transpose(t, a, -1));
   const int64_t n = rows.shape().back();
-  if (n == 0) fail<ValueError>("argmax: shape {} has no elements along axis {}", t.shape(), axis);
+  if (n == 0) fail<ValueError>("{}: shape {} has no elements along axis {}", op, t.shape(), axis);
   Shape shape = rows.shape();
   shape[shape.rank() - 1] = 1;
   Tensor out = empty(shape, DType::i64);
@@ -224,8 +344,10 @@ Tensor argmax(const Tensor& t, int64_t axis, bool keepdim) {
       for (int64_t i = begin; i < end; ++i) {
         const T* row = x + i * n;
         int64_t best = 0;
-        for (int64_t j = 1; j < n; ++j)
-          if (row[best] == row[best] && (row[j] > row[best] || row[j] != row[j])) best = j;
+        for (int64_t j = 1; j < n; ++j) {
+          const bool better = largest ? row[j] > row[best] : row[j] < row[best];
+          if (row[best] == row[best] && (better || row[j] != row[j])) best = j;
+        }
         r[i] = best;
       }
     });

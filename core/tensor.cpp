@@ -1,5 +1,6 @@
 // The tensor class and the factories; printing is in print.cpp, views in views.cpp.
 #include <loupe/core/dmath.h>
+#include <loupe/core/number.h>
 #include <loupe/core/raw.h>
 #include <loupe/core/threads.h>
 
@@ -36,7 +37,10 @@ void Tensor::check_row_major() const {
 }
 
 int64_t Tensor::size(int64_t axis, Here /*here*/) const {
-  return shape()[normalize_axis(axis, dim(), "size")];
+  const int a = normalize_axis(axis, dim(), "size");
+  if (dim() == 0)
+    fail<IndexError>("size: a tensor without dimensions has no size of axis {}", axis);
+  return shape()[a];
 }
 
 double Tensor::item_as_double() const {
@@ -230,7 +234,7 @@ int64_t whole_bound(Number n, const char* what, DType dtype) {
 Tensor arange(Number start, Number stop, Number step, DType dtype, Here /*here*/) {
   if (dtype == DType::boolean) fail<DtypeError>("arange: bool has no range; use DType::i64");
   const double way = stop.real - start.real;
-  if (step.real == 0 || !std::isfinite(way / step.real))
+  if (step.real == 0 || !std::isfinite(step.real) || !std::isfinite(way / step.real))
     fail<ValueError>("arange: step {} from {} to {}", step.real, start.real, stop.real);
   if (way != 0 && (way > 0) != (step.real > 0))
     fail<ValueError>("arange: step {} points away from {} to {}", step.real, start.real, stop.real);
@@ -252,7 +256,12 @@ Tensor arange(Number start, Number stop, Number step, DType dtype, Here /*here*/
 Tensor linspace(double first, double last, int64_t steps, DType dtype, Here /*here*/) {
   if (steps < 0)
     fail<ValueError>("linspace: the number of steps must not be negative, got {}", steps);
-  const double d = steps > 1 ? (last - first) / static_cast<double>(steps - 1) : 0;
+  if (!std::isfinite(first) || !std::isfinite(last))
+    fail<ValueError>("linspace: the ends must be finite, got {} and {}", first, last);
+  // last - first may overflow; the quotients do not.
+  const double count = static_cast<double>(std::max<int64_t>(steps - 1, 1));
+  const double d =
+      std::isfinite(last - first) ? (last - first) / count : last / count - first / count;
   // From both ends, so that the last number is exact.
   return generate(steps, dtype, "linspace", [=](int64_t i) {
     if (i < steps / 2) return first + d * static_cast<double>(i);

@@ -21,6 +21,7 @@
 namespace loupe {
 
 struct GradMeta;  // autograd/graph.h
+class Index;      // autograd/ops/indexing.h
 class Tensor;
 
 /// Parameter type of every op: a tensor and the caller's line, which errors end with while the
@@ -128,6 +129,9 @@ class Tensor {
   Tensor select(int64_t axis, int64_t index, Here here = {}) const;
   /// select(0, index).
   Tensor operator[](At at) const { return select(0, at.index, at.here); }
+  /// Several dimensions at once, as in PyTorch: x.index({Slice(1, 5), None, Ellipsis, rows}), see
+  /// autograd/ops/indexing.h. A view, but a copy where a tensor is among the indices.
+  Tensor index(const std::vector<Index>& at, Here here = {}) const;
   /// Repeats dimensions of size 1 without copying; -1 keeps a size.
   Tensor expand(const Shape& shape, Here here = {}) const;
   /// Removes a dimension of size 1 (all of them without an argument).
@@ -215,7 +219,8 @@ Tensor ones_like(const Tensor& t, Here here = {});
 /// behind the point in an integer type.
 Tensor arange(Number start, Number stop, Number step = 1, DType dtype = DType::i64, Here here = {});
 inline Tensor arange(int64_t n, Here here = {}) { return arange(0, n, 1, DType::i64, here); }
-/// `steps` numbers from first to last, both included.
+/// `steps` numbers from first to last, both included. ValueError for a negative count and for NaN or
+/// infinite ends.
 Tensor linspace(double first, double last, int64_t steps, DType dtype = DType::f32, Here here = {});
 Tensor eye(int64_t n, DType dtype = DType::f32, Here here = {});
 /// A copy of `values` under `shape`; without a shape, one dimension. ShapeError if the counts
@@ -227,7 +232,7 @@ Tensor tensor(std::initializer_list<double> values, std::optional<Shape> shape =
               DType dtype = DType::f32, Here here = {});
 /// Standard normal numbers.
 Tensor randn(Rng& rng, const Shape& shape, DType dtype = DType::f32, Here here = {});
-/// Uniform numbers in [low, high).
+/// Uniform numbers in [low, high). ValueError for an empty range or an infinite one.
 Tensor uniform(Rng& rng, const Shape& shape, double low = 0, double high = 1,
                DType dtype = DType::f32, Here here = {});
 /// Uniform integers in [low, high), i64.

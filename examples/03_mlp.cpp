@@ -32,7 +32,7 @@ Points spirals(Rng& rng, int64_t n) {
 
 double accuracy(Sequential& net, const Points& p) {
   NoGrad off;
-  return eq(argmax(net(p.x)), p.arm).to(DType::f32).mean().item();
+  return eq(argmax(net(p.x), -1), p.arm).to(DType::f32).mean().item();
 }
 
 int main() {

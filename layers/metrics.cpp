@@ -1,4 +1,4 @@
-#include <loupe/autograd/ops/reduce.h>
+#include <loupe/autograd/ops/sort.h>
 #include <loupe/core/raw.h>
 #include <loupe/layers/metrics.h>
 

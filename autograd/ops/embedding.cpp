@@ -20,8 +20,9 @@ struct EmbeddingNode final : Node {
     const int64_t count = index.numel(), width = g.size(-1);
     if (grad_enabled()) {
       const Tensor flat = index.reshape({count, 1});
-      const Tensor kept =
-          g.reshape({count, width}) * ne(flat, static_cast<double>(padding)).to(g.dtype());
+      // Not a product with 0: an infinite gradient of a padding row must vanish too.
+      const Tensor rows = g.reshape({count, width});
+      const Tensor kept = masked_fill(rows, eq(flat, static_cast<double>(padding)), 0);
       return {Tensor(), scatter_add(kept, 0, flat.expand({count, width}), {entries, width})};
     }
     const Tensor rows = raw::row_major(g), dw = raw::empty({entries, width}, g.dtype());

@@ -291,6 +291,7 @@ std::vector<Tensor> split(In a, const std::vector<int64_t>& sizes, int64_t axis)
 std::vector<Tensor> split(In a, int64_t size, int64_t axis) {
   if (size < 1) fail<ValueError>("split: size {} must be positive", size);
   normalize_axis(axis, a->dim(), "split");
+  if (a->dim() == 0) fail<ShapeError>("split: a tensor without dimensions cannot be split");
   const int64_t n = a->size(axis);
   std::vector<int64_t> sizes;
   for (int64_t at = 0; at < n || sizes.empty(); at += size) sizes.push_back(std::min(size, n - at));
@@ -299,6 +300,8 @@ std::vector<Tensor> split(In a, int64_t size, int64_t axis) {
 
 std::vector<Tensor> chunk(In a, int64_t chunks, int64_t axis) {
   if (chunks < 1) fail<ValueError>("chunk: needs at least one chunk, got {}", chunks);
+  normalize_axis(axis, a->dim(), "chunk");
+  if (a->dim() == 0) fail<ShapeError>("chunk: a tensor without dimensions cannot be split");
   return split(a, std::max<int64_t>(1, (a->size(axis) - 1) / chunks + 1), axis);
 }
 

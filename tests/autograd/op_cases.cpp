@@ -25,9 +25,9 @@ Tensors draw_inputs(const OpCase& c, const std::vector<Shape>& shapes, uint64_t 
 const std::vector<OpCase>& op_cases() {
   static const std::vector<OpCase> cases = [] {
     std::vector<OpCase> all;
-    for (auto part :
-         {elementwise_cases(), shape_cases(), product_cases(), layer_cases(), activation_cases(),
-          norm_cases(), pool_cases(), attention_cases(), loss_cases(), recurrent_cases()})
+    for (auto part : {elementwise_cases(), shape_cases(), order_cases(), product_cases(),
+                      layer_cases(), activation_cases(), norm_cases(), pool_cases(),
+                      attention_cases(), loss_cases(), recurrent_cases()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();

@@ -127,6 +127,7 @@ Tensors draw_inputs(const OpCase& c, const std::vector<Shape>& shapes, uint64_t 
 
 std::vector<OpCase> elementwise_cases();
 std::vector<OpCase> shape_cases();
+std::vector<OpCase> order_cases();
 std::vector<OpCase> product_cases();
 std::vector<OpCase> layer_cases();
 std::vector<OpCase> activation_cases();

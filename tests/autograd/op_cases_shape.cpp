@@ -127,7 +127,7 @@ std::vector<OpCase> reductions() {
           "min(0, keepdim)", {{2, 3}, {3, 0}, {2, 3, 2, 2}}, [](In a) { return min(a, {0}, true); },
           reduction({0}, true, smallest)),
       one(
-          "argmax", kMatrix, [](In a) { return argmax(a); },
+          "argmax(-1)", kMatrix, [](In a) { return argmax(a, -1); },
           reduction({-1}, false,
                     [](const auto& v) {
                       return static_cast<double>(std::max_element(v.begin(), v.end()) - v.begin());
@@ -146,7 +146,7 @@ std::vector<OpCase> reductions() {
           }),
   };
   for (OpCase& c : cases) {
-    c.differentiable = c.name != "argmax";
+    c.differentiable = !c.name.starts_with("argmax");
     if (c.name != "mean(0, 2)") c.large = {{129, 67}};
   }
   return cases;

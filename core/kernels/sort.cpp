@@ -1,0 +1,115 @@
+#include <loupe/core/kernels/sort.h>
+#include <loupe/core/threads.h>
+
+#include <algorithm>
+#include <bit>
+#include <type_traits>
+#include <vector>
+
+namespace loupe::kernels {
+namespace {
+
+constexpr int64_t kGrain = 1 << 13;     // elements of a piece
+constexpr int64_t kRadixFrom = 1 << 9;  // shorter rows are sorted by comparisons
+constexpr int kDigitBits = 11;          // 2048 counters fill half of the L1 cache
+constexpr int64_t kDigits = int64_t{1} << kDigitBits;
+constexpr int64_t kHeapUpTo = 64;  // so many elements or fewer are chosen by a heap
+
+// An element as an unsigned number of the same order: a float's bits, with the sign bit flipped for
+// numbers above 0 and all bits for those below.
+template <class K, class T> K ordered(T x) {
+  if constexpr (std::is_floating_point_v<T>) {
+    using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+    constexpr Bits kSign = Bits{1} << (8 * sizeof(T) - 1);
+    if (x != x) return static_cast<K>(~Bits{0});
+    const Bits bits = std::bit_cast<Bits>(x == 0 ? T(0) : x);
+    return static_cast<K>(bits & kSign ? static_cast<Bits>(~bits) : bits | kSign);
+  } else if constexpr (std::is_same_v<T, int64_t>) {
+    return static_cast<K>(static_cast<uint64_t>(x) ^ (uint64_t{1} << 63));
+  } else {
+    return static_cast<K>(x);
+  }
+}
+
+template <class K> struct Item {
+  K key, index;
+  friend bool operator<(const Item& a, const Item& b) {
+    return a.key < b.key || (a.key == b.key && a.index < b.index);
+  }
+};
+
+// A stable sort, one digit of the key after the other, the lowest first. Returns where the result
+// is: `items` or `other`.
+template <class K> Item<K>* radix_sort(int64_t n, Item<K>* items, Item<K>* other) {
+  constexpr int kPasses = (8 * static_cast<int>(sizeof(K)) + kDigitBits - 1) / kDigitBits;
+  const auto digit = [](K key, int pass) {
+    return static_cast<size_t>(key >> (pass * kDigitBits) & static_cast<K>(kDigits - 1));
+  };
+  std::vector<int64_t> counts(static_cast<size_t>(kPasses * kDigits));
+  for (int64_t i = 0; i < n; ++i)
+    for (int pass = 0; pass < kPasses; ++pass)
+      ++counts[static_cast<size_t>(pass * kDigits) + digit(items[i].key, pass)];
+  for (int pass = 0; pass < kPasses; ++pass) {
+    int64_t* const place = counts.data() + pass * kDigits;
+    if (place[digit(items[0].key, pass)] == n) continue;  // all have this digit
+    int64_t total = 0;
+    for (int64_t d = 0; d < kDigits; ++d) {
+      const int64_t count = place[d];
+      place[d] = total;
+      total += count;
+    }
+    for (int64_t i = 0; i < n; ++i) other[place[digit(items[i].key, pass)]++] = items[i];
+    std::swap(items, other);
+  }
+  return items;
+}
+
+// K holds both a key and a position.
+template <class K, class T>
+void sort_row(int64_t n, int64_t k, bool descending, const T* x, int64_t* index,
+              std::vector<Item<K>>& buffer) {
+  const bool radix = k > n / 8 && n >= kRadixFrom;
+  buffer.resize(static_cast<size_t>(radix ? 2 * n : n));
+  Item<K>* items = buffer.data();
+  const K flip = descending ? static_cast<K>(~K{0}) : K{0};
+  for (int64_t i = 0; i < n; ++i)
+    items[i] = {static_cast<K>(ordered<K>(x[i]) ^ flip), static_cast<K>(i)};
+  if (radix) {
+    items = radix_sort(n, items, items + n);
+  } else if (k <= kHeapUpTo && k < n) {
+    std::partial_sort(items, items + k, items + n);
+  } else {
+    if (k < n) std::nth_element(items, items + k, items + n);
+    std::sort(items, items + k);
+  }
+  for (int64_t i = 0; i < k; ++i) index[i] = static_cast<int64_t>(items[i].index);
+}
+
+template <class K, class T>
+void sort_all(int64_t rows, int64_t n, int64_t k, bool descending, const T* x, int64_t* index) {
+  parallel_ranges(rows, std::max<int64_t>(1, kGrain / n), [=](int64_t begin, int64_t end) {
+    std::vector<Item<K>> buffer;
+    for (int64_t r = begin; r < end; ++r)
+      sort_row<K>(n, k, descending, x + r * n, index + r * k, buffer);
+  });
+}
+
+}  // namespace
+
+template <class T>
+void sort_rows(int64_t rows, int64_t n, int64_t k, bool descending, const T* x, int64_t* index) {
+  if (n == 0 || k == 0) return;
+  if (sizeof(T) <= 4 && n <= INT32_MAX) sort_all<uint32_t>(rows, n, k, descending, x, index);
+  else sort_all<uint64_t>(rows, n, k, descending, x, index);
+}
+
+#define LOUPE_INSTANTIATE(T) \
+  template void sort_rows<T>(int64_t, int64_t, int64_t, bool, const T*, int64_t*);
+LOUPE_INSTANTIATE(float)
+LOUPE_INSTANTIATE(double)
+LOUPE_INSTANTIATE(int64_t)
+LOUPE_INSTANTIATE(uint8_t)
+LOUPE_INSTANTIATE(bool)
+#undef LOUPE_INSTANTIATE
+
+}  // namespace loupe::kernels
