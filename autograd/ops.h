@@ -8,6 +8,7 @@
 #include <loupe/autograd/ops/embedding.h>
 #include <loupe/autograd/ops/index.h>
 #include <loupe/autograd/ops/indexing.h>
+#include <loupe/autograd/ops/interpolate.h>
 #include <loupe/autograd/ops/loss.h>
 #include <loupe/autograd/ops/matmul.h>
 #include <loupe/autograd/ops/norm.h>

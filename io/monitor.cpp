@@ -134,7 +134,7 @@ void Monitor::running_gap(int64_t step, const Module& bn, const std::string& lay
   if (x.numel() == running_mean.numel()) return;  // one value a channel has no variance
   const Tensor in = x.to(DType::f64);
   const Dims axes = all_but(unit_axis(&bn, x), x.dim());
-  const double eps = batch_norm_of(bn)->options.eps;
+  const double eps = *batch_norm_of(bn)->options.eps;
   board_.scalar("running_mean_gap/" + layer,
                 root_mean_square((mean(in, axes) - running_mean) / sqrt(running_var + eps)), step);
   board_.scalar("running_var_gap/" + layer,

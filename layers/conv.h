@@ -11,7 +11,9 @@ namespace loupe {
 class Conv1d : public Layer<Conv1d> {
  public:
   struct Options {
-    int64_t kernel_size = 1, stride = 1, padding = 0, dilation = 1, groups = 1;
+    int64_t kernel_size = 1, stride = 1;
+    ConvPadding padding = 0;  // or kSame
+    int64_t dilation = 1, groups = 1;
     bool bias = true;
   };
   Conv1d(Rng& rng, int64_t in_channels, int64_t out_channels, Options options);
@@ -31,7 +33,9 @@ class Conv1d : public Layer<Conv1d> {
 class Conv2d : public Layer<Conv2d> {
  public:
   struct Options {
-    Size2 kernel_size = 1, stride = 1, padding = 0, dilation = 1;
+    Size2 kernel_size = 1, stride = 1;
+    ConvPadding padding = 0;  // or kSame
+    Size2 dilation = 1;
     int64_t groups = 1;
     bool bias = true;
   };
@@ -42,6 +46,48 @@ class Conv2d : public Layer<Conv2d> {
   std::string type_name() const override { return "Conv2d"; }
   std::string describe() const override;
   int64_t flops(const Shape& input, const Shape& output) const override;
+
+  Options options;
+  Tensor weight, bias;
+};
+
+/// (N, in_channels, L) -> (N, out_channels, L'); see conv_transpose1d. weight (in, out / groups,
+/// kernel_size), bias (out); PyTorch draws both from U(-1/sqrt(fan), 1/sqrt(fan)) with fan = out /
+/// groups * kernel_size.
+class ConvTranspose1d : public Layer<ConvTranspose1d> {
+ public:
+  struct Options {
+    int64_t kernel_size = 1, stride = 1, padding = 0, output_padding = 0, groups = 1;
+    bool bias = true;
+    int64_t dilation = 1;
+  };
+  ConvTranspose1d(Rng& rng, int64_t in_channels, int64_t out_channels, Options options);
+
+  Tensor forward(In x) const;
+  void visit(Visitor& v) override { v("weight", weight, "bias", bias); }
+  std::string type_name() const override { return "ConvTranspose1d"; }
+  std::string describe() const override;
+
+  Options options;
+  Tensor weight, bias;
+};
+
+/// (N, in_channels, H, W) -> (N, out_channels, H', W'); see conv_transpose2d. weight (in, out /
+/// groups, rows, columns), bias (out).
+class ConvTranspose2d : public Layer<ConvTranspose2d> {
+ public:
+  struct Options {
+    Size2 kernel_size = 1, stride = 1, padding = 0, output_padding = 0;
+    int64_t groups = 1;
+    bool bias = true;
+    Size2 dilation = 1;
+  };
+  ConvTranspose2d(Rng& rng, int64_t in_channels, int64_t out_channels, Options options);
+
+  Tensor forward(In x) const;
+  void visit(Visitor& v) override { v("weight", weight, "bias", bias); }
+  std::string type_name() const override { return "ConvTranspose2d"; }
+  std::string describe() const override;
 
   Options options;
   Tensor weight, bias;

@@ -30,15 +30,17 @@ BatchNormState::BatchNormState(const char* layer, int64_t num_features, BatchNor
   const bool keras = o.convention == NormConvention::keras3;
   if (num_features < 1)
     fail<ValueError>("{}: num_features must be at least 1, got {}", layer, num_features);
-  if (o.eps == kConventional) options.eps = keras ? 1e-3 : 1e-5;
-  if (o.momentum == kConventional) options.momentum = keras ? 0.99 : 0.1;
-  check_eps(layer, options.eps);
-  if (options.momentum && !(*options.momentum >= 0 && *options.momentum <= 1))
-    fail<ValueError>("{}: momentum must lie in [0, 1], got {}", layer, *options.momentum);
-  if (keras && !options.momentum)
+  if (!o.eps) options.eps = keras ? 1e-3 : 1e-5;
+  if (!o.momentum.given()) options.momentum = keras ? 0.99 : 0.1;
+  const Momentum& momentum = options.momentum;
+  check_eps(layer, *options.eps);
+  if (!momentum.cumulative() && !(momentum.value() >= 0 && momentum.value() <= 1))
+    fail<ValueError>("{}: momentum must lie in [0, 1], got {}", layer, momentum.value());
+  if (keras && momentum.cumulative())
     fail<ValueError>("{}: the cumulative average (momentum = nullopt) is torch's, not keras3's",
                      layer);
-  if (o.affine) weight = parameter({num_features}, 1), bias = parameter({num_features}, 0);
+  if (o.affine) weight = parameter({num_features}, 1);
+  if (o.affine && o.bias) bias = parameter({num_features}, 0);
   if (!o.track_running_stats) return;
   running_mean = zeros({num_features});
   running_var = ones({num_features});
@@ -49,14 +51,15 @@ BatchNormArgs BatchNormState::args(bool training, const Tensor& mask) const {
   BatchNormArgs a{.running_mean = running_mean,
                   .running_var = running_var,
                   .training = training || !running_mean.defined(),
-                  .eps = options.eps,
+                  .eps = *options.eps,
                   .axis = options.axis,
                   .mask = mask,
                   .convention = options.convention};
-  if (options.momentum)
+  const Momentum& momentum = options.momentum;
+  if (!momentum.cumulative())
     a.momentum =
-        options.convention == NormConvention::keras3 ? 1 - *options.momentum : *options.momentum;
-  if (!options.momentum && num_batches_tracked.defined())
+        options.convention == NormConvention::keras3 ? 1 - momentum.value() : momentum.value();
+  else if (num_batches_tracked.defined())
     a.momentum = 1 / static_cast<double>(*num_batches_tracked.ptr<int64_t>() + 1);
   return a;
 }
@@ -97,7 +100,8 @@ InstanceNorm2d::InstanceNorm2d(int64_t num_features, Options o)
                      {.eps = o.eps,
                       .momentum = o.momentum,
                       .affine = o.affine,
-                      .track_running_stats = o.track_running_stats}) {}
+                      .track_running_stats = o.track_running_stats,
+                      .bias = o.bias}) {}
 
 Tensor InstanceNorm2d::forward(In x) {
   check_rank("InstanceNorm2d", x, {3, 4}, "(N, C, H, W) or (C, H, W)");
@@ -106,8 +110,8 @@ Tensor InstanceNorm2d::forward(In x) {
   BatchNormArgs a{.running_mean = running_mean,
                   .running_var = running_var,
                   .training = is_training() || !running_mean.defined(),
-                  .momentum = *options.momentum,
-                  .eps = options.eps};
+                  .momentum = options.momentum.value(),
+                  .eps = *options.eps};
   if (x->dim() == 4) return instance_norm(x, weight, bias, a);
   return instance_norm(x->unsqueeze(0), weight, bias, a).squeeze(0);
 }
@@ -117,7 +121,8 @@ GroupNorm::GroupNorm(int64_t groups, int64_t channels, Options o)
   if (groups < 1 || channels < 1 || channels % groups != 0)
     fail<ValueError>("GroupNorm: {} channels cannot be split into {} groups", channels, groups);
   check_eps("GroupNorm", o.eps);
-  if (o.affine) weight = parameter({channels}, 1), bias = parameter({channels}, 0);
+  if (o.affine) weight = parameter({channels}, 1);
+  if (o.affine && o.bias) bias = parameter({channels}, 0);
 }
 
 Tensor GroupNorm::forward(In x) const {

@@ -5,14 +5,31 @@
 
 namespace loupe {
 
-/// Takes the convention's own value: eps 1e-5 and momentum 0.1 (torch), 1e-3 and 0.99 (keras3).
-inline constexpr double kConventional = -1;
+/// A BatchNorm's momentum: a number, std::nullopt for the average over all batches so far, or, not
+/// given, the convention's own number.
+class Momentum {
+ public:
+  constexpr Momentum() = default;
+  constexpr Momentum(double value) : kind_(Kind::number), value_(value) {}
+  constexpr Momentum(std::nullopt_t) : kind_(Kind::cumulative) {}
+  bool given() const { return kind_ != Kind::conventional; }
+  bool cumulative() const { return kind_ == Kind::cumulative; }
+  double value() const { return value_; }
+  friend bool operator==(const Momentum& m, double value) {
+    return m.kind_ == Kind::number && m.value_ == value;
+  }
+
+ private:
+  enum class Kind { conventional, number, cumulative };
+  Kind kind_ = Kind::conventional;
+  double value_ = 0;
+};
 
 struct BatchNormOptions {
-  double eps = kConventional;
-  /// torch: running = (1 - momentum) running + momentum batch; nullopt: the average over all
-  /// batches so far. keras3: running = momentum running + (1 - momentum) batch.
-  std::optional<double> momentum = kConventional;
+  std::optional<double> eps = {};  // 1e-5 (torch), 1e-3 (keras3)
+  /// torch: running = (1 - momentum) running + momentum batch, 0.1 by default. keras3: running =
+  /// momentum running + (1 - momentum) batch, 0.99 by default.
+  Momentum momentum = {};
   bool affine = true;
   /// false: no buffers, and the batch's statistics in eval mode too.
   bool track_running_stats = true;
@@ -21,6 +38,8 @@ struct BatchNormOptions {
   NormConvention convention = NormConvention::torch;
   /// The channel dimension; Keras' own default would be -1.
   int64_t axis = 1;
+  /// false: no bias; counts only if affine.
+  bool bias = true;
 };
 
 /// What BatchNorm1d, BatchNorm2d and InstanceNorm2d share: weight 1, bias 0, running_mean 0,
@@ -29,7 +48,7 @@ struct BatchNormOptions {
 class BatchNormState {
  public:
   BatchNormState(const char* layer, int64_t num_features, BatchNormOptions options);
-  BatchNormOptions options;  // resolved: no kConventional left
+  BatchNormOptions options;  // resolved: eps and momentum are given
   Tensor weight, bias, running_mean, running_var, num_batches_tracked;
 
   /// The arguments of one call.
@@ -76,6 +95,7 @@ class InstanceNorm2d : public Layer<InstanceNorm2d>, public BatchNormState {
     double eps = 1e-5;
     double momentum = 0.1;
     bool affine = false, track_running_stats = false;
+    bool bias = true;  // counts only if affine
   };
   InstanceNorm2d(int64_t num_features, Options o);
   explicit InstanceNorm2d(int64_t num_features) : InstanceNorm2d(num_features, Options{}) {}
@@ -92,6 +112,7 @@ class GroupNorm : public Layer<GroupNorm> {
   struct Options {
     double eps = 1e-5;
     bool affine = true;
+    bool bias = true;  // counts only if affine
   };
   GroupNorm(int64_t groups, int64_t channels, Options o);
   GroupNorm(int64_t groups, int64_t channels) : GroupNorm(groups, channels, Options{}) {}

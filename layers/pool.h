@@ -1,6 +1,6 @@
 #pragma once
-// Pooling layers, with PyTorch's options (ceil_mode is not offered; max pooling has no dilation).
-// Formulas and padding in autograd/ops/pool.h. A stride that is not given is the kernel's size.
+// Pooling layers, with PyTorch's options. Formulas and padding in autograd/ops/pool.h. A stride
+// that is not given is the kernel's size. The places of maxima: max_pool2d_with_indices.
 #include <loupe/autograd/ops/pool.h>
 #include <loupe/layers/module.h>
 
@@ -11,12 +11,20 @@ struct Pool1dOptions {
   std::optional<int64_t> stride = {};
   int64_t padding = 0;
   bool count_include_pad = true;  // averages only
+  bool ceil_mode = false;
+  int64_t dilation = 1;  // maxima only
+
+  Pool1dArgs args() const { return {stride, padding, count_include_pad, ceil_mode, dilation}; }
 };
 struct Pool2dOptions {
   Size2 kernel_size = 2;
   std::optional<Size2> stride = {};
   Size2 padding = 0;
   bool count_include_pad = true;
+  bool ceil_mode = false;
+  Size2 dilation = 1;
+
+  Pool2dArgs args() const { return {stride, padding, count_include_pad, ceil_mode, dilation}; }
 };
 
 /// A layer without parameters: Op says which function, on which options.
@@ -42,27 +50,19 @@ template <class O> struct Windows {
 };
 struct Max1d : Windows<Pool1dOptions> {
   static constexpr const char* kName = "MaxPool1d";
-  static Tensor run(In x, const Options& o) {
-    return max_pool1d(x, o.kernel_size, {o.stride, o.padding});
-  }
+  static Tensor run(In x, const Options& o) { return max_pool1d(x, o.kernel_size, o.args()); }
 };
 struct Max2d : Windows<Pool2dOptions> {
   static constexpr const char* kName = "MaxPool2d";
-  static Tensor run(In x, const Options& o) {
-    return max_pool2d(x, o.kernel_size, {o.stride, o.padding});
-  }
+  static Tensor run(In x, const Options& o) { return max_pool2d(x, o.kernel_size, o.args()); }
 };
 struct Avg1d : Windows<Pool1dOptions> {
   static constexpr const char* kName = "AvgPool1d";
-  static Tensor run(In x, const Options& o) {
-    return avg_pool1d(x, o.kernel_size, {o.stride, o.padding, o.count_include_pad});
-  }
+  static Tensor run(In x, const Options& o) { return avg_pool1d(x, o.kernel_size, o.args()); }
 };
 struct Avg2d : Windows<Pool2dOptions> {
   static constexpr const char* kName = "AvgPool2d";
-  static Tensor run(In x, const Options& o) {
-    return avg_pool2d(x, o.kernel_size, {o.stride, o.padding, o.count_include_pad});
-  }
+  static Tensor run(In x, const Options& o) { return avg_pool2d(x, o.kernel_size, o.args()); }
 };
 struct Adaptive1d {
   using Options = int64_t;

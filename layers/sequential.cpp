@@ -24,7 +24,8 @@ Tensor Sequential::forward(In x) {
     const auto* const pool = bn ? next(2, Type<MaxPool2d>{}) : nullptr;
     const bool halves = pool && pool->options.kernel_size == Size2(2) &&
                         pool->options.stride.value_or(2) == Size2(2) &&
-                        pool->options.padding == Size2(0);
+                        pool->options.padding == Size2(0) && pool->options.dilation == Size2(1) &&
+                        !pool->options.ceil_mode;
     y = linear ? linear_relu(*linear, in) : halves ? bn_relu_max_pool(*bn, in) : bn_relu(*bn, in);
     i += halves ? 3 : 2;
   }

@@ -2,6 +2,9 @@
 #include <loupe/autograd/ops/pool.h>
 #include <loupe/core/kernels/pool.h>
 
+#include <algorithm>
+#include <type_traits>
+
 namespace loupe {
 namespace {
 
@@ -13,8 +16,8 @@ struct Pooling {
   std::shared_ptr<Storage> indices;  // int32, of max pooling
   const char* label = "";
   // The options behind the windows, by name; an adaptive pooling has none.
-  Size2 kernel = 0, stride = 0, padding = 0;
-  bool count_include_pad = false;
+  Size2 kernel = 0, stride = 0, padding = 0, dilation = 1;
+  bool count_include_pad = false, ceil_mode = false;
 
   Shape input() const { return {shape.n, shape.c, shape.h, shape.w}; }
   Shape output() const {
@@ -39,6 +42,8 @@ struct PoolNode final : Node {
     return {{"kernel", Dims{p->kernel.h, p->kernel.w}},
             {"stride", Dims{p->stride.h, p->stride.w}},
             {"padding", Dims{p->padding.h, p->padding.w}},
+            {"dilation", Dims{p->dilation.h, p->dilation.w}},
+            {"ceil_mode", p->ceil_mode},
             {"count_include_pad", p->count_include_pad}};
   }
   Tensors replay(const Tensors& x) const override {
@@ -80,32 +85,50 @@ Tensor spread(In dy, const std::shared_ptr<const Pooling>& p) {
 }
 
 // x has rank 4. Checks, and lays out the windows.
-std::shared_ptr<Pooling> plan(const char* op, const Tensor& x, Size2 kernel, Size2 stride,
-                              Size2 padding) {
+std::shared_ptr<Pooling> plan(const char* op, const Tensor& x, Size2 kernel, const Pool2dArgs& a) {
   const auto text = [](Size2 v) { return fmt::format("({}, {})", v.h, v.w); };
+  const Size2 stride = a.stride.value_or(kernel), padding = a.padding, dilation = a.dilation;
   if (kernel.h < 1 || kernel.w < 1)
     fail<ValueError>("{}: the kernel must be at least 1, got {}", op, text(kernel));
   if (stride.h < 1 || stride.w < 1)
     fail<ValueError>("{}: stride must be at least 1, got {}", op, text(stride));
-  if (padding.h < 0 || padding.w < 0 || 2 * padding.h > kernel.h || 2 * padding.w > kernel.w)
-    fail<ValueError>("{}: padding must be between 0 and half the kernel {}, got {}", op,
-                     text(kernel), text(padding));
+  if (dilation.h < 1 || dilation.w < 1)
+    fail<ValueError>("{}: dilation must be at least 1, got {}", op, text(dilation));
+  const Size2 window{dilation.h * (kernel.h - 1) + 1, dilation.w * (kernel.w - 1) + 1};
+  if (padding.h < 0 || padding.w < 0 || 2 * padding.h > window.h || 2 * padding.w > window.w)
+    fail<ValueError>("{}: padding must be between 0 and half the window {}, got {}", op,
+                     text(window), text(padding));
   const int64_t h = x.size(2), w = x.size(3);
-  if (h + 2 * padding.h < kernel.h || w + 2 * padding.w < kernel.w)
-    fail<ShapeError>("{}: the kernel is {}, larger than the padded input of ({}, {})", op,
-                     text(kernel), h + 2 * padding.h, w + 2 * padding.w);
+  if (h + 2 * padding.h < window.h || w + 2 * padding.w < window.w)
+    fail<ShapeError>("{}: the window is {}, larger than the padded input of ({}, {})", op,
+                     text(window), h + 2 * padding.h, w + 2 * padding.w);
   auto p = std::make_shared<Pooling>();
+  const auto along = [&](int64_t size, int64_t k, int64_t s, int64_t pad, int64_t d) {
+    const auto list = kernels::windows(size, {.kernel = k,
+                                              .stride = s,
+                                              .padding = pad,
+                                              .dilation = d,
+                                              .ceil_mode = a.ceil_mode,
+                                              .count_include_pad = a.count_include_pad});
+    for (const kernels::Range& r : list)
+      if (r.begin >= r.end)
+        fail<ShapeError>("{}: a window lies in the padding alone: size {}, padding {}, dilation {}",
+                         op, size, pad, d);
+    return list;
+  };
   p->shape = {x.size(0),
               h,
               w,
               x.size(1),
-              kernels::windows(h, kernel.h, stride.h, padding.h),
-              kernels::windows(w, kernel.w, stride.w, padding.w),
+              along(h, kernel.h, stride.h, padding.h, dilation.h),
+              along(w, kernel.w, stride.w, padding.w, dilation.w),
               0};
   p->label = op;
   p->kernel = kernel;
   p->stride = stride;
   p->padding = padding;
+  p->dilation = dilation;
+  p->ceil_mode = a.ceil_mode;
   return p;
 }
 
@@ -118,18 +141,29 @@ Tensor max_pooled(In x, const std::shared_ptr<Pooling>& p) {
   return recorded(x, y, p);
 }
 
-Tensor max_pool(const char* op, In x, Size2 kernel, Size2 stride, Size2 padding) {
-  const auto p = plan(op, x, kernel, stride, padding);
+Tensor max_pool(const char* op, In x, Size2 kernel, const Pool2dArgs& a,
+                std::shared_ptr<Pooling>* kept = nullptr) {
+  const auto p = plan(op, x, kernel, a);
   if (p->shape.h * p->shape.w > INT32_MAX)
     fail<ShapeError>("{}: an image of shape {} is too large", op, x->shape());
+  if (kept) *kept = p;
   return max_pooled(x, p);
 }
 
-Tensor avg_pool(const char* op, In x, Size2 kernel, Size2 stride, Size2 padding,
-                bool count_include_pad) {
-  const auto p = plan(op, x, kernel, stride, padding);
-  p->count_include_pad = count_include_pad;
-  if (count_include_pad) p->shape.divisor = kernel.h * kernel.w;
+// The maxima and their places, of an image of rank 4.
+PoolResult with_indices(const char* op, In x, Size2 kernel, const Pool2dArgs& a) {
+  std::shared_ptr<Pooling> p;
+  const Tensor y = max_pool(op, x, kernel, a, &p);
+  const Tensor indices = raw::empty_channels_last(p->output(), DType::i64);
+  std::copy_n(p->places(), y.numel(), indices.ptr<int64_t>());
+  return {y, indices};
+}
+
+Tensor avg_pool(const char* op, In x, Size2 kernel, const Pool2dArgs& a) {
+  if (a.dilation != Size2(1))
+    fail<ValueError>("{}: averages have no dilation, got ({}, {})", op, a.dilation.h, a.dilation.w);
+  const auto p = plan(op, x, kernel, a);
+  p->count_include_pad = a.count_include_pad;
   return pooled(x, p);
 }
 
@@ -151,51 +185,83 @@ Tensor adaptive(const char* op, In x, Size2 output) {
 }
 
 void check_rank(const char* op, const Tensor& x, int rank) {
-  if (x.dim() != rank)
+  if (x.dim() != rank && x.dim() != rank - 1)
     fail<ShapeError>("{}: expected an input of shape {}, got {}", op,
-                     rank == 4 ? "(N, C, H, W)" : "(N, C, L)", x.shape());
+                     rank == 4 ? "(N, C, H, W) or (C, H, W)" : "(N, C, L) or (C, L)", x.shape());
+}
+
+// An image of rank 4 for f, whatever dimensions x lacks: rows in the 1-d forms, the batch. The
+// result loses them again.
+struct AsImage {
+  bool batch, row;
+  Tensor put(Tensor x) const {
+    if (batch) x = x.unsqueeze(0);
+    return row ? x.unsqueeze(2) : x;
+  }
+  Tensor take(Tensor y) const {
+    if (row) y = y.squeeze(2);
+    return batch ? y.squeeze(0) : y;
+  }
+};
+template <class F> auto as_image(const char* op, In x, int rank, const F& f) {
+  check_rank(op, x, rank);
+  SiteScope site(x.here);
+  const AsImage lacks{x->dim() == rank - 1, rank == 3};
+  auto y = f(lacks.put(x));
+  if constexpr (std::is_same_v<decltype(y), Tensor>) return lacks.take(y);
+  else return PoolResult{lacks.take(y.values), lacks.take(y.indices)};
 }
 
 // The 1-d forms are the 2-d ones on images of one row.
-template <class F> Tensor as_image(const char* op, In x, const F& f) {
-  check_rank(op, x, 3);
-  SiteScope site(x.here);
-  return f(x->unsqueeze(2)).squeeze(2);
+Pool2dArgs on_one_row(const Pool1dArgs& a, int64_t kernel) {
+  return {.stride = Size2(1, a.stride.value_or(kernel)),
+          .padding = {0, a.padding},
+          .count_include_pad = a.count_include_pad,
+          .ceil_mode = a.ceil_mode,
+          .dilation = {1, a.dilation}};
 }
 
 }  // namespace
 
 Tensor max_pool1d(In x, int64_t kernel, Pool1dArgs a) {
-  return as_image("max_pool1d", x, [&](const Tensor& image) {
-    return max_pool("max_pool1d", image, {1, kernel}, {1, a.stride.value_or(kernel)},
-                    {0, a.padding});
+  return as_image("max_pool1d", x, 3, [&](const Tensor& image) {
+    return max_pool("max_pool1d", image, {1, kernel}, on_one_row(a, kernel));
   });
 }
 Tensor max_pool2d(In x, Size2 kernel, Pool2dArgs a) {
-  check_rank("max_pool2d", x, 4);
-  return max_pool("max_pool2d", x, kernel, a.stride.value_or(kernel), a.padding);
+  return as_image("max_pool2d", x, 4,
+                  [&](const Tensor& image) { return max_pool("max_pool2d", image, kernel, a); });
+}
+PoolResult max_pool1d_with_indices(In x, int64_t kernel, Pool1dArgs a) {
+  return as_image("max_pool1d_with_indices", x, 3, [&](const Tensor& image) {
+    return with_indices("max_pool1d_with_indices", image, {1, kernel}, on_one_row(a, kernel));
+  });
+}
+PoolResult max_pool2d_with_indices(In x, Size2 kernel, Pool2dArgs a) {
+  return as_image("max_pool2d_with_indices", x, 4, [&](const Tensor& image) {
+    return with_indices("max_pool2d_with_indices", image, kernel, a);
+  });
 }
 
 Tensor avg_pool1d(In x, int64_t kernel, Pool1dArgs a) {
-  return as_image("avg_pool1d", x, [&](const Tensor& image) {
-    return avg_pool("avg_pool1d", image, {1, kernel}, {1, a.stride.value_or(kernel)},
-                    {0, a.padding}, a.count_include_pad);
+  return as_image("avg_pool1d", x, 3, [&](const Tensor& image) {
+    return avg_pool("avg_pool1d", image, {1, kernel}, on_one_row(a, kernel));
   });
 }
 Tensor avg_pool2d(In x, Size2 kernel, Pool2dArgs a) {
-  check_rank("avg_pool2d", x, 4);
-  return avg_pool("avg_pool2d", x, kernel, a.stride.value_or(kernel), a.padding,
-                  a.count_include_pad);
+  return as_image("avg_pool2d", x, 4,
+                  [&](const Tensor& image) { return avg_pool("avg_pool2d", image, kernel, a); });
 }
 
 Tensor adaptive_avg_pool1d(In x, int64_t output) {
-  return as_image("adaptive_avg_pool1d", x, [&](const Tensor& image) {
+  return as_image("adaptive_avg_pool1d", x, 3, [&](const Tensor& image) {
     return adaptive("adaptive_avg_pool1d", image, {1, output});
   });
 }
 Tensor adaptive_avg_pool2d(In x, Size2 output) {
-  check_rank("adaptive_avg_pool2d", x, 4);
-  return adaptive("adaptive_avg_pool2d", x, output);
+  return as_image("adaptive_avg_pool2d", x, 4, [&](const Tensor& image) {
+    return adaptive("adaptive_avg_pool2d", image, output);
+  });
 }
 
 }  // namespace loupe

@@ -29,22 +29,35 @@ template <class F> void each_block(const PoolShape& s, const F& f) {
 }
 
 int64_t divisor(const PoolShape& s, Range r, Range q) {
-  return s.divisor > 0 ? s.divisor : std::max<int64_t>(1, (r.end - r.begin) * (q.end - q.begin));
+  return s.divisor > 0 ? s.divisor : std::max<int64_t>(1, r.counted * q.counted);
 }
 
 }  // namespace
 
-std::vector<Range> windows(int64_t size, int64_t kernel, int64_t stride, int64_t padding) {
+std::vector<Range> windows(int64_t size, const WindowRule& rule) {
+  const int64_t span = rule.dilation * (rule.kernel - 1) + 1;
+  const int64_t room = size + 2 * rule.padding - span;  // for the first window's begin
+  int64_t count = (room + (rule.ceil_mode ? rule.stride - 1 : 0)) / rule.stride + 1;
+  // The last window begins inside the image or the padding before it.
+  if (rule.ceil_mode && (count - 1) * rule.stride >= size + rule.padding) --count;
   std::vector<Range> list;
-  for (int64_t at = -padding; at + kernel <= size + padding; at += stride)
-    list.push_back({std::max<int64_t>(at, 0), std::min(at + kernel, size)});
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t at = i * rule.stride - rule.padding;
+    const int64_t skipped = at < 0 ? (-at + rule.dilation - 1) / rule.dilation : 0;
+    const int64_t begin = at + skipped * rule.dilation, end = std::min(at + span, size);
+    const int64_t counted = rule.count_include_pad ? std::min(at + span, size + rule.padding) - at
+                                                   : std::max<int64_t>(0, end - begin);
+    list.push_back({begin, end, rule.dilation, counted});
+  }
   return list;
 }
 
 std::vector<Range> adaptive_windows(int64_t size, int64_t count) {
   std::vector<Range> list;
-  for (int64_t i = 0; i < count; ++i)
-    list.push_back({i * size / count, ((i + 1) * size + count - 1) / count});
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t begin = i * size / count, end = ((i + 1) * size + count - 1) / count;
+    list.push_back({begin, end, 1, end - begin});
+  }
   return list;
 }
 
@@ -64,8 +77,8 @@ template <class T> void max_pool(const PoolShape& s, const T* x, T* y, int32_t* 
           best[k] = image[first * c + k];
           index[k] = first;
         }
-        for (int64_t row = rows.begin; row < rows.end; ++row)
-          for (int64_t column = columns.begin; column < columns.end; ++column) {
+        for (int64_t row = rows.begin; row < rows.end; row += rows.step)
+          for (int64_t column = columns.begin; column < columns.end; column += columns.step) {
             const int32_t place = static_cast<int32_t>(row * w + column);
             const T* from = image + static_cast<int64_t>(place) * c;
 #pragma omp simd
@@ -95,8 +108,8 @@ void max_pool_backward(const PoolShape& s, const T* dy, const int32_t* indices, 
                     columns = s.columns[static_cast<size_t>(j)];
         const int64_t at = ((n * oh + i) * ow + j) * s.c + begin;
         simd<T>([=, c = s.c, w = s.w, g = dy + at, index = indices + at] {
-          for (int64_t row = rows.begin; row < rows.end; ++row)
-            for (int64_t column = columns.begin; column < columns.end; ++column) {
+          for (int64_t row = rows.begin; row < rows.end; row += rows.step)
+            for (int64_t column = columns.begin; column < columns.end; column += columns.step) {
               const int32_t place = static_cast<int32_t>(row * w + column);
               T* to = image + static_cast<int64_t>(place) * c;
 #pragma omp simd
@@ -131,8 +144,8 @@ template <class T> void avg_pool(const PoolShape& s, const T* x, T* y) {
       simd<T>([=, c = s.c, w = s.w, count = T(divisor(s, rows, columns)),
                to = y + ((n * oh + i) * ow + j) * s.c] {
         std::fill_n(to, c, T(0));
-        for (int64_t row = rows.begin; row < rows.end; ++row)
-          for (int64_t column = columns.begin; column < columns.end; ++column) {
+        for (int64_t row = rows.begin; row < rows.end; row += rows.step)
+          for (int64_t column = columns.begin; column < columns.end; column += columns.step) {
             const T* from = image + (row * w + column) * c;
 #pragma omp simd
             for (int64_t k = 0; k < c; ++k) to[k] += from[k];
@@ -156,8 +169,8 @@ template <class T> void avg_pool_backward(const PoolShape& s, const T* dy, T* dx
                     columns = s.columns[static_cast<size_t>(j)];
         simd<T>([=, c = s.c, w = s.w, share = T(1) / T(divisor(s, rows, columns)),
                  g = dy + ((n * oh + i) * ow + j) * s.c + begin] {
-          for (int64_t row = rows.begin; row < rows.end; ++row)
-            for (int64_t column = columns.begin; column < columns.end; ++column) {
+          for (int64_t row = rows.begin; row < rows.end; row += rows.step)
+            for (int64_t column = columns.begin; column < columns.end; column += columns.step) {
               T* to = image + (row * w + column) * c;
 #pragma omp simd
               for (int64_t k = 0; k < channels; ++k) to[k] += g[k] * share;

@@ -7,20 +7,30 @@
 
 namespace loupe::kernels {
 
-/// Positions [begin, end) of one output row or column.
+/// Positions begin, begin + step, ... before end of one output row or column. An average divides by
+/// `counted` of them: those in the padding may count.
 struct Range {
   int64_t begin, end;
+  int64_t step = 1;
+  int64_t counted = 0;
+};
+
+/// How windows lie along one dimension.
+struct WindowRule {
+  int64_t kernel = 1, stride = 1, padding = 0, dilation = 1;
+  bool ceil_mode = false;  // a last window may reach beyond the padding, if it begins before
+  bool count_include_pad = true;
 };
 
 struct PoolShape {
   int64_t n = 0, h = 0, w = 0, c = 0;
   std::vector<Range> rows, columns;  // one per output row and column; inside the image
-  int64_t divisor = 0;               // of averages; 0: the number of positions in the window
+  int64_t divisor = 0;               // of averages; 0: what the ranges count
 };
 
-/// Windows of `kernel` positions every `stride`, over `size` positions with `padding` on both
-/// sides; clipped to the image.
-std::vector<Range> windows(int64_t size, int64_t kernel, int64_t stride, int64_t padding);
+/// Windows of `kernel` positions, `dilation` apart, every `stride`, over `size` positions with
+/// `padding` on both sides; clipped to the image. A window may be left without a position.
+std::vector<Range> windows(int64_t size, const WindowRule& rule);
 /// `count` windows that cover `size` positions: [floor(i size / count), ceil((i + 1) size /
 /// count)).
 std::vector<Range> adaptive_windows(int64_t size, int64_t count);

@@ -27,7 +27,7 @@ const std::vector<OpCase>& op_cases() {
     std::vector<OpCase> all;
     for (auto part : {elementwise_cases(), shape_cases(), order_cases(), product_cases(),
                       layer_cases(), activation_cases(), norm_cases(), pool_cases(),
-                      attention_cases(), loss_cases(), recurrent_cases()})
+                      attention_cases(), loss_cases(), recurrent_cases(), image_cases()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();

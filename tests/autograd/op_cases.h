@@ -136,6 +136,7 @@ std::vector<OpCase> pool_cases();
 std::vector<OpCase> attention_cases();
 std::vector<OpCase> loss_cases();
 std::vector<OpCase> recurrent_cases();
+std::vector<OpCase> image_cases();
 /// All of them.
 const std::vector<OpCase>& op_cases();
 

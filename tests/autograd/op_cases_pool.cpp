@@ -9,6 +9,7 @@ namespace {
 
 struct Window {
   int64_t begin, end;  // positions, those of the padding too
+  int64_t step = 1;
 };
 using Windows = std::vector<Window>;
 
@@ -16,6 +17,14 @@ Windows strided(int64_t size, int64_t kernel, int64_t stride, int64_t padding) {
   Windows all;
   for (int64_t at = -padding; at + kernel <= size + padding; at += stride)
     all.push_back({at, at + kernel});
+  return all;
+}
+// ceil_mode: a last window may reach beyond the padding; what lies there does not count.
+Windows ceiled(int64_t size, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
+  Windows all;
+  const int64_t span = dilation * (kernel - 1) + 1, last = size + padding;
+  for (int64_t at = -padding; all.empty() || (at < size && at - stride + span < last); at += stride)
+    all.push_back({at, std::min(at + span, last), dilation});
   return all;
 }
 Windows adaptive(int64_t size, int64_t output) {
@@ -37,9 +46,9 @@ template <class W, class F> Naive pooling(W windows, F fold) {
     each(y.shape, [&, &rows = rows, &columns = columns](const Dims& i) {
       const Window r = rows[static_cast<size_t>(i[2])], c = columns[static_cast<size_t>(i[3])];
       std::vector<double> seen;
-      for (int64_t h = std::max<int64_t>(r.begin, 0); h < std::min(r.end, x.size(2)); ++h)
-        for (int64_t w = std::max<int64_t>(c.begin, 0); w < std::min(c.end, x.size(3)); ++w)
-          seen.push_back(std::as_const(x)(i[0], i[1], h, w));
+      for (int64_t h = r.begin; h < std::min(r.end, x.size(2)); h += r.step)
+        for (int64_t w = c.begin; w < std::min(c.end, x.size(3)); w += c.step)
+          if (h >= 0 && w >= 0) seen.push_back(std::as_const(x)(i[0], i[1], h, w));
       y[i] = fold(seen, (r.end - r.begin) * (c.end - c.begin));
     });
     if (line) y.shape.erase(2);
@@ -67,6 +76,12 @@ auto windows(Size2 kernel, Size2 stride, Size2 padding) {
   return [=](int64_t h, int64_t w, bool line) {
     return Pair{line ? Windows{{0, 1}} : strided(h, kernel.h, stride.h, padding.h),
                 strided(w, kernel.w, stride.w, padding.w)};
+  };
+}
+auto ceiled_windows(Size2 kernel, Size2 stride, Size2 padding, Size2 dilation) {
+  return [=](int64_t h, int64_t w, bool line) {
+    return Pair{line ? Windows{{0, 1}} : ceiled(h, kernel.h, stride.h, padding.h, dilation.h),
+                ceiled(w, kernel.w, stride.w, padding.w, dilation.w)};
   };
 }
 auto grid(Size2 output) {
@@ -110,6 +125,30 @@ std::vector<OpCase> pool_cases() {
             return max_pool2d(x, {3, 2}, {.stride = Size2{2, 1}, .padding = {1, 0}});
           },
           pooling(windows({3, 2}, {2, 1}, {1, 0}), largest)),
+      pool(
+          "max_pool1d_with_indices", kLines,
+          [](In x) { return max_pool1d_with_indices(x, 2).values; },
+          pooling(windows(2, 2, 0), largest)),
+      pool(
+          "max_pool2d_with_indices", kImages,
+          [](In x) { return max_pool2d_with_indices(x, 2).values; },
+          pooling(windows(2, 2, 0), largest)),
+      pool(
+          "max_pool2d(ceil_mode)", kImages,
+          [](In x) {
+            return max_pool2d(x, {2, 3}, {.stride = 2, .padding = {1, 1}, .ceil_mode = true});
+          },
+          pooling(ceiled_windows({2, 3}, 2, 1, 1), largest)),
+      pool(
+          "max_pool2d(dilation)", kImages,
+          [](In x) { return max_pool2d(x, 2, {.stride = 1, .dilation = 2}); },
+          pooling(ceiled_windows(2, 1, 0, 2), largest)),
+      pool(
+          "avg_pool2d(padded, ceil_mode)", kImages,
+          [](In x) {
+            return avg_pool2d(x, {2, 3}, {.stride = 2, .padding = {1, 1}, .ceil_mode = true});
+          },
+          pooling(ceiled_windows({2, 3}, 2, 1, 1), mean_with_padding)),
       pool(
           "avg_pool1d", kLines, [](In x) { return avg_pool1d(x, 2); },
           pooling(windows(2, 2, 0), mean_inside)),

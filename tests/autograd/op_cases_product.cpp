@@ -74,7 +74,7 @@ Naive conv1d_naive(Conv1dArgs c) {
     x[0].shape.insert(2, 1);
     x[1].shape.insert(2, 1);
     Array y = conv2d_naive({.stride = {1, c.stride},
-                            .padding = {0, c.padding},
+                            .padding = {0, c.padding.w},
                             .dilation = {1, c.dilation},
                             .groups = c.groups})(x)[0];
     y.shape.erase(2);

@@ -11,9 +11,9 @@ TEST_CASE("convolutions say what does not fit") {
   const Tensor x = zeros({2, 4, 5, 6}), w = zeros({6, 4, 3, 3});
   REQUIRE(conv2d(x, w).shape() == Shape{2, 6, 3, 4});
   REQUIRE_THROWS_WITH(
-      conv2d(zeros({4, 5, 6}), w),
-      StartsWith("conv2d: expected an input of shape (N, C, H, W), got (4, 5, 6); add "
-                 "the batch dimension with unsqueeze(0)"));
+      conv2d(zeros({5, 6}), w),
+      StartsWith("conv2d: expected an input of shape (N, C, H, W) or (C, H, W), got (5, 6)"));
+  REQUIRE(conv2d(zeros({4, 5, 6}), w).shape() == Shape{6, 3, 4});
   REQUIRE_THROWS_WITH(
       conv2d(x, zeros({6, 3, 3, 3})),
       StartsWith("conv2d: a weight of shape (6, 3, 3, 3) with groups=1 takes 3 input "

@@ -391,8 +391,45 @@ TEST_CASE("misuse: products, convolution, pooling") {
   refuses<DtypeError>("max_pool2d", [&] { max_pool2d(zeros({1, 2, 4, 4}, DType::i64), 2); });
   refuses<ShapeError>("avg_pool2d", [&] { avg_pool2d(f23, 2); });
   refuses<ValueError>("avg_pool2d", [&] { avg_pool2d(image, 2, {.padding = -1}); });
+  refuses<ValueError>("avg_pool2d", [&] { avg_pool2d(image, 2, {.dilation = 2}); });
+  refuses<ValueError>("max_pool2d", [&] { max_pool2d(image, 2, {.dilation = 0}); });
+  refuses<ShapeError>("max_pool2d", [&] { max_pool2d(image, 3, {.dilation = 2}); });
+  refuses<ShapeError>("max_pool2d", [] {
+    max_pool2d(zeros({1, 1, 2, 2}), 2, {.padding = 1, .dilation = 3});
+  });
+  refuses<ShapeError>("max_pool2d_with_indices", [&] { max_pool2d_with_indices(f23, 2); });
+  refuses<ShapeError>("max_pool1d_with_indices", [&] { max_pool1d_with_indices(image, 2); });
+  refuses<ValueError>("conv2d",
+                      [&] { conv2d(image, kernel, none, {.stride = 2, .padding = kSame}); });
+  const Tensor transposed = zeros({2, 3, 3, 3});
+  const char* op = "conv_transpose2d";
+  refuses<ShapeError>(op, [&] { conv_transpose2d(f23, transposed); });
+  refuses<ShapeError>(op, [&] { conv_transpose2d(image, f23); });
+  refuses<ShapeError>(op, [&] { conv_transpose2d(image, zeros({3, 2, 3, 3})); });
+  refuses<ShapeError>(op, [&] { conv_transpose2d(image, zeros({2, 2, 0, 3})); });
+  refuses<ShapeError>(op, [&] { conv_transpose2d(image, transposed, zeros({2})); });
+  refuses<ShapeError>(op, [&] { conv_transpose2d(image, transposed, none, {.padding = 4}); });
+  refuses<DtypeError>(op, [&] { conv_transpose2d(image, zeros({2, 3, 3, 3}, DType::f64)); });
+  refuses<ValueError>(op, [&] { conv_transpose2d(image, transposed, none, {.stride = 0}); });
+  refuses<ValueError>(op,
+                      [&] { conv_transpose2d(image, transposed, none, {.output_padding = 1}); });
+  refuses<ValueError>(op, [&] { conv_transpose2d(image, transposed, none, {.groups = 0}); });
+  refuses<ShapeError>("conv_transpose1d", [&] { conv_transpose1d(image, transposed); });
+  refuses<ShapeError>("conv_transpose1d", [&] { conv_transpose1d(f23, transposed); });
+  refuses<ShapeError>("interpolate", [&] { interpolate(f23, {.size = 2}); });
+  refuses<DtypeError>("interpolate", [] {
+    interpolate(zeros({1, 1, 2, 2}, DType::i64), {.size = 2});
+  });
+  refuses<ValueError>("interpolate", [&] { interpolate(image, {}); });
+  refuses<ValueError>("interpolate", [&] { interpolate(image, {.size = 2, .scale_factor = 2}); });
+  refuses<ValueError>("interpolate", [&] { interpolate(image, {.size = 0}); });
+  refuses<ValueError>("interpolate", [&] { interpolate(image, {.scale_factor = std::nan("")}); });
+  refuses<ValueError>("interpolate", [&] { interpolate(image, {.scale_factor = 0.1}); });
+  refuses<ValueError>("interpolate",
+                      [&] { interpolate(image, {.size = 2, .align_corners = true}); });
+  refuses<ShapeError>("interpolate", [] { interpolate(zeros({1, 1, 0, 2}), {.size = 2}); });
   refuses<ShapeError>("max_pool1d", [&] { max_pool1d(image, 2); });
-  refuses<ShapeError>("avg_pool1d", [&] { avg_pool1d(f23, 2); });
+  refuses<ShapeError>("avg_pool1d", [&] { avg_pool1d(zeros({4}), 2); });
   refuses<ValueError>("adaptive_avg_pool2d", [&] { adaptive_avg_pool2d(image, 0); });
   refuses<ShapeError>("adaptive_avg_pool2d", [&] { adaptive_avg_pool2d(f23, 1); });
   refuses<ShapeError>("adaptive_avg_pool2d", [&] { adaptive_avg_pool2d(zeros({1, 2, 0, 4}), 1); });

@@ -11,6 +11,7 @@
 #include <loupe/layers/embedding.h>
 #include <loupe/layers/fused.h>
 #include <loupe/layers/init.h>
+#include <loupe/layers/interpolate.h>
 #include <loupe/layers/linear.h>
 #include <loupe/layers/metrics.h>
 #include <loupe/layers/norm.h>
@@ -70,6 +71,27 @@ TEST_CASE("misuse: RNN, LSTM, GRU and their cells") {
   refuses<ShapeError>("RNNCell", [&] { rnn_cell(x); });
   refuses<ShapeError>("GRUCell", [&] { gru_cell(zeros({2, 3}), zeros({3, 4})); });
   refuses<ShapeError>("LSTMCell", [&] { lstm_cell(zeros({2, 3}), LstmState{.c = h}); });
+}
+
+TEST_CASE("misuse: ConvTranspose, kSame, Upsample, momentum and eps are no sentinels") {
+  Rng rng(1);
+  refuses<ValueError>("Conv2d", [&] { Conv2d(rng, 2, 2, {.stride = 2, .padding = kSame}); });
+  refuses<ValueError>("Conv1d", [&] { Conv1d(rng, 2, 2, {.stride = 2, .padding = kSame}); });
+  refuses<ValueError>("ConvTranspose2d", [&] { ConvTranspose2d(rng, 2, 0, {}); });
+  refuses<ValueError>("ConvTranspose2d",
+                      [&] { ConvTranspose2d(rng, 2, 2, {.output_padding = -1}); });
+  refuses<ValueError>("ConvTranspose2d", [&] { ConvTranspose2d(rng, 3, 2, {.groups = 2}); });
+  refuses<ValueError>("ConvTranspose1d", [&] { ConvTranspose1d(rng, 2, 2, {.stride = 0}); });
+  ConvTranspose2d two(rng, 2, 3, {.kernel_size = 3});
+  ConvTranspose1d one(rng, 2, 3, {.kernel_size = 3});
+  refuses<ShapeError>("conv_transpose2d", [&] { two(zeros({1, 3, 4, 4})); });
+  refuses<ShapeError>("conv_transpose1d", [&] { one(zeros({1, 3, 4})); });
+  Upsample up({.scale_factor = 2});
+  refuses<ShapeError>("interpolate", [&] { up(zeros({3})); });
+  for (const double bad : {-1.0, std::nan("")}) {
+    refuses<ValueError>("BatchNorm2d", [&] { BatchNorm2d(4, {.eps = bad}); });
+    refuses<ValueError>("BatchNorm2d", [&] { BatchNorm2d(4, {.momentum = Momentum(bad)}); });
+  }
 }
 
 TEST_CASE("misuse: metrics") {
