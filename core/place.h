@@ -39,9 +39,15 @@ extern constinit thread_local Place t_place;
 /// errors thrown on its thread end with this line. A copy only carries the line. Here lives on the
 /// stack of one thread: never store one, keep a Site.
 class Here : public Site {
+  // Not made from anything a caller can write: else the 0 of arange(5, 0) would be a null file name.
+  struct Implied {
+    explicit Implied() = default;
+  };
+
  public:
-  Here(const char* f = __builtin_FILE(), int l = __builtin_LINE())
-      : Site{f, l}, outer_(detail::t_place.call) {
+  Here(Implied = Implied(), const char* f = __builtin_FILE(), int l = __builtin_LINE())
+      : Here(f, l) {}
+  Here(const char* f, int l) : Site{f, l}, outer_(detail::t_place.call) {
     detail::t_place.call = this;
   }
   Here(const Here& other) : Site(other), outer_(this) {}

@@ -265,7 +265,6 @@ std::string variance(Step& s) {
   return s.out.add("Div", {sum, s.out.number(divisor > 0 ? divisor : 0, s.dtype())});
 }
 void var(Step& s) { s.give(variance(s)); }
-void std_of(Step& s) { s.give(s.out.add("Sqrt", {variance(s)})); }
 
 // any, all: the largest, the smallest of 0 and 1.
 void truth(Step& s) {
@@ -657,7 +656,7 @@ const std::map<std::string_view, Writer>& writers() {
       {"logsumexp", logsumexp},
       {"norm", norm},
       {"var", var},
-      {"std", std_of},
+      {"std", same<kSqrt>},
       {"any", truth},
       {"all", truth},
       {"flip", flip},

@@ -292,23 +292,24 @@ TEST_CASE("misuse: recurrence") {
                         const RecurrenceArgs& args = {}) {
     recurrence(RecurrentCell::lstm, gates, h0, c0, weight, bias, args);
   };
-  refuses<ShapeError>("recurrence", [&] { lstm(zeros({2, 12}), h, h, w); });
-  refuses<ShapeError>("recurrence", [&] { lstm(zeros({5, 2, 10}), h, h, w); });
-  refuses<ShapeError>("recurrence", [&] { lstm(x, zeros({2, 4}), h, w); });
-  refuses<ShapeError>("recurrence", [&] { lstm(x, h, zeros({3, 3}), w); });
-  refuses<ShapeError>("recurrence", [&] { lstm(x, h, h, zeros({12, 4})); });
-  refuses<ShapeError>("recurrence", [&] { lstm(x, h, h, w, zeros({3})); });
-  refuses<ValueError>("recurrence", [&] { lstm(x, h, none, w); });
-  refuses<ValueError>("recurrence", [&] {
+  misuse::refuses<ShapeError>("recurrence", [&] { lstm(zeros({2, 12}), h, h, w); });
+  misuse::refuses<ShapeError>("recurrence", [&] { lstm(zeros({5, 2, 10}), h, h, w); });
+  misuse::refuses<ShapeError>("recurrence", [&] { lstm(x, zeros({2, 4}), h, w); });
+  misuse::refuses<ShapeError>("recurrence", [&] { lstm(x, h, zeros({3, 3}), w); });
+  misuse::refuses<ShapeError>("recurrence", [&] { lstm(x, h, h, zeros({12, 4})); });
+  misuse::refuses<ShapeError>("recurrence", [&] { lstm(x, h, h, w, zeros({3})); });
+  misuse::refuses<ValueError>("recurrence", [&] { lstm(x, h, none, w); });
+  misuse::refuses<ValueError>("recurrence", [&] {
     recurrence(RecurrentCell::gru, x, zeros({2, 4}), zeros({2, 4}), zeros({12, 4}));
   });
-  refuses<DtypeError>("recurrence", [&] { lstm(x, h.to(DType::f64), h, w); });
-  refuses<DtypeError>("recurrence", [&] { lstm(x.to(DType::i64), h, h, w); });
-  refuses<DtypeError>("recurrence", [&] { lstm(x, h, h, w, none, {.lengths = zeros({2})}); });
-  refuses<ShapeError>("recurrence",
-                      [&] { lstm(x, h, h, w, none, {.lengths = zeros({3}, DType::i64)}); });
+  misuse::refuses<DtypeError>("recurrence", [&] { lstm(x, h.to(DType::f64), h, w); });
+  misuse::refuses<DtypeError>("recurrence", [&] { lstm(x.to(DType::i64), h, h, w); });
+  misuse::refuses<DtypeError>("recurrence",
+                              [&] { lstm(x, h, h, w, none, {.lengths = zeros({2})}); });
+  misuse::refuses<ShapeError>("recurrence",
+                              [&] { lstm(x, h, h, w, none, {.lengths = zeros({3}, DType::i64)}); });
   for (const int64_t bad : {-1, 6})
-    refuses<IndexError>("recurrence", [&] {
+    misuse::refuses<IndexError>("recurrence", [&] {
       lstm(x, h, h, w, none, {.lengths = full({2}, static_cast<double>(bad), DType::i64)});
     });
 }

@@ -126,6 +126,7 @@ TEST_CASE("misuse: factories whose sizes or ends make no sense") {
   Rng rng(1);
   refuses<ValueError>("arange", [] { arange(10, 8, 5); });
   refuses<ValueError>("arange", [] { arange(0, 1, -3); });
+  refuses<ValueError>("arange", [] { arange(5, 0); });
   refuses<ValueError>("arange", [] { arange(0, 1e-300, -1e300); });
   refuses<ValueError>("arange", [] { arange(kNan, 1); });
   refuses<ValueError>("arange", [] { arange(0, 1, kNan); });

@@ -74,9 +74,9 @@ TEST_CASE(
       f / "run");
   INFO(o.err);
   REQUIRE(o.code == 1);
-  REQUIRE_THAT(o.err, Contains("train: the ") && Contains(" at step ") &&
-                          Contains("models/gpt.cpp:") && Contains("in transformer") &&
-                          Contains("NaN or Inf") && Contains("the last checkpoint is of step"));
+  REQUIRE_THAT(o.err, Contains("train: the ") && Contains(" at step ") && Contains("gpt.cpp:") &&
+                          Contains("in transformer") && Contains("NaN or Inf") &&
+                          Contains("the last checkpoint is of step"));
   for (const auto& entry : fs::directory_iterator(f / "run/checkpoints")) {
     const Output weights = loupe_program("inspect " + entry.path().string());
     REQUIRE(weights.code == 0);

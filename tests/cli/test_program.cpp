@@ -87,8 +87,8 @@ TEST_CASE(
   const Output cnn = loupe_program(small_cnn(f / "mnist") + "--shadow 2 --steps 3"),
                gpt = loupe_program(kGpt + "--shadow 2 --steps 3 --text " + f / "text");
   REQUIRE(cnn.code == 0);
-  REQUIRE_THAT(cnn.err, Contains("ulps") && Contains("models/small_cnn.cpp:") &&
-                            Contains("conv2") && Contains("winograd") && Contains("bound 6.1e-05"));
+  REQUIRE_THAT(cnn.err, Contains("ulps") && Contains("small_cnn.cpp:") && Contains("conv2") &&
+                            Contains("winograd") && Contains("bound 6.1e-05"));
   REQUIRE(gpt.code == 0);
   REQUIRE_THAT(gpt.err, Contains("models/gpt.cpp:") && Contains("transformer.h.0.attn") &&
                             Contains("flash") && !Contains("no f64 twin"));
