@@ -49,9 +49,16 @@ void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target
     const double below = static_cast<double>(shift) - static_cast<double>(row[t]);
     double sum = (1 - s.smoothing) * w * (log_sum + below);
     if (s.smoothing > 0) {
+      // In double: the distance of two large logits may be beyond f32 where its share of the loss is
+      // not.
+      const auto distance = [=](int64_t c) {
+        return static_cast<double>(shift) - static_cast<double>(row[c]);
+      };
       const double distances =
-          weight ? lane_sum<T>(s.classes, [=](int64_t c) { return weight[c] * (shift - row[c]); })
-                 : lane_sum<T>(s.classes, [=](int64_t c) { return shift - row[c]; });
+          weight ? lane_sum<double>(
+                       s.classes,
+                       [=](int64_t c) { return static_cast<double>(weight[c]) * distance(c); })
+                 : lane_sum<double>(s.classes, distance);
       sum += spread * (all * log_sum + distances);
     }
     loss[i] = static_cast<T>(sum);

@@ -94,7 +94,7 @@ TEST_CASE(
       loupe_program(small_cnn(f / "mnist") + "--steps 2 --norm none --init-from " + file);
   REQUIRE(nan.code == 1);
   REQUIRE_THAT(nan.err, Contains("train: the loss is nan at step 1: linear (") &&
-                            Contains("models/small_cnn.cpp:") && Contains("in fc"));
+                            Contains("small_cnn.cpp:") && Contains("in fc"));
   REQUIRE_THAT(
       loupe_program(small_cnn(f / "mnist") + "--steps 2 --norm none --anomaly --init-from " + file)
           .err,

@@ -90,7 +90,7 @@ TEST_CASE(
   REQUIRE_THAT(cnn.err, Contains("ulps") && Contains("small_cnn.cpp:") && Contains("conv2") &&
                             Contains("winograd") && Contains("bound 6.1e-05"));
   REQUIRE(gpt.code == 0);
-  REQUIRE_THAT(gpt.err, Contains("models/gpt.cpp:") && Contains("transformer.h.0.attn") &&
+  REQUIRE_THAT(gpt.err, Contains("gpt.cpp:") && Contains("transformer.h.0.attn") &&
                             Contains("flash") && !Contains("no f64 twin"));
   // Shadowing changes nothing.
   REQUIRE(last_event(cnn)["state_hash"] ==
