@@ -121,7 +121,7 @@ TEST_CASE("pooling says what does not fit") {
   REQUIRE_THROWS_AS(max_pool1d(x, 2), ShapeError);
   REQUIRE_THROWS_WITH(
       max_pool2d(x, 5),
-      StartsWith("max_pool2d: the kernel is (5, 5), larger than the padded input of (4, 5)"));
+      StartsWith("max_pool2d: the window is (5, 5), larger than the padded input of (4, 5)"));
   REQUIRE_THROWS_AS(max_pool2d(x, 0), ValueError);
   REQUIRE_THROWS_AS(avg_pool2d(x, 2, {.stride = Size2(0)}), ValueError);
   REQUIRE_THROWS_WITH(
