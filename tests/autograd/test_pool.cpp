@@ -126,7 +126,7 @@ TEST_CASE("pooling says what does not fit") {
   REQUIRE_THROWS_AS(avg_pool2d(x, 2, {.stride = Size2(0)}), ValueError);
   REQUIRE_THROWS_WITH(
       avg_pool2d(x, 2, {.padding = 2}),
-      StartsWith("avg_pool2d: padding must be between 0 and half the kernel (2, 2), got (2, 2)"));
+      StartsWith("avg_pool2d: padding must be between 0 and half the window (2, 2), got (2, 2)"));
   REQUIRE_THROWS_AS(adaptive_avg_pool2d(x, 0), ValueError);
   REQUIRE_THROWS_AS(adaptive_avg_pool2d(zeros({1, 1, 0, 1}), 1), ShapeError);
   REQUIRE_THROWS_AS(max_pool2d(zeros({1, 1, 2, 2}, DType::i64), 2), DtypeError);
