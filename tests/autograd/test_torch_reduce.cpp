@@ -218,8 +218,9 @@ void check_case(const std::string& name, DType dtype, double bound) {
   INFO("gradient");
   require_like(plain, file().get(name + "/dx"), bound);
   require_like(dx, file().get(name + "/dx"), bound);
-  if (!dx.requires_grad()) {
-    require_like(zeros_like(x), file().get(name + "/h"), 0);
+  if (!dx.requires_grad()) {  // linear in x; PyTorch's zero may be rounding of terms that cancel
+    require_like(zeros_like(x), file().get(name + "/h"), bound,
+                 largest_finite(file().get(name + "/dx")));
     return;
   }
   INFO("second derivative");
