@@ -260,7 +260,7 @@ void fit_columns(size_t (&w)[5], size_t columns) {
   constexpr size_t kLeastOptions = 8, kLeast = 12;
   const size_t options = w[2] - std::min(w[2], over());
   w[2] = options < std::min(w[2], kLeastOptions) ? 0 : options;
-  for (const size_t column : {0, 1, 3})
+  for (const size_t column : {size_t{0}, size_t{1}, size_t{3}})
     if (w[column] > kLeast) w[column] = std::max(kLeast, w[column] - std::min(w[column], over()));
 }
 

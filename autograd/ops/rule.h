@@ -12,6 +12,14 @@ namespace loupe::detail {
 
 template <class Rule> Tensor apply_rule(In x, Rule rule);
 
+/// The gradient of one number. A function of its own: clang 14 decides a requires-expression inside a
+/// nested generic lambda too early.
+template <class Rule, class T>
+[[gnu::always_inline]] inline T rule_gradient(const Rule& rule, T up, T v) {
+  if constexpr (requires { rule.grad(up, v); }) return rule.grad(up, v);
+  else return up * rule.slope(v);
+}
+
 template <class Rule> struct RuleNode final : Node {
   Rule rule;
   SavedTensor saved{this};
@@ -29,10 +37,7 @@ template <class Rule> struct RuleNode final : Node {
     }
     const Tensor dx = raw::elementwise_result(g.shape(), g.dtype(), {&at, &g});
     dispatch_floating(g.dtype(), Rule::kName, [&]<class T>(Type<T>) {
-      raw::map2<T, T, T>(dx, g, at, [r = rule](T up, T v) {
-        if constexpr (requires { r.grad(up, v); }) return r.grad(up, v);
-        else return up * r.slope(v);
-      });
+      raw::map2<T, T, T>(dx, g, at, [r = rule](T up, T v) { return rule_gradient(r, up, v); });
     });
     return {dx};
   }
