@@ -12,6 +12,7 @@ int train_gpt(const TrainGptOptions&) { return 0; }
 int eval(const EvalOptions&) { return 0; }
 int sample(const SampleOptions&) { return 0; }
 int summary(const SummaryOptions&) { return 0; }
+int export_model(const ExportOptions&) { return 0; }
 int bench(const BenchOptions&) { return 0; }
 int embed(const EmbedOptions&) { return 0; }
 int inspect(const InspectOptions&) { return 0; }
