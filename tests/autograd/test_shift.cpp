@@ -132,7 +132,8 @@ TEST_CASE("the examples that one stored number got wrong") {
   CHECK(y[2].item() == Approx(-1.8619948).epsilon(1e-6));
 }
 
-TEST_CASE("a constant added to the scores of a query changes no attention; weights sum to 1") {
+TEST_CASE("a constant added to the scores of a query changes no attention; weights sum to 1",
+          "[heavy]") {
   // 6 keys: backward from the weights. 150: from the row's maximum and sum. 5 queries: two tiles'
   // worth of masks.
   at_every_level([&] {

@@ -80,7 +80,8 @@ Tensor normal(const Shape& shape, uint64_t seed, double size = 1) {
 
 }  // namespace
 
-TEST_CASE("convolution: one huge, infinite or undefined pixel, weight or upstream gradient") {
+TEST_CASE("convolution: one huge, infinite or undefined pixel, weight or upstream gradient",
+          "[heavy]") {
   struct Case {
     Shape x, w;
     int64_t padding;
@@ -114,7 +115,7 @@ TEST_CASE("convolution: numbers that are large throughout stay with Winograd") {
   }
 }
 
-TEST_CASE("attention: a key that a query does not see may hold anything") {
+TEST_CASE("attention: a key that a query does not see may hold anything", "[heavy]") {
   for (const int64_t t : {7, 150})
     for (const int mask : {0, 1, 2}) {  // causal, boolean, both
       const auto keep = [&] {
@@ -136,7 +137,7 @@ TEST_CASE("attention: a key that a query does not see may hold anything") {
     }
 }
 
-TEST_CASE("products: one special element stays in its row and column") {
+TEST_CASE("products: one special element stays in its row and column", "[heavy]") {
   for (const Shape& s : {Shape{3, 5, 4}, Shape{40, 70, 33}, Shape{130, 64, 96}}) {
     const Tensor x = normal({s[0], s[1]}, 1), w = normal({s[2], s[1]}, 2),
                  up = normal({s[0], s[2]}, 3);
