@@ -380,8 +380,16 @@ Values windows(Step& s) {
           {"strides", list(s.get<Dims>("stride"))},
           {"pads", both_sides(s.get<Dims>("padding"))}};
 }
-void max_pool(Step& s) { s.give(s.out.add("MaxPool", {s.in(0)}, windows(s))); }
+void check_pool(Step& s) {
+  if (s.get<bool>("ceil_mode")) s.refuse("a pool with ceil_mode has no writer");
+  if (s.get<Dims>("dilation") != Dims{1, 1}) s.refuse("a pool with dilation has no writer");
+}
+void max_pool(Step& s) {
+  check_pool(s);
+  s.give(s.out.add("MaxPool", {s.in(0)}, windows(s)));
+}
 void avg_pool(Step& s) {
+  check_pool(s);
   Values options = windows(s);
   options.push_back({"count_include_pad", int64_t{s.get<bool>("count_include_pad")}});
   s.give(s.out.add("AveragePool", {s.in(0)}, options));
