@@ -422,11 +422,11 @@ Tensor clamp(In a, std::optional<Number> low, std::optional<Number> high) {
   if (!low && !high) fail<ValueError>("clamp: give a lower or an upper bound");
   for (const auto& bound : {low, high})
     if (bound && bound->real != bound->real) fail<ValueError>("clamp: a bound is NaN");
-  if (low && high && low->real > high->real)
-    fail<ValueError>("clamp: low {} is not below high {}", low->real, high->real);
   Tensor y = raw::clamp(a, low, high);
   if (auto n = record<ClampNode>({a}, y)) {
-    n->inside.input(raw::compare(raw::Compare::eq, y, a));
+    const bool crossed = low && high && low->real > high->real;
+    n->inside.input(crossed ? raw::zeros(a->shape(), DType::boolean)
+                            : raw::compare(raw::Compare::eq, y, a));
     n->low = low;
     n->high = high;
   }

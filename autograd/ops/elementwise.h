@@ -52,7 +52,8 @@ Tensor ceil(In a);
 Tensor round(In a);
 Tensor trunc(In a);
 /// a limited to [low, high], or from one side: clamp(a, 0, {}) and clamp(a, {}, 6). The gradient is 1
-/// inside and at the bounds, 0 outside. ValueError if low > high, a bound is NaN, or both are missing.
+/// inside and at the bounds, 0 outside. Where low > high every element becomes high, without a
+/// gradient. ValueError if a bound is NaN, or both are missing.
 Tensor clamp(In a, std::optional<Number> low, std::optional<Number> high);
 /// The same between tensors that broadcast: min(max(a, low), high). An undefined bound is none. The bound
 /// that was taken gets the gradient; where low > high that is `high`.

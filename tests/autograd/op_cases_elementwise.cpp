@@ -151,6 +151,8 @@ std::vector<OpCase> elementwise_cases() {
       one(
           "clamp(max)", [](In a) { return clamp(a, {}, 0.4); },
           [](double a) { return a > 0.4 ? 0.4 : a; }),
+      one(
+          "clamp(crossed)", [](In a) { return clamp(a, 0.4, -0.7); }, [](double) { return -0.7; }),
       {.name = "clamp(tensors)",
        .shapes = {{{2, 3}, {2, 3}, {2, 3}}, {{2, 3}, {3}, {2, 1}}, {{37}, {}, {}}, {{0}, {1}, {}}},
        .f = [](const Tensors& x) { return clamp(x[0], x[1], x[2]); },

@@ -238,3 +238,14 @@ TEST_CASE("special inputs: values and gradients are PyTorch's, the differences a
     CHECK(used.count(&d) == 1);
   }
 }
+
+TEST_CASE("clamp with low above high: high everywhere, no gradient, NaN stays") {
+  const Tensor x = from_data(std::vector<float>{0.5F, 1, 1.5F, 2, 3, std::nanf("")});
+  Tensor a = x.clone().requires_grad_();
+  const Tensor y = clamp(a, 2, 1);
+  CHECK(equal(y.slice(0, 0, 5).detach(), ones({5})));
+  CHECK(isnan(y[5]).item<bool>());
+  y.slice(0, 0, 5).sum().backward();
+  CHECK(equal(a.grad(), zeros({6})));
+  CHECK(equal(clamp(from_data(std::vector<int64_t>{0, 5, 9}), 6, 2), full({3}, 2, DType::i64)));
+}
