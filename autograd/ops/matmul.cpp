@@ -81,8 +81,9 @@ Tensor product(const Tensor& a, const Tensor& b) {
   dispatch_floating(a.dtype(), "matmul", [&]<class T>(Type<T>) {
     Stack right(b);
     if (batch_shape(b).numel() == 1) {
-      // One right matrix for all: the rows of all left matrices follow each other.
-      const Stack left(a.dim() > 2 ? raw::row_major(a) : a);
+      // One right matrix for all: the rows of all left matrices follow each other. As one matrix,
+      // whose strides count: those of a dimension of size 1 say nothing.
+      const Stack left(a.dim() > 2 ? raw::reshape(raw::row_major(a), {m * batch.numel(), k}) : a);
       kernels::matmul(left.trans, right.trans, m * batch.numel(), n, k, left.t.template ptr<T>(),
                       left.ld, right.t.template ptr<T>(), right.ld, y.ptr<T>(), n, false);
       return;

@@ -126,6 +126,9 @@ std::vector<OpCase> product_cases() {
                   {{2, 3}, {2, 3, 1}},
                   {{2, 2, 3}, {3, 2}},
                   {{0, 2, 3}, {3, 2}},
+                  {{2, 3, 1, 3}, {3, 2}},  // one row a matrix: its stride says nothing
+                  {{2, 3, 1, 1}, {1, 2}},
+                  {{2, 3}, {2, 2, 3, 1}},
                   {{2, 2, 2, 3}, {2, 2, 3, 2}}},
        .f = [](const Tensors& x) { return matmul(x[0], x[1]); },
        .naive = matmul_naive(),
@@ -136,6 +139,7 @@ std::vector<OpCase> product_cases() {
                   {{3}, {3, 2}},
                   {{2, 3}, {3}},
                   {{2, 2, 3}, {3}},
+                  {{2, 1, 3}, {3}},
                   {{3}, {2, 3, 2}},
                   {{0}, {0}}},
        .f = [](const Tensors& x) { return matmul(x[0], x[1]); },
@@ -167,7 +171,9 @@ std::vector<OpCase> product_cases() {
                   {{0, 3}, {2, 3}, {2}},
                   {{2, 3}, {0, 3}, {0}},
                   {{2, 3}, {4, 3}},
-                  {{2, 1, 2, 3}, {3, 3}, {3}}},
+                  {{2, 1, 2, 3}, {3, 3}, {3}},
+                  {{2, 2, 1, 3}, {2, 3}, {2}},
+                  {{2, 2, 1, 1}, {2, 1}}},
        .f = [](const Tensors& x) { return linear(x[0], x[1], x.size() > 2 ? x[2] : Tensor()); },
        .naive =
            [](const Arrays& x) {

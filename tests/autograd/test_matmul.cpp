@@ -101,3 +101,23 @@ TEST_CASE("matmul and linear pass gradcheck and gradgradcheck") {
         },
         {full[i]}));
 }
+
+TEST_CASE("matmul of matrices with sizes of 1 whose memory is channels last") {
+  Rng rng(71);
+  for (const int64_t n : {1, 3})
+    for (const int64_t c : {1, 4})
+      for (const int64_t h : {1, 2})
+        for (const int64_t w : {1, 2}) {
+          INFO(n << " x " << c << " x " << h << " x " << w);
+          const Tensor rows = randn(rng, {n, c, h, w}), image = raw::channels_last(rows.clone());
+          const Tensor moved = rows.permute({0, 2, 3, 1}).contiguous().permute({0, 3, 1, 2});
+          const Tensor right = randn(rng, {w, 3}), left = randn(rng, {3, h});
+          for (const Tensor* x : {&image, &moved}) {
+            CHECK(allclose(matmul(*x, right), matmul(rows, right)));
+            CHECK(allclose(matmul(left, *x), matmul(left, rows)));
+            CHECK(allclose(linear(*x, right.t()), matmul(rows, right)));
+          }
+          const Tensor naive = sum(rows.unsqueeze(-1) * right, {3});
+          CHECK(allclose(matmul(moved, right), naive));
+        }
+}
