@@ -135,6 +135,7 @@ DType dtype_of_number(int64_t type) {
   switch (type) {
     case 1: return DType::f32;
     case 2: return DType::u8;
+    case 6:
     case 7: return DType::i64;
     case 9: return DType::boolean;
     case 11: return DType::f64;
@@ -193,6 +194,14 @@ Tensor parse_tensor(const std::string& bytes) {
     if (is_floating(dtype)) return raw::to(from_data(reals, Shape(shape)), dtype);
     return raw::to(from_data(integers, Shape(shape)), dtype);
   }
+  if (type == 6) {
+    for (size_t i = 0; i + 4 <= raw_bytes.size(); i += 4) {
+      int32_t v = 0;
+      std::memcpy(&v, raw_bytes.data() + i, 4);
+      integers.push_back(v);
+    }
+    return from_data(integers, Shape(shape));
+  }
   const Tensor t = raw::empty(Shape(shape), dtype);
   dispatch(dtype, [&]<class T>(Type<T>) {
     const size_t size = static_cast<size_t>(t.numel()) * sizeof(T);
@@ -222,6 +231,10 @@ std::string OnnxCall::word(const char* name, const char* otherwise) const {
 std::vector<int64_t> OnnxCall::list(const char* name) const {
   const OnnxAttribute* const a = find(name);
   return a ? a->ints : std::vector<int64_t>{};
+}
+std::vector<std::string> OnnxCall::words(const char* name) const {
+  const OnnxAttribute* const a = find(name);
+  return a ? a->strings : std::vector<std::string>{};
 }
 std::vector<int64_t> OnnxCall::numbers(size_t i, const char* name) const {
   return has(i) ? x[i].to_vector<int64_t>() : list(name);

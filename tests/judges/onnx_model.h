@@ -48,7 +48,8 @@ struct OnnxModel {
 };
 
 OnnxModel parse_model(const std::string& bytes);
-/// NotExpressible for an element type that Loupe has not.
+/// int32 is read as i64, which holds all of its values. NotExpressible for another element type
+/// that Loupe has not.
 Tensor parse_tensor(const std::string& bytes);
 /// "float16" for 10.
 std::string type_name(int64_t type);
@@ -71,6 +72,7 @@ struct OnnxCall {
   double real(const char* name, double otherwise) const;
   std::string word(const char* name, const char* otherwise) const;
   std::vector<int64_t> list(const char* name) const;
+  std::vector<std::string> words(const char* name) const;
   /// Input i as numbers, the attribute of that name where the input is absent.
   std::vector<int64_t> numbers(size_t i, const char* name) const;
 
