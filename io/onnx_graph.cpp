@@ -43,6 +43,10 @@ struct WriteValue {
     for (const int64_t i : v) attribute.add_int64(8, i);
     attribute.add_int32(20, 7);
   }
+  void operator()(const Names& v) const {
+    for (const std::string& word : v) attribute.add_bytes(9, word);
+    attribute.add_int32(20, 8);
+  }
 };
 
 void write_node(pbf_writer& graph, const OnnxNode& node) {

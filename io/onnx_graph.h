@@ -12,10 +12,10 @@ namespace loupe::onnx {
 
 inline constexpr int64_t kIrVersion = 9, kOpset = 20;
 
-/// A node's attribute: i, f, s or ints.
-using Value = std::variant<int64_t, double, std::string, std::vector<int64_t>>;
-using Values = std::vector<std::pair<std::string, Value>>;
 using Names = std::vector<std::string>;
+/// A node's attribute: i, f, s, ints or strings.
+using Value = std::variant<int64_t, double, std::string, std::vector<int64_t>, Names>;
+using Values = std::vector<std::pair<std::string, Value>>;
 
 struct OnnxNode {
   std::string op, name, doc;

@@ -1,5 +1,5 @@
 #pragma once
-// One traced op on its way into an ONNX graph: what a writer (onnx_ops.cpp) reads and says.
+// One traced op on its way into an ONNX graph: what a writer (onnx_writers.h) reads and says.
 #include <loupe/autograd/trace.h>
 #include <loupe/io/onnx_graph.h>
 
@@ -16,6 +16,11 @@ struct Extent {
   friend bool operator==(const Extent&, const Extent&) = default;
 };
 using Extents = std::vector<Extent>;
+
+/// x weight^T + bias, by the names of its parts; an empty bias is none.
+struct Product {
+  std::string x, weight, bias;
+};
 
 /// The graph being built, and the names in it.
 class Builder {
@@ -36,6 +41,8 @@ class Builder {
   /// A shape as a value, i64.
   std::string sizes(const Extents& extents);
 
+  /// Values that are such products: an op that makes its own takes the parts.
+  std::map<std::string, Product> products;
   std::string scope, doc;  // of the nodes that are added: "conv1/", "conv2d (a.cpp:3, in conv1)"
   Extent batch_size;
 
@@ -83,7 +90,7 @@ struct Step {
 };
 
 /// Writes the op of a step; null: ONNX has no form for it, or nobody wrote one.
-using Writer = void (*)(Step&);
+using Writer = std::function<void(Step&)>;
 Writer find_writer(std::string_view op);
 
 }  // namespace loupe::onnx

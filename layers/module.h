@@ -146,8 +146,8 @@ class Module {
   /// Multiplications and additions of one forward call, without those of children; 0 where they do
   /// not count.
   virtual int64_t flops(const Shape& /*input*/, const Shape& /*output*/) const { return 0; }
-  /// forward for a module whose type is not known here; ValueError where forward takes more than
-  /// one tensor.
+  /// forward for a module whose type is not known here; ValueError where forward takes or gives more
+  /// than one tensor.
   virtual Tensor call(In x) = 0;
 
   /// True in training (the default): set by train() and eval() for a whole model.
@@ -275,7 +275,10 @@ template <class Derived> class Layer : public Module {
                     { d.forward(x) } -> std::same_as<Tensor>;
                   })
       return (*this)(x);
-    else fail<ValueError>("{}: forward takes more than one tensor", type_name());
+    else
+      fail<ValueError>(
+          "{}: forward takes or gives more than one tensor; call it in a module of your own",
+          type_name());
   }
 
  private:

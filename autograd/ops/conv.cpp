@@ -50,6 +50,13 @@ struct InputGradientNode final : Node {
   ConvShape s;
   const char* label = "conv2d_input_gradient";
   const char* name() const override { return label; }
+  Attributes attributes() const override {
+    return {{"stride", Dims{s.sh, s.sw}},
+            {"padding", Dims{s.ph, s.pw}},
+            {"dilation", Dims{s.dh, s.dw}},
+            {"groups", s.groups},
+            {"output", Dims{s.h, s.w}}};
+  }
   Tensors replay(const Tensors& in) const override {
     return {input_gradient(in[0], in[1], s, label)};
   }

@@ -337,7 +337,9 @@ Tensor one_hot(In labels, int64_t classes, DType dtype) {
       fail<IndexError>("one_hot: label {} is outside [0, {})", label, classes);
   Shape shape = labels->shape();
   shape.push_back(classes);
-  return raw::to(raw::compare(raw::Compare::eq, raw::expand(l, shape), arange(classes)), dtype);
+  Tensor y = raw::to(raw::compare(raw::Compare::eq, raw::expand(l, shape), arange(classes)), dtype);
+  note("one_hot", {labels}, y, {{"classes", classes}});
+  return y;
 }
 
 }  // namespace loupe

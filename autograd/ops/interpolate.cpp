@@ -28,14 +28,27 @@ using Plan = std::shared_ptr<const Resampling>;
 Tensor resampled(In x, const Plan& p);
 Tensor spread(In dy, const Plan& p);
 
+// What each output position takes of the input's: (out, in).
+Tensor mixing_matrix(const std::vector<kernels::Mix>& list, int64_t in, DType dtype) {
+  const int64_t out = static_cast<int64_t>(list.size());
+  std::vector<double> rows(static_cast<size_t>(out * in));
+  for (int64_t i = 0; i < out; ++i) {
+    const kernels::Mix& mix = list[static_cast<size_t>(i)];
+    rows[static_cast<size_t>(i * in + mix.first)] += mix.first_weight;
+    rows[static_cast<size_t>(i * in + mix.second)] += mix.second_weight;
+  }
+  return raw::to(from_data(rows, Shape{out, in}), dtype);
+}
+
 struct InterpolateNode final : Node {
   Plan p;
   const char* name() const override { return kOp; }
   Attributes attributes() const override {
     const char* const names[] = {"nearest", "nearest_exact", "linear"};
-    return {{"size", Dims{p->output()[2], p->output()[3]}},
-            {"mode", std::string(names[static_cast<int>(p->mode)])},
-            {"align_corners", p->align_corners}};
+    return {{"mode", std::string(names[static_cast<int>(p->mode)])},
+            {"align_corners", p->align_corners},
+            {"rows", mixing_matrix(p->shape.rows, p->shape.h, output_dtype(0))},
+            {"columns", mixing_matrix(p->shape.columns, p->shape.w, output_dtype(0))}};
   }
   Tensors replay(const Tensors& x) const override { return {resampled(x[0], p)}; }
   Tensors backward(const Tensors& dy) override { return {spread(dy[0], p)}; }

@@ -152,7 +152,14 @@ struct RecurrenceNode final : Node {
   SavedTensor states{this}, cells{this}, kept{this};  // (T, B, H), (T, B, H), (T, B, K H)
   RecurrentCell cell = RecurrentCell::lstm;
   RecurrenceArgs args;
+  Tensor given_lengths;  // args.lengths is a copy of them
   const char* name() const override { return kOp; }
+  Attributes attributes() const override {
+    const char* const names[] = {"rnn_tanh", "rnn_relu", "lstm", "gru"};
+    return {{"cell", std::string(names[static_cast<int>(cell)])},
+            {"reverse", args.reverse},
+            {"lengths", given_lengths}};
+  }
 
   Inputs inputs() const { return {x_gates.get(), h0.get(), c0.get(), weight.get(), bias.get()}; }
 
@@ -369,6 +376,7 @@ RecurrenceResult recurrence(RecurrentCell cell, In x_gates, In h0, In c0, In wei
     n->kept.input(kept);
     n->cell = cell;
     n->args = args;
+    n->given_lengths = options.lengths;
   }
   return {out[0], out[1], lstm ? out[2] : Tensor()};
 }

@@ -1,19 +1,7 @@
 // Loupe's side of tests/interop/onnx_check.py: writes models as ONNX files, and beside each an .npz
 // of inputs and of the outputs that Loupe gives.
-//   onnx_peer FOLDER SEED COUNT: the four models, and COUNT random Sequential models from SEED on
-#include <loupe/autograd/ops.h>
+//   onnx_peer FOLDER SEED COUNT: the four models, recurrent ones, functions, and COUNT random Sequential models from SEED on
 #include <loupe/io/npy.h>
-#include <loupe/io/onnx.h>
-#include <loupe/layers/activation.h>
-#include <loupe/layers/attention.h>
-#include <loupe/layers/conv.h>
-#include <loupe/layers/dropout.h>
-#include <loupe/layers/embedding.h>
-#include <loupe/layers/linear.h>
-#include <loupe/layers/norm.h>
-#include <loupe/layers/pool.h>
-#include <loupe/layers/sequential.h>
-#include <loupe/layers/transformer.h>
 #include <loupe/models/bert.h>
 #include <loupe/models/gpt.h>
 #include <loupe/models/resnet_cifar.h>
@@ -23,20 +11,15 @@
 
 #include <map>
 
+#include "onnx_models.h"
+
 using namespace loupe;
+using onnx_models::RandomModel;
+using onnx_models::stir;
 
 namespace {
 
 constexpr int64_t kSamples = 256;
-
-// Running statistics and norms' parameters away from 0 and 1.
-void stir(Module& m, Rng& rng) {
-  NoGrad guard;
-  for (const auto& [name, t] : state_dict(m)) {
-    const bool statistic = name.find("norm") != std::string::npos || t.dim() == 1;
-    if (is_floating(t.dtype()) && statistic) t.add_(uniform(rng, t.shape(), -0.3, 0.3));
-  }
-}
 
 // NAME.onnx, NAME.npz: x0, x1, ... and y0, y1, ...
 void write(const std::string& base, Module& m, const StateDict& inputs, const OnnxForward& forward,
@@ -96,140 +79,48 @@ void four_models(const std::string& folder) {
   write(folder + "/bert_ids_only", bert, ids);
 }
 
-// Norms are taken over 4 values or more: what is left of two nearly equal ones is rounding.
-// A random Sequential and the shape of its samples: images, then perhaps vectors, or sequences.
-class RandomModel {
- public:
-  explicit RandomModel(uint64_t seed) : rng_(seed) {
-    switch (pick(3)) {
-      case 0: images(); break;
-      case 1: sequences(); break;
-      default: vectors(pick(12) + 2);
-    }
-    stir(net, rng_);
-  }
-  Tensor samples(int64_t n) {
-    Shape shape = sample;
-    shape.insert(0, n);
-    return words > 0 ? randint(rng_, 0, words, shape) : randn(rng_, shape);
-  }
+void recurrent_models(const std::string& folder) {
+  Rng rng(2);
+  const auto one = [&](const std::string& name, auto net, const Shape& state) {
+    stir(net, rng);
+    const onnx_models::Named m = onnx_models::with_lengths(name, net, rng, kSamples, 9, 5, state);
+    write(folder + "/" + name, net, m.inputs, m.forward, {.outputs = m.outputs});
+  };
+  const RecurrentOptions one_layer{.batch_first = true};
+  const RecurrentOptions both{.num_layers = 2, .batch_first = true, .bidirectional = true};
+  one("lstm", LSTM(rng, 5, 6, one_layer), {1, 6});
+  one("lstm_2_layers_both", LSTM(rng, 5, 6, both), {4, 6});
+  one("gru", GRU(rng, 5, 6, one_layer), {1, 6});
+  one("gru_2_layers_both", GRU(rng, 5, 6, both), {4, 6});
+  one("rnn_both", RNN(rng, 5, 6, {.batch_first = true, .bidirectional = true}), {2, 6});
+  one("rnn_relu",
+      RNN(rng, 5, 6, {.nonlinearity = Nonlinearity::relu, .bias = false, .batch_first = true}),
+      {1, 6});
+  LSTMCell cell(rng, 5, 6);
+  write(folder + "/lstm_cell", cell,
+        {{"x", randn(rng, {kSamples, 5})},
+         {"h", randn(rng, {kSamples, 6})},
+         {"c", randn(rng, {kSamples, 6})}},
+        [&](const Tensors& x) {
+          const LstmState s = cell(x[0], LstmState{x[1], x[2]});
+          return Tensors{s.h, s.c};
+        },
+        {.outputs = {"next_h", "next_c"}});
+  TransformerDecoderLayer decoder(rng, 8, 2, {.dim_feedforward = 16});
+  write(folder + "/decoder", decoder,
+        {{"x", randn(rng, {kSamples, 5, 8})}, {"memory", randn(rng, {kSamples, 7, 8})}},
+        [&](const Tensors& x) { return Tensors{decoder(x[0], x[1])}; });
+}
 
-  Sequential net;
-  Shape sample;
-  int64_t words = 0;  // token ids below this; 0: numbers
-
- private:
-  int64_t pick(int64_t n) { return randint(rng_, 0, n, {1}).item<int64_t>(); }
-  bool coin() { return pick(2) == 1; }
-
-  void activation() {
-    switch (pick(10)) {
-      case 0: net.push_back(LeakyReLU({.negative_slope = 0.1})); break;
-      case 1: net.push_back(GELU()); break;
-      case 2: net.push_back(GELU({Approximate::tanh})); break;
-      case 3: net.push_back(SiLU()); break;
-      case 4: net.push_back(Sigmoid()); break;
-      case 5: net.push_back(Tanh()); break;
-      case 6: net.push_back(Softplus()); break;
-      case 7: net.push_back(ELU()); break;
-      default: net.push_back(ReLU());
-    }
+void function_models(const std::string& folder) {
+  Rng rng(3);
+  int number = 0;
+  for (const auto& f : onnx_models::functions()) {
+    onnx_models::Function m(f);
+    write(fmt::format("{}/function_{}", folder, number++), m,
+          uniform(rng, {kSamples, 3, 4}, 0.1, 2));
   }
-
-  void image_layer(int64_t& c, int64_t& h, int64_t& w) {
-    switch (pick(6)) {
-      case 0: {
-        const int64_t to = 2 * (pick(4) + 1), kernel = 1 + 2 * pick(2), stride = 1 + pick(2);
-        const int64_t groups = c % 2 == 0 && coin() ? 2 : 1;
-        net.push_back(Conv2d(rng_, c, to,
-                             {.kernel_size = kernel,
-                              .stride = stride,
-                              .padding = kernel / 2,
-                              .groups = groups,
-                              .bias = coin()}));
-        c = to;
-        h = (h - 1) / stride + 1;
-        w = (w - 1) / stride + 1;
-        break;
-      }
-      case 1: net.push_back(BatchNorm2d(c, {.affine = coin()})); break;
-      case 2: net.push_back(GroupNorm(c % 2 == 0 ? 2 : 1, c)); break;
-      case 3:
-        if (h * w >= 4) net.push_back(InstanceNorm2d(c, {.affine = coin()}));
-        break;
-      case 4:
-        if (h < 4 || w < 4) break;
-        if (coin()) net.push_back(MaxPool2d({.kernel_size = 2}));
-        else net.push_back(AvgPool2d({.kernel_size = 2}));
-        h /= 2;
-        w /= 2;
-        break;
-      default: activation();
-    }
-  }
-
-  void images() {
-    int64_t c = pick(3) + 1, h = 6 + pick(7), w = 6 + pick(7);
-    sample = {c, h, w};
-    net.push_back(Conv2d(rng_, c, 4, {.kernel_size = 3, .padding = 1}));
-    c = 4;
-    for (int64_t i = 0, n = 2 + pick(6); i < n; ++i) image_layer(c, h, w);
-    if (coin()) {
-      const int64_t to_h = pick(3) + 1, to_w = pick(3) + 1;
-      net.push_back(AdaptiveAvgPool2d({to_h, to_w}));
-      h = to_h;
-      w = to_w;
-    }
-    net.push_back(Flatten());
-    rest(c * h * w);
-  }
-
-  void sequences() {
-    const int64_t time = 3 + pick(6), width = 2 * (pick(4) + 2);
-    if (coin()) {
-      words = 20;
-      sample = {time};
-      net.push_back(Embedding(rng_, words, width));
-    } else {
-      sample = {time, width};
-    }
-    for (int64_t i = 0, n = 1 + pick(4); i < n; ++i) {
-      switch (pick(7)) {
-        case 0: net.push_back(LayerNorm(width)); break;
-        case 1: net.push_back(RMSNorm(width)); break;
-        case 2: net.push_back(Linear(rng_, width, width)); break;
-        case 3: net.push_back(MultiheadAttention(rng_, width, 2)); break;
-        case 4:
-          net.push_back(TransformerEncoderLayer(rng_, width, 2,
-                                                {.dim_feedforward = 12, .norm_first = coin()}));
-          break;
-        case 5: net.push_back(Conv1d(rng_, time, time, {.kernel_size = 3, .padding = 1})); break;
-        default: activation();
-      }
-    }
-    if (coin()) net.push_back(Softmax());
-  }
-
-  // Linear layers on vectors, which the net gives by now.
-  void rest(int64_t features) {
-    for (int64_t i = 0, n = 1 + pick(3); i < n; ++i) {
-      const int64_t to = pick(10) + 4;
-      net.push_back(Linear(rng_, features, to, {.bias = coin()}));
-      features = to;
-      if (coin()) net.push_back(BatchNorm1d(features));
-      else if (coin()) net.push_back(LayerNorm(features));
-      activation();
-      if (coin()) net.push_back(Dropout(rng_, 0.3));
-    }
-    if (coin()) net.push_back(LogSoftmax());
-  }
-  void vectors(int64_t features) {
-    sample = {features};
-    rest(features);
-  }
-
-  Rng rng_;
-};
+}
 
 }  // namespace
 
@@ -241,6 +132,8 @@ int main(int argc, char** argv) {
   try {
     const std::string folder = argv[1];
     four_models(folder);
+    recurrent_models(folder);
+    function_models(folder);
     const uint64_t seed = std::stoull(argv[2]);
     for (uint64_t i = 0; i < std::stoull(argv[3]); ++i) {
       RandomModel m(seed + i);

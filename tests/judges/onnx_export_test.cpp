@@ -1,93 +1,22 @@
 // save_onnx: the file's structure as protozero reads it back, its numbers as an interpreter of
 // ONNX's ops (onnx_ops.cpp) computes them, and what it refuses. onnxruntime judges the same files
 // in tests/interop/onnx_check.py.
-#include <loupe/autograd/ops.h>
-#include <loupe/io/onnx.h>
-#include <loupe/layers/activation.h>
-#include <loupe/layers/attention.h>
-#include <loupe/layers/conv.h>
-#include <loupe/layers/dropout.h>
-#include <loupe/layers/embedding.h>
-#include <loupe/layers/linear.h>
-#include <loupe/layers/norm.h>
-#include <loupe/layers/pool.h>
-#include <loupe/layers/sequential.h>
-#include <loupe/layers/transformer.h>
 #include <loupe/models/bert.h>
 #include <loupe/models/gpt.h>
 #include <loupe/models/resnet_cifar.h>
 #include <loupe/models/small_cnn.h>
 
-#include <algorithm>
 #include <protozero/pbf_reader.hpp>
 #include <set>
 
-#include "../io/helpers.h"
-#include "onnx_model.h"
+#include "../interop/onnx_models.h"
+#include "onnx_exported.h"
 
 using namespace judges;
 using Catch::Matchers::Contains;
+using onnx_models::stir;
 
 namespace {
-
-// Buffers and norms' parameters away from their first values, so that they matter.
-void stir(Module& m, Rng& rng) {
-  NoGrad guard;
-  for (const auto& [name, t] : state_dict(m)) {
-    if (name.ends_with("num_batches_tracked")) continue;
-    const Tensor noise = uniform(rng, t.shape(), -0.3, 0.3, t.dtype());
-    t.add_(noise);
-  }
-}
-
-struct Exported {
-  OnnxModel model;
-  std::map<std::string, std::string> weights;  // TensorProtos
-
-  explicit Exported(const std::string& path) : model(parse_model(read_file(path))) {
-    for (const auto& [name, tensor] : model.initializers) weights[name] = tensor;
-  }
-  std::vector<std::string> ops() const {
-    std::vector<std::string> all;
-    for (const OnnxNode& n : model.nodes) all.push_back(n.op);
-    return all;
-  }
-};
-
-Exported exported(Module& m, const Tensor& x, const OnnxOptions& options = {}) {
-  const TempDir dir;
-  save_onnx(m, x, dir / "m.onnx", options);
-  return Exported(dir / "m.onnx");
-}
-
-// Largest difference of the file's outputs from the model's, over the largest output.
-double distance(const OnnxModel& file, const Tensors& inputs, const Tensors& want) {
-  const Tensors got = run_model(file, inputs);
-  REQUIRE(got.size() == want.size());
-  double worst = 0;
-  for (size_t k = 0; k < got.size(); ++k) {
-    REQUIRE(got[k].shape() == want[k].shape());
-    const auto a = got[k].to_vector<double>(), b = want[k].to_vector<double>();
-    double largest = 1e-30, difference = 0;
-    for (size_t i = 0; i < a.size(); ++i) {
-      largest = std::max(largest, std::abs(b[i]));
-      difference = std::max(difference, a[i] == b[i] ? 0 : std::abs(a[i] - b[i]));
-      if (a[i] != a[i]) difference = 1e30;
-    }
-    worst = std::max(worst, difference / largest);
-  }
-  return worst;
-}
-
-// Exports on `example` and compares on it and on a batch of another size.
-void same_numbers(Module& m, const Tensor& example, const Tensor& other) {
-  const Exported e = exported(m, example);
-  eval(m);
-  for (const Tensor* x : {&example, &other}) {
-    const Tensor want = no_grad([&] { return m.call(*x); });
-    CHECK(distance(e.model, {*x}, {want}) < 1e-5);
-  }
-}
 
 Sequential small_cnn(Rng& rng) {
   return Sequential(Conv2d(rng, 2, 4, {.kernel_size = 3, .padding = 1, .bias = false}),
@@ -284,68 +213,13 @@ TEST_CASE("save_onnx: layers, one by one") {
   same_numbers(flat, randn(rng, {2, 4}), randn(rng, {7, 4}));
 }
 
-namespace {
-
-// A module that computes f.
-struct Function : Layer<Function> {
-  std::function<Tensor(const Tensor&)> f;
-  explicit Function(std::function<Tensor(const Tensor&)> function) : f(std::move(function)) {}
-  Tensor forward(In x) { return f(x); }
-  void visit(Visitor&) override {}
-  std::string type_name() const override { return "Function"; }
-};
-
-}  // namespace
-
 TEST_CASE("save_onnx: functions of tensors") {
   Rng rng(7);
   const Tensor x = uniform(rng, {2, 3, 4}, 0.1, 2), other = uniform(rng, {5, 3, 4}, 0.1, 2);
-  const Tensor weights = randn(rng, {1, 3, 1});
-  const std::vector<std::function<Tensor(const Tensor&)>> functions{
-      [](const Tensor& t) { return 2.0 - t * 3.0 + 1.0; },
-      [](const Tensor& t) { return 2.0 / t + t / 4.0 - (-t); },
-      [](const Tensor& t) { return pow(t, 1.5) + sqrt(t) * rsqrt(t + 1.0) + exp(-t) * log(t); },
-      [](const Tensor& t) { return abs(t - 1.0) * sign(t - 1.0) + clamp(t, 0.5, 1); },
-      [&](const Tensor& t) { return maximum(t, weights) * minimum(t, weights) + erf(t); },
-      [&](const Tensor& t) {
-        return where(gt(t, 1.0), t, weights) + masked_fill(t, le(t, 0.5), 7);
-      },
-      [](const Tensor& t) { return where(logical_not(ge(t, t.mean({1}, true))), t, t * 0.0); },
-      [](const Tensor& t) { return tril(t) + triu(t, 1) * 2.0; },
-      [](const Tensor& t) {
-        return t.permute({0, 2, 1}).reshape({t.size(0), 12}).t().t();
-      },
-      [](const Tensor& t) { return t.slice(2, 1, 4, 2) + t.select(2, -1).unsqueeze(-1); },
-      [](const Tensor& t) {
-        return cat({t, t * 2.0}, 1).slice(0, 0);
-      },
-      [](const Tensor& t) {
-        return split(t, {1, 3}, 2)[1] + chunk(t, 2, 2)[0].sum({2}, true);
-      },
-      [](const Tensor& t) {
-        return pad(t, {1, 2, 0, 1}, 0.5);
-      },
-      [](const Tensor& t) { return max(t, {1}) + min(t, {1}, false) * t.mean({1}); },
-      [](const Tensor& t) {
-        return var(t, {1, 2}) + loupe::std(t, {1, 2}, 0);
-      },
-      [](const Tensor& t) { return matmul(t, t.transpose(1, 2)); },
-      [](const Tensor& t) { return gather(t, 2, argmax(t, 2, true)); },
-      [](const Tensor& t) {
-        return index_select(t, 1, from_data(std::vector<int64_t>{2, 0, 2}));
-      },
-      [](const Tensor& t) {
-        return t + zeros(t.shape()) + ones({t.size(0), 1, 4});
-      },
-      [](const Tensor& t) {
-        return t.select(1, 0).unsqueeze(1).expand({t.size(0), 5, 4}) * 1.0;
-      },
-      [](const Tensor& t) { return scaled_dot_product_attention(t, t, t, {.is_causal = true}); },
-      [](const Tensor& t) { return t.to(DType::f64).to(DType::i64).to(DType::f32) + t.detach(); },
-  };
+  const auto functions = onnx_models::functions();
   for (size_t i = 0; i < functions.size(); ++i) {
     INFO("function " << i);
-    Function m(functions[i]);
+    onnx_models::Function m(functions[i]);
     same_numbers(m, x, other);
   }
 }
@@ -355,7 +229,7 @@ TEST_CASE("save_onnx: what cannot be exported is refused by name") {
   const TempDir dir;
   const Tensor x = uniform(rng, {2, 3}, 0.1, 2);
   const auto refusal = [&](const std::function<Tensor(const Tensor&)>& f) {
-    Sequential net(Linear(rng, 3, 3), Function(f));
+    Sequential net(Linear(rng, 3, 3), onnx_models::Function(f));
     const std::string path = dir / "refused.onnx";
     const std::string text = error_of<ValueError>([&] { save_onnx(net, x, path); });
     CHECK_FALSE(std::filesystem::exists(path));
