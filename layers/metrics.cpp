@@ -18,7 +18,8 @@ void check_labels(const char* op, const Tensor& labels, int64_t rows) {
 }
 
 void check_range(const char* op, const char* what, const Tensor& classes, int64_t limit) {
-  for (const int64_t c : raw::row_major(classes).data<int64_t>())
+  const Tensor rows = raw::row_major(classes);
+  for (const int64_t c : rows.data<int64_t>())
     if (c < 0 || c >= limit)
       fail<IndexError>("{}: the {} {} is outside [0, {})", op, what, c, limit);
 }

@@ -315,7 +315,8 @@ void check(RecurrentCell cell, const Inputs& in, const RecurrenceArgs& args) {
     fail<DtypeError>("{}: lengths must be i64, got {}", kOp, args.lengths.dtype());
   if (args.lengths.shape() != Shape{x[1]})
     fail<ShapeError>("{}: lengths must be {}, got {}", kOp, Shape{x[1]}, args.lengths.shape());
-  for (const int64_t n : raw::row_major(args.lengths).data<int64_t>())
+  const Tensor lengths = raw::row_major(args.lengths);
+  for (const int64_t n : lengths.data<int64_t>())
     if (n < 0 || n > x[0]) fail<IndexError>("{}: the length {} is outside [0, {}]", kOp, n, x[0]);
 }
 

@@ -229,7 +229,7 @@ Tensor position(In a, std::optional<int64_t> axis, bool keepdim, bool largest) {
     if (keepdim) y = raw::reshape(y, Shape(std::vector<int64_t>(a->shape().size(), 1)));
   }
   Attributes options{{"keepdim", keepdim}};
-  if (axis) options.push_back({"axis", *axis});
+  if (axis) options.emplace_back("axis", *axis);
   note(largest ? "argmax" : "argmin", {a}, y, std::move(options));
   return y;
 }

@@ -15,6 +15,10 @@ TEST_CASE("accuracy and top-k accuracy count rows") {
   // Any layout.
   REQUIRE(accuracy(logits.t().contiguous().t(), labels) == 0.5);
   REQUIRE(std::isnan(accuracy(zeros({0, 3}), zeros({0}, DType::i64))));
+  // Labels as a column of a table: read from a copy, which must live as long as the loop over it.
+  const Tensor table = from_data(std::vector<int64_t>{2, 9, 1, 9, 0, 9, 0, 9}, Shape{4, 2});
+  REQUIRE(accuracy(logits, table.select(1, 0)) == 0.5);
+  REQUIRE_THROWS_AS(accuracy(logits, table.select(1, 1)), IndexError);
 }
 
 // The expected numbers are scikit-learn's (zero_division = 0).

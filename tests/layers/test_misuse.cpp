@@ -60,6 +60,11 @@ TEST_CASE("misuse: RNN, LSTM, GRU and their cells") {
   refuses<ShapeError>("GRU", [&] { gru(x, SequenceArgs{.lengths = zeros({3}, DType::i64)}); });
   refuses<IndexError>("recurrence",
                       [&] { gru(x, SequenceArgs{.lengths = full({2}, 6, DType::i64)}); });
+  // A column of a table: read from a copy, which must live as long as the loop over it.
+  const Tensor table = from_data(std::vector<int64_t>{5, 6, 4, 6}, Shape{2, 2});
+  refuses<IndexError>("recurrence",
+                      [&] { gru(x, SequenceArgs{.lengths = table.t().select(0, 1)}); });
+  gru(x, SequenceArgs{.lengths = table.t().select(0, 0)});
   refuses<DtypeError>("recurrence", [&] {
     lstm(x, SequenceArgs{.h0 = zeros({1, 2, 4}, DType::f64)});
   });
