@@ -1,11 +1,14 @@
 #!/bin/sh
 # Installs what Loupe needs from the distribution's packages. README and CI share this list.
 #   sh setup.sh         build, data, tests
-#   sh setup.sh full    and what the full tests need: clang, sanitizers, a browser, the other OpenBLAS
+#   sh setup.sh full    and what the full tests need: the distribution's clang, sanitizers, a browser, the other OpenBLAS,
+#                       pkg-config, and what makes a .deb
 set -e
 packages="g++ cmake ninja-build ccache libopenblas-dev libfmt-dev catch2 zlib1g-dev libssl-dev libcli11-dev nlohmann-json3-dev
   libprotozero-dev dataset-fashion-mnist wamerican"
-[ "$1" = full ] && packages="$packages clang-14 clang-format-14 libclang-rt-14-dev libopenblas0-openmp chromium chromium-driver python3"
+if [ "$1" = full ]; then
+  packages="$packages clang clang-format libclang-rt-dev libopenblas0-openmp chromium chromium-driver python3 pkgconf dpkg-dev file"
+fi
 missing=""
 for p in $packages; do
   dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
