@@ -6,6 +6,7 @@
 #include <loupe/core/cpu.h>
 #include <loupe/core/error.h>
 #include <loupe/core/threads.h>
+#include <loupe/core/version.h>
 
 #include <CLI/CLI.hpp>
 
@@ -158,8 +159,8 @@ void bind_train_gpt(CLI::App& c, TrainGptOptions& o) {
 }
 
 std::string version() {
-  return "loupe 0.1.0, instruction set " + std::string(loupe::name(loupe::cpu_level())) + ", " +
-         loupe::blas::description();
+  return "loupe " + std::string(loupe::kVersion) + ", instruction set " +
+         loupe::name(loupe::cpu_level()) + ", " + loupe::blas::description();
 }
 
 void bind_commands(CLI::App& app) {

@@ -1,4 +1,5 @@
 #include <loupe/core/raw.h>
+#include <loupe/core/version.h>
 #include <loupe/io/onnx_graph.h>
 
 #include <algorithm>
@@ -208,7 +209,7 @@ std::string serialize(const Graph& graph) {
   pbf_writer model{bytes};
   model.add_int64(1, kIrVersion);
   model.add_string(2, "loupe");
-  model.add_string(3, "0.1.0");
+  model.add_string(3, kVersion);
   {
     pbf_writer g{model, 7};
     for (const OnnxNode& node : graph.nodes) write_node(g, node);

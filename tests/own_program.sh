@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compiles a program outside the tree by the README's own lines: with g++ alone, and with `cmake` as second argument through
-# add_subdirectory, which builds the library again. Usage: own_program.sh BUILD_FOLDER [cmake]
+# Compiles a program outside the tree by the README's own lines: with g++ alone (`plain`), or with CMake and the library
+# installed (`cmake`). Usage: own_program.sh BUILD_FOLDER plain|cmake
 set -eu
 tests=$(cd "$(dirname "$0")" && pwd)
 readme=$tests/../README.md
@@ -41,10 +41,10 @@ int main() {
   return 1;
 }
 END
-if [ "${2:-}" = cmake ]; then
+if [ "$2" = cmake ]; then
   sed -n '/^```cmake$/,/^```$/p' "$readme" | sed '1d;$d' > CMakeLists.txt
-  mkdir -p path/to && ln -s "$(dirname "$tests")" path/to/loupe
-  cmake -B build -DCMAKE_BUILD_TYPE=Release . > configure.log || { cat configure.log; exit 1; }
+  cmake --install "$build" --prefix "$folder/loupe" > install.log || { cat install.log; exit 1; }
+  cmake -B build -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$folder/loupe" . > configure.log || { cat configure.log; exit 1; }
   cmake --build build --target my
   ./build/my
 else
