@@ -13,7 +13,8 @@ install(DIRECTORY core autograd layers optim models io DESTINATION ${CMAKE_INSTA
   PATTERN core/dmath.h EXCLUDE
   PATTERN autograd/ops/rule.h EXCLUDE
   PATTERN io/onnx_graph.h EXCLUDE
-  PATTERN io/onnx_step.h EXCLUDE)
+  PATTERN io/onnx_step.h EXCLUDE
+  PATTERN io/onnx_writers.h EXCLUDE)
 install(FILES loupe.h fwd.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/loupe COMPONENT dev)
 install(TARGETS loupe EXPORT loupe-targets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev
