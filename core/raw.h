@@ -87,6 +87,12 @@ void mul_into(const Tensor& dst, const Tensor& src);
 /// Sums and products over `axes` (all if empty), keepdim or not. f32 accumulates in f64; bool, u8
 /// and i64 give i64, which wraps around.
 Tensor sum(const Tensor& t, const Dims& axes, bool keepdim);
+/// center (its reduced dimensions of size 1) is the mean, and exactly the element where all are
+/// equal; variance is sum (t - center)^2 / max(n - correction, 0). f32 and f64 only.
+struct Moments {
+  Tensor center, variance;
+};
+Moments moments(const Tensor& t, const Dims& axes, int64_t correction, bool keepdim);
 Tensor prod(const Tensor& t, const Dims& axes, bool keepdim);
 /// Whether some (every) element along `axes` differs from 0: bool, but u8 for u8.
 Tensor any(const Tensor& t, const Dims& axes, bool keepdim);

@@ -58,6 +58,11 @@ template <class T> struct SumOfSquares : Elements<T, Wider<T>> {
   static Acc join(Acc a, Acc b) { return a + b; }
   static Acc result(Acc total) { return std::sqrt(total); }
 };
+template <class T> struct SumOfDeviations : Elements<T, double> {  // squared, about 0
+  static constexpr double start() { return 0; }
+  static double load(T x) { return static_cast<double>(x) * static_cast<double>(x); }
+  static double join(double a, double b) { return a + b; }
+};
 template <class T> struct SumOfSizes : Elements<T, double> {
   static constexpr double start() { return 0; }
   static double load(T x) { return std::abs(static_cast<double>(x)); }
@@ -279,6 +284,36 @@ Tensor power_norm(const Tensor& t, double p, const Dims& axes) {
 Tensor sum(const Tensor& t, const Dims& axes, bool keepdim) {
   return accumulate<Sum>(t, axes, keepdim, "sum");
 }
+
+// The corrected two-pass algorithm (Chan, Golub and LeVeque, 1983): deviations are taken about the
+// rounded mean, and what they leave over, which is a whole number of last digits where all elements
+// are equal, corrects both results.
+Moments moments(const Tensor& t, const Dims& wanted, int64_t correction, bool keepdim) {
+  const Dims axes = normalize_axes(wanted, t.dim(), "var");
+  const Shape kept = reduced_shape(t.shape(), axes, true);
+  const Tensor variance = empty(reduced_shape(t.shape(), axes, false), t.dtype()),
+               center = empty(kept, t.dtype()), sums = empty(variance.shape(), DType::f64),
+               squares = empty(variance.shape(), DType::f64);
+  const double n =
+      static_cast<double>(t.numel()) / static_cast<double>(std::max<int64_t>(kept.numel(), 1));
+  const double free = std::max(n - static_cast<double>(correction), 0.0);
+  dispatch_floating(t.dtype(), "var", [&]<class T>(Type<T>) {
+    T *const c = center.ptr<T>(), *const v = variance.ptr<T>();
+    double *const s = sums.ptr<double>(), *const s2 = squares.ptr<double>();
+    reduce<T, Sum<T>, double>(t, axes, sums);
+    for (int64_t i = 0; i < kept.numel(); ++i) c[i] = static_cast<T>(s[i] / n);
+    const Tensor deviations = binary(Binary::sub, t, center, "var");
+    reduce<T, Sum<T>, double>(deviations, axes, sums);
+    reduce<T, SumOfDeviations<T>, double>(deviations, axes, squares);
+    for (int64_t i = 0; i < kept.numel(); ++i) {
+      const double rest = s[i] / n, about_mean = s2[i] - s[i] * rest;
+      if (std::isfinite(rest)) c[i] = static_cast<T>(static_cast<double>(c[i]) + rest);
+      v[i] = static_cast<T>((std::isfinite(s2[i]) ? std::max(about_mean, 0.0) : s2[i]) / free);
+    }
+  });
+  return {center, with_kept(variance, t.shape(), axes, keepdim)};
+}
+
 Tensor prod(const Tensor& t, const Dims& axes, bool keepdim) {
   return accumulate<Product>(t, axes, keepdim, "prod");
 }

@@ -45,9 +45,11 @@ struct Stack {
     };
     trans = !fits(-2, -1) && fits(-1, -2);
     if (!trans && !fits(-2, -1)) t = raw::row_major(t);
-    // The distance of rows, of which there may be one only: BLAS wants it at least the length of a
-    // row.
-    ld = std::max(t.strides()[t.dim() + (trans ? -1 : -2)], t.size(trans ? -2 : -1));
+    // The distance of rows. The stride of a single row says nothing, and BLAS wants at least the
+    // length of a row.
+    const int64_t length = t.size(trans ? -2 : -1);
+    ld = t.size(trans ? -1 : -2) > 1 ? t.strides()[t.dim() + (trans ? -1 : -2)] : length;
+    ld = std::max(ld, length);
   }
 
   // Where each matrix of the broadcast batch begins.

@@ -52,7 +52,12 @@ struct Formula {
     const double n = count + extra;
     auto total = [&](const Tensor& t) { return t.sum(axes, true); };
     auto masked = [&](const Tensor& t) { return mask.defined() ? t * mask : t; };
-    const Tensor mean = centre ? total(masked(x)) / n : Tensor(), xc = centre ? x - mean : x;
+    const Tensor mean = centre ? total(masked(x)) / n : Tensor();
+    Tensor xc = centre ? x - mean : x;
+    if (centre && extra == 0) {  // exactly 0 where all elements are equal
+      xc = x - mean.detach();
+      xc = xc - total(masked(xc)) / n;
+    }
     const Tensor r = rsqrt(total(masked(square(xc))) / n + eps), xhat = xc * r,
                  sum_gx = total(g * xhat);
     Tensor flow = xhat * sum_gx;

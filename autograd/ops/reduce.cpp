@@ -78,9 +78,10 @@ struct ProdNode final : Node {
   }
 };
 
-// sum((a - mean)^2) / n; its gradient is 2 (a - mean) / n.
+// sum((a - mean)^2) / n; its gradient is 2 (a - mean) / n, exactly 0 where all elements are equal.
 struct VarNode final : Node {
   SavedTensor a{this};
+  Tensor center;
   Dims axes;
   int64_t correction = 1;
   bool keepdim = false;
@@ -93,7 +94,10 @@ struct VarNode final : Node {
   Tensors backward(const Tensors& dy) override {
     // Of one element, unbiased, there is no variance: NaN, whatever the element.
     const Tensor x = n == 0 ? a.get().detach() : a.get();
-    return {with_axes(dy[0], x.shape(), axes) * (x - mean(x, axes, true)) * (2 / n)};
+    // Deviations from a number near the mean (none is near an infinite one), then from its rest,
+    // which has the derivative.
+    const Tensor near = x - masked_fill(center, logical_not(isfinite(center)), 0);
+    return {with_axes(dy[0], x.shape(), axes) * (near - mean(near, axes, true)) * (2 / n)};
   }
 };
 
@@ -153,8 +157,6 @@ Dims averaged_axes(const Tensor& a, const Dims& axes, const char* op) {
     fail<DtypeError>("{}: needs f32 or f64, got {}; convert with to(DType::f32)", op, a.dtype());
   return raw::normalize_axes(axes, a.dim(), op);
 }
-
-Tensor divided(const Tensor& a, double n) { return raw::binary(raw::Binary::div, a, n); }
 
 // -Inf and Inf give 0: e^(x - 0) then is 0 or Inf as it should be.
 Tensor finite_maximum(const Tensor& a, const Dims& axes) {
@@ -267,12 +269,10 @@ Tensor mean(In a, const Dims& wanted, bool keepdim) {
 Tensor var(In a, const Dims& wanted, int64_t correction, bool keepdim) {
   const Dims axes = averaged_axes(a, wanted, "var");
   const double n = static_cast<double>(std::max<int64_t>(count(a, axes) - correction, 0));
-  const Tensor center = divided(raw::sum(a, axes, true), static_cast<double>(count(a, axes)));
-  const Tensor d = raw::binary(raw::Binary::sub, a, center, "var");
-  const Tensor squares = raw::binary(raw::Binary::mul, d, d, "var");
-  Tensor y = divided(raw::sum(squares, axes, keepdim), n);
+  auto [center, y] = raw::moments(a, axes, correction, keepdim);
   if (auto node = record<VarNode>({a}, y)) {
     node->a.input(a);
+    node->center = center;
     node->axes = axes;
     node->correction = correction;
     node->keepdim = keepdim;

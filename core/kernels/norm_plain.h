@@ -28,6 +28,13 @@ double norm_moments(const T* x, const NormShape& s, double extra, double* mean, 
   if (n == 0) return 0;
   each(s, [&](int64_t i, int64_t, int64_t g) { mean[g] += counts(s, i) ? double(x[i]) : 0; });
   for (int64_t g = 0; g < all; ++g) mean[g] /= n + extra;
+  // What the rounded mean leaves over corrects it: of equal elements it is then that element.
+  each(s, [&](int64_t i, int64_t, int64_t g) { var[g] += counts(s, i) ? x[i] - mean[g] : 0; });
+  for (int64_t g = 0; g < all; ++g) {
+    const double rest = (var[g] - extra * mean[g]) / (n + extra);
+    if (std::isfinite(rest)) mean[g] += rest;
+    var[g] = 0;
+  }
   each(s, [&](int64_t i, int64_t, int64_t g) {
     var[g] += counts(s, i) ? (double(x[i]) - mean[g]) * (double(x[i]) - mean[g]) : 0;
   });
@@ -130,6 +137,9 @@ void row_norm(const T* x, T* y, int64_t rows, int64_t d, const T* gamma, const T
     double m = 0, v = 0;
     for (int64_t i = 0; mean && i < d; ++i) m += x[i];
     m /= static_cast<double>(d);
+    for (int64_t i = 0; mean && i < d; ++i) v += double(x[i]) - m;
+    if (std::isfinite(v)) m += v / static_cast<double>(d);  // of equal elements: that element
+    v = 0;
     for (int64_t i = 0; i < d; ++i) v += (double(x[i]) - m) * (double(x[i]) - m);
     const double rs = 1 / std::sqrt(v / static_cast<double>(d) + eps);
     if (mean) mean[r] = static_cast<T>(m);

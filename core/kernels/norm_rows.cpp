@@ -118,6 +118,7 @@ void forward_range(const float* x, float* y, int64_t begin, int64_t end, int64_t
                    const float* gamma, const float* beta, double eps, float* mean, float* rstd) {
   simd([=] {
     const double inv = 1 / static_cast<double>(d);
+    const double blur = 0x1p-24 * static_cast<double>(d + 1024);  // 64 times the mean's rounding
     for (int64_t r = begin; r < end; ++r) {
       const float* p = x + r * d;
       float* q = y + r * d;
@@ -125,6 +126,11 @@ void forward_range(const float* x, float* y, int64_t begin, int64_t end, int64_t
           kCentre ? static_cast<float>(double(lane_sum(d, [=](int64_t i) { return p[i]; })) * inv)
                   : 0;
       const float sum = lane_sum(d, [=](int64_t i) { return (p[i] - m) * (p[i] - m); });
+      // Deviations of the size of m's rounding, as of equal elements: again, with sums in double.
+      if (kCentre && double(sum) * inv < blur * double(m) * blur * double(m)) {
+        plain::row_norm(p, q, 1, d, gamma, beta, eps, mean + r, rstd + r);
+        continue;
+      }
       const auto rs = static_cast<float>(1 / std::sqrt(double(sum) * inv + eps));
       if (kCentre) mean[r] = m;
       rstd[r] = rs;

@@ -129,6 +129,11 @@ std::vector<OpCase> product_cases() {
                   {{2, 3, 1, 3}, {3, 2}},  // one row a matrix: its stride says nothing
                   {{2, 3, 1, 1}, {1, 2}},
                   {{2, 3}, {2, 2, 3, 1}},
+                  {{3, 1, 2}, {2, 3}},
+                  {{3, 2, 1}, {1, 3}},
+                  {{1, 3, 2}, {2, 1}},
+                  {{3, 1, 2}, {3, 2, 1}},
+                  {{2, 3, 1, 2}, {1, 1, 2, 3}},
                   {{2, 2, 2, 3}, {2, 2, 3, 2}}},
        .f = [](const Tensors& x) { return matmul(x[0], x[1]); },
        .naive = matmul_naive(),

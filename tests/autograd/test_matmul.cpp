@@ -46,6 +46,23 @@ TEST_CASE("matmul reads transposed, sliced, expanded and permuted operands") {
   check(b[0][0].t(), a[0][0].t());
 }
 
+// The stride of a dimension of size 1 says nothing: here it is that of the whole sequence.
+TEST_CASE("matmul of one sequence, seen as steps of a batch of one") {
+  Rng rng(5);
+  for (const DType dtype : {DType::f32, DType::f64})
+    for (const int64_t steps : {2, 3, 17})
+      for (const int64_t width : {1, 2, 9}) {
+        CAPTURE(steps, width);
+        const Tensor x = randn(rng, {1, steps, width}, dtype), w = randn(rng, {width, 4}, dtype);
+        const Tensor turned = x.transpose(0, 1);
+        REQUIRE(equal(matmul(turned, w), matmul(raw::clone(turned), w)));
+        REQUIRE(equal(matmul(turned, w).transpose(0, 1), matmul(x, w)));
+        const Tensor column = randn(rng, {steps, width, 1}, dtype);
+        REQUIRE(allclose(matmul(turned, column).reshape({steps}),
+                         sum(x[0] * column.reshape({steps, width}), {1}), 1e-5, 1e-6));
+      }
+}
+
 TEST_CASE("matmul and linear say what does not fit") {
   REQUIRE_THROWS_WITH(matmul(zeros({2, 4}), zeros({3, 2})),
                       StartsWith("matmul: inner dimensions differ: (2, 4) x (3, 2)"));
@@ -73,7 +90,9 @@ TEST_CASE("matmul and linear pass gradcheck and gradgradcheck") {
                                            {{2, 3}, {5, 3, 2}},
                                            {{2, 1, 2, 3}, {4, 3, 2}},
                                            {{3, 2, 3}, {1, 3, 2}},
-                                           {{3}, {2, 3, 2}}};
+                                           {{3}, {2, 3, 2}},
+                                           {{4, 1, 3}, {3, 2}},
+                                           {{4, 3, 1}, {1, 2}}};
   const auto f = [](const Tensors& t) { return matmul(t[0], t[1]); };
   for (const auto& [a, b] : cases) {
     CAPTURE(to_string(a), to_string(b));

@@ -1,3 +1,4 @@
+#include <loupe/autograd/gradcheck.h>
 #include <loupe/autograd/ops/elementwise.h>
 #include <loupe/layers/recurrent.h>
 
@@ -100,4 +101,42 @@ TEST_CASE("a call without batch or state starts from zeros; a cell steps through
   for (int64_t t = 0; t < 5; ++t) h = cell(x[t], h);
   REQUIRE(whole.output.shape() == Shape{5, 6});
   REQUIRE(allclose(whole.h[0], h, 1e-6, 1e-6));
+}
+
+namespace {
+
+// The outputs as a function of x and of the parameters, in order.
+template <class M> Tensors of_parameters(M& m, const Tensors& x) {
+  for (int64_t layer = 0; layer < 2; ++layer) {
+    Recurrent::Weights& w = m.weights(layer);
+    const size_t first = 1 + 4 * static_cast<size_t>(layer);
+    w = {x[first], x[first + 1], x[first + 2], x[first + 3]};
+  }
+  return all(m(x[0]));
+}
+
+template <class M> void second_derivatives(bool batch_first, const Shape& shape) {
+  INFO(to_string(shape) << (batch_first ? " batch first" : ""));
+  Rng rng(4);
+  M m(rng, 2, 3, {.num_layers = 2, .batch_first = batch_first});
+  Tensors x{randn(rng, shape, DType::f64)};
+  for (int64_t layer = 0; layer < 2; ++layer) {
+    const Recurrent::Weights& w = m.weights(layer);
+    for (const Tensor& p : {w.weight_ih, w.weight_hh, w.bias_ih, w.bias_hh})
+      x.push_back(p.detach().to(DType::f64));
+  }
+  const auto f = [&m](const Tensors& t) { return of_parameters(m, t); };
+  REQUIRE_NOTHROW(gradcheck(f, x));
+  REQUIRE_NOTHROW(gradgradcheck(f, x));
+}
+
+}  // namespace
+
+TEST_CASE("RNN, LSTM and GRU have second derivatives, batch first, one sequence, no batch") {
+  for (const bool batch_first : {false, true})
+    for (const Shape& shape : {Shape{3, 2}, Shape{3, 1, 2}, Shape{1, 3, 2}, Shape{2, 3, 2}}) {
+      second_derivatives<RNN>(batch_first, shape);
+      second_derivatives<LSTM>(batch_first, shape);
+      second_derivatives<GRU>(batch_first, shape);
+    }
 }
