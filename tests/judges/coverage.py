@@ -11,10 +11,16 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 WITHOUT = {
     "self_attention": "PyTorch has no such function; tests/autograd holds it against scaled_dot_product_attention",
     "Dropout": "draws other random numbers than PyTorch",
+    "Dropout1d": "draws other random numbers than PyTorch",
+    "Dropout2d": "draws other random numbers than PyTorch",
+    "dropout1d": "draws other random numbers than PyTorch",
+    "dropout2d": "draws other random numbers than PyTorch",
+    "swiglu": "PyTorch has no such function; tests/autograd holds it against silu and a product",
+    "SwiGLU": "the function swiglu", "Hardsigmoid": "module_db has no samples; the function hardsigmoid",
+    "multinomial": "draws other random numbers than PyTorch", "Upsample": "the function interpolate",
     "Sequential": "a container", "ModuleList": "a container", "Flatten": "the function flatten",
     "Lion": "PyTorch has no such optimizer",
     "Muon": "PyTorch's rounds its iteration to bfloat16; tests/optim holds Loupe's against the same formula in f64",
-    "swiglu": "PyTorch has no such function",
     "recurrence": "the layers RNN, LSTM and GRU run it",
     "WarmupCosine": "PyTorch has no such schedule",
 }

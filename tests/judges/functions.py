@@ -81,15 +81,23 @@ def rdiv(x, other):
     return binary("div", x, other, swapped=True)
 
 
-op("pow")(lambda x, exponent: binary("pow", x, exponent))
-op("__rpow__")(lambda x, other: binary("pow", x, other, swapped=True))
 for name in ("logical_and", "logical_or", "logical_xor"):
     op(name)(lambda x, other, row=name: Call(row, [x, other]))
 
 
+@op("pow")
+def pow_(x, exponent):
+    return binary("pow", x, exponent)
+
+
+@op("__rpow__")
+def rpow(x, base):
+    return binary("pow", x, base, swapped=True)
+
+
 @op("remainder")
 def remainder(x, other):
-    if not is_tensor(x):
+    if not is_tensor(x) or not is_tensor(other) and isinstance(other, complex):
         raise NotExpressible("remainder of a number")
     return binary("remainder", x, other)
 
@@ -98,14 +106,15 @@ for name in ("eq", "ne", "lt", "le", "gt", "ge"):
     op(name)(lambda x, other, row=name: binary(row, x, other))
 
 UNARY = {"neg": "neg", "square": "square", "reciprocal": "reciprocal", "sqrt": "sqrt", "rsqrt": "rsqrt", "exp": "exp", "log": "log", "abs": "abs",
-         "sign": "sign", "erf": "erf", "sigmoid": "sigmoid", "tanh": "tanh", "logical_not": "logical_not", "contiguous": "contiguous", "t": "t",
-         "sin": "sin", "cos": "cos", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "round": "round", "isnan": "isnan", "isinf": "isinf", "isfinite": "isfinite"}
+         "sign": "sign", "erf": "erf", "sigmoid": "sigmoid", "tanh": "tanh", "logical_not": "logical_not", "expm1": "expm1", "log1p": "log1p", "sin": "sin", "cos": "cos",
+         "floor": "floor", "ceil": "ceil", "trunc": "trunc", "isnan": "isnan", "isinf": "isinf", "isfinite": "isfinite", "contiguous": "contiguous", "t": "t"}
 for name, row in UNARY.items():
     def unary(x, memory_format=None, row=row):
         no(memory_format=memory_format)
         return Call(row, [x])
     op(name)(unary)
-for name, row in {"relu": "relu", "silu": "silu", "selu": "selu", "mish": "mish", "hardsigmoid": "hardsigmoid", "hardswish": "hardswish", "logsigmoid": "log_sigmoid"}.items():
+op("round")(lambda x: Call("round", [x]))
+for name, row in {"relu": "relu", "silu": "silu", "selu": "selu", "mish": "mish", "hardsigmoid": "hardsigmoid", "hardswish": "hardswish", "logsigmoid": "log_sigmoid", "relu6": "relu6"}.items():
     def activation(x, inplace=False, row=row):
         no(inplace=inplace)
         return Call(row, [x])
@@ -124,24 +133,32 @@ def minimum(x, other):
 
 @op("clamp")
 def clamp(x, min=None, max=None):
-    if not is_tensor(min) and not is_tensor(max):
-        return Call("clamp", [x], min=min, max=max)
-    if not is_tensor(min) or not is_tensor(max):
-        raise NotExpressible("one bound a tensor, the other not")
-    return Call("clamp", [x, min, max])
+    if is_tensor(min) or is_tensor(max):
+        if not all(b is None or is_tensor(b) for b in (min, max)):
+            raise NotExpressible("a bound as a tensor, the other as a number")
+        return Call("clamp", [x, min, max])
+    return Call("clamp", [x], min=min, max=max)
 
 
-op("clamp_min")(lambda x, bound: Call("maximum", [x, bound]) if is_tensor(bound) else Call("maximum", [x], other=bound))
-op("clamp_max")(lambda x, bound: Call("minimum", [x, bound]) if is_tensor(bound) else Call("minimum", [x], other=bound))
+@op("clamp_min")
+def clamp_min(x, min):
+    return clamp(x, min=min)
+
+
+@op("clamp_max")
+def clamp_max(x, max):
+    return clamp(x, max=max)
 
 
 @op("where")
 def where(x, condition=None, other=None):
     if not is_tensor(x) and not is_tensor(other):
         raise NotExpressible("where of two numbers")
+    if not is_tensor(other):
+        return Call("where", [condition, x], other=other)
     if not is_tensor(x):
         return Call("where", [condition, other], self=x)
-    return Call("where", [condition, x, other]) if is_tensor(other) else Call("where", [condition, x], other=other)
+    return Call("where", [condition, x, other])
 
 
 @op("masked_fill")
@@ -231,6 +248,37 @@ def mean(x, dim=None, keepdim=False, dtype=None):
     return Call("mean", [x], dim=dims(dim), keepdim=keepdim)
 
 
+for name in ("prod", "any", "all"):
+    def reduction(x, dim=None, keepdim=False, dtype=None, row=name):
+        same_dtype(x, dtype)
+        return Call(row, [x], dim=dims(dim), keepdim=keepdim)
+    op(name)(reduction)
+for name in ("cumsum", "cumprod"):
+    def scan(x, dim, dtype=None, row=name):
+        same_dtype(x, dtype)
+        return Call(row, [x], dim=dim)
+    op(name)(scan)
+
+
+@op("logsumexp")
+def logsumexp(x, dim, keepdim=False):
+    return Call("logsumexp", [x], dim=dims(dim), keepdim=keepdim)
+
+
+@op("norm", "norm.fro", "norm.inf", "norm.nuc")
+def norm(x, p="fro", dim=None, keepdim=False, dtype=None):
+    same_dtype(x, dtype)
+    if p == "nuc":
+        raise NotExpressible("the nuclear norm")
+    return Call("norm", [x], p=2 if p == "fro" else p, dim=dims(dim), keepdim=keepdim)
+
+
+@op("linalg.vector_norm")
+def vector_norm(x, ord=2, dim=None, keepdim=False, dtype=None):
+    same_dtype(x, dtype)
+    return Call("norm", [x], p=ord, dim=dims(dim), keepdim=keepdim)
+
+
 for name in ("amax", "amin"):
     op(name)(lambda x, dim=None, keepdim=False, row=name: Call(row, [x], dim=dims(dim), keepdim=keepdim))
 op("max.reduction_no_dim")(lambda x: Call("amax", [x], dim=[]))
@@ -254,18 +302,50 @@ for name in ("var", "std"):
     op(name, name + ".unbiased")(moment)
 
 
-@op("argmax")
-def argmax(x, dim=None, keepdim=False):
-    if dim is None:
-        raise NotExpressible("argmax over all elements")
-    return Call("argmax", [x], dim=dim, keepdim=keepdim)
+for name in ("argmax", "argmin"):
+    op(name)(lambda x, dim=None, keepdim=False, row=name: Call(row, [x], dim=dim, keepdim=keepdim))
 
 
 @op("topk")
 def topk(x, k, dim=-1, largest=True, sorted=True):
-    if not largest:
-        raise NotExpressible("topk of the smallest")
-    return Call("topk", [x], k=k, dim=dim)
+    return Call("topk", [x], k=k, dim=dim, largest=largest)
+
+
+@op("sort")
+def sort(x, dim=-1, descending=False, stable=False):
+    return Call("sort", [x], dim=dim, descending=descending)
+
+
+@op("argsort")
+def argsort(x, dim=-1, descending=False, stable=False):
+    return Call("argsort", [x], dim=dim, descending=descending)
+
+
+op("msort")(lambda x: Call("sort", [x], dim=0, values=True))
+op("masked_select")(lambda x, mask: Call("masked_select", [x, mask]))
+op("argwhere")(lambda x: Call("nonzero", [x]))
+
+
+@op("nonzero")
+def nonzero(x, as_tuple=False):
+    no(as_tuple=as_tuple)
+    return Call("nonzero", [x])
+
+
+@op("scatter")
+def scatter(x, dim, index, src=None, value=None, reduce=None):
+    no(reduce=reduce)
+    src = value if src is None else src
+    return Call("scatter", [x, index, src], dim=dim) if is_tensor(src) else Call("scatter", [x, index], dim=dim, value=src)
+
+
+@op("take_along_dim")
+def take_along_dim(x, index, dim=None):
+    if dim is None:
+        raise NotExpressible("take_along_dim of all elements")
+    if x.dim() != index.dim() or any(a != b for d, (a, b) in enumerate(zip(x.shape, index.shape)) if d != dim % x.dim()):
+        raise NotExpressible("gather does not broadcast")
+    return Call("gather", [x, index], dim=dim)
 
 
 @op("index_select")
@@ -302,6 +382,16 @@ def shape_of(args):
     return list(args[0]) if len(args) == 1 and isinstance(args[0], (list, tuple, torch.Size)) else list(args)
 
 
+op("flip")(lambda x, dims: Call("flip", [x], dims=list(dims)))
+op("fliplr")(lambda x: Call("flip", [x], dims=[1]))
+op("flipud")(lambda x: Call("flip", [x], dims=[0]))
+op("roll")(lambda x, shifts, dims=(): Call("roll", [x], shifts=globals()["dims"](shifts), dims=globals()["dims"](dims)))
+for name in ("repeat", "tile"):
+    op(name)(lambda x, *counts, row=name: Call(row, [x], counts=shape_of(counts)))
+op("unbind")(lambda x, dim=0: Call("unbind", [x], dim=dim))
+op("diagonal")(lambda x, offset=0, dim1=0, dim2=1: Call("diagonal", [x], offset=offset, dim1=dim1, dim2=dim2))
+op("meshgrid.list_of_tensors")(lambda xs, indexing="ij": Call("meshgrid", list(xs), indexing=indexing))
+op("meshgrid.variadic_tensors")(lambda *xs, indexing="ij": Call("meshgrid", list(xs), indexing=indexing))
 op("reshape", "view")(lambda x, *shape: Call("reshape", [x], shape=shape_of(shape)))
 op("reshape_as", "view_as")(lambda x, other: Call("reshape", [x], shape=list(other.shape)))
 op("flatten")(lambda x, start_dim=0, end_dim=-1: Call("flatten", [x], start_dim=start_dim, end_dim=end_dim))
@@ -317,16 +407,12 @@ op("select")(lambda x, dim, index: Call("select", [x], dim=dim, index=index))
 
 @op("movedim")
 def movedim(x, source, destination):
-    sizes = list(range(2, 2 + x.dim()))  # all different, so that they tell where each went
-    moved = torch.empty(sizes, device="meta").movedim(source, destination)
-    return Call("permute", [x], dims=[sizes.index(n) for n in moved.shape])
+    return Call("movedim", [x], source=dims(source), destination=dims(destination))
 
 
 @op("narrow")
 def narrow(x, dim, start, length):
-    start = int(start)
-    start += x.shape[dim] if start < 0 else 0
-    return Call("slice", [x], dim=dim, start=start, end=start + length)
+    return Call("narrow", [x], dim=dim, start=int(start), length=length)
 
 
 @op("squeeze")
@@ -341,31 +427,21 @@ def squeeze_multiple(x, dim):
 
 @op("__getitem__")
 def getitem(x, index):
-    steps, tensors, axis = [], [x], 0
-    parts = index if isinstance(index, tuple) else (index,)
-    if isinstance(index, list):
-        raise NotExpressible("indices as a list")
-    if sum(is_tensor(p) for p in parts) > 1 or any(is_tensor(p) and (p.dim() != 1 or p.dtype != torch.int64 or bool((p < 0).any())) for p in parts):
-        raise NotExpressible("indexing by several tensors, by a mask, or by negative positions")
-    used = sum(p is not None and p is not Ellipsis for p in parts)
-    for p in parts:
+    steps, tensors = [], [x]
+    for p in index if isinstance(index, tuple) else (index,):
         if p is None:
-            steps.append(["unsqueeze", axis])
-            axis += 1
+            steps.append(["none"])
         elif p is Ellipsis:
-            axis += x.dim() - used
+            steps.append(["ellipsis"])
         elif isinstance(p, slice):
-            start, stop, step = p.indices(x.shape[axis]) if len(steps) == axis else (p.start or 0, p.stop if p.stop is not None else 1 << 40, p.step or 1)
-            steps.append(["slice", axis, start, stop, step])
-            axis += 1
-        elif is_tensor(p):
-            steps.append(["index", axis, len(tensors)])
-            tensors.append(p)
-            axis += 1
-        elif isinstance(p, int):
-            steps.append(["select", axis, p])
+            steps.append(["slice", p.start, p.stop, p.step])
+        elif is_tensor(p) or isinstance(p, list):
+            steps.append(["tensor", len(tensors)])
+            tensors.append(p if is_tensor(p) else torch.tensor(p))
+        elif isinstance(p, bool):
+            raise NotExpressible("a truth value as an index")
         else:
-            raise NotExpressible("indices as a list")
+            steps.append(["int", int(p)])
     return Call("getitem", tensors, steps=steps)
 
 
@@ -464,51 +540,66 @@ def addmm(bias, x, weight, alpha=1, beta=1):
 
 
 def conv(row, rank, x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    if isinstance(padding, str) and padding != "valid":
-        raise NotExpressible("padding = same")
-    if x.dim() != rank + 2:
-        raise NotExpressible("unbatched images")
-    return Call(row, [x, weight, bias], stride=dims(stride), padding=dims(0 if padding == "valid" else padding), dilation=dims(dilation), groups=groups)
+    same = padding == "same"
+    return Call(row, [x, weight, bias], stride=dims(stride), padding=dims(0 if isinstance(padding, str) else padding), same=same, dilation=dims(dilation), groups=groups)
 
 
 op("nn.functional.conv1d")(lambda *a, **k: conv("conv1d", 1, *a, **k))
 op("nn.functional.conv2d")(lambda *a, **k: conv("conv2d", 2, *a, **k))
 
 
-def max_pool(row, rank, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
-    no(ceil_mode=ceil_mode, return_indices=return_indices)
-    if any(d != 1 for d in dims(dilation)):
-        raise NotExpressible("no option dilation")
-    if x.dim() != rank + 2:
-        raise NotExpressible("unbatched images")
-    return Call(row, [x], kernel_size=dims(kernel_size), stride=dims(stride) or None, padding=dims(padding))
+def conv_transpose(row, x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    return Call(row, [x, weight, bias], stride=dims(stride), padding=dims(padding), output_padding=dims(output_padding), groups=groups, dilation=dims(dilation))
 
 
-op("nn.functional.max_pool1d")(lambda *a, **k: max_pool("max_pool1d", 1, *a, **k))
-op("nn.functional.max_pool2d")(lambda *a, **k: max_pool("max_pool2d", 2, *a, **k))
+op("nn.functional.conv_transpose1d")(lambda *a, **k: conv_transpose("conv_transpose1d", *a, **k))
+op("nn.functional.conv_transpose2d")(lambda *a, **k: conv_transpose("conv_transpose2d", *a, **k))
 
 
-def avg_pool(row, rank, x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
-    no(ceil_mode=ceil_mode, divisor_override=divisor_override)
-    if x.dim() != rank + 2:
-        raise NotExpressible("unbatched images")
-    return Call(row, [x], kernel_size=dims(kernel_size), stride=dims(stride) or None, padding=dims(padding), count_include_pad=count_include_pad)
+def max_pool(row, x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    options = dict(kernel_size=dims(kernel_size), stride=dims(stride) or None, padding=dims(padding), dilation=dims(dilation), ceil_mode=ceil_mode)
+    return Call(row + "_with_indices" * return_indices, [x], **options)
 
 
-op("nn.functional.avg_pool1d")(lambda *a, **k: avg_pool("avg_pool1d", 1, *a, **k))
-op("nn.functional.avg_pool2d")(lambda *a, **k: avg_pool("avg_pool2d", 2, *a, **k))
+op("nn.functional.max_pool1d")(lambda *a, **k: max_pool("max_pool1d", *a, **k))
+op("nn.functional.max_pool2d")(lambda *a, **k: max_pool("max_pool2d", *a, **k))
+
+
+def avg_pool(row, x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
+    no(divisor_override=divisor_override)
+    return Call(row, [x], kernel_size=dims(kernel_size), stride=dims(stride) or None, padding=dims(padding), ceil_mode=ceil_mode, count_include_pad=count_include_pad)
+
+
+op("nn.functional.avg_pool1d")(lambda *a, **k: avg_pool("avg_pool1d", *a, **k))
+op("nn.functional.avg_pool2d")(lambda *a, **k: avg_pool("avg_pool2d", *a, **k))
 
 
 def adaptive(row, rank, x, output_size):
-    if x.dim() != rank + 2:
-        raise NotExpressible("unbatched images")
-    if any(n is None for n in dims(output_size)):
-        raise NotExpressible("an output size that is None")
-    return Call(row, [x], output_size=dims(output_size))
+    """None: the input's size."""
+    sizes = dims(output_size) if isinstance(output_size, (list, tuple)) else [output_size] * rank
+    return Call(row, [x], output_size=[x.shape[i - rank] if n is None else n for i, n in enumerate(sizes)])
 
 
 op("nn.functional.adaptive_avg_pool1d")(lambda *a, **k: adaptive("adaptive_avg_pool1d", 1, *a, **k))
 op("nn.functional.adaptive_avg_pool2d")(lambda *a, **k: adaptive("adaptive_avg_pool2d", 2, *a, **k))
+
+
+
+def interpolation(x, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False):
+    no(recompute_scale_factor=recompute_scale_factor, antialias=antialias)
+    if mode not in ("nearest", "nearest-exact", "linear", "bilinear") or x.dim() > 4:
+        raise NotExpressible("interpolation other than of sequences and images, nearest and linear")
+    if scale_factor is not None and len(set(dims(scale_factor))) > 1:
+        raise NotExpressible("one scale_factor a dimension")
+    given = None if scale_factor is None else dims(scale_factor)[0]
+    sizes = None if size is None else dims(size) * (x.dim() - 2 if not isinstance(size, (list, tuple)) else 1)
+    return Call("interpolate", [x], size=sizes, scale_factor=given, mode=mode, align_corners=bool(align_corners))
+
+
+for name in ("nearest", "nearest-exact", "linear", "bilinear"):
+    op(f"nn.functional.interpolate.{name}")(interpolation)
+op("nn.functional.upsample_nearest")(lambda x, size=None, scale_factor=None: interpolation(x, size, scale_factor, "nearest"))
+op("nn.functional.upsample_bilinear")(lambda x, size=None, scale_factor=None: interpolation(x, size, scale_factor, "bilinear", True))
 
 # --- Norms, attention, dropout ---
 
@@ -568,8 +659,6 @@ def no_broadcast(x, target):
 
 @op("nn.functional.cross_entropy")
 def cross_entropy(x, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean", label_smoothing=0.0):
-    if target.is_floating_point():
-        raise NotExpressible("cross_entropy with probabilities")
     return Call("cross_entropy", [x, target, weight], ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing)
 
 
@@ -604,6 +693,17 @@ def bce_with_logits(x, target, weight=None, size_average=None, reduce=None, redu
     return Call("binary_cross_entropy_with_logits", [x, target, weight, pos_weight], reduction=reduction)
 
 
+@op("nn.functional.binary_cross_entropy")
+def bce(x, target, weight=None, size_average=None, reduce=None, reduction="mean"):
+    return Call("binary_cross_entropy", [x, target, weight], reduction=reduction)
+
+
+@op("nn.functional.kl_div")
+def kl_div(x, target, size_average=None, reduce=None, reduction="mean", log_target=False):
+    no_broadcast(x, target)
+    return Call("kl_div", [x, target], reduction=reduction, log_target=log_target)
+
+
 # --- What Loupe has besides: members, in-place functions, fused ops; on the samples of one of PyTorch's ops. Their result in
 # PyTorch is `torch` where it is not that op's. ---
 
@@ -628,6 +728,21 @@ def as_member(name, source):
 as_member("sum.member", "sum")
 as_member("mean.member", "mean")
 as_member("reshape.member", "reshape")
+
+
+@derived("scatter_add.zeros", "scatter_add")
+def scatter_add_zeros(x, dim, index, src):
+    if src.shape != index.shape:
+        raise NotExpressible("scatter_add without a tensor to add to: src of index's shape")
+    return Call("scatter_add.zeros", [x, index, src], dim=dim)
+
+
+@derived("index_select.member", "index_select")
+def index_member(x, dim, index):
+    if x.dim() == 0 or index.dim() != 1 or index.dtype != torch.int64:
+        raise NotExpressible("indices of one dimension, i64")
+    steps = [["slice", None, None, None]] * (dim % x.dim()) + [["tensor", 1]]
+    return Call("getitem", [x, index], steps=steps)
 
 
 @derived("attention_with_weights", "nn.functional.scaled_dot_product_attention")

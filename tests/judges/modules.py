@@ -20,8 +20,6 @@ def module(*names):
 
 def bound(cls, args, kwargs):
     """The constructor's arguments by name, without those that say nothing here."""
-    if cls.__name__ in ("BatchNorm1d", "BatchNorm2d", "InstanceNorm2d", "GroupNorm") and kwargs.get("bias") is False:
-        raise NotExpressible("no option bias")
     given = inspect.signature(cls.__init__).bind(None, *args, **kwargs)
     given.apply_defaults()
     options = {k: v for k, v in given.arguments.items() if k not in ("self", "device", "dtype", "args", "kwargs")}
@@ -37,8 +35,14 @@ def plain(name, options, input):
     return Call(name, [input], **options)
 
 
-for name in ("ReLU", "SiLU", "Sigmoid", "Tanh", "LeakyReLU", "GELU", "Softplus", "ELU", "RMSNorm", "GroupNorm", "LayerNorm", "Linear"):
+for name in ("ReLU", "SiLU", "Sigmoid", "Tanh", "LeakyReLU", "GELU", "Softplus", "ELU", "SELU", "Mish", "Hardswish", "ReLU6", "LogSigmoid", "CELU", "GLU", "RMSNorm", "GroupNorm", "LayerNorm", "Linear"):
     module(name)(plain)
+
+
+@module("Hardtanh")
+def hardtanh(name, options, input):
+    no(min_value=options.pop("min_value", None), max_value=options.pop("max_value", None))
+    return Call(name, [input], **options)
 
 
 @module("Softmax", "LogSoftmax")
@@ -64,20 +68,20 @@ def conv(name, options, input):
     if options.pop("padding_mode") != "zeros":
         raise NotExpressible("padding_mode other than zeros")
     padding = options.pop("padding")
-    if padding == "same":
-        raise NotExpressible("padding = same")
-    if input.dim() != (3 if name == "Conv1d" else 4):
-        raise NotExpressible("unbatched images")
-    return Call(name, [input], padding=0 if padding == "valid" else padding, **options)
+    return Call(name, [input], padding=0 if isinstance(padding, str) else padding, same=padding == "same", **options)
+
+
+@module("ConvTranspose1d", "ConvTranspose2d")
+def conv_transpose(name, options, input, output_size=None):
+    no(output_size=output_size)
+    if options.pop("padding_mode") != "zeros":
+        raise NotExpressible("padding_mode other than zeros")
+    return Call(name, [input], **options)
 
 
 @module("MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d")
 def pool(name, options, input):
-    no(ceil_mode=options.pop("ceil_mode"), return_indices=options.pop("return_indices", None), divisor_override=options.pop("divisor_override", None))
-    if any(d != 1 for d in dims(options.pop("dilation", 1))):
-        raise NotExpressible("no option dilation")
-    if input.dim() != (3 if name.endswith("1d") else 4):
-        raise NotExpressible("unbatched images")
+    no(return_indices=options.pop("return_indices", None), divisor_override=options.pop("divisor_override", None))
     return Call(name, [input], **options)
 
 
@@ -85,8 +89,6 @@ def pool(name, options, input):
 def adaptive(name, options, input):
     if any(n is None for n in dims(options["output_size"])):
         raise NotExpressible("an output size that is None")
-    if input.dim() != (3 if name.endswith("1d") else 4):
-        raise NotExpressible("unbatched images")
     return Call(name, [input], **options)
 
 
@@ -152,11 +154,15 @@ def difference(name, options, input, target):
     return Call(row, [input, target], **options)
 
 
-@module("NLLLoss", "CrossEntropyLoss", "BCEWithLogitsLoss")
+@module("KLDivLoss")
+def kl_div(name, options, input, target):
+    no_broadcast(input, target)
+    return Call("kl_div", [input, target], **options)
+
+
+@module("NLLLoss", "CrossEntropyLoss", "BCEWithLogitsLoss", "BCELoss")
 def class_loss(name, options, input, target):
-    if name != "BCEWithLogitsLoss" and target.is_floating_point():
-        raise NotExpressible("cross_entropy with probabilities")
-    row = {"NLLLoss": "nll_loss", "CrossEntropyLoss": "cross_entropy", "BCEWithLogitsLoss": "binary_cross_entropy_with_logits"}[name]
+    row = {"NLLLoss": "nll_loss", "CrossEntropyLoss": "cross_entropy", "BCEWithLogitsLoss": "binary_cross_entropy_with_logits", "BCELoss": "binary_cross_entropy"}[name]
     weights = {name: options.pop(name) for name in ("weight", "pos_weight") if name in options}
     return Call(row, [input, target, *weights], **options)  # the names: translate puts the layer's tensors there
 

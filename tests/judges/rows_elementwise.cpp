@@ -57,6 +57,8 @@ const Row kRows[] = {
     UNARY(sigmoid),
     UNARY(tanh),
     UNARY(logical_not),
+    UNARY(expm1),
+    UNARY(log1p),
     UNARY(sin),
     UNARY(cos),
     UNARY(floor),
@@ -68,8 +70,9 @@ const Row kRows[] = {
     UNARY(isfinite),
     UNARY(selu),
     UNARY(mish),
-    UNARY(hardsigmoid),
     UNARY(hardswish),
+    UNARY(hardsigmoid),
+    UNARY(relu6),
     UNARY(log_sigmoid),
     COMPARISON(eq),
     COMPARISON(ne),
@@ -92,43 +95,26 @@ const Row kRows[] = {
        if (a.has("other")) return Tensors{remainder(x[0], a.number("other"))};
        return Tensors{remainder(x[0], x[1])};
      }},
-    {"maximum",
-     [](const Tensors& x, const Args& a) {
-       if (a.has("other")) return Tensors{maximum(x[0], a.number("other"))};
-       return Tensors{maximum(x[0], x[1])};
-     }},
-    {"minimum",
-     [](const Tensors& x, const Args& a) {
-       if (a.has("other")) return Tensors{minimum(x[0], a.number("other"))};
-       return Tensors{minimum(x[0], x[1])};
-     }},
+    {"maximum", [](const Tensors& x, const Args&) { return Tensors{maximum(x[0], x[1])}; }},
+    {"minimum", [](const Tensors& x, const Args&) { return Tensors{minimum(x[0], x[1])}; }},
     {"clamp",
      [](const Tensors& x, const Args& a) {
-       if (x.size() > 1) return Tensors{clamp(x[0], x[1], x[2])};
-       const auto bound = [&a](const char* key) -> std::optional<Number> {
-         if (!a.has(key)) return {};
-         return Number(a.number(key));
-       };
-       return Tensors{clamp(x[0], bound("min"), bound("max"))};
+       if (x.size() > 1) return Tensors{clamp(x[0], x[1], optional_input(x, 2))};
+       std::optional<Number> low, high;
+       if (a.has("min")) low = a.number("min");
+       if (a.has("max")) high = a.number("max");
+       return Tensors{clamp(x[0], low, high)};
      }},
     {"where",
      [](const Tensors& x, const Args& a) {
-       if (a.has("self")) return Tensors{where(x[0], Number(a.number("self")), x[1])};
-       if (a.has("other")) return Tensors{where(x[0], x[1], Number(a.number("other")))};
+       if (a.has("other")) return Tensors{where(x[0], x[1], a.number("other"))};
+       if (a.has("self")) return Tensors{where(x[0], a.number("self"), x[1])};
        return Tensors{where(x[0], x[1], x[2])};
      }},
     {"masked_fill",
      [](const Tensors& x, const Args& a) {
        return Tensors{masked_fill(x[0], x[1], a.number("value"))};
      }},
-    {"celu",
-     [](const Tensors& x, const Args& a) { return Tensors{celu(x[0], a.number("alpha", 1))}; }},
-    {"hardtanh",
-     [](const Tensors& x, const Args& a) {
-       return Tensors{hardtanh(x[0], a.number("min_val", -1), a.number("max_val", 1))};
-     }},
-    {"glu",
-     [](const Tensors& x, const Args& a) { return Tensors{glu(x[0], a.integer("dim", -1))}; }},
     {"tril",
      [](const Tensors& x, const Args& a) { return Tensors{tril(x[0], a.integer("diagonal"))}; }},
     {"triu",
@@ -158,6 +144,14 @@ const Row kRows[] = {
      }},
     {"elu",
      [](const Tensors& x, const Args& a) { return Tensors{elu(x[0], a.number("alpha", 1))}; }},
+    {"celu",
+     [](const Tensors& x, const Args& a) { return Tensors{celu(x[0], a.number("alpha", 1))}; }},
+    {"hardtanh",
+     [](const Tensors& x, const Args& a) {
+       return Tensors{hardtanh(x[0], a.number("min_val", -1), a.number("max_val", 1))};
+     }},
+    {"glu",
+     [](const Tensors& x, const Args& a) { return Tensors{glu(x[0], a.integer("dim", -1))}; }},
     {"softmax",
      [](const Tensors& x, const Args& a) { return Tensors{softmax(x[0], a.integer("dim"))}; }},
     {"log_softmax",

@@ -75,12 +75,19 @@ Size2 size2(const Args& a, const std::string& key, int64_t otherwise) {
   return n.size() == 1 ? Size2(n[0]) : Size2(n.at(0), n.at(1));
 }
 
+ConvPadding conv_padding(const Args& a) {
+  if (a.flag("same")) return kSame;
+  return size2(a, "padding", 0);
+}
+
 Pool1dOptions pool1d(const Args& a) {
   Pool1dOptions o;
   o.kernel_size = a.integer("kernel_size");
   if (a.has("stride")) o.stride = a.integer("stride");
   o.padding = a.integer("padding");
   o.count_include_pad = a.flag("count_include_pad", true);
+  o.ceil_mode = a.flag("ceil_mode");
+  o.dilation = a.integer("dilation", 1);
   return o;
 }
 
@@ -90,6 +97,8 @@ Pool2dOptions pool2d(const Args& a) {
   if (a.has("stride")) o.stride = size2(a, "stride", 1);
   o.padding = size2(a, "padding", 0);
   o.count_include_pad = a.flag("count_include_pad", true);
+  o.ceil_mode = a.flag("ceil_mode");
+  o.dilation = size2(a, "dilation", 1);
   return o;
 }
 
@@ -100,6 +109,7 @@ BatchNormOptions batch_norm_options(const Args& a) {
   else o.momentum = a.number("momentum", 0.1);
   o.affine = a.flag("affine", true);
   o.track_running_stats = a.flag("track_running_stats", true);
+  o.bias = a.flag("bias", true);
   return o;
 }
 
@@ -196,7 +206,7 @@ const Row kRows[] = {
        return run_layer(Conv1d(rng, a.integer("in_channels"), a.integer("out_channels"),
                                {.kernel_size = a.integer("kernel_size"),
                                 .stride = a.integer("stride", 1),
-                                .padding = a.integer("padding"),
+                                .padding = conv_padding(a),
                                 .dilation = a.integer("dilation", 1),
                                 .groups = a.integer("groups", 1),
                                 .bias = a.flag("bias", true)}),
@@ -208,10 +218,36 @@ const Row kRows[] = {
        return run_layer(Conv2d(rng, a.integer("in_channels"), a.integer("out_channels"),
                                {.kernel_size = size2(a, "kernel_size", 1),
                                 .stride = size2(a, "stride", 1),
-                                .padding = size2(a, "padding", 0),
+                                .padding = conv_padding(a),
                                 .dilation = size2(a, "dilation", 1),
                                 .groups = a.integer("groups", 1),
                                 .bias = a.flag("bias", true)}),
+                        x, a);
+     }},
+    {"ConvTranspose1d",
+     [](const Tensors& x, const Args& a) {
+       Rng rng(1);
+       return run_layer(ConvTranspose1d(rng, a.integer("in_channels"), a.integer("out_channels"),
+                                        {.kernel_size = a.integer("kernel_size"),
+                                         .stride = a.integer("stride", 1),
+                                         .padding = a.integer("padding"),
+                                         .output_padding = a.integer("output_padding"),
+                                         .groups = a.integer("groups", 1),
+                                         .bias = a.flag("bias", true),
+                                         .dilation = a.integer("dilation", 1)}),
+                        x, a);
+     }},
+    {"ConvTranspose2d",
+     [](const Tensors& x, const Args& a) {
+       Rng rng(1);
+       return run_layer(ConvTranspose2d(rng, a.integer("in_channels"), a.integer("out_channels"),
+                                        {.kernel_size = size2(a, "kernel_size", 1),
+                                         .stride = size2(a, "stride", 1),
+                                         .padding = size2(a, "padding", 0),
+                                         .output_padding = size2(a, "output_padding", 0),
+                                         .groups = a.integer("groups", 1),
+                                         .bias = a.flag("bias", true),
+                                         .dilation = size2(a, "dilation", 1)}),
                         x, a);
      }},
     {"Embedding",
@@ -237,13 +273,16 @@ const Row kRows[] = {
                                        {.eps = a.number("eps", 1e-5),
                                         .momentum = a.number("momentum", 0.1),
                                         .affine = a.flag("affine"),
-                                        .track_running_stats = a.flag("track_running_stats")}),
+                                        .track_running_stats = a.flag("track_running_stats"),
+                                        .bias = a.flag("bias", true)}),
                         x, a);
      }},
     {"GroupNorm",
      [](const Tensors& x, const Args& a) {
        return run_layer(GroupNorm(a.integer("num_groups"), a.integer("num_channels"),
-                                  {.eps = a.number("eps", 1e-5), .affine = a.flag("affine", true)}),
+                                  {.eps = a.number("eps", 1e-5),
+                                   .affine = a.flag("affine", true),
+                                   .bias = a.flag("bias", true)}),
                         x, a);
      }},
     {"LayerNorm",
@@ -266,6 +305,21 @@ const Row kRows[] = {
     PLAIN(SiLU),
     PLAIN(Sigmoid),
     PLAIN(Tanh),
+    PLAIN(SELU),
+    PLAIN(Mish),
+    PLAIN(Hardswish),
+    PLAIN(Hardsigmoid),
+    PLAIN(ReLU6),
+    PLAIN(LogSigmoid),
+    {"CELU", [](const Tensors& x,
+                const Args& a) { return run_layer(CELU({.alpha = a.number("alpha", 1)}), x, a); }},
+    {"Hardtanh",
+     [](const Tensors& x, const Args& a) {
+       return run_layer(
+           Hardtanh({.min_val = a.number("min_val", -1), .max_val = a.number("max_val", 1)}), x, a);
+     }},
+    {"GLU", [](const Tensors& x,
+               const Args& a) { return run_layer(GLU({.dim = a.integer("dim", -1)}), x, a); }},
     {"LeakyReLU",
      [](const Tensors& x, const Args& a) {
        return run_layer(LeakyReLU({.negative_slope = a.number("negative_slope", 0.01)}), x, a);

@@ -11,6 +11,7 @@ Reduction reduction(const Args& a) {
   const std::string word = a.text("reduction", "mean");
   if (word == "none") return Reduction::none;
   if (word == "sum") return Reduction::sum;
+  if (word == "batchmean") return Reduction::batchmean;
   return Reduction::mean;
 }
 
@@ -43,6 +44,16 @@ const Row kRows[] = {
      [](const Tensors& x, const Args& a) {
        return Tensors{
            huber_loss(x[0], x[1], {.delta = a.number("delta", 1), .reduction = reduction(a)})};
+     }},
+    {"binary_cross_entropy",
+     [](const Tensors& x, const Args& a) {
+       return Tensors{binary_cross_entropy(
+           x[0], x[1], {.weight = optional_input(x, 2), .reduction = reduction(a)})};
+     }},
+    {"kl_div",
+     [](const Tensors& x, const Args& a) {
+       return Tensors{
+           kl_div(x[0], x[1], {.reduction = reduction(a), .log_target = a.flag("log_target")})};
      }},
     {"binary_cross_entropy_with_logits",
      [](const Tensors& x, const Args& a) {

@@ -13,11 +13,18 @@ Size2 size2(const Args& a, const std::string& key, int64_t otherwise) {
   return n.size() == 1 ? Size2(n[0]) : Size2(n.at(0), n.at(1));
 }
 
+ConvPadding conv_padding(const Args& a) {
+  if (a.flag("same")) return kSame;
+  return size2(a, "padding", 0);
+}
+
 Pool1dArgs pool1d(const Args& a) {
   Pool1dArgs args;
   if (a.has("stride")) args.stride = a.integer("stride");
   args.padding = a.integer("padding");
   args.count_include_pad = a.flag("count_include_pad", true);
+  args.ceil_mode = a.flag("ceil_mode");
+  args.dilation = a.integer("dilation", 1);
   return args;
 }
 
@@ -26,6 +33,8 @@ Pool2dArgs pool2d(const Args& a) {
   if (a.has("stride")) args.stride = size2(a, "stride", 1);
   args.padding = size2(a, "padding", 0);
   args.count_include_pad = a.flag("count_include_pad", true);
+  args.ceil_mode = a.flag("ceil_mode");
+  args.dilation = size2(a, "dilation", 1);
   return args;
 }
 
@@ -65,7 +74,7 @@ const Row kRows[] = {
     {"conv1d",
      [](const Tensors& x, const Args& a) {
        const Conv1dArgs args{.stride = a.integer("stride", 1),
-                             .padding = a.integer("padding"),
+                             .padding = conv_padding(a),
                              .dilation = a.integer("dilation", 1),
                              .groups = a.integer("groups", 1)};
        return Tensors{conv1d(x[0], x[1], optional_input(x, 2), args)};
@@ -73,7 +82,7 @@ const Row kRows[] = {
     {"conv2d",
      [](const Tensors& x, const Args& a) {
        const Conv2dArgs args{.stride = size2(a, "stride", 1),
-                             .padding = size2(a, "padding", 0),
+                             .padding = conv_padding(a),
                              .dilation = size2(a, "dilation", 1),
                              .groups = a.integer("groups", 1)};
        return Tensors{conv2d(x[0], x[1], optional_input(x, 2), args)};
@@ -86,6 +95,48 @@ const Row kRows[] = {
     {"max_pool2d",
      [](const Tensors& x, const Args& a) {
        return Tensors{max_pool2d(x[0], size2(a, "kernel_size", 1), pool2d(a))};
+     }},
+    {"max_pool1d_with_indices",
+     [](const Tensors& x, const Args& a) {
+       const PoolResult y = max_pool1d_with_indices(x[0], a.integer("kernel_size"), pool1d(a));
+       return Tensors{y.values, y.indices};
+     }},
+    {"max_pool2d_with_indices",
+     [](const Tensors& x, const Args& a) {
+       const PoolResult y = max_pool2d_with_indices(x[0], size2(a, "kernel_size", 1), pool2d(a));
+       return Tensors{y.values, y.indices};
+     }},
+    {"conv_transpose1d",
+     [](const Tensors& x, const Args& a) {
+       const ConvTranspose1dArgs args{.stride = a.integer("stride", 1),
+                                      .padding = a.integer("padding"),
+                                      .output_padding = a.integer("output_padding"),
+                                      .groups = a.integer("groups", 1),
+                                      .dilation = a.integer("dilation", 1)};
+       return Tensors{conv_transpose1d(x[0], x[1], optional_input(x, 2), args)};
+     }},
+    {"conv_transpose2d",
+     [](const Tensors& x, const Args& a) {
+       const ConvTranspose2dArgs args{.stride = size2(a, "stride", 1),
+                                      .padding = size2(a, "padding", 0),
+                                      .output_padding = size2(a, "output_padding", 0),
+                                      .groups = a.integer("groups", 1),
+                                      .dilation = size2(a, "dilation", 1)};
+       return Tensors{conv_transpose2d(x[0], x[1], optional_input(x, 2), args)};
+     }},
+    {"interpolate",
+     [](const Tensors& x, const Args& a) {
+       InterpolateArgs args;
+       if (a.has("size")) {
+         const std::vector<int64_t> size = a.integers("size");
+         args.size = size.size() == 1 ? Size2(1, size[0]) : Size2(size.at(0), size.at(1));
+       }
+       if (a.has("scale_factor")) args.scale_factor = a.number("scale_factor");
+       const std::string mode = a.text("mode");
+       if (mode == "nearest-exact") args.mode = Interpolation::nearest_exact;
+       else if (mode != "nearest") args.mode = Interpolation::linear;
+       args.align_corners = a.flag("align_corners");
+       return Tensors{interpolate(x[0], args)};
      }},
     {"avg_pool1d",
      [](const Tensors& x, const Args& a) {

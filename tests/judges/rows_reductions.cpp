@@ -21,9 +21,26 @@ namespace {
     } \
   }
 
+std::optional<int64_t> optional_axis(const Args& a) {
+  if (!a.has("dim")) return {};
+  return a.integer("dim");
+}
+
 const Row kRows[] = {
     OVER_AXES("sum", sum),
     OVER_AXES("mean", mean),
+    OVER_AXES("prod", prod),
+    OVER_AXES("any", any),
+    OVER_AXES("all", all),
+    OVER_AXES("logsumexp", logsumexp),
+    {"norm",
+     [](const Tensors& x, const Args& a) {
+       return Tensors{norm(x[0], a.number("p", 2), a.dims("dim"), a.flag("keepdim"))};
+     }},
+    {"cumsum",
+     [](const Tensors& x, const Args& a) { return Tensors{cumsum(x[0], a.integer("dim"))}; }},
+    {"cumprod",
+     [](const Tensors& x, const Args& a) { return Tensors{cumprod(x[0], a.integer("dim"))}; }},
     OVER_AXES("amax", max),
     OVER_AXES("amin", min),
     MOMENT(var),
@@ -38,11 +55,24 @@ const Row kRows[] = {
      }},
     {"argmax",
      [](const Tensors& x, const Args& a) {
-       return Tensors{argmax(x[0], a.integer("dim"), a.flag("keepdim"))};
+       return Tensors{argmax(x[0], optional_axis(a), a.flag("keepdim"))};
+     }},
+    {"argmin",
+     [](const Tensors& x, const Args& a) {
+       return Tensors{argmin(x[0], optional_axis(a), a.flag("keepdim"))};
+     }},
+    {"sort",
+     [](const Tensors& x, const Args& a) {
+       const Sorted s = sort(x[0], a.integer("dim", -1), a.flag("descending"));
+       return a.flag("values") ? Tensors{s.values} : Tensors{s.values, s.indices};
+     }},
+    {"argsort",
+     [](const Tensors& x, const Args& a) {
+       return Tensors{argsort(x[0], a.integer("dim", -1), a.flag("descending"))};
      }},
     {"topk",
      [](const Tensors& x, const Args& a) {
-       const TopK top = topk(x[0], a.integer("k"), a.integer("dim", -1));
+       const TopK top = topk(x[0], a.integer("k"), a.integer("dim", -1), a.flag("largest", true));
        return Tensors{top.values, top.indices};
      }},
 
@@ -54,8 +84,21 @@ const Row kRows[] = {
      [](const Tensors& x, const Args& a) { return Tensors{gather(x[0], a.integer("dim"), x[1])}; }},
     {"scatter_add",
      [](const Tensors& x, const Args& a) {
+       return Tensors{scatter_add(x[0], a.integer("dim"), x[1], x[2])};
+     }},
+    {"scatter_add.zeros",
+     [](const Tensors& x, const Args& a) {
        return Tensors{x[0] + scatter_add(x[2], a.integer("dim"), x[1], x[0].shape())};
      }},
+    {"scatter",
+     [](const Tensors& x, const Args& a) {
+       const int64_t axis = a.integer("dim");
+       if (a.has("value")) return Tensors{scatter(x[0], axis, x[1], a.number("value"))};
+       return Tensors{scatter(x[0], axis, x[1], x[2])};
+     }},
+    {"masked_select",
+     [](const Tensors& x, const Args&) { return Tensors{masked_select(x[0], x[1])}; }},
+    {"nonzero", [](const Tensors& x, const Args&) { return Tensors{nonzero(x[0])}; }},
     {"one_hot",
      [](const Tensors& x, const Args& a) {
        return Tensors{one_hot(x[0], a.integer("num_classes", -1), DType::i64)};

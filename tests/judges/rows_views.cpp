@@ -12,19 +12,22 @@ std::optional<int64_t> optional_axis(const Args& a) {
   return a.integer("dim");
 }
 
-// x[1, 2:5, None] and the like, a step a dimension: [op, axis, numbers...].
+// x[1, 2:5, None] and the like: ["int", 1], ["slice", 2, 5, null], ["none"].
 Tensor indexed(const Tensors& x, const Args& a) {
-  Tensor t = x[0];
+  std::vector<Index> entries;
   for (const Json& step : a.at("steps").items) {
-    const std::string& op = step.items[0].text();
-    const int64_t axis = step.items[1].integer();
-    const auto number = [&](size_t i) { return step.items[i].integer(); };
-    if (op == "select") t = t.select(axis, number(2));
-    else if (op == "slice") t = t.slice(axis, number(2), number(3), number(4));
-    else if (op == "unsqueeze") t = t.unsqueeze(axis);
-    else t = index_select(t, axis, x[static_cast<size_t>(number(2))]);
+    const std::string& kind = step.items[0].text();
+    const auto number = [&](size_t i) -> std::optional<int64_t> {
+      if (step.items[i].is_null()) return {};
+      return step.items[i].integer();
+    };
+    if (kind == "none") entries.emplace_back(None);
+    else if (kind == "ellipsis") entries.emplace_back(Ellipsis);
+    else if (kind == "slice") entries.emplace_back(Slice(number(1), number(2), number(3)));
+    else if (kind == "int") entries.emplace_back(*number(1));
+    else entries.emplace_back(x[static_cast<size_t>(*number(1))]);
   }
-  return t;
+  return x[0].index(entries);
 }
 
 const Row kRows[] = {
@@ -53,6 +56,30 @@ const Row kRows[] = {
        return Tensors{select(x[0], a.integer("dim"), a.integer("index"))};
      }},
     {"getitem", [](const Tensors& x, const Args& a) { return Tensors{indexed(x, a)}; }},
+    {"flip", [](const Tensors& x, const Args& a) { return Tensors{flip(x[0], a.dims("dims"))}; }},
+    {"roll", [](const Tensors& x,
+                const Args& a) { return Tensors{roll(x[0], a.dims("shifts"), a.dims("dims"))}; }},
+    {"repeat",
+     [](const Tensors& x, const Args& a) { return Tensors{repeat(x[0], a.dims("counts"))}; }},
+    {"tile", [](const Tensors& x, const Args& a) { return Tensors{tile(x[0], a.dims("counts"))}; }},
+    {"unbind", [](const Tensors& x, const Args& a) { return unbind(x[0], a.integer("dim")); }},
+    {"movedim",
+     [](const Tensors& x, const Args& a) {
+       return Tensors{movedim(x[0], a.dims("source"), a.dims("destination"))};
+     }},
+    {"narrow",
+     [](const Tensors& x, const Args& a) {
+       return Tensors{narrow(x[0], a.integer("dim"), a.integer("start"), a.integer("length"))};
+     }},
+    {"diagonal",
+     [](const Tensors& x, const Args& a) {
+       return Tensors{diagonal(x[0], a.integer("offset"), a.integer("dim1"), a.integer("dim2", 1))};
+     }},
+    {"meshgrid",
+     [](const Tensors& x, const Args& a) {
+       const bool plot = a.text("indexing", "ij") == "xy";
+       return meshgrid(x, plot ? MeshIndexing::xy : MeshIndexing::ij);
+     }},
     {"expand",
      [](const Tensors& x, const Args& a) { return Tensors{expand(x[0], a.dims("shape"))}; }},
     {"squeeze",

@@ -135,7 +135,7 @@ def run_op(name, cases, keep=None):
 
 def general(text):
     """An error without its sample: numbers and shapes taken out."""
-    text = re.sub(r" \(in .*", "", text.splitlines()[0])
+    text = re.sub(r" \((in |\w+\.cpp:).*", "", text.splitlines()[0])
     text = re.sub(r"\([-0-9, ]*\)", "(..)", text)
     return re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?", "N", text)[:150]
 

@@ -19,7 +19,7 @@ class Call:
     `memory` compares all the memory behind the first tensor (in-place ops).
     """
 
-    def __init__(self, row, tensors=(), after=(), memory=False, torch=None, **args):
+    def __init__(self, row, tensors=(), /, after=(), memory=False, torch=None, **args):
         self.row, self.tensors, self.after, self.memory, self.torch, self.args = row, list(tensors), list(after), memory, torch, args
 
 
