@@ -25,6 +25,19 @@ void set_cpu_level(CpuLevel level);
 /// The best level of this machine.
 CpuLevel best_cpu_level();
 
+/// How a loop inside simd() forms a * b + c. The compilers fuse nothing by themselves
+/// (-ffp-contract=off): which products they choose differs, and so would the bits. Two roundings:
+/// the baseline, and f64 at every level.
+struct Separate {
+  static float multiply_add(float a, float b, float c) { return a * b + c; }
+  static double multiply_add(double a, double b, double c) { return a * b + c; }
+};
+/// One rounding: v3 and v4 have the instruction.
+struct Fused {
+  static float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+  static double multiply_add(double a, double b, double c) { return __builtin_fma(a, b, c); }
+};
+
 namespace detail {
 // `flatten` inlines the loop into a function that carries the target: the loop is compiled for that
 // level. It runs a copy of f, which no store through a pointer can reach: captured numbers stay in
@@ -36,15 +49,18 @@ namespace detail {
 #define LOUPE_TARGET_V4 target("arch=x86-64-v4,prefer-vector-width=512")
 #endif
 template <class F> [[gnu::flatten]] __attribute__((LOUPE_TARGET_V4)) void run_v4(const F& f) {
-  F{f}();
+  if constexpr (std::is_invocable_v<const F&, Fused>) F{f}(Fused{});
+  else F{f}();
 }
 template <class F>
 [[gnu::flatten]] __attribute__((target("arch=x86-64-v3"))) void run_v3(const F& f) {
-  F{f}();
+  if constexpr (std::is_invocable_v<const F&, Fused>) F{f}(Fused{});
+  else F{f}();
 }
 }  // namespace detail
 
-/// Runs f compiled for the level in use; T is the element type of the loop: only f32 has fast
+/// Runs f compiled for the level in use. f takes nothing, or the level's way to multiply and add:
+/// `simd([=](auto level) { ... level.multiply_add(a, b, c) ... })`. T is the element type of the loop: only f32 has fast
 /// forms, the others run the baseline's at every level, with the same bits. Capture by value; put
 /// `#pragma omp simd` on the loop inside. Sums need explicit lanes (double or float acc[32], folded
 /// in a fixed order): g++ 12 does not vectorise `omp simd reduction` here. A conditional load is
@@ -57,7 +73,8 @@ template <class T = float, class F> void simd(const F& f) {
       default: break;
     }
   }
-  f();
+  if constexpr (std::is_invocable_v<const F&, Separate>) f(Separate{});
+  else f();
 }
 
 }  // namespace loupe

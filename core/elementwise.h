@@ -44,6 +44,13 @@ template <class Row> void for_rows(const Plan& plan, const Row& row) {
 template <class... T>
 using LoopType = std::conditional_t<(std::is_same_v<T, float> || ...), float, double>;
 
+/// f(x...), and where f takes it, with the level's way to multiply and add (core/cpu.h).
+template <class Level, class F, class... T>
+[[gnu::always_inline]] inline auto call_at(Level level, const F& f, T... x) {
+  if constexpr (std::is_invocable_v<const F&, T..., Level>) return f(x..., level);
+  else return f(x...);
+}
+
 /// out[i] = f(a[i]).
 template <class R, class A, class F> void map1(const Tensor& out, const Tensor& a, F f) {
   const Plan plan = make_plan({&out, &a});
@@ -54,12 +61,12 @@ template <class R, class A, class F> void map1(const Tensor& out, const Tensor& 
     R* const p = r + at[0];
     const A* const q = x + at[1];
     if (sr == 1 && sa == 1) {
-      simd<LoopType<R, A>>([=] {
+      simd<LoopType<R, A>>([=](auto level) {
 #pragma omp simd
-        for (int64_t i = 0; i < n; ++i) p[i] = f(q[i]);
+        for (int64_t i = 0; i < n; ++i) p[i] = call_at(level, f, q[i]);
       });
     } else {
-      for (int64_t i = 0; i < n; ++i) p[i * sr] = f(q[i * sa]);
+      for (int64_t i = 0; i < n; ++i) p[i * sr] = call_at(Separate{}, f, q[i * sa]);
     }
   });
 }
@@ -77,22 +84,22 @@ void map2(const Tensor& out, const Tensor& a, const Tensor& b, F f) {
     const A* const q = x + at[1];
     const B* const s = y + at[2];
     if (sr == 1 && sa + sb > 0 && sa <= 1 && sb <= 1) {
-      simd<LoopType<R, A, B>>([=] {
+      simd<LoopType<R, A, B>>([=](auto level) {
         if (sa == 1 && sb == 1) {
 #pragma omp simd
-          for (int64_t i = 0; i < n; ++i) p[i] = f(q[i], s[i]);
+          for (int64_t i = 0; i < n; ++i) p[i] = call_at(level, f, q[i], s[i]);
         } else if (sb == 0) {
           const B value = s[0];
 #pragma omp simd
-          for (int64_t i = 0; i < n; ++i) p[i] = f(q[i], value);
+          for (int64_t i = 0; i < n; ++i) p[i] = call_at(level, f, q[i], value);
         } else {
           const A value = q[0];
 #pragma omp simd
-          for (int64_t i = 0; i < n; ++i) p[i] = f(value, s[i]);
+          for (int64_t i = 0; i < n; ++i) p[i] = call_at(level, f, value, s[i]);
         }
       });
     } else {
-      for (int64_t i = 0; i < n; ++i) p[i * sr] = f(q[i * sa], s[i * sb]);
+      for (int64_t i = 0; i < n; ++i) p[i * sr] = call_at(Separate{}, f, q[i * sa], s[i * sb]);
     }
   });
 }
@@ -113,22 +120,23 @@ void map3(const Tensor& out, const Tensor& a, const Tensor& b, const Tensor& c, 
     const B* const s = y + at[2];
     const C* const u = z + at[3];
     if (sr == 1 && sa == 1 && sb + sc > 0 && sb <= 1 && sc <= 1) {
-      simd<LoopType<R, A, B, C>>([=] {
+      simd<LoopType<R, A, B, C>>([=](auto level) {
         if (sb == 1 && sc == 1) {
 #pragma omp simd
-          for (int64_t i = 0; i < n; ++i) p[i] = f(q[i], s[i], u[i]);
+          for (int64_t i = 0; i < n; ++i) p[i] = call_at(level, f, q[i], s[i], u[i]);
         } else if (sc == 0) {
           const C value = u[0];
 #pragma omp simd
-          for (int64_t i = 0; i < n; ++i) p[i] = f(q[i], s[i], value);
+          for (int64_t i = 0; i < n; ++i) p[i] = call_at(level, f, q[i], s[i], value);
         } else {
           const B value = s[0];
 #pragma omp simd
-          for (int64_t i = 0; i < n; ++i) p[i] = f(q[i], value, u[i]);
+          for (int64_t i = 0; i < n; ++i) p[i] = call_at(level, f, q[i], value, u[i]);
         }
       });
     } else {
-      for (int64_t i = 0; i < n; ++i) p[i * sr] = f(q[i * sa], s[i * sb], u[i * sc]);
+      for (int64_t i = 0; i < n; ++i)
+        p[i * sr] = call_at(Separate{}, f, q[i * sa], s[i * sb], u[i * sc]);
     }
   });
 }

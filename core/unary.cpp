@@ -29,9 +29,9 @@ Tensor wave(const Tensor& a, int turned) {
     const float* const q = x + at[1];
     const uint64_t quarters = static_cast<uint64_t>(turned);
     if (sr == 1 && sx == 1) {
-      simd([=] {
+      simd([=](auto level) {
 #pragma omp simd
-        for (int64_t i = 0; i < n; ++i) p[i] = vsin_after(q[i], quarters);
+        for (int64_t i = 0; i < n; ++i) p[i] = vsin_after(q[i], quarters, level);
       });
     } else {
       for (int64_t i = 0; i < n; ++i) p[i * sr] = vsin_after(q[i * sx], quarters);

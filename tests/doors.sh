@@ -53,6 +53,8 @@ static_symbols() {
     fail "defined outside namespace loupe"
   fi
   if awk '$2 !~ /^_Z/ && $2 !~ /^DW\.ref\./' symbols | grep .; then fail "names that are not C++"; fi
+  # A loop of simd() that was not inlined into the function of its level calls the C library for each fused multiply-add.
+  if nm -u "$1" 2>/dev/null | grep -E ' U fmaf?$'; then fail "a loop is not compiled for its level"; fi
 }
 # A weak function in code for v3 or v4 could be the one the linker keeps for every machine.
 level_symbols() {

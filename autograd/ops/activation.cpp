@@ -36,8 +36,12 @@ struct Gelu {
   static constexpr const char* kName = "gelu";
   static constexpr bool kFromOutput = false;
   Attributes attributes() const { return {{"approximate", std::string("none")}}; }
-  template <class T> T value(T x) const { return kernels::gelu(x); }
-  template <class T> T slope(T x) const { return kernels::gelu_slope(x); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::gelu(x, level);
+  }
+  template <class T, class Level> LOUPE_INLINE T slope(T x, Level level) const {
+    return kernels::gelu_slope(x, level);
+  }
   Tensor slope_of(const Tensor& x) const {
     return (erf(x * 0.70710678118654752440) + 1.0) * 0.5 +
            x * exp(square(x) * -0.5) * 0.39894228040143267794;
@@ -48,8 +52,12 @@ struct GeluTanh {
   static constexpr const char* kName = "gelu";
   static constexpr bool kFromOutput = false;
   Attributes attributes() const { return {{"approximate", std::string("tanh")}}; }
-  template <class T> T value(T x) const { return kernels::gelu_tanh(x); }
-  template <class T> T slope(T x) const { return kernels::gelu_tanh_slope(x); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::gelu_tanh(x, level);
+  }
+  template <class T, class Level> LOUPE_INLINE T slope(T x, Level level) const {
+    return kernels::gelu_tanh_slope(x, level);
+  }
   Tensor slope_of(const Tensor& x) const {
     constexpr double k = 0.79788456080286535588;  // sqrt(2 / pi)
     const Tensor z = square(x), t = tanh(x * (z * 0.044715 + 1.0) * k);
@@ -60,8 +68,12 @@ struct GeluTanh {
 struct Silu {
   static constexpr const char* kName = "silu";
   static constexpr bool kFromOutput = false;
-  template <class T> T value(T x) const { return kernels::silu(x); }
-  template <class T> T slope(T x) const { return kernels::silu_slope(x); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::silu(x, level);
+  }
+  template <class T, class Level> LOUPE_INLINE T slope(T x, Level level) const {
+    return kernels::silu_slope(x, level);
+  }
   Tensor slope_of(const Tensor& x) const {
     const Tensor s = sigmoid(x);
     return s * (x * (1.0 - s) + 1.0);
@@ -71,7 +83,9 @@ struct Silu {
 struct Sigmoid {
   static constexpr const char* kName = "sigmoid";
   static constexpr bool kFromOutput = true;
-  template <class T> T value(T x) const { return kernels::vsigmoid(x); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::vsigmoid(x, level);
+  }
   template <class T> T slope(T y) const { return y * (T(1) - y); }
   Tensor slope_of(const Tensor& y) const { return y * (1.0 - y); }
 };
@@ -79,7 +93,9 @@ struct Sigmoid {
 struct Tanh {
   static constexpr const char* kName = "tanh";
   static constexpr bool kFromOutput = true;
-  template <class T> T value(T x) const { return kernels::vtanh(x); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::vtanh(x, level);
+  }
   template <class T> T slope(T y) const { return T(1) - y * y; }
   Tensor slope_of(const Tensor& y) const { return 1.0 - square(y); }
 };
@@ -87,9 +103,11 @@ struct Tanh {
 struct Erf {
   static constexpr const char* kName = "erf";
   static constexpr bool kFromOutput = false;
-  template <class T> T value(T x) const { return kernels::verf(x); }
-  template <class T> T slope(T x) const {
-    return T(1.12837916709551257390) * kernels::vexp(-x * x);
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::verf(x, level);
+  }
+  template <class T, class Level> LOUPE_INLINE T slope(T x, Level level) const {
+    return T(1.12837916709551257390) * kernels::vexp(-x * x, level);
   }
   Tensor slope_of(const Tensor& x) const { return exp(-square(x)) * 1.12837916709551257390; }
 };
@@ -99,11 +117,11 @@ struct Softplus {
   static constexpr bool kFromOutput = false;
   double beta = 1, threshold = 20;
   Attributes attributes() const { return {{"beta", beta}, {"threshold", threshold}}; }
-  template <class T> T value(T x) const {
-    return kernels::softplus(x, static_cast<T>(beta), static_cast<T>(threshold));
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::softplus(x, static_cast<T>(beta), static_cast<T>(threshold), level);
   }
-  template <class T> T slope(T x) const {
-    return kernels::softplus_slope(x, static_cast<T>(beta), static_cast<T>(threshold));
+  template <class T, class Level> LOUPE_INLINE T slope(T x, Level level) const {
+    return kernels::softplus_slope(x, static_cast<T>(beta), static_cast<T>(threshold), level);
   }
   Tensor slope_of(const Tensor& x) const {
     const Tensor z = x * beta;
@@ -116,8 +134,12 @@ struct Elu {
   static constexpr bool kFromOutput = false;
   double alpha = 1;
   Attributes attributes() const { return {{"alpha", alpha}}; }
-  template <class T> T value(T x) const { return kernels::elu(x, static_cast<T>(alpha)); }
-  template <class T> T slope(T x) const { return kernels::elu_slope(x, static_cast<T>(alpha)); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::elu(x, static_cast<T>(alpha), level);
+  }
+  template <class T, class Level> LOUPE_INLINE T slope(T x, Level level) const {
+    return kernels::elu_slope(x, static_cast<T>(alpha), level);
+  }
   Tensor slope_of(const Tensor& x) const {
     return where(gt(x, 0.0), ones({}, x.dtype()), exp(minimum(x, zeros({}, x.dtype()))) * alpha);
   }
@@ -128,8 +150,12 @@ struct Celu {
   static constexpr bool kFromOutput = false;
   double alpha = 1;
   Attributes attributes() const { return {{"alpha", alpha}}; }
-  template <class T> T value(T x) const { return kernels::celu(x, static_cast<T>(alpha)); }
-  template <class T> T slope(T x) const { return kernels::celu_slope(x, static_cast<T>(alpha)); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::celu(x, static_cast<T>(alpha), level);
+  }
+  template <class T, class Level> LOUPE_INLINE T slope(T x, Level level) const {
+    return kernels::celu_slope(x, static_cast<T>(alpha), level);
+  }
   Tensor slope_of(const Tensor& x) const {
     return where(gt(x, 0), ones({}, x.dtype()), exp(minimum(x, 0) / alpha));
   }
@@ -139,8 +165,12 @@ struct Selu {
   static constexpr const char* kName = "selu";
   static constexpr bool kFromOutput = false;
   static constexpr double kScale = 1.0507009873554804934, kAlpha = 1.6732632423543772848;
-  template <class T> T value(T x) const { return T(kScale) * kernels::elu(x, T(kAlpha)); }
-  template <class T> T slope(T x) const { return T(kScale) * kernels::elu_slope(x, T(kAlpha)); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return T(kScale) * kernels::elu(x, T(kAlpha), level);
+  }
+  template <class T, class Level> LOUPE_INLINE T slope(T x, Level level) const {
+    return T(kScale) * kernels::elu_slope(x, T(kAlpha), level);
+  }
   Tensor slope_of(const Tensor& x) const {
     return where(gt(x, 0), full({}, kScale, x.dtype()), exp(minimum(x, 0)) * (kScale * kAlpha));
   }
@@ -149,8 +179,12 @@ struct Selu {
 struct Mish {
   static constexpr const char* kName = "mish";
   static constexpr bool kFromOutput = false;
-  template <class T> T value(T x) const { return kernels::mish(x); }
-  template <class T> T slope(T x) const { return kernels::mish_slope(x); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::mish(x, level);
+  }
+  template <class T, class Level> LOUPE_INLINE T slope(T x, Level level) const {
+    return kernels::mish_slope(x, level);
+  }
   Tensor slope_of(const Tensor& x) const {
     const Tensor t = tanh(softplus(x));
     return t + x * sigmoid(x) * (1 - square(t));
@@ -212,8 +246,12 @@ struct Hardtanh {
 struct LogSigmoid {
   static constexpr const char* kName = "log_sigmoid";
   static constexpr bool kFromOutput = false;
-  template <class T> T value(T x) const { return kernels::log_sigmoid(x); }
-  template <class T> T slope(T x) const { return kernels::vsigmoid(-x); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::log_sigmoid(x, level);
+  }
+  template <class T, class Level> LOUPE_INLINE T slope(T x, Level level) const {
+    return kernels::vsigmoid(-x, level);
+  }
   Tensor slope_of(const Tensor& x) const { return sigmoid(-x); }
 };
 

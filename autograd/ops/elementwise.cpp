@@ -141,7 +141,9 @@ struct RsqrtRule {
 struct ExpRule {
   static constexpr const char* kName = "exp";
   static constexpr bool kFromOutput = true;
-  template <class T> T value(T x) const { return kernels::vexp(x); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::vexp(x, level);
+  }
   template <class T> T slope(T y) const { return y; }
   Tensor slope_of(const Tensor& y) const { return y; }
 };
@@ -149,7 +151,9 @@ struct ExpRule {
 struct Expm1Rule {
   static constexpr const char* kName = "expm1";
   static constexpr bool kFromOutput = true;
-  template <class T> T value(T x) const { return kernels::vexpm1(x); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::vexpm1(x, level);
+  }
   template <class T> T slope(T y) const { return y + T(1); }
   Tensor slope_of(const Tensor& y) const { return y + 1; }
 };
@@ -157,7 +161,9 @@ struct Expm1Rule {
 struct LogRule {
   static constexpr const char* kName = "log";
   static constexpr bool kFromOutput = false;
-  template <class T> T value(T x) const { return kernels::vlog(x); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::vlog(x, level);
+  }
   template <class T> T grad(T up, T x) const { return up / x; }
   Tensor grad_of(const Tensor& up, const Tensor& x) const { return up / x; }
 };
@@ -165,7 +171,9 @@ struct LogRule {
 struct Log1pRule {
   static constexpr const char* kName = "log1p";
   static constexpr bool kFromOutput = false;
-  template <class T> T value(T x) const { return kernels::vlog1p(x); }
+  template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
+    return kernels::vlog1p(x, level);
+  }
   template <class T> T grad(T up, T x) const { return up / (x + T(1)); }
   Tensor grad_of(const Tensor& up, const Tensor& x) const { return up / (x + 1); }
 };

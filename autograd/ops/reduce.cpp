@@ -318,11 +318,12 @@ Tensor logsumexp(In a, const Dims& wanted, bool keepdim) {
     const Tensor top = finite_maximum(a, axes);
     const Tensor terms = raw::binary(raw::Binary::sub, a, top, "logsumexp");
     dispatch_floating(a->dtype(), "logsumexp", [&]<class T>(Type<T>) {
-      raw::map1<T, T>(terms, terms, [](T x) { return kernels::vexp(x); });
+      raw::map1<T, T>(terms, terms, [](T x, auto level) { return kernels::vexp(x, level); });
     });
     const Tensor log_of_sum = raw::sum(terms, axes, true);
     dispatch_floating(a->dtype(), "logsumexp", [&]<class T>(Type<T>) {
-      raw::map1<T, T>(log_of_sum, log_of_sum, [](T x) { return kernels::vlog(x); });
+      raw::map1<T, T>(log_of_sum, log_of_sum,
+                      [](T x, auto level) { return kernels::vlog(x, level); });
     });
     y = raw::reshape(raw::binary(raw::Binary::add, log_of_sum, top, "logsumexp"),
                      raw::reduced_shape(a->shape(), axes, keepdim));

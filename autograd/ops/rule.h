@@ -12,11 +12,18 @@ namespace loupe::detail {
 
 template <class Rule> Tensor apply_rule(In x, Rule rule);
 
-/// The gradient of one number. A function of its own: clang 14 decides a requires-expression inside a
+/// rule.value(x), and its gradient for one number; `level` is how the loop multiplies and adds
+/// (core/cpu.h), for the rules that take it. Functions of their own: clang 14 decides a requires-expression inside a
 /// nested generic lambda too early.
-template <class Rule, class T>
-[[gnu::always_inline]] inline T rule_gradient(const Rule& rule, T up, T v) {
+template <class Rule, class T, class Level>
+[[gnu::always_inline]] inline T rule_value(const Rule& rule, T x, Level level) {
+  if constexpr (requires { rule.value(x, level); }) return rule.value(x, level);
+  else return rule.value(x);
+}
+template <class Rule, class T, class Level>
+[[gnu::always_inline]] inline T rule_gradient(const Rule& rule, T up, T v, Level level) {
   if constexpr (requires { rule.grad(up, v); }) return rule.grad(up, v);
+  else if constexpr (requires { rule.slope(v, level); }) return up * rule.slope(v, level);
   else return up * rule.slope(v);
 }
 
@@ -37,7 +44,10 @@ template <class Rule> struct RuleNode final : Node {
     }
     const Tensor dx = raw::elementwise_result(g.shape(), g.dtype(), {&at, &g});
     dispatch_floating(g.dtype(), Rule::kName, [&]<class T>(Type<T>) {
-      raw::map2<T, T, T>(dx, g, at, [r = rule](T up, T v) { return rule_gradient(r, up, v); });
+      raw::map2<T, T, T>(
+          dx, g, at, [r = rule](T up, T v, auto level) __attribute__((always_inline)) {
+            return rule_gradient(r, up, v, level);
+          });
     });
     return {dx};
   }
@@ -56,7 +66,10 @@ template <class Rule> void record_rule(In x, Tensor& y, Rule rule) {
 template <class Rule> Tensor apply_rule(In x, Rule rule) {
   Tensor y = raw::empty_like(x);
   dispatch_floating(x->dtype(), Rule::kName, [&]<class T>(Type<T>) {
-    raw::map1<T, T>(y, x, [rule](T v) { return rule.value(v); });
+    raw::map1<T, T>(
+        y, x, [rule](T v, auto level) __attribute__((always_inline)) {
+          return rule_value(rule, v, level);
+        });
   });
   record_rule(x, y, rule);
   return y;

@@ -32,26 +32,7 @@ bool leaves_keys_out(const AttentionShape& s) { return s.causal || s.mask.keep; 
 
 // Whether a number of x lies beyond kFar or is a NaN.
 bool any_far(int64_t rows, int64_t n, const float* x, int64_t ld) {
-  int32_t largest = 0;
-  int32_t* const result = &largest;
-  simd([=] {
-    int32_t most[kLanes] = {};
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* row = x + r * ld;
-      int64_t c = 0;
-      for (; c + kLanes <= n; c += kLanes) {
-#pragma omp simd
-        for (int64_t l = 0; l < kLanes; ++l) {
-          const int32_t bits = __builtin_bit_cast(int32_t, row[c + l]) & 0x7fffffff;
-          most[l] = bits > most[l] ? bits : most[l];
-        }
-      }
-      for (int64_t l = 0; c + l < n; ++l)
-        most[l] = std::max(most[l], __builtin_bit_cast(int32_t, row[c + l]) & 0x7fffffff);
-    }
-    *result = *std::max_element(most, most + kLanes);
-  });
-  return largest > __builtin_bit_cast(int32_t, kFar);
+  return micro().largest(rows, n, x, ld) > __builtin_bit_cast(int32_t, kFar);
 }
 
 // A right-hand side of a product: a matrix as it is stored, or a packed copy.
@@ -121,7 +102,7 @@ void scale_and_mask(const AttentionShape& s, const Part& t, float* scores) {
 void online_softmax(int64_t rows, int64_t n, float* scores, float* maximum, float* sum,
                     float* factor) {
   const int64_t width = round_up(n, kLanes);
-  simd([=] {
+  simd([=](auto level) {
     for (int64_t r = 0; r < rows; ++r) {
       float* row = scores + r * kLd;
       float lane[kLanes];
@@ -139,15 +120,15 @@ void online_softmax(int64_t rows, int64_t n, float* scores, float* maximum, floa
       for (int64_t c = 0; c < width; c += kLanes) {
 #pragma omp simd
         for (int64_t l = 0; l < kLanes; ++l) {
-          const float e = vexp_nonpositive(row[c + l] - shift);
+          const float e = vexp_nonpositive(row[c + l] - shift, level);
           row[c + l] = e;
           lane[l] += e;
         }
       }
       float total = 0;
       for (int64_t l = 0; l < kLanes; ++l) total += lane[l];
-      factor[r] = vexp_nonpositive(maximum[r] - shift);
-      sum[r] = sum[r] * factor[r] + total;
+      factor[r] = vexp_nonpositive(maximum[r] - shift, level);
+      sum[r] = level.multiply_add(sum[r], factor[r], total);
       maximum[r] = top;
     }
   });
@@ -233,12 +214,12 @@ void forward_piece(const AttentionShape& s, int64_t b, int64_t h, int64_t first,
 
 // scores := e^(scaled and masked score - largest) / sum: the weights again.
 void weights_again(int64_t rows, int64_t n, float* scores, const float* stats) {
-  simd([=] {
+  simd([=](auto level) {
     for (int64_t r = 0; r < rows; ++r) {
       float* row = scores + r * kLd;
       const float shift = stats[2 * r], by = stats[2 * r + 1];
 #pragma omp simd
-      for (int64_t c = 0; c < n; ++c) row[c] = vexp_nonpositive(row[c] - shift) * by;
+      for (int64_t c = 0; c < n; ++c) row[c] = vexp_nonpositive(row[c] - shift, level) * by;
     }
   });
 }
@@ -261,17 +242,18 @@ void score_gradient(int64_t rows, int64_t n, const float* p, int64_t ldp, float*
 // gradient.
 void row_dots(int64_t rows, int64_t n, const float* x, int64_t ldx, const float* y, int64_t ldy,
               float* delta) {
-  simd([=] {
+  simd([=](auto level) {
     for (int64_t r = 0; r < rows; ++r) {
       const float *a = x + r * ldx, *b = y + r * ldy;
       float lane[kLanes] = {};
       int64_t c = 0;
       for (; c + kLanes <= n; c += kLanes) {
 #pragma omp simd
-        for (int64_t l = 0; l < kLanes; ++l) lane[l] += a[c + l] * b[c + l];
+        for (int64_t l = 0; l < kLanes; ++l)
+          lane[l] = level.multiply_add(a[c + l], b[c + l], lane[l]);
       }
       float total = 0;
-      for (; c < n; ++c) total += a[c] * b[c];
+      for (; c < n; ++c) total = level.multiply_add(a[c], b[c], total);
       for (int64_t l = 0; l < kLanes; ++l) total += lane[l];
       delta[r] = total;
     }

@@ -79,7 +79,7 @@ template <class T> LOUPE_INLINE T finite_max(int64_t n, const T* x) {
 template <class T> struct ExpSum { T shift, sum; };
 
 /// Of a row; sum 0 if all is -Inf.
-template <class T> LOUPE_INLINE ExpSum<T> exp_sum(int64_t n, const T* x) {
+template <class T, class Level> LOUPE_INLINE ExpSum<T> exp_sum(int64_t n, const T* x, Level level) {
   T few[kSumLanes];  // a row shorter than the lanes is filled up with -Inf, whose exponential is 0
   if (sizeof(T) == 4 && n < kSumLanes) {
     for (int64_t i = 0; i < kSumLanes; ++i)
@@ -87,8 +87,8 @@ template <class T> LOUPE_INLINE ExpSum<T> exp_sum(int64_t n, const T* x) {
     x = few, n = kSumLanes;
   }
   const T shift = finite_max(n, x);
-  const T sum =
-      static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return vexp_nonpositive(x[i] - shift); }));
+  const T sum = static_cast<T>(
+      lane_sum<T>(n, [=](int64_t i) { return vexp_nonpositive(x[i] - shift, level); }));
   return {shift, sum};
 }
 

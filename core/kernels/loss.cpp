@@ -10,13 +10,13 @@ namespace {
 
 constexpr int64_t kGrain = 16384;  // elements of a piece
 
-// Calls run(i) for each row, in pieces, compiled for the CPU level.
+// Calls run(i, level) for each row, in pieces, compiled for the CPU level.
 template <class T, class F> void for_rows(const CrossEntropyShape& s, const F& run) {
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(s.classes, 1));
   parallel_ranges(s.rows, grain, [&run](int64_t begin, int64_t end) {
     const F* const f = &run;
-    simd<T>([=] {
-      for (int64_t i = begin; i < end; ++i) (*f)(i);
+    simd<T>([=](auto level) {
+      for (int64_t i = begin; i < end; ++i) (*f)(i, level);
     });
   });
 }
@@ -34,10 +34,10 @@ void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target
                    T* loss, T* stats) {
   const double spread = s.classes ? s.smoothing / static_cast<double>(s.classes) : 0;
   const double all = s.smoothing > 0 ? total_weight(s.classes, weight) : 0;
-  for_rows<T>(s, [=](int64_t i) {
+  for_rows<T>(s, [=](int64_t i, auto level) {
     const T* row = x + i * s.classes;
     const int64_t t = target[i];
-    const ExpSum<T> e = exp_sum(s.classes, row);
+    const ExpSum<T> e = exp_sum(s.classes, row, level);
     stats[2 * i] = e.shift;
     stats[2 * i + 1] = 1 / e.sum;
     loss[i] = 0;
@@ -45,7 +45,7 @@ void cross_entropy(const CrossEntropyShape& s, const T* x, const int64_t* target
     // Differences to the maximum first: what all logits have in common never meets the logarithm.
     const T shift = e.shift;
     const double w = weight ? static_cast<double>(weight[t]) : 1.0;
-    const double log_sum = static_cast<double>(vlog(e.sum));
+    const double log_sum = static_cast<double>(vlog(e.sum, level));
     const double below = static_cast<double>(shift) - static_cast<double>(row[t]);
     double sum = (1 - s.smoothing) * w * (log_sum + below);
     if (s.smoothing > 0) {
@@ -70,7 +70,7 @@ void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_
                             const T* weight, const T* stats, const T* g, int64_t g_stride, T* dx) {
   const double spread = s.classes ? s.smoothing / static_cast<double>(s.classes) : 0;
   const double all = s.smoothing > 0 ? total_weight(s.classes, weight) : 0;
-  for_rows<T>(s, [=](int64_t i) {
+  for_rows<T>(s, [=](int64_t i, auto level) {
     const T* row = x + i * s.classes;
     T* const out = dx + i * s.classes;
     const int64_t t = target[i], n = s.classes;
@@ -84,7 +84,7 @@ void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_
     const T less = static_cast<T>(spread);
     const bool smooth = s.smoothing > 0;
 #pragma omp simd
-    for (int64_t c = 0; c < n; ++c) out[c] = up * (by * vexp(row[c] - shift));
+    for (int64_t c = 0; c < n; ++c) out[c] = up * (by * vexp(row[c] - shift, level));
     if (smooth)
       for (int64_t c = 0; c < n; ++c) out[c] -= up * less * (weight ? weight[c] : T(1));
     out[t] -= up * static_cast<T>(own);
@@ -94,11 +94,11 @@ void cross_entropy_backward(const CrossEntropyShape& s, const T* x, const int64_
 template <class T> void binary_cross_entropy(int64_t n, const T* p, const T* t, T* y) {
   constexpr T kLeast = -100;  // PyTorch's bound: an impossible event costs 100, not infinity
   parallel_ranges(n, kGrain, [=](int64_t begin, int64_t end) {
-    simd<T>([=] {
+    simd<T>([=](auto level) {
 #pragma omp simd
       for (int64_t i = begin; i < end; ++i) {
-        T yes = vlog(p[i]);
-        T no = vlog1p(-p[i]);
+        T yes = vlog(p[i], level);
+        T no = vlog1p(-p[i], level);
         yes = yes < kLeast ? kLeast : yes;
         no = no < kLeast ? kLeast : no;
         y[i] = (t[i] - 1) * no - t[i] * yes;

@@ -105,6 +105,9 @@ struct Micro {
   void (*depthwise)(const Depthwise& d, const float* w, const float* bias);
   /// dw[t] += sum over pixels of x y.
   void (*depthwise_weights)(const Depthwise& d, float* dw);
+  /// The largest |x| of rows x n numbers, rows ld apart, as the bits of a float: they order as the
+  /// numbers do, and a NaN lies above infinity.
+  int32_t (*largest)(int64_t rows, int64_t n, const float* x, int64_t ld);
   const Winograd* winograd2;
   const Winograd* winograd4;
 };

@@ -7,19 +7,19 @@ namespace {
 
 constexpr int64_t kLanes = 64;
 
-/// f(0) + ... + f(d - 1) in 64 lanes, folded in a fixed order.
-template <class F> inline float lane_sum(int64_t d, const F& f) {
+/// A sum over i < d in 64 lanes, folded in a fixed order; add(sum, i) gives the sum with term i.
+template <class F> inline float lane_sum(int64_t d, const F& add) {
   float acc[kLanes];
 #pragma omp simd
   for (int64_t j = 0; j < kLanes; ++j) acc[j] = 0;
   int64_t i = 0;
   for (; i + kLanes <= d; i += kLanes) {
 #pragma omp simd
-    for (int64_t j = 0; j < kLanes; ++j) acc[j] += f(i + j);
+    for (int64_t j = 0; j < kLanes; ++j) acc[j] = add(acc[j], i + j);
   }
   const int64_t left = d - i;
 #pragma omp simd
-  for (int64_t j = 0; j < left; ++j) acc[j] += f(i + j);
+  for (int64_t j = 0; j < left; ++j) acc[j] = add(acc[j], i + j);
   float sixteen[16];
 #pragma omp simd
   for (int64_t j = 0; j < 16; ++j)
@@ -52,8 +52,8 @@ struct RowGradient {
 };
 
 /// dx of kRows rows from r on; adds the rows' parts of dgamma and dbeta to dg and db.
-template <bool kCentre, int kRows>
-inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db) {
+template <bool kCentre, int kRows, class Level>
+inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db, Level level) {
   const int64_t d = a.d;
   const float *x = a.x + r * d, *dy = a.dy + r * d, *gamma = a.gamma;
   float* dx = a.dx + r * d;
@@ -62,17 +62,26 @@ inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db)
     const float *p = x + u * d, *q = dy + u * d;
     const float centre = kCentre ? a.mean[r + u] : 0, inv = 1 / static_cast<float>(d);
     m[u] = centre, rs[u] = a.rstd[r + u];
-    mean_g[u] = kCentre ? lane_sum(d, [=](int64_t i) { return q[i] * gamma[i]; }) * inv : 0;
-    mean_gx[u] =
-        lane_sum(d, [=](int64_t i) { return q[i] * gamma[i] * (p[i] - centre); }) * inv * rs[u];
+    mean_g[u] =
+        kCentre ? lane_sum(d, [=](float sum,
+                                  int64_t i) { return level.multiply_add(q[i], gamma[i], sum); }) *
+                      inv
+                : 0;
+    mean_gx[u] = lane_sum(d,
+                          [=](float sum, int64_t i) {
+                            return level.multiply_add(q[i] * gamma[i], p[i] - centre, sum);
+                          }) *
+                 inv * rs[u];
   }
-  // Written out for four rows at once: gamma, dg and db are then read once for all of them.
-  auto one = [=](int64_t i, int64_t u, float centre, float r_u, float g_u, float gx_u, float& sum) {
+  // dx of one number; adds its parts of dgamma and dbeta.
+  const auto one = [=](int64_t i, int64_t u, float centre, float r_u, float g_u, float gx_u,
+                       float& dgamma, float& dbeta) {
     const float xhat = (x[u * d + i] - centre) * r_u, up = dy[u * d + i], g = up * gamma[i];
-    dx[u * d + i] = ((kCentre ? g - g_u : g) - xhat * gx_u) * r_u;
-    sum += up;
-    return up * xhat;
+    dx[u * d + i] = level.multiply_add(xhat, -gx_u, kCentre ? g - g_u : g) * r_u;
+    dgamma = level.multiply_add(up, xhat, dgamma);
+    dbeta += up;
   };
+  // Written out for four rows at once: gamma, dg and db are then read once for all of them.
   if constexpr (kRows == 4) {
     const float m0 = m[0], m1 = m[1], m2 = m[2], m3 = m[3], r0 = rs[0], r1 = rs[1], r2 = rs[2],
                 r3 = rs[3];
@@ -80,33 +89,37 @@ inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db)
     const float h0 = mean_gx[0], h1 = mean_gx[1], h2 = mean_gx[2], h3 = mean_gx[3];
 #pragma omp simd
     for (int64_t i = 0; i < d; ++i) {
-      float up = 0;
-      const float a0 = one(i, 0, m0, r0, g0, h0, up), a1 = one(i, 1, m1, r1, g1, h1, up);
-      const float a2 = one(i, 2, m2, r2, g2, h2, up), a3 = one(i, 3, m3, r3, g3, h3, up);
-      dg[i] += (a0 + a1) + (a2 + a3), db[i] += up;
+      float dgamma = 0, dbeta = 0;
+      one(i, 0, m0, r0, g0, h0, dgamma, dbeta);
+      one(i, 1, m1, r1, g1, h1, dgamma, dbeta);
+      one(i, 2, m2, r2, g2, h2, dgamma, dbeta);
+      one(i, 3, m3, r3, g3, h3, dgamma, dbeta);
+      dg[i] += dgamma;
+      db[i] += dbeta;
     }
   } else {
     const float m0 = m[0], r0 = rs[0], g0 = mean_g[0], h0 = mean_gx[0];
 #pragma omp simd
     for (int64_t i = 0; i < d; ++i) {
-      float up = 0;
-      const float a0 = one(i, 0, m0, r0, g0, h0, up);
-      dg[i] += a0, db[i] += up;
+      float dgamma = 0, dbeta = 0;
+      one(i, 0, m0, r0, g0, h0, dgamma, dbeta);
+      dg[i] += dgamma;
+      db[i] += dbeta;
     }
   }
 }
 
 template <bool kCentre>
 void backward_range(const RowGradient& a, int64_t begin, int64_t end, float* sums, double* totals) {
-  simd([=] {
+  simd([=](auto level) {
     const int64_t d = a.d;
     for (int64_t first = begin; first < end; first += kBlock) {
       const int64_t stop = std::min(end, first + kBlock);
       float *dg = sums, *db = sums + d;
       std::fill_n(dg, 2 * d, 0.0F);
       int64_t r = first;
-      for (; r + 4 <= stop; r += 4) backward_rows<kCentre, 4>(a, r, dg, db);
-      for (; r < stop; ++r) backward_rows<kCentre, 1>(a, r, dg, db);
+      for (; r + 4 <= stop; r += 4) backward_rows<kCentre, 4>(a, r, dg, db, level);
+      for (; r < stop; ++r) backward_rows<kCentre, 1>(a, r, dg, db, level);
 #pragma omp simd
       for (int64_t i = 0; i < 2 * d; ++i) totals[i] += double(dg[i]);
     }
@@ -116,16 +129,20 @@ void backward_range(const RowGradient& a, int64_t begin, int64_t end, float* sum
 template <bool kCentre>
 void forward_range(const float* x, float* y, int64_t begin, int64_t end, int64_t d,
                    const float* gamma, const float* beta, double eps, float* mean, float* rstd) {
-  simd([=] {
+  simd([=](auto level) {
     const double inv = 1 / static_cast<double>(d);
     const double blur = 0x1p-24 * static_cast<double>(d + 1024);  // 64 times the mean's rounding
     for (int64_t r = begin; r < end; ++r) {
       const float* p = x + r * d;
       float* q = y + r * d;
       const float m =
-          kCentre ? static_cast<float>(double(lane_sum(d, [=](int64_t i) { return p[i]; })) * inv)
+          kCentre ? static_cast<float>(
+                        double(lane_sum(d, [=](float sum, int64_t i) { return sum + p[i]; })) * inv)
                   : 0;
-      const float sum = lane_sum(d, [=](int64_t i) { return (p[i] - m) * (p[i] - m); });
+      const float sum = lane_sum(d, [=](float squares, int64_t i) {
+        const float off = p[i] - m;
+        return level.multiply_add(off, off, squares);
+      });
       // Deviations of the size of m's rounding, as of equal elements: again, with sums in double.
       if (kCentre && double(sum) * inv < blur * double(m) * blur * double(m)) {
         plain::row_norm(p, q, 1, d, gamma, beta, eps, mean + r, rstd + r);
@@ -136,13 +153,14 @@ void forward_range(const float* x, float* y, int64_t begin, int64_t end, int64_t
       rstd[r] = rs;
       if (gamma && beta) {
 #pragma omp simd
-        for (int64_t i = 0; i < d; ++i) q[i] = (p[i] - m) * rs * gamma[i] + beta[i];
+        for (int64_t i = 0; i < d; ++i)
+          q[i] = level.multiply_add((p[i] - m) * rs, gamma[i], beta[i]);
       } else if (gamma) {
 #pragma omp simd
         for (int64_t i = 0; i < d; ++i) q[i] = (p[i] - m) * rs * gamma[i];
       } else if (beta) {
 #pragma omp simd
-        for (int64_t i = 0; i < d; ++i) q[i] = (p[i] - m) * rs + beta[i];
+        for (int64_t i = 0; i < d; ++i) q[i] = level.multiply_add(p[i] - m, rs, beta[i]);
       } else {
 #pragma omp simd
         for (int64_t i = 0; i < d; ++i) q[i] = (p[i] - m) * rs;

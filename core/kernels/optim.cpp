@@ -69,23 +69,23 @@ template <class T> void adam_step(std::span<const ParamSlot<T>> slots, const Ada
   const T shrink = o.decoupled ? T(1 - o.lr * o.weight_decay) : T(1),
           decay = o.decoupled ? T(0) : T(o.weight_decay);
   const T sign = o.maximize ? T(-1) : T(1);
-  // Then three products by 1 and 0 fall away. (AdamW's p * shrink would be fused with the
-  // subtraction below: other bits.)
+  // Then three products by 1 and 0 fall away.
   const bool plain = shrink == 1 && sign == 1 && decay == 0;
   for_pieces(slots, [=](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
     T *p = s.p, *m = s.s0, *v = s.s1, *top = s.s2;
     const T* g = s.g;
     const auto run = [=](auto as_it_is, auto amsgrad) {
-      simd<T>([=] {
+      simd<T>([=](auto level) {
 #pragma omp simd
         for (int64_t i = begin; i < end; ++i) {
           const T q = as_it_is ? p[i] : p[i] * shrink,
                   d = as_it_is ? g[i] : sign * g[i] + decay * q;
-          const T m1 = m[i] + one_beta1 * (d - m[i]), v1 = beta2 * v[i] + one_beta2 * d * d;
+          const T m1 = level.multiply_add(one_beta1, d - m[i], m[i]);
+          const T v1 = level.multiply_add(beta2, v[i], one_beta2 * d * d);
           T most = v1;
           if constexpr (amsgrad) most = top[i] = v1 > top[i] ? v1 : top[i];
           m[i] = m1, v[i] = v1;
-          p[i] = q - step_size * m1 / (std::sqrt(most) * inv_root + eps);
+          p[i] = q - step_size * m1 / level.multiply_add(std::sqrt(most), inv_root, eps);
         }
       });
     };

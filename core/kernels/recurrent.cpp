@@ -10,13 +10,13 @@ namespace {
 
 constexpr int64_t kGrain = 4096;  // hidden values of a piece
 
-// Calls row(r) for each row, in pieces, compiled for the CPU level.
+// Calls row(r, level) for each row, in pieces, compiled for the CPU level.
 template <class T, class F> void for_rows(int64_t rows, int64_t n, const F& row) {
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(n, 1));
   parallel_ranges(rows, grain, [&row](int64_t begin, int64_t end) {
     const F* const f = &row;
-    simd<T>([=] {
-      for (int64_t r = begin; r < end; ++r) (*f)(r);
+    simd<T>([=](auto level) {
+      for (int64_t r = begin; r < end; ++r) (*f)(r, level);
     });
   });
 }
@@ -30,7 +30,7 @@ template <class T> LOUPE_INLINE void zero_row(T* to, int64_t n) {
 }
 
 template <class T> void lstm_step(const RecurrentStep<T>& s) {
-  for_rows<T>(s.rows, s.n, [s](int64_t r) {
+  for_rows<T>(s.rows, s.n, [s](int64_t r, auto level) {
     const int64_t n = s.n;
     const T *x = s.x_gates + r * 4 * n, *u = s.h_gates + r * 4 * n, *c = s.c + r * n;
     T *h_next = s.h_next + r * n, *c_next = s.c_next + r * n, *kept = s.kept + r * 4 * n;
@@ -41,44 +41,44 @@ template <class T> void lstm_step(const RecurrentStep<T>& s) {
     }
 #pragma omp simd
     for (int64_t j = 0; j < n; ++j) {
-      const T i = vsigmoid(x[j] + u[j]);
-      const T f = vsigmoid(x[n + j] + u[n + j]);
-      const T g = vtanh(x[2 * n + j] + u[2 * n + j]);
-      const T o = vsigmoid(x[3 * n + j] + u[3 * n + j]);
-      const T cell = f * c[j] + i * g;
+      const T i = vsigmoid(x[j] + u[j], level);
+      const T f = vsigmoid(x[n + j] + u[n + j], level);
+      const T g = vtanh(x[2 * n + j] + u[2 * n + j], level);
+      const T o = vsigmoid(x[3 * n + j] + u[3 * n + j], level);
+      const T cell = level.multiply_add(f, c[j], i * g);
       kept[j] = i;
       kept[n + j] = f;
       kept[2 * n + j] = g;
       kept[3 * n + j] = o;
       c_next[j] = cell;
-      h_next[j] = o * vtanh(cell);
+      h_next[j] = o * vtanh(cell, level);
     }
   });
 }
 
 template <class T> void gru_step(const RecurrentStep<T>& s) {
-  for_rows<T>(s.rows, s.n, [s](int64_t row) {
+  for_rows<T>(s.rows, s.n, [s](int64_t row, auto level) {
     const int64_t n = s.n;
     const T *x = s.x_gates + row * 3 * n, *u = s.h_gates + row * 3 * n, *h = s.h + row * n;
     T *h_next = s.h_next + row * n, *kept = s.kept + row * 4 * n;
     if (s.active && !s.active[row]) return copy_row(h, h_next, n);
 #pragma omp simd
     for (int64_t j = 0; j < n; ++j) {
-      const T r = vsigmoid(x[j] + u[j]);
-      const T z = vsigmoid(x[n + j] + u[n + j]);
+      const T r = vsigmoid(x[j] + u[j], level);
+      const T z = vsigmoid(x[n + j] + u[n + j], level);
       const T recurrent = u[2 * n + j];
-      const T fresh = vtanh(x[2 * n + j] + r * recurrent);
+      const T fresh = vtanh(level.multiply_add(r, recurrent, x[2 * n + j]), level);
       kept[j] = r;
       kept[n + j] = z;
       kept[2 * n + j] = fresh;
       kept[3 * n + j] = recurrent;
-      h_next[j] = fresh + z * (h[j] - fresh);
+      h_next[j] = level.multiply_add(z, h[j] - fresh, fresh);
     }
   });
 }
 
 template <bool Relu, class T> void rnn_step(const RecurrentStep<T>& s) {
-  for_rows<T>(s.rows, s.n, [s](int64_t r) {
+  for_rows<T>(s.rows, s.n, [s](int64_t r, auto level) {
     const int64_t n = s.n;
     const T *x = s.x_gates + r * n, *u = s.h_gates + r * n;
     T* h_next = s.h_next + r * n;
@@ -87,13 +87,13 @@ template <bool Relu, class T> void rnn_step(const RecurrentStep<T>& s) {
     for (int64_t j = 0; j < n; ++j) {
       const T sum = x[j] + u[j];
       if constexpr (Relu) h_next[j] = sum < T(0) ? T(0) : sum;
-      else h_next[j] = vtanh(sum);
+      else h_next[j] = vtanh(sum, level);
     }
   });
 }
 
 template <class T> void lstm_backward(const RecurrentStepBackward<T>& s) {
-  for_rows<T>(s.rows, s.n, [s](int64_t r) {
+  for_rows<T>(s.rows, s.n, [s](int64_t r, auto level) {
     const int64_t n = s.n;
     const T *kept = s.kept + r * 4 * n, *c = s.c + r * n, *c_next = s.c_next + r * n;
     const T *dh = s.dh + r * n, *dc = s.dc + r * n;
@@ -108,7 +108,7 @@ template <class T> void lstm_backward(const RecurrentStepBackward<T>& s) {
 #pragma omp simd
     for (int64_t j = 0; j < n; ++j) {
       const T i = kept[j], f = kept[n + j], g = kept[2 * n + j], o = kept[3 * n + j];
-      const T t = vtanh(c_next[j]);
+      const T t = vtanh(c_next[j], level);
       const T d_cell = dc[j] + dh[j] * o * (T(1) - t * t);
       d[j] = d_cell * g * i * (T(1) - i);
       d[n + j] = d_cell * c[j] * f * (T(1) - f);
@@ -121,7 +121,7 @@ template <class T> void lstm_backward(const RecurrentStepBackward<T>& s) {
 }
 
 template <class T> void gru_backward(const RecurrentStepBackward<T>& s) {
-  for_rows<T>(s.rows, s.n, [s](int64_t row) {
+  for_rows<T>(s.rows, s.n, [s](int64_t row, auto) {
     const int64_t n = s.n;
     const T *kept = s.kept + row * 4 * n, *h = s.h + row * n, *dh = s.dh + row * n;
     T *dx = s.d_x_gates + row * 3 * n, *du = s.d_h_gates + row * 3 * n;
@@ -150,7 +150,7 @@ template <class T> void gru_backward(const RecurrentStepBackward<T>& s) {
 }
 
 template <bool Relu, class T> void rnn_backward(const RecurrentStepBackward<T>& s) {
-  for_rows<T>(s.rows, s.n, [s](int64_t r) {
+  for_rows<T>(s.rows, s.n, [s](int64_t r, auto) {
     const int64_t n = s.n;
     const T *h_next = s.h_next + r * n, *dh = s.dh + r * n;
     T *d = s.d_x_gates + r * n, *dh_before = s.dh_before + r * n;

@@ -10,28 +10,29 @@ namespace {
 
 constexpr int64_t kGrain = 16384;  // elements of a piece
 
-template <class T> LOUPE_INLINE void softmax_row(bool log, int64_t n, const T* x, T* y) {
+template <class T, class Level>
+LOUPE_INLINE void softmax_row(bool log, int64_t n, const T* x, T* y, Level level) {
   if (log) {
-    const ExpSum<T> e = exp_sum(n, x);
-    const T shift = e.shift, log_sum = e.sum == 0 ? T(0) : vlog(e.sum);
+    const ExpSum<T> e = exp_sum(n, x, level);
+    const T shift = e.shift, log_sum = e.sum == 0 ? T(0) : vlog(e.sum, level);
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - shift) - log_sum;
   } else {
     const T shift = finite_max(n, x);
     const T sum = static_cast<T>(
-        lane_sum<T>(n, [=](int64_t i) { return y[i] = vexp_nonpositive(x[i] - shift); }));
+        lane_sum<T>(n, [=](int64_t i) { return y[i] = vexp_nonpositive(x[i] - shift, level); }));
     const T by = sum == 0 ? T(0) : T(1) / sum;
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) y[i] *= by;
   }
 }
 
-template <class T>
-LOUPE_INLINE void backward_row(bool log, int64_t n, const T* y, const T* dy, T* dx) {
+template <class T, class Level>
+LOUPE_INLINE void backward_row(bool log, int64_t n, const T* y, const T* dy, T* dx, Level level) {
   if (log) {
     const T sum = static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return dy[i]; }));
 #pragma omp simd
-    for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] - vexp(y[i]) * sum;
+    for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] - vexp(y[i], level) * sum;
   } else {
     const T sum = static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return dy[i] * y[i]; }));
 #pragma omp simd
@@ -71,8 +72,8 @@ void softmax(bool log, int64_t outer, int64_t n, int64_t inner, const T* x, T* y
   if (n == 0) return;
   parallel_ranges(outer * inner, std::max<int64_t>(1, kGrain / n), [=](int64_t begin, int64_t end) {
     if (inner == 1)
-      return simd<T>([=] {
-        for (int64_t i = begin; i < end; ++i) softmax_row(log, n, x + i * n, y + i * n);
+      return simd<T>([=](auto level) {
+        for (int64_t i = begin; i < end; ++i) softmax_row(log, n, x + i * n, y + i * n, level);
       });
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = i / inner * n * inner + i % inner;
@@ -87,9 +88,9 @@ void softmax_backward(bool log, int64_t outer, int64_t n, int64_t inner, const T
   if (n == 0) return;
   parallel_ranges(outer * inner, std::max<int64_t>(1, kGrain / n), [=](int64_t begin, int64_t end) {
     if (inner == 1)
-      return simd<T>([=] {
+      return simd<T>([=](auto level) {
         for (int64_t i = begin; i < end; ++i)
-          backward_row(log, n, y + i * n, dy + i * n, dx + i * n);
+          backward_row(log, n, y + i * n, dy + i * n, dx + i * n, level);
       });
     for (int64_t i = begin; i < end; ++i) {
       const int64_t at = i / inner * n * inner + i % inner;

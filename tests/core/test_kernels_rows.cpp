@@ -228,11 +228,11 @@ TEST_CASE("activations in f32 follow f64, whose slopes follow differences") {
       const float* in = x.data();
       float *out = y.data(), *down = d.data();
       const size_t n = x.size();
-      simd([=] {
+      simd([=](auto level) {
 #pragma omp simd
         for (size_t i = 0; i < n; ++i) {
-          out[i] = f(in[i]);
-          down[i] = slope(in[i]);
+          out[i] = f(in[i], level);
+          down[i] = slope(in[i], level);
         }
       });
       for (size_t i = 0; i < n; ++i) {
@@ -255,11 +255,17 @@ TEST_CASE("activations in f32 follow f64, whose slopes follow differences") {
       CHECK(std::isfinite(slope(-kInf)));
     });
   };
-  run([](auto x) { return gelu(x); }, [](auto x) { return gelu_slope(x); });
-  run([](auto x) { return gelu_tanh(x); }, [](auto x) { return gelu_tanh_slope(x); });
-  run([](auto x) { return silu(x); }, [](auto x) { return silu_slope(x); });
-  run([](auto x) { return softplus(x, decltype(x)(1.5), decltype(x)(20)); },
-      [](auto x) { return softplus_slope(x, decltype(x)(1.5), decltype(x)(20)); });
-  run([](auto x) { return elu(x, decltype(x)(0.7)); },
-      [](auto x) { return elu_slope(x, decltype(x)(0.7)); });
+  run([](auto x, auto... level) { return gelu(x, level...); },
+      [](auto x, auto... level) { return gelu_slope(x, level...); });
+  run([](auto x, auto... level) { return gelu_tanh(x, level...); },
+      [](auto x, auto... level) { return gelu_tanh_slope(x, level...); });
+  run([](auto x, auto... level) { return silu(x, level...); },
+      [](auto x, auto... level) { return silu_slope(x, level...); });
+  run([](auto x,
+         auto... level) { return softplus(x, decltype(x)(1.5), decltype(x)(20), level...); },
+      [](auto x, auto... level) {
+        return softplus_slope(x, decltype(x)(1.5), decltype(x)(20), level...);
+      });
+  run([](auto x, auto... level) { return elu(x, decltype(x)(0.7), level...); },
+      [](auto x, auto... level) { return elu_slope(x, decltype(x)(0.7), level...); });
 }

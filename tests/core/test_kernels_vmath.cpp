@@ -39,9 +39,9 @@ template <class F, class Ref> Worst measure(F f, Ref ref, float low, float high,
   const float* in = x.data();
   float* out = y.data();
   const size_t n = x.size();
-  simd([=] {
+  simd([=](auto level) {
 #pragma omp simd
-    for (size_t i = 0; i < n; ++i) out[i] = f(in[i]);
+    for (size_t i = 0; i < n; ++i) out[i] = f(in[i], level);
   });
   Worst w;
   for (size_t i = 0; i < n; ++i) {
@@ -80,35 +80,38 @@ void check_all(uint32_t step) {
     };
     using L = long double;
     run(
-        "exp", [](float x) { return vexp(x); }, [](L x) { return std::exp(x); }, -103.5f, 88.8f,
-        1.1);
+        "exp", [](float x, auto level) { return vexp(x, level); }, [](L x) { return std::exp(x); },
+        -103.5f, 88.8f, 1.1);
     run(
-        "exp_nonpositive", [](float x) { return vexp_nonpositive(x); },
+        "exp_nonpositive", [](float x, auto level) { return vexp_nonpositive(x, level); },
         [](L x) { return std::exp(x); }, -87.0f, 0.0f, 1.1);
     run(
-        "expm1", [](float x) { return vexpm1(x); }, [](L x) { return std::expm1(x); }, -max, 88.8f,
-        1.7);
+        "expm1", [](float x, auto level) { return vexpm1(x, level); },
+        [](L x) { return std::expm1(x); }, -max, 88.8f, 1.7);
     run(
-        "log", [](float x) { return vlog(x); }, [](L x) { return std::log(x); }, 1e-45f, max, 0.8);
+        "log", [](float x, auto level) { return vlog(x, level); }, [](L x) { return std::log(x); },
+        1e-45f, max, 0.8);
     run(
-        "log1p", [](float x) { return vlog1p(x); }, [](L x) { return std::log1p(x); }, -0.99999f,
-        max, 1.5);
+        "log1p", [](float x, auto level) { return vlog1p(x, level); },
+        [](L x) { return std::log1p(x); }, -0.99999f, max, 1.5);
     run(
-        "tanh", [](float x) { return vtanh(x); }, [](L x) { return std::tanh(x); }, -max, max, 2.5);
+        "tanh", [](float x, auto level) { return vtanh(x, level); },
+        [](L x) { return std::tanh(x); }, -max, max, 2.5);
     run(
-        "sigmoid", [](float x) { return vsigmoid(x); }, [](L x) { return 1 / (1 + std::exp(-x)); },
-        -87.0f, max, 2.5);
+        "sigmoid", [](float x, auto level) { return vsigmoid(x, level); },
+        [](L x) { return 1 / (1 + std::exp(-x)); }, -87.0f, max, 2.5);
     run(
-        "erf", [](float x) { return verf(x); }, [](L x) { return std::erf(x); }, -max, max, 2.5);
+        "erf", [](float x, auto level) { return verf(x, level); }, [](L x) { return std::erf(x); },
+        -max, max, 2.5);
     const float limit = static_cast<float>(kTurnLimit);
     run(
-        "sin", [](float x) { return vsin_after(x, 0); }, [](L x) { return std::sin(x); }, -limit,
-        limit, 0.6);
+        "sin", [](float x, auto level) { return vsin_after(x, 0, level); },
+        [](L x) { return std::sin(x); }, -limit, limit, 0.6);
     run(
-        "cos", [](float x) { return vsin_after(x, 1); }, [](L x) { return std::cos(x); }, -limit,
-        limit, 0.6);
+        "cos", [](float x, auto level) { return vsin_after(x, 1, level); },
+        [](L x) { return std::cos(x); }, -limit, limit, 0.6);
     run(
-        "normal", [](float x) { return vnormal(x).cdf; },
+        "normal", [](float x, auto level) { return vnormal(x, level).cdf; },
         [](L x) { return std::erfc(x * -0.707106781186547524400844362L) / 2; }, -1.0f, max, 5.5);
   }
 }
@@ -144,18 +147,18 @@ TEST_CASE("vector math at zeros, infinities and NaN") {
     float* out[9];
     for (size_t k = 0; k < 9; ++k) out[k] = y[k].data();
     float** o = out;
-    simd([=] {
+    simd([=](auto level) {
 #pragma omp simd
       for (size_t i = 0; i < n; ++i) {
-        o[0][i] = vexp(in[i]);
-        o[1][i] = vexpm1(in[i]);
-        o[2][i] = vlog(in[i]);
-        o[3][i] = vlog1p(in[i]);
-        o[4][i] = vtanh(in[i]);
-        o[5][i] = vsigmoid(in[i]);
-        o[6][i] = verf(in[i]);
-        o[7][i] = vnormal(in[i]).cdf;
-        o[8][i] = vexp_nonpositive(in[i]);
+        o[0][i] = vexp(in[i], level);
+        o[1][i] = vexpm1(in[i], level);
+        o[2][i] = vlog(in[i], level);
+        o[3][i] = vlog1p(in[i], level);
+        o[4][i] = vtanh(in[i], level);
+        o[5][i] = vsigmoid(in[i], level);
+        o[6][i] = verf(in[i], level);
+        o[7][i] = vnormal(in[i], level).cdf;
+        o[8][i] = vexp_nonpositive(in[i], level);
       }
     });
     for (size_t k = 0; k < 9; ++k) {

@@ -100,8 +100,8 @@ void pixels(const Row& r, int64_t at, int64_t j, const float* w, Vec start, floa
     LOUPE_UNROLL for (int q = 0; q < Run; ++q) weight[q] = get<Whole>(w + (t + q) * d.channels, n);
     LOUPE_UNROLL for (int i = 0; i < Pixels + Run - 1; ++i) {
       const Vec pixel = x.next(n);
-      LOUPE_UNROLL for (int q = 0; q < Run; ++q) if (i >= q && i - q < Pixels) sum[i - q] +=
-          pixel * weight[q];
+      LOUPE_UNROLL for (int q = 0; q < Run; ++q) if (i >= q && i - q < Pixels) sum[i - q] =
+          multiply_add(pixel, weight[q], sum[i - q]);
     }
   }
   LOUPE_UNROLL for (int i = 0; i < Pixels; ++i) put<Whole>(y + i * d.y_column, sum[i], n);
@@ -131,8 +131,8 @@ void columns(const Row& r, const Tap* tap, int64_t at, int64_t j, const float* y
     Walk<Whole> x(r, tap[l * Run], at, j);
     LOUPE_UNROLL for (int i = 0; i < Pixels + Run - 1; ++i) {
       const Vec pixel = x.next(n);
-      LOUPE_UNROLL for (int q = 0; q < Run; ++q) if (i >= q && i - q < Pixels) sum[l * Run + q] +=
-          pixel * dy[i - q];
+      LOUPE_UNROLL for (int q = 0; q < Run; ++q) if (i >= q && i - q < Pixels) sum[l * Run + q] =
+          multiply_add(pixel, dy[i - q], sum[l * Run + q]);
     }
   }
 }

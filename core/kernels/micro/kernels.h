@@ -14,6 +14,7 @@ void dots(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const fl
           const float* bias, bool accumulate, float* c, int64_t ldc);
 void depthwise(const Depthwise& d, const float* w, const float* bias);
 void depthwise_weights(const Depthwise& d, float* dw);
+int32_t largest(int64_t rows, int64_t n, const float* x, int64_t ld);
 
 extern const Winograd winograd2, winograd4;
 extern const Micro table;

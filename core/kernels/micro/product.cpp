@@ -55,7 +55,8 @@ void tile(const Strides& strides, const float* a, const float* b, const float* b
         LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) right[j] = load(b + j * kLanes);
         LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
           const Vec factor = splat(at[i / kThree][i % kThree * row]);
-          LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] += factor * right[j];
+          LOUPE_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] =
+              multiply_add(factor, right[j], sum[i][j]);
         }
         LOUPE_UNROLL for (int g = 0; g < kPointers; ++g) at[g] += term;
         b += s.b_term;
@@ -215,7 +216,8 @@ void dot_tile(int64_t k, const float* a, int64_t lda, const float* b, int64_t ld
     LOUPE_UNROLL for (int j = 0; j < Columns; ++j) right[j] = get(b + j * ldb + p);
     LOUPE_UNROLL for (int i = 0; i < Rows; ++i) {
       const Vec left = get(a + i * lda + p);
-      LOUPE_UNROLL for (int j = 0; j < Columns; ++j) sum[i][j] += left * right[j];
+      LOUPE_UNROLL for (int j = 0; j < Columns; ++j) sum[i][j] =
+          multiply_add(left, right[j], sum[i][j]);
     }
   };
   for (; p + kLanes <= k; p += kLanes) step([](const float* x) { return load(x); });

@@ -45,6 +45,21 @@ static inline Bits larger(Bits most, Vec v) {
 static inline Vec splat(float x) { return x - Vec{}; }
 static inline Vec relu(Vec v) { return v < Vec{} ? Vec{} : v; }  // NaN stays
 
+/// a b + c. One rounding where the level has a fused multiply-add, two at the baseline. Written out
+/// because the build turns contraction off (-ffp-contract=off): which products a compiler fuses by
+/// itself differs from compiler to compiler, and so would the bits.
+#if defined(LOUPE_LEVEL_v4)
+static inline Vec multiply_add(Vec a, Vec b, Vec c) {
+  return Vec(_mm512_fmadd_ps(__m512(a), __m512(b), __m512(c)));
+}
+#elif defined(LOUPE_LEVEL_v3)
+static inline Vec multiply_add(Vec a, Vec b, Vec c) {
+  return Vec(_mm256_fmadd_ps(__m256(a), __m256(b), __m256(c)));
+}
+#else
+static inline Vec multiply_add(Vec a, Vec b, Vec c) { return a * b + c; }
+#endif
+
 /// The same value, but the compiler cannot know: it then neither makes a table of all addresses
 /// that follow from it nor keeps each in a register of its own.
 template <class T> static inline T opaque(T x) {
