@@ -75,3 +75,15 @@ TEST_CASE("the small CNN, ResNet-20, the GPT and BERT pass shadow mode", "[heavy
              [&] { return mse_loss(model.pooled(model(x, Tensor(), mask)), target); });
   }
 }
+
+// One seed may be lucky: of 24 none may pass the bound.
+TEST_CASE("the small CNN passes shadow mode at 24 seeds", "[.full]") {
+  for (uint64_t seed = 1; seed <= 24; ++seed) {
+    CAPTURE(seed);
+    Rng rng(seed);
+    SmallCnn model(rng);
+    const Tensor x = randn(rng, {16, 1, 28, 28}), y = randint(rng, 0, 10, {16});
+    shadowed("SmallCnn", model,
+             [&] { return cross_entropy(model(x), y, {.label_smoothing = 0.1}); });
+  }
+}
