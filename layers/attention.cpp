@@ -25,6 +25,7 @@ MultiheadAttention::MultiheadAttention(Rng& rng, int64_t embed_dim, int64_t num_
       kdim_(o.kdim.value_or(embed_dim)),
       vdim_(o.vdim.value_or(embed_dim)),
       dropout_(o.dropout),
+      batch_first_(o.batch_first),
       stream_(rng.split()) {
   if (kdim_ < 1 || vdim_ < 1)
     fail<ValueError>("MultiheadAttention: kdim {} and vdim {} must be at least 1", kdim_, vdim_);
@@ -111,16 +112,22 @@ AttentionOptions MultiheadAttention::options_for(const Masks& masks, const Shape
 
 void MultiheadAttention::check_input(const char* what, const Tensor& x, int64_t width) const {
   if ((x.dim() == 3 || x.dim() == 2) && x.size(-1) == width) return;
-  fail<ShapeError>("MultiheadAttention: {} must be (batch, length, {}) or (length, {}), got {}",
-                   what, width, width, x.shape());
+  fail<ShapeError>("MultiheadAttention: {} must be ({}, {}) or (length, {}), got {}", what,
+                   batch_first_ ? "batch, length" : "length, batch", width, width, x.shape());
 }
 
 Tensor MultiheadAttention::forward(In x, const Masks& masks) {
   if (!in_proj_weight.defined()) return attend(x, x, x, masks, false).output;
   check_input("query", x, embed_dim_);
-  if (x->dim() == 2) return forward(x->unsqueeze(0), masks).squeeze(0);
+  if (x->dim() == 2) return attend_self(x->unsqueeze(0), masks).squeeze(0);
+  if (length_first(x)) return attend_self(x->transpose(0, 1), masks).transpose(0, 1);
+  return attend_self(x, masks);
+}
+
+// x (B, L, embed_dim).
+Tensor MultiheadAttention::attend_self(const Tensor& x, const Masks& masks) {
   const AttentionOptions o =
-      options_for(masks, {x->size(0), heads_, x->size(1), x->size(1)}, x->dtype());
+      options_for(masks, {x.size(0), heads_, x.size(1), x.size(1)}, x.dtype());
   return out_proj(self_attention(linear(x, in_proj_weight, in_proj_bias), heads_, o));
 }
 
@@ -130,18 +137,21 @@ AttentionResult MultiheadAttention::attend(const Tensor& query, const Tensor& ke
   check_input("query", query, embed_dim_);
   check_input("key", key, kdim_);
   check_input("value", value, vdim_);
+  const int64_t batch = batch_first_ ? 0 : 1, length = 1 - batch;
   if (query.dim() == 2 && key.dim() == 2 && value.dim() == 2) {
-    const AttentionResult one =
-        attend(query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0), masks, with_weights);
-    return {one.output.squeeze(0), with_weights ? one.weights.squeeze(0) : Tensor()};
+    const AttentionResult one = attend(query.unsqueeze(batch), key.unsqueeze(batch),
+                                       value.unsqueeze(batch), masks, with_weights);
+    return {one.output.squeeze(batch), with_weights ? one.weights.squeeze(0) : Tensor()};
   }
-  if (query.dim() != 3 || key.dim() != 3 || value.dim() != 3 || key.size(0) != query.size(0) ||
-      value.size(0) != query.size(0) || key.size(1) != value.size(1))
+  if (query.dim() != 3 || key.dim() != 3 || value.dim() != 3 ||
+      key.size(batch) != query.size(batch) || value.size(batch) != query.size(batch) ||
+      key.size(length) != value.size(length))
     fail<ShapeError>("MultiheadAttention: query {}, key {} and value {} differ in batch or length",
                      query.shape(), key.shape(), value.shape());
-  const Shape scores{query.size(0), heads_, query.size(1), key.size(1)};
-  const auto heads = [this](const Tensor& t) {
-    return t.reshape({t.size(0), t.size(1), heads_, embed_dim_ / heads_}).transpose(1, 2);
+  const Shape scores{query.size(batch), heads_, query.size(length), key.size(length)};
+  const auto heads = [this](const Tensor& t) {  // (B, heads, length, width)
+    const Tensor split = t.reshape({t.size(0), t.size(1), heads_, embed_dim_ / heads_});
+    return batch_first_ ? split.transpose(1, 2) : split.permute({1, 2, 0, 3});
   };
   const Tensor q = heads(project(query, 0)), k = heads(project(key, 1)),
                v = heads(project(value, 2));
@@ -149,7 +159,8 @@ AttentionResult MultiheadAttention::attend(const Tensor& query, const Tensor& ke
   const AttentionResult y =
       with_weights ? attention_with_weights(q, k, v, o)
                    : AttentionResult{scaled_dot_product_attention(q, k, v, o), Tensor()};
-  return {out_proj(y.output.transpose(1, 2).reshape(query.shape())), y.weights};
+  const Tensor joined = batch_first_ ? y.output.transpose(1, 2) : y.output.permute({2, 0, 1, 3});
+  return {out_proj(joined.reshape(query.shape())), y.weights};
 }
 
 Tensor MultiheadAttention::forward(In query, In key, In value, const Masks& masks) {
@@ -166,8 +177,10 @@ AttentionResult MultiheadAttention::with_weights(In query, In key, In value, con
 }
 
 int64_t MultiheadAttention::flops(const Shape& input, const Shape& /*output*/) const {
-  const int64_t rows = input.numel() / embed_dim_,
-                keys = input.rank() > 1 ? input[input.rank() - 2] : 1;
+  const int64_t rows = input.numel() / embed_dim_;
+  int64_t keys = 1;
+  if (input.rank() == 3 && !batch_first_) keys = input[0];
+  else if (input.rank() > 1) keys = input[input.rank() - 2];
   return rows * (6 * embed_dim_ * embed_dim_ + 4 * keys * embed_dim_);
 }
 

@@ -9,7 +9,9 @@ namespace loupe {
 /// and projects again:
 ///   y = out_proj(concat over heads of softmax(q k^T / sqrt(d)) v),  d = embed_dim / num_heads.
 /// Batch first: query (B, L, embed_dim), key (B, S, kdim), value (B, S, vdim) -> (B, L, embed_dim);
-/// the batch dimension may be absent. Names and initialisation are PyTorch's: in_proj_weight (3
+/// the batch dimension may be absent. With batch_first = false the length comes first: (L, B,
+/// embed_dim), (S, B, kdim), (S, B, vdim) -> (L, B, embed_dim); masks and weights stay as they are.
+/// Names and initialisation are PyTorch's: in_proj_weight (3
 /// embed_dim, embed_dim), or q_proj_weight, k_proj_weight, v_proj_weight where kdim or vdim differ,
 /// from xavier_uniform; biases 0.
 class MultiheadAttention : public Layer<MultiheadAttention> {
@@ -18,6 +20,7 @@ class MultiheadAttention : public Layer<MultiheadAttention> {
     double dropout = 0;  // of the weights, in training
     bool bias = true;
     std::optional<int64_t> kdim{}, vdim{};  // embed_dim by default
+    bool batch_first = true;                // PyTorch's default is false
   };
   /// Masks have PyTorch's sense here: bool true = ignore (the reverse of
   /// scaled_dot_product_attention); floating values are added to the scores. A query that may
@@ -28,7 +31,8 @@ class MultiheadAttention : public Layer<MultiheadAttention> {
     bool is_causal = false;     // query i attends to keys 0 to i; needs no attn_mask
   };
   MultiheadAttention(Rng& rng, int64_t embed_dim, int64_t num_heads,
-                     Options options = {.dropout = 0, .bias = true, .kdim = {}, .vdim = {}});
+                     Options options = {
+                         .dropout = 0, .bias = true, .kdim = {}, .vdim = {}, .batch_first = true});
 
   /// Self-attention: one product projects all three.
   Tensor forward(In x) { return forward(x, Masks{}); }
@@ -56,12 +60,15 @@ class MultiheadAttention : public Layer<MultiheadAttention> {
  private:
   AttentionOptions options_for(const Masks& masks, const Shape& scores, DType dtype);
   Tensor project(const Tensor& x, int part) const;
+  bool length_first(const Tensor& x) const { return !batch_first_ && x.dim() == 3; }
+  Tensor attend_self(const Tensor& x, const Masks& masks);
   AttentionResult attend(const Tensor& query, const Tensor& key, const Tensor& value,
                          const Masks& masks, bool with_weights);
   void check_input(const char* what, const Tensor& x, int64_t width) const;
 
   int64_t embed_dim_, heads_, kdim_, vdim_;
   double dropout_;
+  bool batch_first_;
   Rng stream_;
 };
 

@@ -165,6 +165,46 @@ TEST_CASE(
   CHECK(equal(leaf.grad(), zeros_like(x)));
 }
 
+TEST_CASE("MultiheadAttention: batch_first = false takes and gives the length first") {
+  const auto turned = [](const Tensor& x) { return x.transpose(0, 1).contiguous(); };
+  const auto max_difference = [](const Tensor& a, const Tensor& b) {
+    return max(abs(a - b)).item();
+  };
+  for (const bool wide : {false, true}) {
+    CAPTURE(wide);
+    Rng rng(3), same(3), data(4);
+    MultiheadAttention::Options options{.dropout = 0, .bias = true, .kdim = {}, .vdim = {}};
+    if (wide) options.kdim = 5;
+    MultiheadAttention batch(rng, 8, 2, options);
+    options.batch_first = false;
+    MultiheadAttention length(same, 8, 2, options);
+    // Batch 3, lengths 4 and 6: nothing fits by chance. A padded key and a causal mask of floats.
+    const Tensor q = randn(data, {3, 4, 8}), v = randn(data, {3, 6, 8});
+    const Tensor k = randn(data, {3, 6, wide ? 5 : 8});
+    const Tensor padding = zeros({3, 6}, DType::boolean);
+    padding.slice(1, 5, 6).fill_(1);
+    const Masks masks{.key_padding_mask = padding};
+    const AttentionResult want = batch.with_weights(q, k, v, masks);
+    const AttentionResult got = length.with_weights(turned(q), turned(k), turned(v), masks);
+    CHECK(got.output.shape() == Shape{4, 3, 8});
+    CHECK(got.weights.shape() == Shape{3, 4, 6});
+    CHECK(max_difference(got.output.transpose(0, 1), want.output) < 1e-6);
+    CHECK(max_difference(got.weights, want.weights) < 1e-6);
+    CHECK(max_difference(length(turned(q), turned(k), turned(v), masks).transpose(0, 1),
+                         batch(q, k, v, masks)) < 1e-6);
+    CHECK_THROWS_WITH(length(turned(q), turned(k), v), Contains("differ in batch or length"));
+    CHECK(length.flops({4, 3, 8}, {4, 3, 8}) == batch.flops({3, 4, 8}, {3, 4, 8}));
+    if (wide) continue;
+    const Tensor x = turned(v).requires_grad_(), y = Tensor(v).requires_grad_();
+    const Tensor out = length(x, masks), other = batch(y, masks);
+    CHECK(max_difference(out.transpose(0, 1), other) < 1e-6);
+    const Tensor up = randn(data, {3, 6, 8});
+    (out.transpose(0, 1) * up).sum().backward();
+    (other * up).sum().backward();
+    CHECK(max_difference(x.grad().transpose(0, 1), y.grad()) < 1e-5);
+  }
+}
+
 TEST_CASE("MultiheadAttention: dropout in training only") {
   Rng rng(6);
   MultiheadAttention m(rng, 8, 2, {.dropout = 0.5, .bias = true, .kdim = {}, .vdim = {}});
