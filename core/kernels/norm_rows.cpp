@@ -89,12 +89,12 @@ inline void backward_rows(const RowGradient& a, int64_t r, float* dg, float* db,
     const float h0 = mean_gx[0], h1 = mean_gx[1], h2 = mean_gx[2], h3 = mean_gx[3];
 #pragma omp simd
     for (int64_t i = 0; i < d; ++i) {
-      float dgamma = 0, dbeta = 0;
-      one(i, 0, m0, r0, g0, h0, dgamma, dbeta);
-      one(i, 1, m1, r1, g1, h1, dgamma, dbeta);
-      one(i, 2, m2, r2, g2, h2, dgamma, dbeta);
-      one(i, 3, m3, r3, g3, h3, dgamma, dbeta);
-      dg[i] += dgamma;
+      float left = 0, right = 0, dbeta = 0;  // two short chains of sums for dgamma
+      one(i, 0, m0, r0, g0, h0, left, dbeta);
+      one(i, 1, m1, r1, g1, h1, left, dbeta);
+      one(i, 2, m2, r2, g2, h2, right, dbeta);
+      one(i, 3, m3, r3, g3, h3, right, dbeta);
+      dg[i] += left + right;
       db[i] += dbeta;
     }
   } else {
@@ -126,6 +126,12 @@ void backward_range(const RowGradient& a, int64_t begin, int64_t end, float* sum
   });
 }
 
+// One row by sums in double. Not inlined: it is rare, and the common row's loop keeps its registers.
+[[gnu::noinline]] void careful_row(const float* x, float* y, int64_t d, const float* gamma,
+                                   const float* beta, double eps, float* mean, float* rstd) {
+  plain::row_norm(x, y, 1, d, gamma, beta, eps, mean, rstd);
+}
+
 template <bool kCentre>
 void forward_range(const float* x, float* y, int64_t begin, int64_t end, int64_t d,
                    const float* gamma, const float* beta, double eps, float* mean, float* rstd) {
@@ -145,7 +151,7 @@ void forward_range(const float* x, float* y, int64_t begin, int64_t end, int64_t
       });
       // Deviations of the size of m's rounding, as of equal elements: again, with sums in double.
       if (kCentre && double(sum) * inv < blur * double(m) * blur * double(m)) {
-        plain::row_norm(p, q, 1, d, gamma, beta, eps, mean + r, rstd + r);
+        careful_row(p, q, d, gamma, beta, eps, mean + r, rstd + r);
         continue;
       }
       const auto rs = static_cast<float>(1 / std::sqrt(double(sum) * inv + eps));
