@@ -11,6 +11,7 @@ install(DIRECTORY core autograd layers optim models io DESTINATION ${CMAKE_INSTA
   FILES_MATCHING PATTERN "*.h"
   PATTERN core/kernels EXCLUDE
   PATTERN core/dmath.h EXCLUDE
+  PATTERN core/elementwise.h EXCLUDE
   PATTERN autograd/ops/rule.h EXCLUDE
   PATTERN io/onnx_graph.h EXCLUDE
   PATTERN io/onnx_step.h EXCLUDE
