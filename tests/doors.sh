@@ -82,7 +82,8 @@ make_debs() {
   done
   no_machine_paths root
 }
-depends() { dpkg-deb -f debs/"$1"_*.deb Depends; }
+# $1 may be a pattern.
+depends() { dpkg-deb -f debs/$1_*.deb Depends; }  # shellcheck disable=SC2086
 
 case $way in
   installed)
