@@ -3,18 +3,13 @@
 #include <loupe/autograd/ops/rearrange.h>
 #include <loupe/autograd/ops/scan.h>
 #include <loupe/autograd/ops/views.h>
+#include <loupe/core/kernels/axis.h>
 #include <loupe/core/kernels/scan.h>
 
 namespace loupe {
 namespace {
 
-// Row-major memory around an axis, as the kernels see it.
-struct Lines {
-  int64_t outer = 1, n = 1, inner = 1;
-  Lines(const Shape& shape, int axis) {
-    for (int d = 0; d < shape.rank(); ++d) (d < axis ? outer : d == axis ? n : inner) *= shape[d];
-  }
-};
+using kernels::Lines;
 
 struct CumsumNode final : Node {
   int axis = 0;

@@ -1,18 +1,13 @@
 #include <loupe/autograd/graph.h>
 #include <loupe/autograd/ops/elementwise.h>
 #include <loupe/autograd/ops/softmax.h>
+#include <loupe/core/kernels/axis.h>
 #include <loupe/core/kernels/softmax.h>
 
 namespace loupe {
 namespace {
 
-// The kernel's view of a dense tensor: (outer, n, inner).
-struct Lines {
-  int64_t outer = 1, n = 1, inner = 1;
-  Lines(const Shape& shape, int axis) {
-    for (int d = 0; d < shape.rank(); ++d) (d < axis ? outer : d == axis ? n : inner) *= shape[d];
-  }
-};
+using kernels::Lines;
 
 struct SoftmaxNode final : Node {
   SavedTensor y{this};
