@@ -1,6 +1,6 @@
 // Copies between layouts and element types, and fills.
 #include <loupe/core/elementwise.h>
-#include <loupe/core/kernels/micro.h>
+#include <loupe/core/kernels/micro/micro.h>
 #include <loupe/core/number.h>
 #include <loupe/core/threads.h>
 

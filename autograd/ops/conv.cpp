@@ -1,8 +1,8 @@
 #include <loupe/autograd/graph.h>
 #include <loupe/autograd/ops/conv.h>
 #include <loupe/autograd/ops/views.h>
-#include <loupe/core/kernels/conv.h>
-#include <loupe/core/kernels/matmul.h>
+#include <loupe/core/kernels/conv/conv.h>
+#include <loupe/core/kernels/matmul/gemm.h>
 
 namespace loupe {
 namespace {

@@ -49,7 +49,7 @@ struct Conv2dArgs {
 Tensor conv1d(In x, In weight, In bias = Tensor(), Conv1dArgs args = {});
 
 /// The same over rows and columns: x (N, C, H, W), weight (O, C/groups, KH, KW) -> (N, O, OH, OW).
-/// f32 picks its kernel by shape (core/kernels/conv.h); Winograd's larger rounding is switched off
+/// f32 picks its kernel by shape (core/kernels/conv/conv.h); Winograd's larger rounding is switched off
 /// by LOUPE_WINOGRAD=0.
 Tensor conv2d(In x, In weight, In bias = Tensor(), Conv2dArgs args = {});
 

@@ -2,7 +2,7 @@
 #include <loupe/autograd/ops/activation.h>
 #include <loupe/autograd/ops/matmul.h>
 #include <loupe/autograd/shadow.h>
-#include <loupe/core/kernels/matmul.h>
+#include <loupe/core/kernels/matmul/gemm.h>
 
 namespace loupe {
 namespace {

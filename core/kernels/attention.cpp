@@ -1,7 +1,7 @@
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernel_log.h>
 #include <loupe/core/kernels/attention_rows.h>
-#include <loupe/core/kernels/micro.h>
+#include <loupe/core/kernels/micro/micro.h>
 #include <loupe/core/kernels/vmath.h>
 #include <loupe/core/memory.h>
 

@@ -2,7 +2,7 @@
 // What the plain loops and the tiles of attention share: which keys a query sees, masks, dropout's
 // factors.
 #include <loupe/core/kernels/attention.h>
-#include <loupe/core/kernels/micro.h>
+#include <loupe/core/kernels/micro/micro.h>
 #include <loupe/core/random.h>
 #include <loupe/core/threads.h>
 

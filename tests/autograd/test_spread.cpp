@@ -4,7 +4,7 @@
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/ops.h>
 #include <loupe/core/kernel_log.h>
-#include <loupe/core/kernels/conv.h>
+#include <loupe/core/kernels/conv/conv.h>
 
 #include <cmath>
 #include <functional>

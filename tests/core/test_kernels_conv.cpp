@@ -1,7 +1,7 @@
 #include "kernel_tests.h"
 
-#include <loupe/core/kernels/conv.h>
-#include <loupe/core/kernels/winograd.h>
+#include <loupe/core/kernels/conv/conv.h>
+#include <loupe/core/kernels/conv/winograd.h>
 #include <loupe/core/threads.h>
 
 #include <cmath>

@@ -1,6 +1,6 @@
 #include "kernel_tests.h"
 
-#include <loupe/core/kernels/matmul.h>
+#include <loupe/core/kernels/matmul/gemm.h>
 #include <loupe/core/threads.h>
 
 #include <array>

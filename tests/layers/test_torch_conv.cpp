@@ -1,4 +1,4 @@
-#include <loupe/core/kernels/conv.h>
+#include <loupe/core/kernels/conv/conv.h>
 #include <loupe/layers/conv.h>
 
 #include "torch_case.h"
@@ -32,7 +32,7 @@ TEST_CASE("Conv1d and Conv2d equal PyTorch's: output, gradients of input, weight
       Conv2d(rng, 2, 3,
              {.kernel_size = {3, 2}, .stride = {1, 2}, .padding = {2, 1}, .dilation = {2, 1}}));
   layer_case("conv2d_5x5", Conv2d(rng, 2, 3, {.kernel_size = 5, .stride = 3, .padding = 2}));
-  // Wide enough for Winograd's algorithm, which has its own bound (core/kernels/winograd.h);
+  // Wide enough for Winograd's algorithm, which has its own bound (core/kernels/conv/winograd.h);
   // without it the usual one.
   layer_case("conv2d_wide", Conv2d(rng, 16, 16, {.kernel_size = 3, .padding = 1, .bias = false}),
              4e-6);

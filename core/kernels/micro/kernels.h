@@ -1,6 +1,6 @@
 #pragma once
 // The kernels of one instruction set; micro.h says what they compute.
-#include <loupe/core/kernels/micro.h>
+#include <loupe/core/kernels/micro/micro.h>
 
 namespace loupe::kernels::LOUPE_LEVEL {
 

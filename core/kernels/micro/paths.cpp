@@ -1,5 +1,5 @@
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/micro.h>
+#include <loupe/core/kernels/micro/micro.h>
 
 namespace loupe::kernels {
 

@@ -14,7 +14,7 @@
 // lies within 64, or within 64 times the median of its numbers and 1e15. Within 64 such an output
 // is off by at most 4e-6 * 64 times the weights that meet it. The check takes about 2 % of
 // a convolution's time.
-#include <loupe/core/kernels/conv.h>
+#include <loupe/core/kernels/conv/conv.h>
 
 namespace loupe::kernels {
 

@@ -1,8 +1,8 @@
 #include <loupe/core/blas.h>
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernel_log.h>
-#include <loupe/core/kernels/matmul.h>
-#include <loupe/core/kernels/micro.h>
+#include <loupe/core/kernels/matmul/gemm.h>
+#include <loupe/core/kernels/micro/micro.h>
 #include <loupe/core/memory.h>
 #include <loupe/core/threads.h>
 

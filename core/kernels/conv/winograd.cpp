@@ -1,6 +1,6 @@
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/micro.h>
-#include <loupe/core/kernels/winograd.h>
+#include <loupe/core/kernels/micro/micro.h>
+#include <loupe/core/kernels/conv/winograd.h>
 #include <loupe/core/memory.h>
 #include <loupe/core/threads.h>
 

@@ -1,4 +1,4 @@
-#include <loupe/core/kernels/conv.h>
+#include <loupe/core/kernels/conv/conv.h>
 #include <loupe/core/threads.h>
 
 #include <algorithm>

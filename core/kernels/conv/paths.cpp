@@ -1,10 +1,10 @@
 #include <loupe/core/cpu.h>
 #include <loupe/core/error.h>
 #include <loupe/core/kernel_log.h>
-#include <loupe/core/kernels/conv.h>
-#include <loupe/core/kernels/matmul.h>
-#include <loupe/core/kernels/micro.h>
-#include <loupe/core/kernels/winograd.h>
+#include <loupe/core/kernels/conv/conv.h>
+#include <loupe/core/kernels/matmul/gemm.h>
+#include <loupe/core/kernels/micro/micro.h>
+#include <loupe/core/kernels/conv/winograd.h>
 #include <loupe/core/memory.h>
 #include <loupe/core/threads.h>
 
