@@ -1,5 +1,5 @@
 #include <loupe/core/dmath.h>
-#include <loupe/core/kernels/optim.h>
+#include <loupe/core/kernels/elementwise/optim.h>
 #include <loupe/core/raw.h>
 #include <loupe/optim/optimizer.h>
 

@@ -1,6 +1,6 @@
 #include <loupe/autograd/ops/matmul.h>
 #include <loupe/core/dmath.h>
-#include <loupe/core/kernels/optim.h>
+#include <loupe/core/kernels/elementwise/optim.h>
 #include <loupe/core/raw.h>
 #include <loupe/optim/optimizer.h>
 

@@ -2,7 +2,7 @@
 #include <loupe/autograd/ops/elementwise.h>
 #include <loupe/autograd/ops/rule.h>
 #include <loupe/autograd/ops/views.h>
-#include <loupe/core/kernels/activation.h>
+#include <loupe/core/kernels/elementwise/activation.h>
 
 namespace loupe {
 namespace {

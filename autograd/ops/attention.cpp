@@ -4,7 +4,7 @@
 #include <loupe/autograd/ops/matmul.h>
 #include <loupe/autograd/ops/softmax.h>
 #include <loupe/autograd/ops/views.h>
-#include <loupe/core/kernels/attention.h>
+#include <loupe/core/kernels/attention/attention.h>
 
 #include <cmath>
 #include <limits>

@@ -1,7 +1,7 @@
 #include <loupe/autograd/graph.h>
 #include <loupe/autograd/ops/dropout.h>
 #include <loupe/autograd/ops/elementwise.h>
-#include <loupe/core/kernels/dropout.h>
+#include <loupe/core/kernels/elementwise/dropout.h>
 
 namespace loupe {
 namespace {

@@ -2,7 +2,7 @@
 #include <loupe/autograd/ops/elementwise.h>
 #include <loupe/autograd/ops/embedding.h>
 #include <loupe/autograd/ops/index.h>
-#include <loupe/core/kernels/embedding.h>
+#include <loupe/core/kernels/rowwise/embedding.h>
 
 namespace loupe {
 namespace {

@@ -2,7 +2,7 @@
 #include <loupe/autograd/ops/elementwise.h>
 #include <loupe/autograd/ops/index.h>
 #include <loupe/autograd/ops/views.h>
-#include <loupe/core/kernels/index.h>
+#include <loupe/core/kernels/rowwise/index.h>
 
 #include <algorithm>
 

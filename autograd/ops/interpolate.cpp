@@ -1,7 +1,7 @@
 #include <loupe/autograd/graph.h>
 #include <loupe/autograd/ops/interpolate.h>
 #include <loupe/autograd/ops/views.h>
-#include <loupe/core/kernels/interpolate.h>
+#include <loupe/core/kernels/pool/interpolate.h>
 
 #include <algorithm>
 #include <cmath>

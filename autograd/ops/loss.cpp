@@ -5,7 +5,7 @@
 #include <loupe/autograd/ops/loss.h>
 #include <loupe/autograd/ops/reduce.h>
 #include <loupe/autograd/ops/softmax.h>
-#include <loupe/core/kernels/loss.h>
+#include <loupe/core/kernels/rowwise/loss.h>
 
 #include <algorithm>
 #include <limits>

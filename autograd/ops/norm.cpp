@@ -5,7 +5,7 @@
 #include <loupe/autograd/ops/pool.h>
 #include <loupe/autograd/ops/reduce.h>
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/norm.h>
+#include <loupe/core/kernels/norm/norm.h>
 
 #include <cmath>
 #include <limits>

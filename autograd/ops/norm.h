@@ -2,7 +2,7 @@
 // Normalization: y = (x - mean) / sqrt(var + eps) * weight + bias, with the biased variance; the
 // ops differ in what mean and var are taken over. weight and bias may be undefined. Channel norms
 // work on channels-last memory and give it; layer and RMS norm work on rows. Kernels and formulas:
-// core/kernels/norm.h. DtypeError where element types differ.
+// core/kernels/norm/norm.h. DtypeError where element types differ.
 #include <loupe/core/tensor.h>
 
 #include <optional>

@@ -1,6 +1,6 @@
 #include <loupe/autograd/graph.h>
 #include <loupe/autograd/ops/pool.h>
-#include <loupe/core/kernels/pool.h>
+#include <loupe/core/kernels/pool/pool.h>
 
 #include <algorithm>
 #include <type_traits>

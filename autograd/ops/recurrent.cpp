@@ -4,7 +4,7 @@
 #include <loupe/autograd/ops/matmul.h>
 #include <loupe/autograd/ops/recurrent.h>
 #include <loupe/autograd/ops/views.h>
-#include <loupe/core/kernels/recurrent.h>
+#include <loupe/core/kernels/elementwise/recurrent.h>
 
 namespace loupe {
 namespace {

@@ -3,8 +3,8 @@
 #include <loupe/autograd/ops/rearrange.h>
 #include <loupe/autograd/ops/scan.h>
 #include <loupe/autograd/ops/views.h>
-#include <loupe/core/kernels/axis.h>
-#include <loupe/core/kernels/scan.h>
+#include <loupe/core/kernels/rowwise/axis.h>
+#include <loupe/core/kernels/rowwise/scan.h>
 
 namespace loupe {
 namespace {

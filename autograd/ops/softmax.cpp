@@ -1,8 +1,8 @@
 #include <loupe/autograd/graph.h>
 #include <loupe/autograd/ops/elementwise.h>
 #include <loupe/autograd/ops/softmax.h>
-#include <loupe/core/kernels/axis.h>
-#include <loupe/core/kernels/softmax.h>
+#include <loupe/core/kernels/rowwise/axis.h>
+#include <loupe/core/kernels/rowwise/softmax.h>
 
 namespace loupe {
 namespace {

@@ -1,7 +1,7 @@
 #include <loupe/autograd/graph.h>
 #include <loupe/autograd/ops/index.h>
 #include <loupe/autograd/ops/sort.h>
-#include <loupe/core/kernels/sort.h>
+#include <loupe/core/kernels/rowwise/sort.h>
 
 namespace loupe {
 namespace {

@@ -1,7 +1,7 @@
 // f32's tiles against f64 written out, at every CPU level, with sizes around each of the tiles'
 // edges; f64 against finite differences.
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/attention.h>
+#include <loupe/core/kernels/attention/attention.h>
 #include <loupe/core/random.h>
 #include <loupe/core/threads.h>
 

@@ -2,7 +2,7 @@
 #include "core/kernel_tests.h"
 
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/norm_plain.h>
+#include <loupe/core/kernels/norm/plain.h>
 #include <loupe/core/memory.h>
 #include <loupe/core/random.h>
 #include <loupe/core/threads.h>

@@ -1,6 +1,6 @@
 #include "kernel_tests.h"
 
-#include <loupe/core/kernels/optim.h>
+#include <loupe/core/kernels/elementwise/optim.h>
 #include <loupe/core/memory.h>
 #include <loupe/core/random.h>
 #include <loupe/core/threads.h>

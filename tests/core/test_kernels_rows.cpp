@@ -1,11 +1,11 @@
 // Softmax, cross entropy, embedding, dropout and the activations in f32, at every CPU level,
 // against plain loops in f64.
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/activation.h>
-#include <loupe/core/kernels/dropout.h>
-#include <loupe/core/kernels/embedding.h>
-#include <loupe/core/kernels/loss.h>
-#include <loupe/core/kernels/softmax.h>
+#include <loupe/core/kernels/elementwise/activation.h>
+#include <loupe/core/kernels/elementwise/dropout.h>
+#include <loupe/core/kernels/rowwise/embedding.h>
+#include <loupe/core/kernels/rowwise/loss.h>
+#include <loupe/core/kernels/rowwise/softmax.h>
 #include <loupe/core/random.h>
 #include <loupe/core/threads.h>
 

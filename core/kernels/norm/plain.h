@@ -1,7 +1,7 @@
 #pragma once
 // The normalization kernels as plain loops, sums in double: the f64 path, and the reference of the
 // fast f32 one.
-#include <loupe/core/kernels/norm.h>
+#include <loupe/core/kernels/norm/norm.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,7 +1,7 @@
 #pragma once
 // What the plain loops and the tiles of attention share: which keys a query sees, masks, dropout's
 // factors.
-#include <loupe/core/kernels/attention.h>
+#include <loupe/core/kernels/attention/attention.h>
 #include <loupe/core/kernels/micro/micro.h>
 #include <loupe/core/random.h>
 #include <loupe/core/threads.h>

@@ -1,4 +1,4 @@
-#include <loupe/core/kernels/scan.h>
+#include <loupe/core/kernels/rowwise/scan.h>
 #include <loupe/core/threads.h>
 
 #include <algorithm>

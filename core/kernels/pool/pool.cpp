@@ -1,5 +1,5 @@
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/pool.h>
+#include <loupe/core/kernels/pool/pool.h>
 #include <loupe/core/threads.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/dropout.h>
+#include <loupe/core/kernels/elementwise/dropout.h>
 #include <loupe/core/random.h>
 #include <loupe/core/threads.h>
 

@@ -1,5 +1,5 @@
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/norm_plain.h>
+#include <loupe/core/kernels/norm/plain.h>
 #include <loupe/core/threads.h>
 
 namespace loupe::kernels {

@@ -1,5 +1,5 @@
 // f64 runs the plain kernels.
-#include <loupe/core/kernels/norm_plain.h>
+#include <loupe/core/kernels/norm/plain.h>
 
 namespace loupe::kernels {
 

@@ -1,6 +1,6 @@
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernel_log.h>
-#include <loupe/core/kernels/attention_rows.h>
+#include <loupe/core/kernels/attention/rows.h>
 #include <loupe/core/kernels/micro/micro.h>
 #include <loupe/core/kernels/vmath.h>
 #include <loupe/core/memory.h>

@@ -1,6 +1,6 @@
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/lanes.h>
-#include <loupe/core/kernels/loss.h>
+#include <loupe/core/kernels/rowwise/lanes.h>
+#include <loupe/core/kernels/rowwise/loss.h>
 #include <loupe/core/threads.h>
 
 #include <algorithm>

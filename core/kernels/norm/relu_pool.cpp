@@ -1,6 +1,6 @@
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/norm_plain.h>
-#include <loupe/core/kernels/norm_strips.h>
+#include <loupe/core/kernels/norm/plain.h>
+#include <loupe/core/kernels/norm/strips.h>
 #include <loupe/core/threads.h>
 
 namespace loupe::kernels {

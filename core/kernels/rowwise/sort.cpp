@@ -1,4 +1,4 @@
-#include <loupe/core/kernels/sort.h>
+#include <loupe/core/kernels/rowwise/sort.h>
 #include <loupe/core/threads.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/interpolate.h>
+#include <loupe/core/kernels/pool/interpolate.h>
 #include <loupe/core/threads.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/embedding.h>
+#include <loupe/core/kernels/rowwise/embedding.h>
 #include <loupe/core/threads.h>
 
 #include <algorithm>

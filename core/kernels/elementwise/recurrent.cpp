@@ -1,5 +1,5 @@
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/recurrent.h>
+#include <loupe/core/kernels/elementwise/recurrent.h>
 #include <loupe/core/kernels/vmath.h>
 #include <loupe/core/threads.h>
 

@@ -1,6 +1,6 @@
 #include <loupe/core/cpu.h>
 #include <loupe/core/dmath.h>
-#include <loupe/core/kernels/optim.h>
+#include <loupe/core/kernels/elementwise/optim.h>
 #include <loupe/core/threads.h>
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 // Attention by plain loops, a query at a time: f64, and what the tiles of attention.cpp are held
 // against.
-#include <loupe/core/kernels/attention_rows.h>
+#include <loupe/core/kernels/attention/rows.h>
 #include <loupe/core/kernels/vmath.h>
 #include <loupe/core/memory.h>
 

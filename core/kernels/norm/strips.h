@@ -1,6 +1,6 @@
 #pragma once
 // What the fast channel-norm kernels share: how rows are cut, and loops over strips of columns.
-#include <loupe/core/kernels/norm.h>
+#include <loupe/core/kernels/norm/norm.h>
 
 #include <algorithm>
 

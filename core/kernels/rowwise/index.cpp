@@ -1,4 +1,4 @@
-#include <loupe/core/kernels/index.h>
+#include <loupe/core/kernels/rowwise/index.h>
 #include <loupe/core/threads.h>
 
 #include <algorithm>
