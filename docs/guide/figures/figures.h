@@ -1,0 +1,9 @@
+#pragma once
+// One function a chapter: it draws the chapter's figures into the current folder.
+namespace guide {
+
+void draw_tensors();
+void draw_reverse_mode();
+void draw_norms();
+
+}  // namespace guide

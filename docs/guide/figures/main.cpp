@@ -1,0 +1,8 @@
+// Draws every figure of the guide into the current folder.
+#include "figures.h"
+
+int main() {
+  guide::draw_tensors();
+  guide::draw_reverse_mode();
+  guide::draw_norms();
+}

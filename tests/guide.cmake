@@ -1,0 +1,27 @@
+# The guide: its programs docs/guide/*.cpp, the program that draws its figures, and the test that holds its text, numbers and
+# pictures against a fresh run (tests/guide/check.cpp says how). The target guide_write rewrites what differs; guide_measure
+# also the measured times.
+set(guide_bin ${PROJECT_BINARY_DIR}/guide)
+set(guide_targets "")
+function(guide_program name)
+  add_executable(guide_${name} ${ARGN})
+  target_link_libraries(guide_${name} PRIVATE loupe)
+  set_target_properties(guide_${name} PROPERTIES OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${guide_bin})
+  set(guide_targets ${guide_targets} guide_${name} PARENT_SCOPE)
+endfunction()
+file(GLOB guide_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/guide/*.cpp)
+foreach(source ${guide_sources})
+  get_filename_component(name ${source} NAME_WE)
+  guide_program(${name} ${source})
+endforeach()
+if(TARGET guide_09_fast)  # it measures its own loops
+  target_compile_options(guide_09_fast PRIVATE -O2)
+endif()
+file(GLOB guide_figures CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/guide/figures/*.cpp)
+guide_program(figures ${guide_figures})
+add_executable(guide_check guide/check.cpp)
+set(guide_check guide_check ${PROJECT_SOURCE_DIR}/docs/guide ${guide_bin})
+add_custom_target(guide_write COMMAND ${guide_check} --write DEPENDS ${guide_targets} USES_TERMINAL)
+add_custom_target(guide_measure COMMAND ${guide_check} --measure DEPENDS ${guide_targets} USES_TERMINAL)
+add_test(NAME guide COMMAND ${guide_check})
+set_tests_properties(guide PROPERTIES LABELS quick TIMEOUT 600)
