@@ -13,6 +13,10 @@
 namespace loupe {
 namespace {
 
+using kernels::NormGradients;
+using kernels::NormImage;
+using kernels::NormInput;
+using kernels::NormMoments;
 using kernels::NormShape;
 using kernels::NormStats;
 
@@ -58,8 +62,9 @@ struct Formula {
       xc = x - mean.detach();
       xc = xc - total(masked(xc)) / n;
     }
-    const Tensor r = rsqrt(total(masked(square(xc))) / n + eps), xhat = xc * r,
-                 sum_gx = total(g * xhat);
+    const Tensor r = rsqrt(total(masked(square(xc))) / n + eps);
+    const Tensor xhat = xc * r;
+    const Tensor sum_gx = total(g * xhat);
     Tensor flow = xhat * sum_gx;
     if (centre) flow = flow + total(g);
     if (extra != 0) flow = flow - r * sum_gx * mean * (extra / n);
@@ -68,7 +73,7 @@ struct Formula {
 };
 
 // A channel norm: what forward, backward and replay share.
-struct ChannelNorm {
+struct NormRecord {
   const char* label;
   int axis;
   int64_t groups = 0;  // of an image; 0: statistics over all images, a channel at a time
@@ -88,12 +93,19 @@ struct ChannelNorm {
             mask.defined() ? reinterpret_cast<const uint8_t*>(mask.ptr<bool>()) : nullptr};
   }
   double* stat(int i) const { return stats.ptr<double>() + i * stats.size(1); }
+  NormMoments moments() const { return {stat(0), stat(1), stat(2)}; }
   NormStats view() const { return {stat(0), stat(2), constant, count, extra}; }
+  NormImage image(const Tensor& rows) const { return {rows.size(1), rows.size(2)}; }
   int64_t scratch(const NormShape& s, const Tensor& rows) const {
-    return after == After::relu_max_pool
-               ? std::max(kernels::norm_scratch(s),
-                          kernels::norm_pool_scratch(s, rows.size(1), rows.size(2)))
-               : kernels::norm_scratch(s);
+    const int64_t least = kernels::norm_scratch(s);
+    if (after != After::relu_max_pool) return least;
+    return std::max(least, kernels::norm_pool_scratch(s, image(rows)));
+  }
+  // What the kernels read. gain and offset: dense weight and bias, or undefined.
+  template <class T>
+  NormInput<T> input(const Tensor& rows, const Tensor& gain, const Tensor& offset) const {
+    return {shape(rows), rows.ptr<T>(), data_or_null<T>(gain), data_or_null<T>(offset),
+            after == After::relu};
   }
 
   // Statistics of x, unless they are constant and there already; then rstd.
@@ -103,62 +115,71 @@ struct ChannelNorm {
       stats = raw::empty({3, s.images * s.groups}, DType::f64);
       const Scratch<double> room(kernels::norm_scratch(s));
       dispatch_floating(rows.dtype(), label, [&]<class T>(Type<T>) {
-        count = kernels::norm_moments(rows.ptr<T>(), s, extra, stat(0), stat(1), room.data());
+        const NormInput<T> in{.shape = s, .x = rows.ptr<T>()};
+        count = kernels::norm_moments(in, extra, moments(), room.data());
       });
     }
     for (int64_t i = 0; i < stats.size(1); ++i) stat(2)[i] = 1 / std::sqrt(stat(1)[i] + eps);
   }
 
   Tensor apply(const Tensor& rows, const Tensor& weight, const Tensor& bias) const {
-    const NormShape s = shape(rows);
     Shape out = rows.shape();
-    if (after == After::relu_max_pool) out[1] /= 2, out[2] /= 2;
-    const Tensor y = raw::empty(out, rows.dtype()), gain = dense(weight), shift = dense(bias);
-    const Scratch<double> room(scratch(s, rows));
+    if (after == After::relu_max_pool) {
+      out[1] /= 2;
+      out[2] /= 2;
+    }
+    const Tensor y = raw::empty(out, rows.dtype()), gain = dense(weight), offset = dense(bias);
+    const Scratch<double> room(scratch(shape(rows), rows));
     dispatch_floating(rows.dtype(), label, [&]<class T>(Type<T>) {
-      const T *x = rows.ptr<T>(), *w = data_or_null<T>(gain), *b = data_or_null<T>(shift);
+      const NormInput<T> in = input<T>(rows, gain, offset);
       if (after == After::relu_max_pool)
-        kernels::norm_relu_pool(x, y.ptr<T>(), s, rows.size(1), rows.size(2), view(), w, b,
-                                room.data());
-      else kernels::norm_apply(x, y.ptr<T>(), s, view(), w, b, after == After::relu, room.data());
+        kernels::norm_relu_pool(in, image(rows), view(), y.ptr<T>(), room.data());
+      else kernels::norm_apply(in, view(), y.ptr<T>(), room.data());
     });
     return from_rows(y, axis);
   }
 
-  // Both; of groups image by image, where the fast kernel runs.
+  // Both; of groups, the kernel does both to an image while it is in the cache.
   Tensor measure_and_apply(const Tensor& rows, const Tensor& weight, const Tensor& bias) {
-    if (groups == 0 || rows.dtype() != DType::f32 || plain_kernels())
-      return measure(rows), apply(rows, weight, bias);
+    if (groups == 0) {
+      measure(rows);
+      return apply(rows, weight, bias);
+    }
     const NormShape s = shape(rows);
     stats = raw::empty({3, s.images * s.groups}, DType::f64);
-    const Tensor y = raw::empty(rows.shape(), DType::f32), gain = dense(weight),
-                 shift = dense(bias);
-    count = kernels::norm_forward(rows.ptr<float>(), y.ptr<float>(), s, eps, stat(0), stat(1),
-                                  stat(2), data_or_null<float>(gain), data_or_null<float>(shift),
-                                  Scratch<double>(kernels::norm_scratch(s)).data());
+    const Tensor y = raw::empty(rows.shape(), rows.dtype());
+    const Tensor gain = dense(weight), offset = dense(bias);
+    const Scratch<double> room(kernels::norm_scratch(s));
+    dispatch_floating(rows.dtype(), label, [&]<class T>(Type<T>) {
+      const NormInput<T> in = input<T>(rows, gain, offset);
+      count = kernels::norm_forward(in, eps, moments(), y.ptr<T>(), room.data());
+    });
     return from_rows(y, axis);
   }
 
+  // Which gradients are wanted.
+  struct Needs {
+    bool x, weight, bias;
+  };
+
   Tensors gradients(const Tensor& x, const Tensor& upstream, const Tensor& weight,
-                    const Tensor& bias, bool need_x, bool need_w, bool need_b) const {
-    const Tensor rows = to_rows(x, axis), dy = to_rows(upstream, axis), gain = dense(weight),
-                 shift = dense(bias);
+                    const Tensor& bias, const Needs& needs) const {
+    const Tensor rows = to_rows(x, axis), dy = to_rows(upstream, axis);
+    const Tensor gain = dense(weight), offset = dense(bias);
     const NormShape s = shape(rows);
-    const Tensor dx = need_x ? raw::empty(rows.shape(), x.dtype()) : Tensor();
-    const Tensor dw = need_w ? raw::empty({s.channels}, x.dtype()) : Tensor();
-    const Tensor db = need_b ? raw::empty({s.channels}, x.dtype()) : Tensor();
+    const Tensor dx = needs.x ? raw::empty(rows.shape(), x.dtype()) : Tensor();
+    const Tensor dw = needs.weight ? raw::empty({s.channels}, x.dtype()) : Tensor();
+    const Tensor db = needs.bias ? raw::empty({s.channels}, x.dtype()) : Tensor();
     const Scratch<double> room(scratch(s, rows));
     dispatch_floating(x.dtype(), label, [&]<class T>(Type<T>) {
-      T *to_x = data_or_null<T>(dx), *to_w = data_or_null<T>(dw), *to_b = data_or_null<T>(db);
-      const T *w = data_or_null<T>(gain), *b = data_or_null<T>(shift);
+      const NormInput<T> in = input<T>(rows, gain, offset);
+      const NormGradients<T> to{dy.ptr<T>(), data_or_null<T>(dx), data_or_null<T>(dw),
+                                data_or_null<T>(db)};
       if (after == After::relu_max_pool)
-        kernels::norm_relu_pool_backward(rows.ptr<T>(), dy.ptr<T>(), to_x, to_w, to_b, s,
-                                         rows.size(1), rows.size(2), view(), w, b, room.data());
-      else
-        kernels::norm_backward(rows.ptr<T>(), dy.ptr<T>(), to_x, to_w, to_b, s, view(), w, b,
-                               after == After::relu, room.data());
+        kernels::norm_relu_pool_backward(in, image(rows), view(), to, room.data());
+      else kernels::norm_backward(in, view(), to, room.data());
     });
-    return {need_x ? from_rows(dx, axis) : dx, dw, db};
+    return {needs.x ? from_rows(dx, axis) : dx, dw, db};
   }
 
   // dy at the norm's own output: through relu and pooling, as an op of dy. They are linear once the
@@ -166,11 +187,12 @@ struct ChannelNorm {
   Tensor before_after(const Tensor& x, const Tensor& dy, const Tensor& weight,
                       const Tensor& bias) const {
     if (after == After::nothing) return dy;
-    ChannelNorm alone = *this;
+    NormRecord alone = *this;
     alone.after = After::nothing;
-    const Tensor z = alone.apply(to_rows(x, axis), weight, bias).requires_grad_(), live = relu(z);
-    return grad({after == After::relu ? live : max_pool2d(live, 2)}, {z}, {.create_graph = true},
-                {dy})[0];
+    const Tensor z = alone.apply(to_rows(x, axis), weight, bias).requires_grad_();
+    const Tensor live = relu(z);
+    const Tensor y = after == After::relu ? live : max_pool2d(live, 2);
+    return grad({y}, {z}, {.create_graph = true}, {dy})[0];
   }
 
   Tensors gradients_by_ops(const Tensor& x, const Tensor& upstream, const Tensor& weight,
@@ -201,12 +223,12 @@ struct ChannelNorm {
   }
 };
 
-Tensor finish(const ChannelNorm& norm, Tensor y, In x, In weight, In bias);
+Tensor finish(const NormRecord& norm, Tensor y, In x, In weight, In bias);
 
 struct ChannelNormNode final : Node {
   SavedTensor x{this}, weight{this}, bias{this};
   SavedTensor mask{this};  // the norm's: a write to it since is found
-  ChannelNorm norm;
+  NormRecord norm;
   const char* name() const override { return norm.label; }
   Attributes attributes() const override {
     return {{"axis", norm.axis},
@@ -220,14 +242,15 @@ struct ChannelNormNode final : Node {
   Tensors backward(const Tensors& dy) override {
     mask.get();
     if (!grad_enabled())
-      return norm.gradients(x.get(), dy[0], weight.get(), bias.get(), needs(0), needs(1), needs(2));
+      return norm.gradients(x.get(), dy[0], weight.get(), bias.get(),
+                            {needs(0), needs(1), needs(2)});
     Tensors all = norm.gradients_by_ops(x.get(), dy[0], weight.get(), bias.get());
     for (size_t i = 0; i < all.size(); ++i)
       if (!needs(i)) all[i] = Tensor();
     return all;
   }
   Tensors replay(const Tensors& in) const override {
-    ChannelNorm again = norm;
+    NormRecord again = norm;
     return {finish(again, again.measure_and_apply(to_rows(in[0], norm.axis), in[1], in[2]), in[0],
                    in[1], in[2])};
   }
@@ -274,7 +297,7 @@ template <class F> void update_running(const Tensor& buffer, double momentum, co
 }
 
 // Records that `norm` made y.
-Tensor finish(const ChannelNorm& norm, Tensor y, In x, In weight, In bias) {
+Tensor finish(const NormRecord& norm, Tensor y, In x, In weight, In bias) {
   if (auto n = record<ChannelNormNode>({x, weight, bias}, y)) {
     n->x.input(x);
     if (weight->defined()) n->weight.input(weight);
@@ -285,7 +308,7 @@ Tensor finish(const ChannelNorm& norm, Tensor y, In x, In weight, In bias) {
   return y;
 }
 
-void load_running(ChannelNorm& norm, const BatchNormArgs& a) {
+void load_running(NormRecord& norm, const BatchNormArgs& a) {
   norm.constant = true;
   norm.running_mean = a.running_mean;
   norm.running_var = a.running_var;
@@ -302,8 +325,7 @@ Tensor batch_norm_then(const char* op, After after, In x, In weight, In bias,
   if (after == After::relu_max_pool &&
       (x->dim() != 4 || axis != 1 || x->size(2) < 2 || x->size(3) < 2))
     fail<ShapeError>("{}: expected (N, C, H, W) with H and W of 2 or more, got {}", op, x->shape());
-  ChannelNorm norm{
-      .label = op, .axis = axis, .eps = a.eps, .after = after, .mask = {}, .stats = {}};
+  NormRecord norm{.label = op, .axis = axis, .eps = a.eps, .after = after, .mask = {}, .stats = {}};
   if (a.mask.defined() && a.training) {
     Shape positions = x->shape();
     positions.erase(axis);
@@ -365,18 +387,19 @@ struct RowNormNode final : Node {
       if (need_b) out[2] = dy[0];
       return out;
     }
-    const Tensor rows = raw::row_major(in), g = raw::row_major(dy[0]), gain = dense(w),
-                 dx = raw::empty(in.shape(), in.dtype());
+    const Tensor rows = raw::row_major(in), g = raw::row_major(dy[0]), gain = dense(w);
+    const Tensor dx = raw::empty(in.shape(), in.dtype());
     Shape shape;
     for (int i = in.dim() - axes; i < in.dim(); ++i) shape.push_back(in.shape()[i]);
     if (needs(1)) out[1] = raw::empty(shape, in.dtype());
     if (need_b) out[2] = raw::empty(shape, in.dtype());
     const Scratch<double> room(kernels::row_norm_scratch(rstd.numel(), shape.numel()));
     dispatch_floating(in.dtype(), label, [&]<class T>(Type<T>) {
-      kernels::row_norm_backward(rows.ptr<T>(), g.ptr<T>(), dx.ptr<T>(), data_or_null<T>(out[1]),
-                                 need_b ? out[2].ptr<T>() : nullptr, rstd.numel(), shape.numel(),
-                                 data_or_null<T>(gain), data_or_null<T>(mean), rstd.ptr<T>(),
-                                 room.data());
+      kernels::row_norm_backward<T>(
+          {rstd.numel(), shape.numel(), rows.ptr<T>(), data_or_null<T>(gain)},
+          {data_or_null<T>(mean), rstd.ptr<T>()},
+          {g.ptr<T>(), dx.ptr<T>(), data_or_null<T>(out[1]), need_b ? out[2].ptr<T>() : nullptr},
+          room.data());
     });
     if (needs(0)) out[0] = dx;
     return out;
@@ -404,18 +427,23 @@ Tensor row_norm(const char* op, bool centre, In x, const Shape& shape, In weight
   for (int i = 0; i + shape.rank() < x->dim(); ++i) count *= x->shape()[i];
   const Tensor rows = raw::row_major(x), rstd = raw::empty({count}, x->dtype());
   const Tensor mean = centre ? raw::empty({count}, x->dtype()) : Tensor();
-  const Tensor gain = dense(weight), shift = dense(bias);
+  const Tensor gain = dense(weight), offset = dense(bias);
   Tensor y = raw::empty(x->shape(), x->dtype());
   dispatch_floating(x->dtype(), op, [&]<class T>(Type<T>) {
-    kernels::row_norm(rows.ptr<T>(), y.ptr<T>(), count, shape.numel(), data_or_null<T>(gain),
-                      data_or_null<T>(shift), eps, data_or_null<T>(mean), rstd.ptr<T>());
+    kernels::row_norm<T>(
+        {count, shape.numel(), rows.ptr<T>(), data_or_null<T>(gain), data_or_null<T>(offset)}, eps,
+        y.ptr<T>(), {data_or_null<T>(mean), rstd.ptr<T>()});
   });
   const auto n =
       centre ? record<RowNormNode>({x, weight, bias}, y) : record<RowNormNode>({x, weight}, y);
   if (!n) return y;
   n->x.input(x);
   if (weight->defined()) n->weight.input(weight);
-  n->label = op, n->eps = eps, n->axes = shape.rank(), n->mean = mean, n->rstd = rstd;
+  n->label = op;
+  n->eps = eps;
+  n->axes = shape.rank();
+  n->mean = mean;
+  n->rstd = rstd;
   return y;
 }
 
@@ -440,7 +468,7 @@ Tensor group_norm(In x, int64_t groups, In weight, In bias, double eps) {
     fail<ValueError>(
         "group_norm: expected more than 1 value per group, got an input of shape {} and {} groups",
         x->shape(), groups);
-  ChannelNorm norm{
+  NormRecord norm{
       .label = "group_norm", .axis = 1, .groups = groups, .eps = eps, .mask = {}, .stats = {}};
   return finish(norm, norm.measure_and_apply(to_rows(x, 1), weight, bias), x, weight, bias);
 }
@@ -448,18 +476,18 @@ Tensor group_norm(In x, int64_t groups, In weight, In bias, double eps) {
 Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& a) {
   check_image("instance_norm", x);
   check_channels("instance_norm", x, 1, weight, bias, a);
-  const int64_t images = x->size(0), channels = x->size(1),
-                positions = x->numel() / std::max<int64_t>(images * channels, 1);
+  const int64_t images = x->size(0), channels = x->size(1);
+  const int64_t positions = x->numel() / std::max<int64_t>(images * channels, 1);
   if (a.training && positions == 1)
     fail<ValueError>(
         "instance_norm: expected more than 1 position when training, got an input of shape {}",
         x->shape());
-  ChannelNorm norm{.label = "instance_norm",
-                   .axis = 1,
-                   .groups = a.training ? channels : 0,
-                   .eps = a.eps,
-                   .mask = {},
-                   .stats = {}};
+  NormRecord norm{.label = "instance_norm",
+                  .axis = 1,
+                  .groups = a.training ? channels : 0,
+                  .eps = a.eps,
+                  .mask = {},
+                  .stats = {}};
   if (!a.training) load_running(norm, a);
   Tensor y = norm.measure_and_apply(to_rows(x, 1), weight, bias);
   if (a.training && a.running_mean.defined() && x->numel() > 0) {

@@ -2,7 +2,7 @@
 #include "core/kernel_tests.h"
 
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/norm/plain.h>
+#include <loupe/core/kernels/norm/norm.h>
 #include <loupe/core/memory.h>
 #include <loupe/core/random.h>
 #include <loupe/core/threads.h>
@@ -67,22 +67,22 @@ ChannelResult run_float(const Case& c, const Floats& x, const Floats& dy, const 
   ChannelResult r{Doubles(sz(stats)), Doubles(sz(stats)),     Floats(sz(n)),
                   Floats(sz(n)),      Floats(sz(s.channels)), Floats(sz(s.channels))};
   Scratch<double> scratch(norm_scratch(s));
-  r.count = norm_moments(x.data(), s, c.extra, r.mean.data(), r.var.data(), scratch.data());
+  const float *g = c.affine ? gamma.data() : nullptr, *b = c.affine ? beta.data() : nullptr;
+  const NormInput<float> in{s, x.data(), g, b, c.relu};
+  r.count = norm_moments(in, c.extra, {r.mean.data(), r.var.data()}, scratch.data());
   Doubles rstd(sz(stats));
   for (size_t i = 0; i < rstd.size(); ++i) rstd[i] = 1 / std::sqrt(r.var[i] + 1e-5);
   const NormStats st{r.mean.data(), rstd.data(), c.constant, r.count, c.extra};
-  const float *g = c.affine ? gamma.data() : nullptr, *b = c.affine ? beta.data() : nullptr;
-  norm_apply(x.data(), r.y.data(), s, st, g, b, c.relu, scratch.data());
-  if (!plain_kernels() && !s.mask && !c.relu && !c.constant && c.extra == 0) {
+  norm_apply(in, st, r.y.data(), scratch.data());
+  if (!s.mask && !c.relu && !c.constant && c.extra == 0) {
     Doubles mean(sz(stats)), var(sz(stats)), root(sz(stats));
     Floats y(sz(n));
-    const double count = norm_forward(x.data(), y.data(), s, 1e-5, mean.data(), var.data(),
-                                      root.data(), g, b, scratch.data());
+    const double count =
+        norm_forward(in, 1e-5, {mean.data(), var.data(), root.data()}, y.data(), scratch.data());
     REQUIRE(
         (count == r.count && mean == r.mean && var == r.var && root == rstd && same_bits(y, r.y)));
   }
-  norm_backward(x.data(), dy.data(), r.dx.data(), r.dgamma.data(), r.dbeta.data(), s, st, g, b,
-                c.relu, scratch.data());
+  norm_backward(in, st, {dy.data(), r.dx.data(), r.dgamma.data(), r.dbeta.data()}, scratch.data());
   return r;
 }
 
@@ -98,12 +98,13 @@ void check_channels(const Case& c, uint64_t seed) {
   const Doubles xd = wide(x), dyd = wide(dy), gd = wide(gamma), bd = wide(beta);
   Doubles mean(sz(stats)), var(sz(stats)), rstd(sz(stats)), y(sz(n)), dx(sz(n)), dg(sz(s.channels)),
       db(sz(s.channels));
-  const double count = plain::norm_moments(xd.data(), s, c.extra, mean.data(), var.data());
+  const double *g = c.affine ? gd.data() : nullptr, *b = c.affine ? bd.data() : nullptr;
+  const NormInput<double> in{s, xd.data(), g, b, c.relu};
+  const double count = plain::norm_moments(in, c.extra, {mean.data(), var.data()});
   for (size_t i = 0; i < rstd.size(); ++i) rstd[i] = 1 / std::sqrt(var[i] + 1e-5);
   const NormStats st{mean.data(), rstd.data(), c.constant, count, c.extra};
-  const double *g = c.affine ? gd.data() : nullptr, *b = c.affine ? bd.data() : nullptr;
-  plain::norm_apply(xd.data(), y.data(), s, st, g, b, c.relu);
-  plain::norm_backward(xd.data(), dyd.data(), dx.data(), dg.data(), db.data(), s, st, g, b, c.relu);
+  plain::norm_apply(in, st, y.data());
+  plain::norm_backward(in, st, {dyd.data(), dx.data(), dg.data(), db.data()});
 
   LevelGuard guard;
   for (CpuLevel level : cpu_levels()) {
@@ -173,8 +174,8 @@ TEST_CASE("channel norms: a mean of 1e3 costs no digits of the variance") {
   Scratch<double> scratch(norm_scratch(s));
   double mean = 0, var = 0, mean_d = 0, var_d = 0;
   const Doubles xd = wide(x);
-  norm_moments(x.data(), s, 0, &mean, &var, scratch.data());
-  plain::norm_moments(xd.data(), s, 0, &mean_d, &var_d);
+  norm_moments(NormInput<float>{s, x.data()}, 0, {&mean, &var}, scratch.data());
+  plain::norm_moments(NormInput<double>{s, xd.data()}, 0, {&mean_d, &var_d});
   CHECK(mean == Approx(mean_d).epsilon(1e-7));
   CHECK(var == Approx(var_d).epsilon(1e-6));
 }
@@ -201,8 +202,8 @@ TEST_CASE("channel norms: masked rows take no part in the statistics, relu, Kera
     NormShape s{1, rows, 16, 16, mask.data()};
     Scratch<double> scratch(norm_scratch(s));
     Doubles m1(16), v1(16), m2(16), v2(16);
-    norm_moments(x.data(), s, 0, m1.data(), v1.data(), scratch.data());
-    norm_moments(y.data(), s, 0, m2.data(), v2.data(), scratch.data());
+    norm_moments(NormInput<float>{s, x.data()}, 0, {m1.data(), v1.data()}, scratch.data());
+    norm_moments(NormInput<float>{s, y.data()}, 0, {m2.data(), v2.data()}, scratch.data());
     CHECK((m1 == m2 && v1 == v2));
   }
   for (int64_t channels : {3, 16, 70})
@@ -218,21 +219,21 @@ TEST_CASE("norm with relu and its backward are the parts in order") {
                  beta = normal(rng, channels);
     Scratch<double> scratch(norm_scratch(s));
     Doubles mean(sz(channels)), var(sz(channels)), rstd(sz(channels));
-    const double count = norm_moments(x.data(), s, 0, mean.data(), var.data(), scratch.data());
+    const NormInput<float> alone{s, x.data(), gamma.data(), beta.data()};
+    const NormInput<float> with_relu{s, x.data(), gamma.data(), beta.data(), true};
+    const double count = norm_moments(alone, 0, {mean.data(), var.data()}, scratch.data());
     for (size_t i = 0; i < rstd.size(); ++i) rstd[i] = 1 / std::sqrt(var[i] + 1e-5);
     const NormStats st{mean.data(), rstd.data(), false, count, 0};
     Floats y(sz(n)), z(sz(n)), dt = dy, dx(sz(n)), dx2(sz(n)), dg(sz(channels)), dg2 = dg, db = dg,
                                db2 = dg;
-    norm_apply(x.data(), y.data(), s, st, gamma.data(), beta.data(), false, scratch.data());
-    norm_apply(x.data(), z.data(), s, st, gamma.data(), beta.data(), true, scratch.data());
+    norm_apply(alone, st, y.data(), scratch.data());
+    norm_apply(with_relu, st, z.data(), scratch.data());
     for (size_t i = 0; i < y.size(); ++i) {
       REQUIRE(z[i] == (y[i] < 0 ? 0 : y[i]));
       dt[i] = y[i] > 0 ? dy[i] : 0;
     }
-    norm_backward(x.data(), dy.data(), dx.data(), dg.data(), db.data(), s, st, gamma.data(),
-                  beta.data(), true, scratch.data());
-    norm_backward(x.data(), dt.data(), dx2.data(), dg2.data(), db2.data(), s, st, gamma.data(),
-                  beta.data(), false, scratch.data());
+    norm_backward(with_relu, st, {dy.data(), dx.data(), dg.data(), db.data()}, scratch.data());
+    norm_backward(alone, st, {dt.data(), dx2.data(), dg2.data(), db2.data()}, scratch.data());
     CHECK(error(dx, wide(dx2)) < 1e-6);
     CHECK(error(dg, wide(dg2)) < 1e-6);
     CHECK(error(db, wide(db2)) < 1e-6);
@@ -264,25 +265,27 @@ TEST_CASE(
     for (size_t i = 0; i < x.size(); ++i) x[i] = std::round(x[i] * 2) / 2;
     const Doubles xd = wide(x), dyd = wide(dy), gd = wide(gamma), bd = wide(beta);
     Doubles mean(sz(z.c)), var(sz(z.c)), rstd(sz(z.c));
-    const double count = plain::norm_moments(xd.data(), s, 0, mean.data(), var.data());
+    const NormInput<double> truth{s, xd.data(), gd.data(), bd.data()};
+    const NormInput<float> in{s, x.data(), gamma.data(), beta.data()};
+    const NormImage image{z.h, z.w};
+    const double count = plain::norm_moments(truth, 0, {mean.data(), var.data()});
     for (size_t i = 0; i < rstd.size(); ++i) rstd[i] = 1 / std::sqrt(var[i] + 1e-5);
     for (bool constant : {false, true}) {
       const NormStats st{mean.data(), rstd.data(), constant, count, 0};
       Doubles y(sz(out)), dx(sz(n)), dg(sz(z.c)), db(sz(z.c));
-      plain::norm_relu_pool(xd.data(), y.data(), s, z.h, z.w, st, gd.data(), bd.data());
-      plain::norm_relu_pool_backward(xd.data(), dyd.data(), dx.data(), dg.data(), db.data(), s, z.h,
-                                     z.w, st, gd.data(), bd.data());
+      plain::norm_relu_pool(truth, image, st, y.data());
+      plain::norm_relu_pool_backward(truth, image, st,
+                                     {dyd.data(), dx.data(), dg.data(), db.data()});
       for (CpuLevel level : cpu_levels()) {
         set_cpu_level(level);
         Floats first_y, first_dx, first_dg;
         for (int threads : {1, 2, 3, 8}) {
           ThreadLimit limit(threads);
-          Scratch<double> scratch(norm_pool_scratch(s, z.h, z.w));
+          Scratch<double> scratch(norm_pool_scratch(s, image));
           Floats yf(sz(out)), dxf(sz(n), std::nanf("")), dgf(sz(z.c)), dbf(sz(z.c));
-          norm_relu_pool(x.data(), yf.data(), s, z.h, z.w, st, gamma.data(), beta.data(),
-                         scratch.data());
-          norm_relu_pool_backward(x.data(), dy.data(), dxf.data(), dgf.data(), dbf.data(), s, z.h,
-                                  z.w, st, gamma.data(), beta.data(), scratch.data());
+          norm_relu_pool(in, image, st, yf.data(), scratch.data());
+          norm_relu_pool_backward(in, image, st, {dy.data(), dxf.data(), dgf.data(), dbf.data()},
+                                  scratch.data());
           if (threads == 1) {
             CHECK(error(yf, y) < 5e-6);
             CHECK(error(dxf, dx) < 5e-6);
@@ -303,9 +306,9 @@ TEST_CASE(
     x[at * 16 + 3] = std::nanf("");
     const NormShape s{1, 4, 16, 16};
     const Doubles mean(16, 0), rstd(16, 1);
-    Scratch<double> scratch(norm_pool_scratch(s, 2, 2));
-    norm_relu_pool(x.data(), y.data(), s, 2, 2, {mean.data(), rstd.data(), true},
-                   static_cast<float*>(nullptr), static_cast<float*>(nullptr), scratch.data());
+    Scratch<double> scratch(norm_pool_scratch(s, {2, 2}));
+    norm_relu_pool(NormInput<float>{s, x.data()}, {2, 2}, {mean.data(), rstd.data(), true},
+                   y.data(), scratch.data());
     CHECK(std::isnan(y[3]));
     CHECK(y[2] == 0);
   }
@@ -343,10 +346,11 @@ TEST_CASE(
       Doubles mean(sz(z.rows)), rstd(sz(z.rows)), y(xd.size()), dx(xd.size()), dg(sz(z.d)),
           db(sz(z.d));
       const double *g = affine ? gd.data() : nullptr, *b = affine && centre ? bd.data() : nullptr;
-      plain::row_norm(xd.data(), y.data(), z.rows, z.d, g, b, 1e-5, centre ? mean.data() : nullptr,
-                      rstd.data());
-      plain::row_norm_backward(xd.data(), dyd.data(), dx.data(), dg.data(), db.data(), z.rows, z.d,
-                               g, centre ? mean.data() : nullptr, rstd.data());
+      const RowNormInput<double> truth{z.rows, z.d, xd.data(), g, b};
+      double* const m = centre ? mean.data() : nullptr;
+      plain::row_norm(truth, 1e-5, y.data(), {m, rstd.data()});
+      plain::row_norm_backward(truth, {m, rstd.data()},
+                               {dyd.data(), dx.data(), dg.data(), db.data()});
       for (CpuLevel level : cpu_levels()) {
         set_cpu_level(level);
         Floats first_y, first_dx, first_dg, first_db;
@@ -356,12 +360,14 @@ TEST_CASE(
               rf(sz(z.rows));
           const float *gf = affine ? gamma.data() : nullptr,
                       *bf = affine && centre ? beta.data() : nullptr;
-          row_norm(x.data(), yf.data(), z.rows, z.d, gf, bf, 1e-5, centre ? mf.data() : nullptr,
-                   rf.data());
+          const RowNormInput<float> in{z.rows, z.d, x.data(), gf, bf};
+          float* const mean_f = centre ? mf.data() : nullptr;
+          row_norm(in, 1e-5, yf.data(), {mean_f, rf.data()});
           Scratch<double> scratch(row_norm_scratch(z.rows, z.d));
-          row_norm_backward(x.data(), dy.data(), dxf.data(), sums ? dgf.data() : nullptr,
-                            sums ? dbf.data() : nullptr, z.rows, z.d, gf,
-                            centre ? mf.data() : nullptr, rf.data(), scratch.data());
+          row_norm_backward(
+              in, {mean_f, rf.data()},
+              {dy.data(), dxf.data(), sums ? dgf.data() : nullptr, sums ? dbf.data() : nullptr},
+              scratch.data());
           if (threads == 1) {
             const double bound =
                 z.offset == 0 ? 5e-6 : 2e-4;  // a float holds a mean of 1e3 to 3e-5 at best

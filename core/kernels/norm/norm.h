@@ -1,32 +1,59 @@
 #pragma once
 // Normalization. Two families:
 //
-// Channels (batch, group, instance norm): memory x[image][row][channel]; statistics over the rows
+// Channels (batch, group, instance norm): memory x[image][row][channel]. Statistics cover the rows
 // of an image and the channels of a group. Batch norm is one image of N*H*W rows whose groups are
 // single channels; group norm has N images of H*W rows; instance norm is group norm with a group a
-// channel. Rows (layer and RMS norm): memory x[row][i], statistics over i.
+// channel.
 //
-// With the statistics m = mean, r = 1/sqrt(var + eps), and xhat = (x - m) r, g = gamma dy, <.> the
-// mean over what the statistics cover:   y = gamma xhat + beta     dx = r (g - <g> - xhat <g xhat>)
-//                     dgamma = sum dy xhat      dbeta = sum dy
+//        channels (4, in 2 groups)
+//   image 0   a a b b   row 0        One mean and one variance for each letter:
+//             a a b b   row 1        mean and rstd are (images * groups) = a b c d.
+//   image 1   c c d d   row 0
+//             c c d d   row 1
+//
+// Rows (layer and RMS norm): memory x[row][i]. Statistics cover a row.
+//
+// With m = mean, r = 1/sqrt(var + eps), xhat = (x - m) r, g = gamma dy, and <.> the mean over what
+// the statistics cover:
+//     y = gamma xhat + beta               dx = r (g - <g> - xhat <g xhat>)
+//     dgamma = sum dy xhat                dbeta = sum dy
 // Variances are taken about a mean near by, block by block, and merged in double (Chan, Golub and
-// LeVeque 1979): an offset of 1e3 costs no digits. Pieces depend on the shape alone, partial sums
-// are added in order: the same bits at any thread count.
+// LeVeque 1979): an offset of 1e3 costs no digits. Pieces depend on the shape alone, and partial
+// sums are added in order: the same bits at any thread count.
 //
-// float runs the fast kernels, double the plain ones of norm_plain.h, which also serve as the
-// tests' reference.
+// f32 runs the fast kernels. f64, and f32 at LOUPE_CPU=reference, run the plain loops (plain.cpp),
+// which the tests hold the fast ones against.
 #include <cstdint>
 
 namespace loupe::kernels {
 
-/// The extents of the channels family. `mask` (images == 1 only; nullptr: all) has a byte a row:
-/// rows of 0 take no part in the statistics, though they are normalized with them.
+// ---- Channels: batch, group and instance norm
+
+/// The extents of x. `mask` (images == 1 only; nullptr: all) has a byte a row: rows of 0 take no
+/// part in the statistics, though they are normalized with them.
 struct NormShape {
   int64_t images, rows, channels, groups;
   const uint8_t* mask = nullptr;
 };
 
-/// How the statistics were made, for a backward.
+/// What is normalized, and with which weights.
+template <class T> struct NormInput {
+  NormShape shape;
+  const T* x = nullptr;      // (images, rows, channels)
+  const T* gamma = nullptr;  // (channels); nullptr: 1
+  const T* beta = nullptr;   // (channels); nullptr: 0
+  bool relu = false;         // y = max(y, 0)
+};
+
+/// Statistics that are to be computed, (images * groups) each. norm_moments leaves rstd alone.
+struct NormMoments {
+  double* mean = nullptr;
+  double* var = nullptr;
+  double* rstd = nullptr;
+};
+
+/// Statistics that are given, and how they were made.
 struct NormStats {
   const double* mean;     // (images * groups)
   const double* rstd;     // (images * groups)
@@ -35,65 +62,112 @@ struct NormStats {
   double extra = 0;       // what norm_moments was given
 };
 
+/// The upstream gradient, and where the others go; nullptr: not wanted.
+template <class T> struct NormGradients {
+  const T* dy = nullptr;  // y's shape
+  T* dx = nullptr;        // x's shape
+  T* dgamma = nullptr;    // (channels), of a row norm (d)
+  T* dbeta = nullptr;     // the same
+};
+
+/// Height and width of an image whose pixels are the rows.
+struct NormImage {
+  int64_t height, width;
+};
+
 /// Doubles of scratch that any channel function needs for this shape.
 int64_t norm_scratch(const NormShape& shape);
 /// The same for norm_relu_pool and its backward.
-int64_t norm_pool_scratch(const NormShape& shape, int64_t height, int64_t width);
+int64_t norm_pool_scratch(const NormShape& shape, const NormImage& image);
 
-/// mean and var (images * groups): mean = sum / (n + extra), var = sum (x - mean)^2 / (n + extra),
-/// with n values that take part; returns n (of one image). `extra` is 0, or Keras' 1e-7. Both are 0
-/// where n + extra is.
+/// mean = sum / (n + extra), var = sum (x - mean)^2 / (n + extra), with n values that take part.
+/// Returns n (of one image). `extra` is 0, or Keras' 1e-7. Both are 0 where n + extra is.
 template <class T>
-double norm_moments(const T* x, const NormShape& shape, double extra, double* mean, double* var,
+double norm_moments(const NormInput<T>& in, double extra, const NormMoments& to, double* scratch);
+
+/// y = (x - mean) rstd gamma + beta, and relu if asked for.
+template <class T>
+void norm_apply(const NormInput<T>& in, const NormStats& stats, T* y, double* scratch);
+
+/// norm_moments, rstd = 1 / sqrt(var + eps) and norm_apply, without mask, extra or relu. The fast
+/// kernel does the three for an image while it is in the cache. Returns n.
+template <class T>
+double norm_forward(const NormInput<T>& in, double eps, const NormMoments& to, T* y,
                     double* scratch);
 
-/// y = (x - mean) rstd gamma + beta, clipped at 0 if relu. gamma and beta (channels) may be
-/// nullptr: 1 and 0.
+/// Gradients of norm_apply over norm_moments. With relu the clipped places are found again from x.
 template <class T>
-void norm_apply(const T* x, T* y, const NormShape& shape, const NormStats& stats, const T* gamma,
-                const T* beta, bool relu, double* scratch);
-
-/// norm_moments, rstd = 1 / sqrt(var + eps) and norm_apply (no mask, extra or relu), each image
-/// while it is in the cache; returns n. The fast kernel alone: not at CpuLevel::reference.
-double norm_forward(const float* x, float* y, const NormShape& shape, double eps, double* mean,
-                    double* var, double* rstd, const float* gamma, const float* beta,
-                    double* scratch);
-
-/// Gradients of norm_apply over norm_moments; dgamma and dbeta (channels), dx may be nullptr. With
-/// relu the clipped places are found again from x.
-template <class T>
-void norm_backward(const T* x, const T* dy, T* dx, T* dgamma, T* dbeta, const NormShape& shape,
-                   const NormStats& stats, const T* gamma, const T* beta, bool relu,
+void norm_backward(const NormInput<T>& in, const NormStats& stats, const NormGradients<T>& to,
                    double* scratch);
 
-/// norm_apply with relu, then the maximum over windows of 2 x 2 at steps of 2, in one pass: x (n,
-/// height, width, C), y (n, height / 2, width / 2, C), where n * height * width = shape.rows,
-/// shape.images = 1. NaN stays NaN.
+/// norm_apply with relu, then the maximum over windows of 2 x 2 at steps of 2, in one pass. x is
+/// (n, height, width, C), y (n, height / 2, width / 2, C), where shape.rows = n * height * width
+/// and shape.images = 1; `relu` and `mask` are not looked at. NaN stays NaN.
 template <class T>
-void norm_relu_pool(const T* x, T* y, const NormShape& shape, int64_t height, int64_t width,
-                    const NormStats& stats, const T* gamma, const T* beta, double* scratch);
+void norm_relu_pool(const NormInput<T>& in, const NormImage& image, const NormStats& stats, T* y,
+                    double* scratch);
 
-/// Its gradients: dy has y's shape; the first of equal maxima receives it. The winners are found
+/// Its gradients. dy has y's shape; the first of equal maxima receives it. The winners are found
 /// again from x.
 template <class T>
-void norm_relu_pool_backward(const T* x, const T* dy, T* dx, T* dgamma, T* dbeta,
-                             const NormShape& shape, int64_t height, int64_t width,
-                             const NormStats& stats, const T* gamma, const T* beta,
-                             double* scratch);
+void norm_relu_pool_backward(const NormInput<T>& in, const NormImage& image, const NormStats& stats,
+                             const NormGradients<T>& to, double* scratch);
 
-/// Layer norm of `rows` rows of d contiguous values; gamma, beta (d) may be nullptr; saves mean and
-/// rstd (rows). mean == nullptr: RMS norm, nothing is subtracted and rstd = 1/sqrt(<x^2> + eps).
+// ---- Rows: layer and RMS norm
+
+/// `rows` rows of d contiguous values.
+template <class T> struct RowNormInput {
+  int64_t rows, d;
+  const T* x = nullptr;      // (rows, d)
+  const T* gamma = nullptr;  // (d); nullptr: 1
+  const T* beta = nullptr;   // (d); nullptr: 0
+};
+
+/// Mean and 1/sqrt(var + eps) of each row. mean == nullptr: RMS norm, which subtracts nothing and
+/// has rstd = 1/sqrt(<x^2> + eps).
+template <class T> struct RowStats {
+  T* mean = nullptr;  // (rows)
+  T* rstd = nullptr;  // (rows)
+};
+
+/// y = (x - mean) rstd gamma + beta, and the statistics.
 template <class T>
-void row_norm(const T* x, T* y, int64_t rows, int64_t d, const T* gamma, const T* beta, double eps,
-              T* mean, T* rstd);
+void row_norm(const RowNormInput<T>& in, double eps, T* y, const RowStats<T>& stats);
 
-/// Elements of scratch for row_norm_backward.
+/// Doubles of scratch for row_norm_backward.
 int64_t row_norm_scratch(int64_t rows, int64_t d);
 
-/// dx (rows, d), dgamma and dbeta (d), the last two may be nullptr (both, or dbeta alone).
-/// RMS norm: dx = r (g - xhat <g xhat>).
+/// Needs dx; dgamma and dbeta may be nullptr (both, or dbeta alone). RMS norm: dx = r (g - xhat <g
+/// xhat>). beta is not looked at.
 template <class T>
-void row_norm_backward(const T* x, const T* dy, T* dx, T* dgamma, T* dbeta, int64_t rows, int64_t d,
-                       const T* gamma, const T* mean, const T* rstd, double* scratch);
+void row_norm_backward(const RowNormInput<T>& in, const RowStats<const T>& stats,
+                       const NormGradients<T>& to, double* scratch);
 
+/// The same by plain loops, sums in double. `scratch` is not used.
+namespace plain {
+
+template <class T>
+double norm_moments(const NormInput<T>& in, double extra, const NormMoments& to,
+                    double* scratch = nullptr);
+template <class T>
+void norm_apply(const NormInput<T>& in, const NormStats& stats, T* y, double* scratch = nullptr);
+template <class T>
+double norm_forward(const NormInput<T>& in, double eps, const NormMoments& to, T* y,
+                    double* scratch = nullptr);
+template <class T>
+void norm_backward(const NormInput<T>& in, const NormStats& stats, const NormGradients<T>& to,
+                   double* scratch = nullptr);
+template <class T>
+void norm_relu_pool(const NormInput<T>& in, const NormImage& image, const NormStats& stats, T* y,
+                    double* scratch = nullptr);
+template <class T>
+void norm_relu_pool_backward(const NormInput<T>& in, const NormImage& image, const NormStats& stats,
+                             const NormGradients<T>& to, double* scratch = nullptr);
+template <class T>
+void row_norm(const RowNormInput<T>& in, double eps, T* y, const RowStats<T>& stats);
+template <class T>
+void row_norm_backward(const RowNormInput<T>& in, const RowStats<const T>& stats,
+                       const NormGradients<T>& to, double* scratch = nullptr);
+
+}  // namespace plain
 }  // namespace loupe::kernels

@@ -1,70 +1,120 @@
+// Batch norm, relu and 2 x 2 max pooling in one pass.
+//
+//   window of x        after norm and relu     y            dy goes to the winner
+//   top_left  top_right                                     (the first of equals)
+//   0.5  2.0            1  4
+//  -3.0  1.0      ->    0  2               ->   4            0  dy
+//   bottom_left bottom_right                                 0  0
+//
+// relu is applied after the maximum: the result is the same, with one relu instead of four.
 #include <loupe/core/cpu.h>
-#include <loupe/core/kernels/norm/plain.h>
+#include <loupe/core/kernels/norm/fast.h>
 #include <loupe/core/kernels/norm/strips.h>
 #include <loupe/core/threads.h>
 
 namespace loupe::kernels {
 namespace {
 
-/// How images are cut: an item is a range of pooled rows of one image.
-struct PoolPlan {
-  int64_t height, width, channels, images, oh, ow, step, chunks, items, grain, partial;
-  PoolPlan(const NormShape& s, int64_t h, int64_t w)
-      : height(h),
-        width(w),
+/// How images are cut: a piece is a range of pooled rows of one image.
+struct PoolCut {
+  int64_t height, width, channels, images;
+  int64_t out_height, out_width;
+  int64_t piece_rows;    // pooled rows of a piece
+  int64_t image_pieces;  // pieces of an image
+  int64_t pieces;        // of all images
+  int64_t grain;         // pieces that a thread takes at once
+  int64_t partial;       // doubles of a piece's sums, whole cache lines
+
+  PoolCut(const NormShape& s, const NormImage& image)
+      : height(image.height),
+        width(image.width),
         channels(s.channels),
-        images(h * w > 0 ? s.rows / (h * w) : 0),
-        oh(h / 2),
-        ow(w / 2) {
-    const int64_t row = std::max<int64_t>(2 * w * s.channels, 1);
-    step = std::max<int64_t>(NormPlan::kItem / row, 1);
-    chunks = std::max<int64_t>((oh + step - 1) / step, 1);
-    items = images * chunks;
-    grain =
-        std::max<int64_t>(NormPlan::kItem / (row * std::max<int64_t>(std::min(step, oh), 1)), 1);
-    partial = (2 * s.channels + 7) / 8 * 8;
+        images(height * width > 0 ? s.rows / (height * width) : 0),
+        out_height(height / 2),
+        out_width(width / 2),
+        partial(whole_lines(2 * s.channels)) {
+    const int64_t row = std::max<int64_t>(2 * width * s.channels, 1);  // numbers of a pooled row
+    piece_rows = std::max<int64_t>(NormCut::kPiece / row, 1);
+    image_pieces = std::max<int64_t>((out_height + piece_rows - 1) / piece_rows, 1);
+    pieces = images * image_pieces;
+    const int64_t rows = std::max<int64_t>(std::min(piece_rows, out_height), 1);
+    grain = std::max<int64_t>(NormCut::kPiece / (row * rows), 1);
   }
-  /// Calls f(item, image, first, end) over ranges of pooled rows, on all threads.
-  template <class F> void for_items(const F& f) const {
-    parallel_ranges(items, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t first = item % chunks * step;
-        f(item, item / chunks, first, std::min(oh, first + step));
-      }
-    });
-  }
+  /// Where a pixel begins.
   int64_t input(int64_t image, int64_t y, int64_t x) const {
     return ((image * height + y) * width + x) * channels;
   }
   int64_t output(int64_t image, int64_t y, int64_t x) const {
-    return ((image * oh + y) * ow + x) * channels;
+    return ((image * out_height + y) * out_width + x) * channels;
   }
 };
 
-/// The larger of two, NaN if one is.
-inline float larger(float a, float b) {
-  const float m = b > a ? b : a;
-  return b != b ? b : m;
+/// The pooled rows [begin, end) of an image. `index`: which piece of all.
+struct PoolPiece {
+  int64_t index, image, begin, end;
+};
+
+/// Calls f(piece) for all pieces, on all threads.
+template <class F> void for_pieces(const PoolCut& cut, const F& f) {
+  parallel_ranges(cut.pieces, cut.grain, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t begin = i % cut.image_pieces * cut.piece_rows;
+      const int64_t end = std::min(cut.out_height, begin + cut.piece_rows);
+      f(PoolPiece{i, i / cut.image_pieces, begin, end});
+    }
+  });
 }
 
-void pool_rows(const float* x, float* y, const PoolPlan& p, const Coefficients& k) {
-  const int64_t C = p.channels, row = p.width * C, ow = p.ow;
-  simd([=, center = k.center, scale = k.scale, shift = k.shift] {
+/// The larger of two, NaN if one is.
+inline float larger(float first, float second) {
+  const float most = second > first ? second : first;
+  return second != second ? second : most;
+}
+
+/// A pixel of one channel: x - center, and its normalized value before relu.
+struct Pixel {
+  float x, value;
+};
+inline Pixel pixel(const StripForward& s, int64_t j, float x) {
+  const float off = x - s.center[j];
+  return {off, off * s.scale[j] + s.shift[j]};
+}
+
+/// The larger of two, the first of equals. Two selects rather than one of a struct: they become
+/// vector instructions.
+inline Pixel larger(Pixel first, Pixel second) {
+  const bool second_wins = second.value > first.value;
+  return {second_wins ? second.x : first.x, second_wins ? second.value : first.value};
+}
+
+/// What two values receive of the gradient of the larger: it takes all, the first of equals wins.
+struct Shares {
+  float first, second;
+};
+inline Shares share(float first, float second, float gradient) {
+  const bool second_wins = second > first;
+  return {second_wins ? 0 : gradient, second_wins ? gradient : 0};
+}
+/// The larger of two; of a NaN and a number, the first.
+inline float maximum(float first, float second) { return second > first ? second : first; }
+
+/// One row of y from the two rows of x that begin at `x`.
+void pool_row(const PoolCut& cut, const Coefficients& k, const float* x, float* y) {
+  const int64_t C = cut.channels, row = cut.width * C, windows = cut.out_width;
+  simd([=] {
     for_strips(C, [=](int64_t c, auto w) {
-      float m[kStrip], s[kStrip], t[kStrip];
-#pragma omp simd
-      for (int64_t j = 0; j < w; ++j)
-        m[j] = center[c + j], s[j] = scale[c + j], t[j] = shift[c + j];
+      const StripForward s(k, c, w);
       const float* in = x + c;
       float* out = y + c;
-      for (int64_t i = 0; i < ow; ++i, in += 2 * C, out += C) {
-        fetch_far(out, w);
+      for (int64_t i = 0; i < windows; ++i, in += 2 * C, out += C) {
+        prefetch_far(out, w);
 #pragma omp simd
         for (int64_t j = 0; j < w; ++j) {
-          const float a = (in[j] - m[j]) * s[j] + t[j], b = (in[C + j] - m[j]) * s[j] + t[j];
-          const float d = (in[row + j] - m[j]) * s[j] + t[j],
-                      e = (in[row + C + j] - m[j]) * s[j] + t[j];
-          const float v = larger(larger(a, b), larger(d, e));
+          const float top_left = pixel(s, j, in[j]).value;
+          const float top_right = pixel(s, j, in[C + j]).value;
+          const float bottom_left = pixel(s, j, in[row + j]).value;
+          const float bottom_right = pixel(s, j, in[row + C + j]).value;
+          const float v = larger(larger(top_left, top_right), larger(bottom_left, bottom_right));
           out[j] = v < 0 ? 0 : v;
         }
       }
@@ -72,83 +122,87 @@ void pool_rows(const float* x, float* y, const PoolPlan& p, const Coefficients& 
   });
 }
 
-/// The sums of dt and dt * (x - center) over `count` windows, added to out and out + C. dt is dy at
-/// the window's winner.
-void pool_sums(const float* x, const float* dy, const PoolPlan& p, const Coefficients& k,
-               double* sums) {
-  const int64_t C = p.channels, row = p.width * C, ow = p.ow;
-  simd([=, center = k.center, scale = k.scale, shift = k.shift] {
+/// Adds the sums of dt and of dt * (x - center) over a row of windows to sums and sums + C. dt is dy
+/// at the window's winner, 0 where relu clipped.
+void sum_row(const PoolCut& cut, const Coefficients& k, const float* x, const float* dy,
+             double* sums) {
+  const int64_t C = cut.channels, row = cut.width * C, windows = cut.out_width;
+  simd([=] {
     for_strips(C, [=](int64_t c, auto w) {
-      float m[kStrip], s[kStrip], t[kStrip], sum[kStrip], sum_x[kStrip];
+      const StripForward s(k, c, w);
+      float sum[kStrip], sum_x[kStrip];
 #pragma omp simd
       for (int64_t j = 0; j < w; ++j) {
-        m[j] = center[c + j], s[j] = scale[c + j], t[j] = shift[c + j];
-        sum[j] = 0, sum_x[j] = 0;
+        sum[j] = 0;
+        sum_x[j] = 0;
       }
-      const float *in = x + c, *up = dy + c;
-      for (int64_t i = 0; i < ow; ++i, in += 2 * C, up += C) {
+      const float *in = x + c, *upstream = dy + c;
+      for (int64_t i = 0; i < windows; ++i, in += 2 * C, upstream += C) {
 #pragma omp simd
         for (int64_t j = 0; j < w; ++j) {
-          const float xa = in[j] - m[j], xb = in[C + j] - m[j], xd = in[row + j] - m[j],
-                      xe = in[row + C + j] - m[j];
-          const float a = xa * s[j] + t[j], b = xb * s[j] + t[j], d = xd * s[j] + t[j],
-                      e = xe * s[j] + t[j];
-          const float ab = b > a ? b : a, de = e > d ? e : d, xab = b > a ? xb : xa,
-                      xde = e > d ? xe : xd;
-          const float best = de > ab ? de : ab, xbest = de > ab ? xde : xab, g = up[j],
-                      dt = best > 0 ? g : 0;
-          sum[j] += dt, sum_x[j] += dt * xbest;
+          const Pixel top = larger(pixel(s, j, in[j]), pixel(s, j, in[C + j]));
+          const Pixel bottom = larger(pixel(s, j, in[row + j]), pixel(s, j, in[row + C + j]));
+          const Pixel winner = larger(top, bottom);
+          const float g = upstream[j];  // loaded before the choice: a conditional load is no vector
+          const float dt = winner.value > 0 ? g : 0;
+          sum[j] += dt;
+          sum_x[j] += dt * winner.x;
         }
       }
 #pragma omp simd
-      for (int64_t j = 0; j < w; ++j)
-        sums[c + j] += double(sum[j]), sums[C + c + j] += double(sum_x[j]);
+      for (int64_t j = 0; j < w; ++j) {
+        sums[c + j] += double(sum[j]);
+        sums[C + c + j] += double(sum_x[j]);
+      }
     });
   });
 }
 
-/// dx of two input rows: (x - center) * slope + offset, and dy * scale at each window's winner.
+/// dx of two rows of x: (x - center) * slope + offset, and dy * scale at each window's winner.
 /// Without kFlows (running statistics) the first part is 0, also where x is infinite.
 template <bool kFlows>
-void pool_dx(const float* x, const float* dy, float* dx, const PoolPlan& p, const Coefficients& k) {
-  const int64_t C = p.channels, row = p.width * C, ow = p.ow;
-  simd(
-      [=, center = k.center, scale = k.scale, shift = k.shift, slope = k.slope, offset = k.offset] {
-        for_strips(C, [=](int64_t c, auto w) {
-          float m[kStrip], s[kStrip], t[kStrip], f[kStrip], o[kStrip];
+void dx_rows(const PoolCut& cut, const Coefficients& k, const float* x, const float* dy,
+             float* dx) {
+  const int64_t C = cut.channels, row = cut.width * C, windows = cut.out_width;
+  simd([=] {
+    for_strips(C, [=](int64_t c, auto w) {
+      const StripForward s(k, c, w);
+      const StripBackward b(k, c, w);
+      const float *in = x + c, *upstream = dy + c;
+      float* out = dx + c;
+      for (int64_t i = 0; i < windows; ++i, in += 2 * C, out += 2 * C, upstream += C) {
+        prefetch_far(out, w);
+        prefetch_far(out + C, w);
+        prefetch_far(out + row, w);
+        prefetch_far(out + row + C, w);
 #pragma omp simd
-          for (int64_t j = 0; j < w; ++j) {
-            m[j] = center[c + j], s[j] = scale[c + j], t[j] = shift[c + j];
-            f[j] = slope[c + j], o[j] = offset[c + j];
-          }
-          const float *in = x + c, *up = dy + c;
-          float* out = dx + c;
-          for (int64_t i = 0; i < ow; ++i, in += 2 * C, out += 2 * C, up += C) {
-            fetch_far(out, w), fetch_far(out + C, w), fetch_far(out + row, w),
-                fetch_far(out + row + C, w);
-#pragma omp simd
-            for (int64_t j = 0; j < w; ++j) {
-              const float xa = in[j] - m[j], xb = in[C + j] - m[j], xd = in[row + j] - m[j],
-                          xe = in[row + C + j] - m[j];
-              const float a = xa * s[j] + t[j], b = xb * s[j] + t[j], d = xd * s[j] + t[j],
-                          e = xe * s[j] + t[j];
-              const float ab = b > a ? b : a, de = e > d ? e : d, best = de > ab ? de : ab;
-              const float g = up[j] * s[j], dt = best > 0 ? g : 0;
-              // The first of equal values wins: a over b, both over d and e.
-              const float top = de > ab ? 0 : dt, bottom = de > ab ? dt : 0;
-              out[j] = (kFlows ? xa * f[j] + o[j] : 0) + (b > a ? 0 : top),
-              out[C + j] = (kFlows ? xb * f[j] + o[j] : 0) + (b > a ? top : 0);
-              out[row + j] = (kFlows ? xd * f[j] + o[j] : 0) + (e > d ? 0 : bottom),
-                        out[row + C + j] = (kFlows ? xe * f[j] + o[j] : 0) + (e > d ? bottom : 0);
-            }
-          }
-        });
-      });
+        for (int64_t j = 0; j < w; ++j) {
+          const Pixel top_left = pixel(s, j, in[j]);
+          const Pixel top_right = pixel(s, j, in[C + j]);
+          const Pixel bottom_left = pixel(s, j, in[row + j]);
+          const Pixel bottom_right = pixel(s, j, in[row + C + j]);
+          const float top = maximum(top_left.value, top_right.value);
+          const float bottom = maximum(bottom_left.value, bottom_right.value);
+          const float g = upstream[j] * s.scale[j];
+          const float dt = maximum(top, bottom) > 0 ? g : 0;
+          const Shares rows = share(top, bottom, dt);
+          const Shares upper = share(top_left.value, top_right.value, rows.first);
+          const Shares lower = share(bottom_left.value, bottom_right.value, rows.second);
+          const float slope = b.slope[j], offset = b.offset[j];
+          const auto flow = [=](Pixel p) { return kFlows ? p.x * slope + offset : 0; };
+          out[j] = flow(top_left) + upper.first;
+          out[C + j] = flow(top_right) + upper.second;
+          out[row + j] = flow(bottom_left) + lower.first;
+          out[row + C + j] = flow(bottom_right) + lower.second;
+        }
+      }
+    });
+  });
 }
 
-/// dx where no window reaches: the last row or column of an odd size.
+/// dx of a pixel that no window reaches: the last row or column of an odd size.
 template <bool kFlows>
-void uncovered(const float* x, float* dx, int64_t channels, const Coefficients& k) {
+void uncovered(int64_t channels, const Coefficients& k, const float* x, float* dx) {
   if (!kFlows) {
     std::fill_n(dx, channels, 0.0F);
     return;
@@ -158,73 +212,68 @@ void uncovered(const float* x, float* dx, int64_t channels, const Coefficients& 
 
 /// norm_relu_pool_backward's dx, once the coefficients are known.
 template <bool kFlows>
-void all_dx(const float* x, const float* dy, float* dx, int64_t height, int64_t width,
-            const PoolPlan& plan, const Coefficients& k) {
-  const int64_t C = plan.channels;
-  plan.for_items([&](int64_t, int64_t image, int64_t begin, int64_t end) {
-    for (int64_t oy = begin; oy < end; ++oy) {
-      const int64_t in = plan.input(image, 2 * oy, 0);
-      pool_dx<kFlows>(x + in, dy + plan.output(image, oy, 0), dx + in, plan, k);
-      for (int64_t row = 0; width % 2 && row < 2; ++row) {
-        const int64_t last = plan.input(image, 2 * oy + row, width - 1);
-        uncovered<kFlows>(x + last, dx + last, C, k);
+void all_dx(const PoolCut& cut, const Coefficients& k, const float* x, const float* dy, float* dx) {
+  const bool odd_height = cut.height % 2, odd_width = cut.width % 2;
+  const auto uncovered_pixel = [&](int64_t image, int64_t row, int64_t column) {
+    const int64_t at = cut.input(image, row, column);
+    uncovered<kFlows>(cut.channels, k, x + at, dx + at);
+  };
+  for_pieces(cut, [&](const PoolPiece& p) {
+    for (int64_t y = p.begin; y < p.end; ++y) {
+      const int64_t in = cut.input(p.image, 2 * y, 0);
+      dx_rows<kFlows>(cut, k, x + in, dy + cut.output(p.image, y, 0), dx + in);
+      if (odd_width) {
+        uncovered_pixel(p.image, 2 * y, cut.width - 1);
+        uncovered_pixel(p.image, 2 * y + 1, cut.width - 1);
       }
     }
-    for (int64_t i = 0; height % 2 && end == plan.oh && i < width; ++i) {
-      const int64_t last = plan.input(image, height - 1, i);
-      uncovered<kFlows>(x + last, dx + last, C, k);
-    }
+    if (odd_height && p.end == cut.out_height)
+      for (int64_t i = 0; i < cut.width; ++i) uncovered_pixel(p.image, cut.height - 1, i);
   });
 }
 
 }  // namespace
 
-template <>
-void norm_relu_pool(const float* x, float* y, const NormShape& s, int64_t height, int64_t width,
-                    const NormStats& st, const float* gamma, const float* beta, double* scratch) {
-  if (plain_kernels()) return plain::norm_relu_pool(x, y, s, height, width, st, gamma, beta);
-  const PoolPlan plan(s, height, width);
-  const Coefficients k(reinterpret_cast<float*>(scratch), s.channels);
-  forward_coefficients(s, st, gamma, beta, k);
-  plan.for_items([&](int64_t, int64_t image, int64_t begin, int64_t end) {
-    for (int64_t oy = begin; oy < end; ++oy)
-      pool_rows(x + plan.input(image, 2 * oy, 0), y + plan.output(image, oy, 0), plan, k);
+void fast::norm_relu_pool(const NormInput<float>& in, const NormImage& image,
+                          const NormStats& stats, float* y, double* scratch) {
+  const PoolCut cut(in.shape, image);
+  const Coefficients k(reinterpret_cast<float*>(scratch), in.shape.channels);
+  forward_coefficients(in, stats, k);
+  for_pieces(cut, [&](const PoolPiece& p) {
+    for (int64_t row = p.begin; row < p.end; ++row)
+      pool_row(cut, k, in.x + cut.input(p.image, 2 * row, 0), y + cut.output(p.image, row, 0));
   });
 }
 
-template <>
-void norm_relu_pool_backward(const float* x, const float* dy, float* dx, float* dgamma,
-                             float* dbeta, const NormShape& s, int64_t height, int64_t width,
-                             const NormStats& st, const float* gamma, const float* beta,
-                             double* scratch) {
-  if (plain_kernels())
-    return plain::norm_relu_pool_backward(x, dy, dx, dgamma, dbeta, s, height, width, st, gamma,
-                                          beta);
-  const PoolPlan plan(s, height, width);
-  const int64_t C = s.channels;
-  const Coefficients k(reinterpret_cast<float*>(scratch), C);
-  double *sums = scratch + coefficient_doubles(s), *partials = sums + (2 * C + 7) / 8 * 8;
-  forward_coefficients(s, st, gamma, beta, k);
-  const bool summed = !st.constant || dgamma || dbeta;
-  if (summed) {
-    plan.for_items([&](int64_t item, int64_t image, int64_t begin, int64_t end) {
-      double* out = partials + item * plan.partial;
-      std::fill_n(out, 2 * C, 0.0);
-      for (int64_t oy = begin; oy < end; ++oy)
-        pool_sums(x + plan.input(image, 2 * oy, 0), dy + plan.output(image, oy, 0), plan, k, out);
+void fast::norm_relu_pool_backward(const NormInput<float>& in, const NormImage& image,
+                                   const NormStats& stats, const NormGradients<float>& to,
+                                   double* scratch) {
+  const NormShape& s = in.shape;
+  const PoolCut cut(s, image);
+  const Coefficients k(reinterpret_cast<float*>(scratch), s.channels);
+  double* const sums = scratch + coefficient_doubles(s);
+  double* const partials = sums + whole_lines(2 * s.channels);
+  forward_coefficients(in, stats, k);
+  if (!stats.constant || to.dgamma || to.dbeta) {
+    for_pieces(cut, [&](const PoolPiece& p) {
+      double* const out = partials + p.index * cut.partial;
+      std::fill_n(out, 2 * s.channels, 0.0);
+      for (int64_t row = p.begin; row < p.end; ++row)
+        sum_row(cut, k, in.x + cut.input(p.image, 2 * row, 0), to.dy + cut.output(p.image, row, 0),
+                out);
     });
-    add_partials(C, plan.items, plan.partial, partials, sums);
+    add_partials(s.channels, {partials, cut.pieces, cut.partial}, sums);
   }
-  backward_coefficients(s, st, gamma, sums, k);
-  weight_gradients(s, st, sums, k, dgamma, dbeta);
-  if (!dx) return;
-  const auto input_gradient = st.constant ? all_dx<false> : all_dx<true>;
-  input_gradient(x, dy, dx, height, width, plan, k);
+  backward_coefficients(in, stats, sums, k);
+  weight_gradients(s, stats, sums, k, to);
+  if (!to.dx) return;
+  const auto input_gradient = stats.constant ? all_dx<false> : all_dx<true>;
+  input_gradient(cut, k, in.x, to.dy, to.dx);
 }
 
-int64_t norm_pool_scratch(const NormShape& s, int64_t height, int64_t width) {
-  const PoolPlan plan(s, height, width);
-  return coefficient_doubles(s) + (2 * s.channels + 7) / 8 * 8 + plan.items * plan.partial;
+int64_t norm_pool_scratch(const NormShape& s, const NormImage& image) {
+  const PoolCut cut(s, image);
+  return coefficient_doubles(s) + whole_lines(2 * s.channels) + cut.pieces * cut.partial;
 }
 
 }  // namespace loupe::kernels
