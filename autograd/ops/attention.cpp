@@ -175,10 +175,17 @@ struct AttentionNode final : Node {
       const auto saved = [](const SavedTensor& s) {
         return s.defined() ? s.get().ptr<T>() : nullptr;
       };
-      kernels::attention_backward<T>(p.of<T>(), heads_of<const T>(rq), heads_of<const T>(rk),
-                                     heads_of<const T>(rv), heads_of<const T>(out),
-                                     heads_of<const T>(up), saved(stats), saved(weights),
-                                     heads_of<T>(d.q), heads_of<T>(d.k), heads_of<T>(d.v));
+      kernels::attention_backward<T>({.shape = p.of<T>(),
+                                      .q = heads_of<const T>(rq),
+                                      .k = heads_of<const T>(rk),
+                                      .v = heads_of<const T>(rv),
+                                      .out = heads_of<const T>(out),
+                                      .dout = heads_of<const T>(up),
+                                      .stats = saved(stats),
+                                      .weights = saved(weights),
+                                      .dq = heads_of<T>(d.q),
+                                      .dk = heads_of<T>(d.k),
+                                      .dv = heads_of<T>(d.v)});
     });
     if (packed) return {dwhole};
     // The kernel makes all three in one pass.
@@ -264,10 +271,13 @@ void run(const Qkv& x, const Problem& p, const Tensor& out, Tensor& y, const In 
   const Tensor stats =
       recording && !keep ? raw::empty({s.batch, s.heads, s.queries, 2}, dtype) : Tensor();
   dispatch_floating(dtype, "scaled_dot_product_attention", [&]<class T>(Type<T>) {
-    kernels::attention<T>(p.of<T>(), heads_of<const T>(q), heads_of<const T>(k),
-                          heads_of<const T>(v), heads_of<T>(out),
-                          stats.defined() ? stats.ptr<T>() : nullptr,
-                          weights.defined() ? weights.ptr<T>() : nullptr);
+    kernels::attention<T>({.shape = p.of<T>(),
+                           .q = heads_of<const T>(q),
+                           .k = heads_of<const T>(k),
+                           .v = heads_of<const T>(v),
+                           .out = heads_of<T>(out),
+                           .stats = stats.defined() ? stats.ptr<T>() : nullptr,
+                           .weights = weights.defined() ? weights.ptr<T>() : nullptr});
   });
   if (auto n = record<AttentionNode>(inputs[0].here, list, std::span<Tensor>(&y, 1))) {
     SavedTensor* const inputs_saved[] = {&n->q, &n->k, &n->v};

@@ -1,12 +1,15 @@
 // f32's tiles against f64 written out, at every CPU level, with sizes around each of the tiles'
 // edges; f64 against finite differences.
 #include <loupe/core/cpu.h>
+#include <loupe/core/kernel_log.h>
 #include <loupe/core/kernels/attention/attention.h>
 #include <loupe/core/random.h>
 #include <loupe/core/threads.h>
 
 #include <cmath>
 #include <cstring>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "catch.h"
@@ -68,20 +71,30 @@ template <class T> struct Run {
     weights.resize(static_cast<size_t>(bh * c.queries * c.keys));
   }
   void forward(bool plain, bool keep_weights) {
-    const auto f = plain ? &attention_plain<T> : &kernels::attention<T>;
-    f(s, heads<const T>(q.data(), c, c.queries, c.dim), heads<const T>(k.data(), c, c.keys, c.dim),
-      heads<const T>(v.data(), c, c.keys, c.value_dim),
-      heads(out.data(), c, c.queries, c.value_dim), stats.data(),
-      keep_weights ? weights.data() : nullptr);
+    const AttentionForward<T> call{.shape = s,
+                                   .q = heads<const T>(q.data(), c, c.queries, c.dim),
+                                   .k = heads<const T>(k.data(), c, c.keys, c.dim),
+                                   .v = heads<const T>(v.data(), c, c.keys, c.value_dim),
+                                   .out = heads(out.data(), c, c.queries, c.value_dim),
+                                   .stats = stats.data(),
+                                   .weights = keep_weights ? weights.data() : nullptr};
+    if (plain) plain::attention(call);
+    else kernels::attention(call);
   }
   void backward(bool plain, bool use_weights) {
-    const auto f = plain ? &attention_backward_plain<T> : &attention_backward<T>;
-    f(s, heads<const T>(q.data(), c, c.queries, c.dim), heads<const T>(k.data(), c, c.keys, c.dim),
-      heads<const T>(v.data(), c, c.keys, c.value_dim),
-      heads<const T>(out.data(), c, c.queries, c.value_dim),
-      heads<const T>(dout.data(), c, c.queries, c.value_dim), use_weights ? nullptr : stats.data(),
-      use_weights ? weights.data() : nullptr, heads(dq.data(), c, c.queries, c.dim),
-      heads(dk.data(), c, c.keys, c.dim), heads(dv.data(), c, c.keys, c.value_dim));
+    const AttentionBackward<T> call{.shape = s,
+                                    .q = heads<const T>(q.data(), c, c.queries, c.dim),
+                                    .k = heads<const T>(k.data(), c, c.keys, c.dim),
+                                    .v = heads<const T>(v.data(), c, c.keys, c.value_dim),
+                                    .out = heads<const T>(out.data(), c, c.queries, c.value_dim),
+                                    .dout = heads<const T>(dout.data(), c, c.queries, c.value_dim),
+                                    .stats = use_weights ? nullptr : stats.data(),
+                                    .weights = use_weights ? weights.data() : nullptr,
+                                    .dq = heads(dq.data(), c, c.queries, c.dim),
+                                    .dk = heads(dk.data(), c, c.keys, c.dim),
+                                    .dv = heads(dv.data(), c, c.keys, c.value_dim)};
+    if (plain) plain::attention_backward(call);
+    else kernels::attention_backward(call);
   }
 };
 
@@ -139,6 +152,37 @@ TEST_CASE(
       }
     }
   }
+}
+
+// A row that no call meets, or whose question is never answered with yes, would be dead code.
+TEST_CASE("attention: every row of the tables runs, and is right") {
+  const LevelGuard guard;
+  const Case one_tile{1, 2, 70, 100, 16, 16}, several_tiles{1, 2, 70, 300, 16, 16};
+  std::set<std::string> forward, backward;
+  const auto meet = [&](CpuLevel level, const Case& c, bool weights) {
+    set_cpu_level(level);
+    Run<double> truth(c);
+    truth.forward(true, true);
+    truth.backward(true, true);
+    Run<float> run(c);
+    clear_kernel_log();
+    run.forward(false, weights);
+    forward.insert(last_kernel());
+    clear_kernel_log();
+    run.backward(false, weights);
+    backward.insert(last_kernel());
+    CHECK(distance(run.out, truth.out) < 3e-6);
+    CHECK(distance(run.dq, truth.dq) < 6e-6);
+    CHECK(distance(run.dk, truth.dk) < 2e-5);
+    CHECK(distance(run.dv, truth.dv) < 6e-6);
+  };
+  meet(CpuLevel::reference, one_tile, false);
+  meet(best_cpu_level(), several_tiles, true);
+  meet(best_cpu_level(), several_tiles, false);
+  for (const auto& path : attention_paths<float>()) CHECK(forward.erase(path.name) == 1);
+  for (const auto& path : attention_backward_paths<float>()) CHECK(backward.erase(path.name) == 1);
+  CHECK(forward.empty());
+  CHECK(backward.empty());
 }
 
 TEST_CASE("attention: the same bits at any thread limit") {

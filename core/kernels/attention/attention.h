@@ -2,11 +2,18 @@
 // Scaled dot product attention, softmax(scale q k^T + mask) v, forward and backward, without the
 // square of the scores in memory: tiles of queries x keys, the softmax carried along the keys
 // (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al.,
-// "FlashAttention", 2022). What causal masking hides is not computed.
+// "FlashAttention", 2022). What causal masking hides is not computed. (tiles.h has a picture.)
 //
+// With s = scale q k^T + mask, p = softmax(s) over the keys, and z the factors of dropout:
+//     out = (p z) v            dv = (p z)^T dout      dp = (dout v^T) z
+//     ds = p (dp - delta)      with delta = sum over the keys of p dp = sum of out dout
+//     dq = scale ds k          dk = scale ds^T q
 // A query that may attend to nothing gives zeros and passes no gradient. Pieces depend on the shape
 // alone: the same bits at any thread limit.
+#include <loupe/core/kernels/paths.h>
+
 #include <cstdint>
+#include <span>
 
 namespace loupe::kernels {
 
@@ -32,8 +39,7 @@ struct AttentionShape {
   double scale = 1;
   bool causal = false;  // query i sees keys 0 to i
   AttentionMask mask;
-  double dropout =
-      0;  // probability that a weight is dropped; the others are divided by 1 - dropout
+  double dropout = 0;  // probability that a weight is 0; the others are divided by 1 - dropout
   uint64_t key = 0, counter = 0;  // of the random stream: attention_words() words are reserved
 };
 
@@ -44,33 +50,47 @@ int64_t attention_words(const AttentionShape& s);
 /// functions below use.
 template <class T> void attention_dropout(const AttentionShape& s, T* factors);
 
-/// Writes out and, unless null, stats (batch, heads, queries, 2): the largest score of a query and
-/// 1 / the sum of e^(score - it), and weights (batch, heads, queries, keys): the softmax before
-/// dropout. Backward needs one of the two; weights save it a fifth of its work where they fit the
-/// cache (attention_keeps_weights). A query that sees nothing has a largest score of 0 and a second
-/// number of 0. The two are not joined to a logarithm of the sum: that loses the sum where scores
-/// are large, as under a mask of -1e30.
-template <class T>
-void attention(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v,
-               Heads<T> out, T* stats, T* weights);
-/// dq, dk and dv from dout, from what the forward pass read and wrote, and from stats or weights
-/// (the other null).
-template <class T>
-void attention_backward(const AttentionShape& s, Heads<const T> q, Heads<const T> k,
-                        Heads<const T> v, Heads<const T> out, Heads<const T> dout, const T* stats,
-                        const T* weights, Heads<T> dq, Heads<T> dk, Heads<T> dv);
-/// Whether forward should keep the weights for backward rather than stats.
+/// Whether forward should keep the weights for backward rather than stats: they save backward a
+/// fifth of its work where a row of them fits one tile.
 bool attention_keeps_weights(const AttentionShape& s);
 
-/// The same, one query after the other with the softmax written out: f64's path, and the tests'
-/// truth for f32.
-template <class T>
-void attention_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k, Heads<const T> v,
-                     Heads<T> out, T* stats, T* weights);
-template <class T>
-void attention_backward_plain(const AttentionShape& s, Heads<const T> q, Heads<const T> k,
-                              Heads<const T> v, Heads<const T> out, Heads<const T> dout,
-                              const T* stats, const T* weights, Heads<T> dq, Heads<T> dk,
-                              Heads<T> dv);
+/// The forward pass. Backward needs stats or weights.
+///   stats    the largest score of a query and 1 / the sum of e^(score - it); 0 and 0 if it sees
+///            nothing. They are not joined to a logarithm of the sum: that loses the sum where
+///            scores are large, as under a mask of -1e30.
+///   weights  the softmax before dropout
+template <class T> struct AttentionForward {
+  AttentionShape shape;
+  Heads<const T> q, k, v;
+  Heads<T> out;
+  T* stats = nullptr;    // (batch, heads, queries, 2), or nullptr
+  T* weights = nullptr;  // (batch, heads, queries, keys), or nullptr
+};
+template <class T> void attention(const AttentionForward<T>& call);
 
+/// dq, dk and dv from dout, and from what the forward pass read and wrote.
+template <class T> struct AttentionBackward {
+  AttentionShape shape;
+  Heads<const T> q, k, v, out, dout;
+  const T* stats = nullptr;    // as forward wrote them; nullptr if weights are given
+  const T* weights = nullptr;  // the same; nullptr if stats are given
+  Heads<T> dq, dk, dv;
+};
+template <class T> void attention_backward(const AttentionBackward<T>& call);
+
+/// The tables that the two choose from.
+template <class T> using AttentionPath = Path<AttentionForward<T>>;
+template <class T> using AttentionBackwardPath = Path<AttentionBackward<T>>;
+template <class T> std::span<const AttentionPath<T>> attention_paths();
+template <class T> std::span<const AttentionBackwardPath<T>> attention_backward_paths();
+
+/// The same, one query after the other with the softmax written out: f64's path, LOUPE_CPU=reference,
+/// and the tests' truth. Backward computes the weights again if it is not given them; it does not
+/// read stats.
+namespace plain {
+
+template <class T> void attention(const AttentionForward<T>& call);
+template <class T> void attention_backward(const AttentionBackward<T>& call);
+
+}  // namespace plain
 }  // namespace loupe::kernels
