@@ -15,28 +15,21 @@ int main() {
   Scheduler scheduler(options);
   Lab lab("C5", Profile::named("quick"), data, scheduler);
 
-  std::vector<Arm<ClassifierSpec>> arms;
-  for (int64_t group : {64, 8, 2})
-    arms.push_back({fmt::format("BatchNorm {}", group),
-                    {.data = data, .net = "F1", .norm = batch_norm(), .group = group}});
-  arms.push_back({"LayerNorm", {.data = data, .net = "F1", .norm = layer_norm()}});
-  lab.tune(arms,
-           {0.02, 0.06,
-            0.2});  // a learning rate for each arm, on validation images and seeds of their own
-  const auto runs = lab.measure(arms);  // three seeds an arm, spread over the cores
+  CnnArms arms(lab, "F1", {.layer = true}, {64, 8, 2});
+  arms.run(lab);  // a learning rate for each arm, on validation images and seeds of their own; then
+                  // three seeds an arm, spread over the cores
 
   fmt::print("\n{:<14} {:>8}   test accuracy, %\n", "arm", "rate");
-  for (const auto& arm : arms) {
-    fmt::print("{:<14} {:>8.3g}  ", arm.name, arm.spec.lr);
-    for (double accuracy : values(runs.at(arm.name), "test_accuracy"))
+  for (const ClassifierArm* arm : arms.list()) {
+    fmt::print("{:<14} {:>8.3g}  ", arm->name, arm->spec.lr);
+    for (double accuracy : values(arm->runs, "test_accuracy"))
       fmt::print(" {:5.1f}", 100 * accuracy);
     fmt::print("\n");
   }
-  for (const char* other : {"BatchNorm 8", "BatchNorm 2", "LayerNorm"}) {
-    const Comparison c = compare(outcomes(runs.at("BatchNorm 64"), "test_accuracy"),
-                                 outcomes(runs.at(other), "test_accuracy"), kChance, Better::more);
-    const Line line = statistical("C5", "", c, kAccuracyMargin, Expect::positive, "points", 100);
-    fmt::print("BatchNorm 64 minus {:<12} {:<32} {}\n", other, effect_text(line),
+  for (const ClassifierArm* other : {&arms.bn.at(8), &arms.bn.at(2), &arms.ln}) {
+    const Line line =
+        answer(points("C5", of(arms.bn.at(64), "test_accuracy"), of(*other, "test_accuracy")));
+    fmt::print("BN 64 minus {:<12} {:<32} {}\n", other->name, effect_text(line),
                name(line.verdict));
   }
 }

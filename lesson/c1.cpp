@@ -10,12 +10,29 @@
 namespace loupe::lesson {
 namespace {
 
+// --- The runs ---
+
+double norm_of(const Tensor& t) { return std::sqrt(square(t).sum().item()); }
+
+// log10 of the largest over the smallest.
+double decades_of(const std::vector<double>& v) {
+  const auto [lo, hi] = std::ranges::minmax(v);
+  return std::log10(std::max(hi, 1e-30) / std::max(lo, 1e-30));
+}
+
+double geometric_mean(const std::vector<double>& v) {
+  double logs = 0;
+  for (double x : v) logs += std::log10(std::max(x, 1e-30));
+  return std::pow(10, logs / static_cast<double>(v.size()));
+}
+
 // A multilayer perceptron at its start: how activations and gradients grow through the layers.
 struct InitSpec {
   std::shared_ptr<const Data> data;
   std::string net = "M12";
   Norm norm = batch_norm();
   double gain = 1;
+  double lr = 0;  // nothing is trained
 
   Config config() const {
     return {{"experiment", "at initialisation"},   {"net", net},     {"norm", norm.name},
@@ -36,22 +53,19 @@ struct InitSpec {
     NoGrad guard;
     auto& deviations = r.series["std"];
     for (const Tensor& t : model.taps) deviations.push_back(std(t.detach()).item());
-    auto& gradients = r.series["gradient"];
-    double logs = 0;
+    auto& relative = r.series["gradient"];
+    std::vector<double> sizes;
     for (Linear& l : model.hidden) {
-      const double g = grad_norm({l.weight});
-      gradients.push_back(g / std::sqrt(square(l.weight.detach()).sum().item()));
-      logs += std::log10(std::max(g, 1e-30));
+      sizes.push_back(grad_norm({l.weight}));
+      relative.push_back(sizes.back() / norm_of(l.weight.detach()));
     }
-    const auto decades = [](const std::vector<double>& v) {
-      const auto [lo, hi] = std::ranges::minmax(v);
-      return std::log10(std::max(hi, 1e-30) / std::max(lo, 1e-30));
-    };
-    r.metrics["std_decades"] = decades(deviations);
-    r.metrics["gradient_decades"] = decades(gradients);
-    r.metrics["gradient_size"] = std::pow(10, logs / static_cast<double>(model.hidden.size()));
+    r.metrics["std_decades"] = decades_of(deviations);
+    r.metrics["gradient_decades"] = decades_of(relative);
+    r.metrics["gradient_size"] = geometric_mean(sizes);
   }
 };
+
+// --- The arms ---
 
 constexpr double kUsable = 1.0;  // final training loss below which a rate counts as usable
 constexpr double kDecades = 3;   // margin for "another order of things" at a wrong initial scale
@@ -59,291 +73,317 @@ constexpr double kGradientDecades =
     0.3;                        // margin for the spread over layers at the right one: a factor of 2
 constexpr double kTrains = 20;  // points of accuracy between training and not training
 const double kGridStep = std::log2(3.0);  // margin for rates, in doublings: one step of the grid
+const std::vector<double> kGains{0.25, 0.5, 1, 2};
 
-// Seed by seed, the largest rate on the grid that ends below kUsable; a step below the grid where
-// none does.
-std::vector<double> usable_rates(const std::map<std::string, Records>& runs, const std::string& arm,
-                                 const std::vector<double>& grid) {
-  std::vector<double> v;
-  for (double lr : grid) {
-    const Records& at = runs.at(fmt::format("{} {}", arm, lr));
-    v.resize(at.size(), grid[0] / 3);
-    for (size_t i = 0; i < at.size(); ++i)
-      if (!at[i].dead && at[i]["final_loss"] < kUsable) v[i] = lr;
+using InitArm = Arm<InitSpec>;
+
+// What is compared: no norm, LayerNorm, BatchNorm.
+struct Role {
+  const char* name;
+  Style style;
+  Norm norm;
+};
+
+// Of one network with one norm, a cell at each rate.
+using Cells = std::vector<ClassifierArm>;
+
+struct Rates {
+  std::string net, title;
+  std::vector<double> grid;
+  Cells none, ln, bn;
+  Arms<ClassifierSpec> all() { return pointers(none) + pointers(ln) + pointers(bn); }
+};
+
+// The three norms at one place of an experiment.
+template <class Spec> struct Three {
+  Arm<Spec> none, ln, bn;
+  Arms<Spec> all() { return {&none, &ln, &bn}; }
+};
+
+class Claim1 : public Claim {
+ public:
+  explicit Claim1(Lab& lab);
+  void run(Lab& lab) override;
+  std::vector<Question> questions() const override;
+  void facts(Facts& facts) const override;
+  std::vector<Chart> charts() const override;
+  std::vector<Table> tables() const override;
+
+ private:
+  Three<InitSpec> start_of(const std::string& net, double gain, const std::string& suffix) const;
+  Three<ClassifierSpec> trained_of(double gain) const;
+  Rates rates_of(const std::string& net, const std::string& title, const std::vector<double>& grid,
+                 ClassifierSpec base) const;
+  Rates perceptron(const std::string& net, const std::string& title) const;
+  Rates convolutions() const;
+  void full_questions(std::vector<Question>& all) const;
+
+  std::vector<Role> roles_;
+  std::shared_ptr<const Data> data_;
+  Profile profile_;
+  std::map<double, Three<InitSpec>> starts_;         // 12 layers, by initial scale
+  std::map<std::string, Three<InitSpec>> depths_;    // at He's scale, by network
+  std::map<std::string, Rates> rates_;               // by network
+  std::map<double, Three<ClassifierSpec>> trained_;  // 12 layers, by initial scale
+};
+
+Claim1::Claim1(Lab& lab)
+    : roles_{{"none", kNone, no_norm()}, {"LN", kLayer, lab.layer()}, {"BN", kBatch, lab.batch()}},
+      data_(lab.data()),
+      profile_(lab.profile()) {
+  const bool full = profile_.full();
+  for (double gain : kGains) starts_[gain] = start_of("M12", gain, short_number(gain));
+  for (double gain : full ? kGains : std::vector<double>{0.25, 1})
+    trained_[gain] = trained_of(gain);
+  rates_["M17"] = perceptron("M17", "16 layers");
+  if (full) {
+    rates_["M5"] = perceptron("M5", "4 layers");
+    rates_["M33"] = perceptron("M33", "32 layers");
+    rates_["D14"] = convolutions();
   }
-  return v;
+  for (const char* net :
+       full ? std::vector<const char*>{"M5", "M17", "M33"} : std::vector<const char*>{"M17"})
+    depths_[net] = start_of(net, 1, net);
+}
+
+Three<InitSpec> Claim1::start_of(const std::string& net, double gain,
+                                 const std::string& suffix) const {
+  std::vector<InitArm> arms;
+  for (const Role& role : roles_)
+    arms.push_back({fmt::format("{} {}", role.name, suffix),
+                    role.style,
+                    {.data = data_, .net = net, .norm = role.norm, .gain = gain}});
+  return {arms[0], arms[1], arms[2]};
+}
+
+Three<ClassifierSpec> Claim1::trained_of(double gain) const {
+  std::vector<ClassifierArm> arms;
+  for (const Role& role : roles_)
+    arms.push_back({fmt::format("{} {}", role.name, gain),
+                    role.style,
+                    {.data = data_,
+                     .net = "M12",
+                     .norm = role.norm,
+                     .group = 128,
+                     .batch = 128,
+                     .steps = profile_.steps(100),
+                     .images = 8192,
+                     .gain = gain,
+                     .cosine = false}});
+  return {arms[0], arms[1], arms[2]};
+}
+
+Rates Claim1::rates_of(const std::string& net, const std::string& title,
+                       const std::vector<double>& grid, ClassifierSpec base) const {
+  std::vector<Cells> cells;
+  for (const Role& role : roles_) {
+    base.norm = role.norm;
+    cells.push_back(at_rates(ClassifierArm{role.name, role.style, base}, grid));
+  }
+  return {net, title, grid, cells[0], cells[1], cells[2]};
+}
+
+Rates Claim1::perceptron(const std::string& net, const std::string& title) const {
+  std::vector<double> grid{0.003, 0.01, 0.03, 0.1, 0.3};
+  if (profile_.full()) grid.push_back(1);
+  return rates_of(net, title, grid,
+                  {.data = data_,
+                   .net = net,
+                   .group = 128,
+                   .batch = 128,
+                   .steps = profile_.steps(200),
+                   .images = 8192,
+                   .cosine = false});
+}
+
+Rates Claim1::convolutions() const {
+  return rates_of(
+      "D14", "14 convolutions", {0.01, 0.03, 0.1, 0.3},
+      {.data = data_, .net = "D14", .steps = profile_.steps(150), .images = 8192, .cosine = false});
+}
+
+void Claim1::run(Lab& lab) {
+  Arms<InitSpec> starts;
+  for (auto& [gain, three] : starts_) starts = starts + three.all();
+  for (auto& [net, three] : depths_) starts = starts + three.all();
+  lab.measure(starts);
+  for (auto& [net, rates] : rates_) lab.measure(rates.all());
+  Arms<ClassifierSpec> trained;
+  for (auto& [gain, three] : trained_) trained = trained + three.all();
+  lab.tune(trained, {0.01, 0.03, 0.1});
+  lab.measure(trained);
+}
+
+// --- What is asked ---
+
+Question decades(const std::string& id, const Sample& a, const Sample& b, double margin) {
+  return {.id = id, .a = a, .b = b, .margin = margin, .unit = "decades"};
+}
+
+Question usable(const std::string& id, const Cells& arm, const Cells& rival) {
+  const auto rate = [](const Cells& cells) {
+    return Sample{.arms = measured(cells),
+                  .metric = "final_loss",
+                  .pick = Sample::Pick::usable_rate,
+                  .bound = kUsable};
+  };
+  Question q = doublings(id, rate(arm), rate(rival), 0, Expect::positive);
+  q.margin = kGridStep;
+  return q;
+}
+
+// Over layers, at He's scale.
+Question uneven(const std::string& id, const Measured& a, const Measured& b) {
+  return decades(id, of(a, "gradient_decades"), of(b, "gradient_decades"), kGradientDecades);
+}
+
+std::vector<Question> Claim1::questions() const {
+  const auto activations = [this](InitArm Three<InitSpec>::*arm) {  // the worse of the wrong scales
+    return Sample{.arms = {&(starts_.at(0.25).*arm), &(starts_.at(2).*arm)},
+                  .metric = "std_decades",
+                  .pick = Sample::Pick::largest};
+  };
+  const auto gradients = [this](InitArm Three<InitSpec>::*arm) {  // from scale to scale
+    Sample s{.metric = "gradient_size", .pick = Sample::Pick::decades};
+    for (const auto& [gain, three] : starts_) s.arms.push_back(&(three.*arm));
+    return s;
+  };
+  const auto accuracy = [this](const std::string& id, double gain, double margin) {
+    const auto& three = trained_.at(gain);
+    Question q = points(id, of(three.bn, "test_accuracy"), of(three.none, "test_accuracy"));
+    q.margin = margin;
+    return q;
+  };
+  using Start = Three<InitSpec>;
+  const Rates& m17 = rates_.at("M17");
+  const Start& deep = depths_.at("M17");
+  std::vector<Question> all{
+      decades("C1a1", activations(&Start::none), activations(&Start::bn), kDecades),
+      decades("C1a2", activations(&Start::none), activations(&Start::ln), kDecades),
+      accuracy("C1a3", 0.25, kTrains),
+      beside(accuracy("C1a4", 1, kAccuracyMargin)),
+      usable("C1b1", m17.bn, m17.none),
+      usable("C1b2", m17.ln, m17.none),
+      decades("C1c1", gradients(&Start::none), gradients(&Start::bn), kDecades),
+      decades("C1c2", gradients(&Start::none), gradients(&Start::ln), kDecades),
+      uneven("C1c3", deep.none, deep.bn),
+      uneven("C1c4", deep.none, deep.ln)};
+  if (profile_.full()) full_questions(all);
+  return all;
+}
+
+void Claim1::full_questions(std::vector<Question>& all) const {
+  const auto rates = [&](const char* id, const char* net, Cells Rates::*arm) {
+    all.push_back(usable(id, rates_.at(net).*arm, rates_.at(net).none));
+  };
+  rates("C1b3", "M5", &Rates::bn);
+  rates("C1b4", "M33", &Rates::bn);
+  rates("C1b5", "D14", &Rates::bn);
+  rates("C1b6", "D14", &Rates::ln);
+  all.push_back(uneven("C1c5", depths_.at("M5").none, depths_.at("M5").bn));
+  all.push_back(uneven("C1c6", depths_.at("M33").none, depths_.at("M33").bn));
+}
+
+void Claim1::facts(Facts& facts) const {
+  std::vector<const ClassifierArm*> trained;
+  for (const auto& [gain, three] : trained_)
+    for (const ClassifierArm* arm : {&three.none, &three.ln, &three.bn}) trained.push_back(arm);
+  facts.text("rates", chosen_rates(trained));
+  facts.text("usable", short_number(kUsable));
+  facts.text("steps", fmt::format("{}", rates_.at("M17").bn[0].spec.steps));
+  facts.text("trained_steps", fmt::format("{}", trained[0]->spec.steps));
+}
+
+// --- Charts and tables ---
+
+struct Layered {
+  std::string name;
+  const InitArm* arm;
+  bool dashed = false, dotted = false;
+};
+
+// A series of the runs against the layer: each seed, and the geometric mean.
+Series through_layers(const Layered& what, const std::string& series) {
+  Series s{.name = what.name, .look = what.arm->style.look, .dashed = what.dashed};
+  s.dotted = what.dotted;
+  const size_t layers = what.arm->runs.at(0).series.at(series).size();
+  for (size_t l = 0; l < layers; ++l) {
+    const auto x = static_cast<double>(l + 1);
+    double logs = 0;
+    int alive = 0;
+    for (const Record& run : what.arm->runs) {
+      const double v = run.series.at(series)[l];
+      if (!(v > 0) || !std::isfinite(v)) continue;
+      s.dots.push_back(
+          {x, v, fmt::format("seed {}, layer {}: {}", run.seed, l + 1, short_number(v))});
+      logs += std::log(v);
+      ++alive;
+    }
+    if (alive) s.line.push_back({x, std::exp(logs / alive)});
+  }
+  return s;
+}
+
+Chart against_layer(const std::string& title, const std::string& unit, const std::string& series,
+                    const std::vector<Layered>& arms) {
+  Chart c{.title = title, .x = {.label = "hidden layer"}, .y = {.label = unit, .log = true}};
+  for (const Layered& arm : arms) c.series.push_back(through_layers(arm, series));
+  return c;
+}
+
+Chart against_rate(const Rates& rates) {
+  Chart c{.title = "Training loss against the learning rate, " + rates.title,
+          .x = {.label = "learning rate", .log = true, .ticks = rates.grid},
+          .y = {.label = "final training loss, nats"},
+          .marks = {{kUsable, "usable below"}}};
+  double shift = 1 / 1.05;  // so that the markers do not hide each other
+  for (const Cells* cells : {&rates.none, &rates.ln, &rates.bn}) {
+    Series s = series_of(cells->at(0).style);
+    for (const ClassifierArm& cell : *cells)
+      add_point(s, cell.spec.lr * shift, cell.runs, "final_loss");
+    c.series.push_back(std::move(s));
+    shift *= 1.05;
+  }
+  c.note = "Crosses: runs that diverged or ended no better than knowing nothing.";
+  return c;
+}
+
+std::vector<Chart> Claim1::charts() const {
+  std::vector<Chart> all{against_rate(rates_.at("M17"))};
+  if (profile_.full()) all.push_back(against_rate(rates_.at("D14")));
+  all.push_back(against_layer("Activations through the layers, at the start",
+                              "standard deviation before the ReLU", "std",
+                              {{"no norm, He × 0.25", &starts_.at(0.25).none, false, true},
+                               {"no norm, He × 1", &starts_.at(1).none},
+                               {"no norm, He × 2", &starts_.at(2).none, true},
+                               {"LayerNorm, He × 0.25", &starts_.at(0.25).ln},
+                               {"BatchNorm, He × 0.25", &starts_.at(0.25).bn}}));
+  const auto& deep = depths_.at("M17");
+  all.push_back(against_layer(
+      "Gradients through 16 layers at He's scale, at the start", "|grad W| / |W|", "gradient",
+      {{"no norm", &deep.none}, {"LayerNorm", &deep.ln}, {"BatchNorm", &deep.bn}}));
+  return all;
+}
+
+std::vector<Table> Claim1::tables() const {
+  std::vector<Table> all;
+  for (const auto& [net, rates] : rates_) {
+    std::vector<const Measured*> arms;
+    for (const Cells* cells : {&rates.none, &rates.ln, &rates.bn})
+      for (const ClassifierArm& cell : *cells) arms.push_back(&cell);
+    all.push_back(
+        seed_table(rates.title + ": final training loss by rate, nats", arms, "final_loss", 1, 3));
+  }
+  std::vector<const Measured*> trained;
+  for (const auto& [gain, three] : trained_)
+    for (const Measured* arm : {&three.none, &three.ln, &three.bn}) trained.push_back(arm);
+  all.push_back(
+      seed_table("Test accuracy by initial scale (× He), %", trained, "test_accuracy", 100));
+  return all;
 }
 
 }  // namespace
 
-ClaimResult claim1(Lab& lab) {
-  const bool full = lab.profile().full();
-  const Norm norms[] = {no_norm(), lab.layer(), lab.batch()};
-  const char* short_names[] = {"none", "LN", "BN"};
-  const char* titles[] = {"no norm", "LayerNorm", "BatchNorm"};
-  const Look looks[] = {Look::none, Look::ln, Look::bn};
-  const std::vector<double> gains{0.25, 0.5, 1, 2};
-  const std::vector<double> grid = full ? std::vector<double>{0.003, 0.01, 0.03, 0.1, 0.3, 1}
-                                        : std::vector<double>{0.003, 0.01, 0.03, 0.1, 0.3};
-  const std::vector<double> cnn_grid{0.01, 0.03, 0.1, 0.3};
-  // Hidden layers and the networks that have them; the quick profile has the middle one.
-  const std::vector<std::pair<int, const char*>> depths =
-      full ? std::vector<std::pair<int, const char*>>{{4, "M5"}, {16, "M17"}, {32, "M33"}}
-           : std::vector<std::pair<int, const char*>>{{16, "M17"}};
-  std::vector<Arm<InitSpec>> starts;
-  std::map<std::string, std::vector<Arm<ClassifierSpec>>> rates;  // by network
-  for (size_t n = 0; n < 3; ++n) {
-    for (double gain : gains)
-      starts.push_back(
-          {fmt::format("{} {}", short_names[n], gain), {lab.data(), "M12", norms[n], gain}});
-    for (const auto& [depth, net] : depths) {
-      starts.push_back({fmt::format("{} {}", short_names[n], net), {lab.data(), net, norms[n], 1}});
-      for (double lr : grid) {
-        ClassifierSpec s{
-            .data = lab.data(), .net = net, .norm = norms[n], .group = 128, .batch = 128};
-        s.steps = lab.profile().steps(200), s.images = 8192, s.lr = lr, s.cosine = false;
-        rates[net].push_back({fmt::format("{} {}", short_names[n], lr), s});
-      }
-    }
-    for (double lr : cnn_grid) {
-      ClassifierSpec s{.data = lab.data(),
-                       .net = "D14",
-                       .norm = norms[n],
-                       .steps = lab.profile().steps(150),
-                       .images = 8192};
-      s.lr = lr, s.cosine = false;
-      if (full) rates["D14"].push_back({fmt::format("{} {}", short_names[n], lr), s});
-    }
-  }
-  // Does the network train from a start with the wrong scale, and from the right one? Each arm at
-  // its own rate.
-  std::vector<Arm<ClassifierSpec>> trained_arms;
-  const std::vector<double> tried = full ? gains : std::vector<double>{0.25, 1};
-  for (size_t n = 0; n < 3; ++n)
-    for (double gain : tried) {
-      ClassifierSpec s{
-          .data = lab.data(), .net = "M12", .norm = norms[n], .group = 128, .batch = 128};
-      s.steps = lab.profile().steps(100), s.images = 8192, s.gain = gain, s.cosine = false;
-      trained_arms.push_back({fmt::format("{} {}", short_names[n], gain), s});
-    }
-  const auto start = lab.measure(starts);
-  std::map<std::string, std::map<std::string, Records>> rate;
-  for (const auto& [net, arms] : rates) rate[net] = lab.measure(arms);
-  lab.tune(trained_arms, {0.01, 0.03, 0.1});
-  const auto trained = lab.measure(trained_arms);
-
-  ClaimResult r{.id = "C1", .title = "Stability"};
-  r.says =
-      "Normalisation stabilises training: activations stay in range, large learning rates are "
-      "survived, gradients flow.";
-  r.experiment = {
-      "Multilayer perceptrons on Fashion-MNIST, hidden layers of 64: 11 of them, started at 0.25, "
-      "0.5, 1 and 2 times He's scale, "
-      "and 16 of "
-      "them at He's" +
-          std::string(full ? "; beside them 4 and 32 layers, and a CNN of 14 convolutions." : "."),
-      fmt::format("Largest constant rate of SGD with momentum, on a grid of factor 3, at which a "
-                  "seed ends {} steps with a "
-                  "training loss below {}.",
-                  rates.at("M17")[0].spec.steps, kUsable),
-      fmt::format("Gradients: |grad W| of the hidden layers at the start. Test accuracy after {} "
-                  "steps; rates: {}.",
-                  trained_arms[0].spec.steps, chosen_rates(trained_arms))};
-  const auto by_seed = [&](auto f) {
-    std::vector<double> v;
-    for (size_t i = 0; i < lab.seeds().size(); ++i) v.push_back(f(i));
-    return v;
-  };
-  const auto difference = [&](const char* id, const std::string& text, const std::vector<double>& a,
-                              const std::vector<double>& b, double margin) {
-    r.lines.push_back(statistical(id, text, {t_interval(paired_difference(a, b))}, margin,
-                                  Expect::positive, "decades"));
-  };
-  const auto at = [&](size_t n, double gain, size_t seed) -> const Record& {
-    return start.at(fmt::format("{} {}", short_names[n], gain))[seed];
-  };
-  // (a) the worse of the two wrong scales; (c) from the smallest to the largest over all scales.
-  const auto activations = [&](size_t n) {
-    return by_seed([&](size_t i) {
-      return std::max(at(n, 0.25, i)["std_decades"], at(n, 2, i)["std_decades"]);
-    });
-  };
-  const auto gradient_sizes = [&](size_t n) {
-    return by_seed([&](size_t i) {
-      std::vector<double> v;
-      for (double gain : gains) v.push_back(std::log10(at(n, gain, i)["gradient_size"]));
-      return std::ranges::max(v) - std::ranges::min(v);
-    });
-  };
-  const auto over_layers = [&](size_t n, const char* net) {
-    return values(start.at(fmt::format("{} {}", short_names[n], net)), "gradient_decades");
-  };
-  difference("C1a1",
-             "spread of activations over 11 layers, wrong initial scale: no norm minus BatchNorm",
-             activations(0), activations(2), kDecades);
-  difference("C1a2", "the same: no norm minus LayerNorm", activations(0), activations(1), kDecades);
-  const auto accuracy = [&](const char* id, const std::string& text, const char* arm, double gain,
-                            double margin) {
-    r.lines.push_back(
-        statistical(id, text,
-                    compare(outcomes(trained.at(fmt::format("{} {}", arm, gain)), "test_accuracy"),
-                            outcomes(trained.at(fmt::format("none {}", gain)), "test_accuracy"),
-                            kChance, Better::more),
-                    margin, Expect::positive, "points", 100));
-  };
-  accuracy("C1a3", "test accuracy from 0.25 times He's scale: BatchNorm minus no norm", "BN", 0.25,
-           kTrains);
-  accuracy("C1a4", "test accuracy from He's own scale: BatchNorm minus no norm", "BN", 1,
-           kAccuracyMargin);
-  r.lines.back().beside = true;
-  r.lines.back().meaning = "The fair start, for comparison.";
-  const auto usable = [&](const char* id, const std::string& text, const std::string& net,
-                          const std::vector<double>& over, const char* arm) {
-    r.lines.push_back(
-        statistical(id, text,
-                    {t_interval(paired_log2_ratio(usable_rates(rate.at(net), arm, over),
-                                                  usable_rates(rate.at(net), "none", over)))},
-                    kGridStep, Expect::positive, "doublings"));
-  };
-  usable("C1b1", "largest usable rate, 16 layers: BatchNorm over no norm", "M17", grid, "BN");
-  r.lines.back().meaning = "The margin is one step of the grid.";
-  usable("C1b2", "largest usable rate, 16 layers: LayerNorm over no norm", "M17", grid, "LN");
-  if (full) {
-    usable("C1b3", "largest usable rate, 4 layers: BatchNorm over no norm", "M5", grid, "BN");
-    usable("C1b4", "largest usable rate, 32 layers: BatchNorm over no norm", "M33", grid, "BN");
-    usable("C1b5", "largest usable rate, 14 convolutions: BatchNorm over no norm", "D14", cnn_grid,
-           "BN");
-    usable("C1b6", "largest usable rate, 14 convolutions: LayerNorm over no norm", "D14", cnn_grid,
-           "LN");
-  }
-  difference("C1c1",
-             "size of gradients, from the smallest to the largest over four initial scales: no "
-             "norm minus BatchNorm",
-             gradient_sizes(0), gradient_sizes(2), kDecades);
-  difference("C1c2", "the same: no norm minus LayerNorm", gradient_sizes(0), gradient_sizes(1),
-             kDecades);
-  difference("C1c3", "spread of gradients over 16 layers at He's scale: no norm minus BatchNorm",
-             over_layers(0, "M17"), over_layers(2, "M17"), kGradientDecades);
-  r.lines.back().meaning =
-      "Below 0: behind BatchNorm the gradient grows from layer to layer backwards (Yang et al. "
-      "2019: by sqrt(pi/(pi-1)), 1.21, "
-      "each).";
-  difference("C1c4", "the same: no norm minus LayerNorm", over_layers(0, "M17"),
-             over_layers(1, "M17"), kGradientDecades);
-  if (full) {
-    difference("C1c5", "spread of gradients over 4 layers at He's scale: no norm minus BatchNorm",
-               over_layers(0, "M5"), over_layers(2, "M5"), kGradientDecades);
-    difference("C1c6", "spread of gradients over 32 layers at He's scale: no norm minus BatchNorm",
-               over_layers(0, "M33"), over_layers(2, "M33"), kGradientDecades);
-  }
-  const auto line = [&](const std::string& id) -> const Line& {
-    return *std::ranges::find(r.lines, id, &Line::id);
-  };
-  r.meaning = fmt::format(
-      "From a wrong initial scale {}. Through 16 layers BatchNorm {}; LayerNorm {}. A norm {}; but "
-      "at He's scale BatchNorm {}.",
-      by_verdict(
-          line("C1a1"),
-          "activations stay in range behind BatchNorm and leave it by orders of magnitude without",
-          "activations spread alike with and without BatchNorm",
-          "activations spread more behind BatchNorm", "the spread of activations is not decided"),
-      by_verdict(line("C1b1"), "survives clearly larger learning rates than no norm",
-                 "survives the same learning rates as no norm",
-                 "survives only smaller learning rates than no norm",
-                 "may survive larger learning rates than no norm (not decided)"),
-      by_verdict(line("C1b2"), "does so too", "does not", "survives only smaller ones",
-                 "is not decided"),
-      by_verdict(line("C1c1"), "keeps the gradients' size within a few decades whatever the scale",
-                 "leaves the gradients' size as dependent on the scale",
-                 "makes the gradients' size depend on the scale more",
-                 "may keep the gradients' size in range (not decided)"),
-      by_verdict(line("C1c3"), "makes them more even over the layers", "changes little",
-                 "makes them less even over the layers", "does nothing that is decided"));
-  r.trap =
-      "Showing only a bad initialisation is a straw man: at He's scale the plain network has "
-      "neither vanishing nor exploding "
-      "activations (C1a4, chart). 0.41 "
-      "times that scale is PyTorch's default for a Linear layer. And |grad W| / |W| over the "
-      "layers of a plain ReLU network "
-      "hardly varies at any scale: what "
-      "a wrong scale changes is the gradients' size.";
-  const auto layers = [&](const std::string& title, const std::string& series, const char* unit,
-                          std::vector<std::pair<std::string, size_t>> arms,
-                          const std::vector<std::string>& labels) {
-    Chart c{.title = title, .x = {.label = "hidden layer"}, .y = {.label = unit, .log = true}};
-    for (size_t a = 0; a < arms.size(); ++a) {
-      Series s{.name = labels[a],
-               .look = looks[arms[a].second],
-               .dashed = labels[a].ends_with("× 2"),
-               .dotted = arms[a].second == 0 && labels[a].ends_with("× 0.25")};
-      const Records& runs = start.at(arms[a].first);
-      const size_t n = runs[0].series.at(series).size();
-      for (size_t l = 0; l < n; ++l) {
-        double logs = 0;
-        int alive = 0;
-        for (const Record& run : runs) {
-          const double v = run.series.at(series)[l];
-          if (!(v > 0) || !std::isfinite(v)) continue;
-          s.dots.push_back(
-              {static_cast<double>(l + 1), v,
-               fmt::format("seed {}, layer {}: {}", run.seed, l + 1, short_number(v))});
-          logs += std::log(v), ++alive;
-        }
-        if (alive) s.line.push_back({static_cast<double>(l + 1), std::exp(logs / alive)});
-      }
-      c.series.push_back(std::move(s));
-    }
-    return c;
-  };
-  const auto against_rate = [&](const std::string& title, const std::string& net,
-                                const std::vector<double>& over) {
-    Chart loss{.title = title,
-               .x = {.label = "learning rate", .log = true, .ticks = over},
-               .y = {.label = "final training loss, nats"},
-               .marks = {{kUsable, "usable below"}}};
-    for (size_t n = 0; n < 3; ++n) {
-      Series s{.name = titles[n], .look = looks[n]};
-      for (double lr : over)
-        add_point(s, lr * std::pow(1.05, static_cast<double>(n) - 1),
-                  rate.at(net).at(fmt::format("{} {}", short_names[n], lr)), "final_loss");
-      loss.series.push_back(std::move(s));
-    }
-    loss.note = "Crosses: runs that diverged or ended no better than knowing nothing.";
-    return loss;
-  };
-  r.charts = {
-      against_rate("Training loss against the learning rate, 16 layers", "M17", grid),
-      layers("Activations through the layers, at the start", "std",
-             "standard deviation before the ReLU",
-             {{"none 0.25", 0}, {"none 1", 0}, {"none 2", 0}, {"LN 0.25", 1}, {"BN 0.25", 2}},
-             {"no norm, He × 0.25", "no norm, He × 1", "no norm, He × 2", "LayerNorm, He × 0.25",
-              "BatchNorm, He × 0.25"}),
-      layers("Gradients through 16 layers at He's scale, at the start", "gradient",
-             "|grad W| / |W|", {{"none M17", 0}, {"LN M17", 1}, {"BN M17", 2}},
-             {titles[0], titles[1], titles[2]})};
-  if (full)
-    r.charts.insert(
-        r.charts.begin() + 1,
-        against_rate("Training loss against the learning rate, 14 convolutions", "D14", cnn_grid));
-  for (const auto& [net, arms] : rates) {
-    std::vector<std::pair<std::string, const Records*>> rows;
-    for (const auto& arm : arms)
-      rows.emplace_back(fmt::format("{}, rate {}", arm.spec.norm.name, arm.spec.lr),
-                        &rate.at(net).at(arm.name));
-    r.tables.push_back(
-        seed_table(fmt::format("{}: final training loss, nats", net), rows, "final_loss", 1, 3));
-  }
-  std::vector<std::pair<std::string, const Records*>> rows;
-  for (const auto& [name, runs] : trained) rows.emplace_back(name + " × He", &runs);
-  r.tables.push_back(seed_table("Test accuracy by initial scale, %", rows, "test_accuracy", 100));
-  r.papers = {{"Ioffe & Szegedy 2015, Batch Normalization", "https://arxiv.org/abs/1502.03167"},
-              {"He et al. 2015, Delving Deep into Rectifiers", "https://arxiv.org/abs/1502.01852"},
-              {"Yang et al. 2019, A Mean Field Theory of Batch Normalization",
-               "https://arxiv.org/abs/1902.08129"},
-              {"Bjorck et al. 2018, Understanding Batch Normalization",
-               "https://arxiv.org/abs/1806.02375"}};
-  r.code = "lesson/c1.cpp";
-  return r;
-}
+std::unique_ptr<Claim> claim1(Lab& lab) { return std::make_unique<Claim1>(lab); }
 
 }  // namespace loupe::lesson

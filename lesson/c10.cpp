@@ -30,102 +30,106 @@ double gradient_along_token(const Norm& norm) {
       .item();
 }
 
-ClaimResult claim10(Lab& lab) {
-  const std::vector<TextData>& texts = lab.data()->texts;
-  ClaimResult r{.id = "C10", .title = "Every token alike"};
-  r.says = "LayerNorm normalises every token alike, over its features.";
-  Chart chart{.title = "Standard deviation of single tokens behind the norms",
-              .x = {.label = "standard deviation over the features"},
-              .y = {.label = "share of tokens, %"}};
-  char letter = 'a';
-  const auto next = [&letter] { return fmt::format("C10{}", letter++); };
-  bool alike = true;
-  for (size_t t = 0; t < texts.size(); ++t) {
-    // C8's models: each run looks behind its own norms once it is trained (TransformerSpec with
-    // `inspect`).
-    auto arms = text_arms(lab, t);
-    arms.erase(arms.begin(), arms.begin() + 2);  // the two without a norm
-    const auto runs = lab.measure(arms);
-    const auto largest = [&](const std::string& metric) {
-      double v = 0;
-      for (const Record& run : runs.at("LN"))
-        v = std::max(v, std::isfinite(run[metric]) ? run[metric] : INFINITY);
-      return v;
-    };
-    const std::string on = t ? texts[t].name + ", " : "";
-    r.lines.push_back(exact(next(), on + "LayerNorm: largest |mean| of a token",
-                            largest("token_mean"), Holds::at_most, kMeanBound));
-    r.lines.push_back(statistical(
-        next(), on + "BatchNorm: spread (sd) of the tokens' standard deviation",
-        {t_interval(values(runs.at("BN"), "token_std_sd"))}, kSpread, Expect::positive, ""));
-    r.lines.push_back(exact(next(), on + "LayerNorm: largest |standard deviation - 1| of a token",
-                            largest("token_std_off"), Holds::at_most, kStdBound));
-    r.lines.push_back(statistical(
-        next(), on + "the mirror: LayerNorm's mean |mean| of a feature over tokens",
-        {t_interval(values(runs.at("LN"), "feature_mean"))}, kSpread, Expect::positive, ""));
-    r.lines.back().meaning =
-        "Per feature it is LayerNorm that varies: each norm fixes what it averages over and "
-        "nothing else.";
-    r.lines.back().beside = true;
-    r.tables.push_back(seed_table(on + "spread (sd) of the tokens' standard deviation",
-                                  {{"LayerNorm", &runs.at("LN")}, {"BatchNorm", &runs.at("BN")}},
-                                  "token_std_sd", 1, 4));
-    if (t > 0) continue;
-    for (const Line& l : r.lines)
-      alike &= l.kind != Kind::exact || l.verdict == Verdict::reproduced;
-    r.lines.push_back(exact(next(), "LayerNorm: part of the gradient along the token itself",
-                            gradient_along_token(lab.layer()), Holds::at_most, kAlongBound));
-    r.lines.back().meaning =
-        "A token's scale does not matter, so the gradient has no part along it; one whose "
-        "deviation were taken as constant "
-        "would.";
-    r.lines.push_back(exact(
-        next(), "LayerNorm(128) against (x - mean_features) / std_features: largest difference",
-        formula_error(lab.layer(), 1), Holds::at_most, 1e-4));
-    r.lines.back().meaning =
-        "The lesson's formula. The difference is eps = 1e-5 under the root; std_features is the "
-        "biased one.";
-    r.experiment = {fmt::format("C8's character-level Transformers of {} blocks with LayerNorm and "
-                                "with BatchNorm, trained for {} steps; rates {}.",
-                                arms[0].spec.net.layers, arms[0].spec.steps, chosen_rates(arms)),
-                    "On held-out text in eval mode: mean and standard deviation over the features "
-                    "of every token, behind each norm, before "
-                    "its gain and bias.",
-                    "And the mirror image: mean over the tokens of every feature."};
-    for (const auto& [arm, title, look] :
-         {std::tuple{"LN", "LayerNorm", Look::ln}, {"BN", "BatchNorm", Look::bn}}) {
-      Series s{.name = title, .look = look};
-      const Records& of = runs.at(arm);
-      for (const Record& run : of) {
-        const auto& h = run.series.at("token_std");
-        for (size_t b = 0; b < h.size(); ++b) {
-          const double x = kBin * (static_cast<double>(b) + 0.5), y = 100 * h[b];
-          if (&run == &of[0]) s.line.push_back({x, 0});
-          s.line[b].y += y / static_cast<double>(of.size());
-          if (y > 0)
-            s.dots.push_back({x, y,
-                              fmt::format("seed {}, {:.1f} to {:.1f}: {:.1f} %", run.seed,
-                                          x - kBin / 2, x + kBin / 2, y)});
-        }
-      }
-      chart.series.push_back(std::move(s));
+namespace {
+
+class Claim10 : public Claim {
+ public:
+  explicit Claim10(Lab& lab) : data_(lab.data()) {
+    for (size_t text = 0; text < data_->texts.size(); ++text) models_.emplace_back(lab, text);
+  }
+  void run(Lab& lab) override;
+  std::vector<Question> questions() const override;
+  void facts(Facts& facts) const override;
+  std::vector<Chart> charts() const override;
+  std::vector<Table> tables() const override;
+
+ private:
+  std::shared_ptr<const Data> data_;
+  // C8's models, one set a text: each run looks behind its own norms once it is trained
+  // (TransformerSpec with `inspect`).
+  std::vector<TextArms> models_;
+  Measured exact_;
+};
+
+void Claim10::run(Lab& lab) {
+  for (TextArms& model : models_) {
+    model.tune(lab);
+    lab.measure(Arms<TransformerSpec>{&model.ln, &model.bn});
+  }
+  exact_ = lab.compute("formulas", {{"norms", lab.norm_names()}}, [norm = lab.layer()](Record& r) {
+    r.metrics["along"] = gradient_along_token(norm);
+    r.metrics["formula"] = formula_error(norm, 1);
+  });
+}
+
+std::vector<Question> Claim10::questions() const {
+  std::vector<Question> all;
+  const auto spread = [](const std::string& id, const Sample& a) {
+    return Question{.id = id, .a = a, .b = constant(0), .margin = kSpread};
+  };
+  for (size_t i = 0; i < models_.size(); ++i) {
+    const TextArms& m = models_[i];
+    const std::string suffix = i ? fmt::format("-{}", i + 1) : "";
+    all.push_back(fact("C10a" + suffix, of(m.ln, "token_mean"), Holds::at_most, kMeanBound));
+    all.push_back(spread("C10b" + suffix, of(m.bn, "token_std_sd")));
+    all.push_back(fact("C10c" + suffix, of(m.ln, "token_std_off"), Holds::at_most, kStdBound));
+    all.push_back(beside(spread("C10d" + suffix, of(m.ln, "feature_mean"))));
+    if (i > 0) continue;
+    all.push_back(fact("C10e", of(exact_, "along"), Holds::at_most, kAlongBound));
+    all.push_back(fact("C10f", of(exact_, "formula"), Holds::at_most, 1e-4));
+  }
+  return all;
+}
+
+void Claim10::facts(Facts& facts) const {
+  const TextArms& m = models_[0];
+  facts.text("layers", fmt::format("{}", m.ln.spec.net.layers));
+  facts.text("steps", fmt::format("{}", m.ln.spec.steps));
+  facts.text("rates", chosen_rates(std::vector{&m.ln, &m.bn}));
+}
+
+// The histogram of token_statistics(): each seed's, and their mean.
+Series histogram(const TransformerArm& arm) {
+  Series s = series_of(arm.style);
+  const auto n = static_cast<double>(arm.runs.size());
+  for (const Record& run : arm.runs) {
+    const auto& shares = run.series.at("token_std");
+    if (s.line.empty())
+      for (size_t b = 0; b < shares.size(); ++b)
+        s.line.push_back({kBin * (static_cast<double>(b) + 0.5), 0});
+    for (size_t b = 0; b < shares.size(); ++b) {
+      const double x = s.line[b].x, y = 100 * shares[b];
+      s.line[b].y += y / n;
+      if (y > 0)
+        s.dots.push_back({x, y,
+                          fmt::format("seed {}, {:.1f} to {:.1f}: {:.1f} %", run.seed, x - kBin / 2,
+                                      x + kBin / 2, y)});
     }
   }
-  r.meaning = fmt::format(
-      "Every token {} LayerNorm with mean 0 and deviation 1, by construction. Behind BatchNorm "
-      "tokens differ in scale {}; behind "
-      "LayerNorm features do.",
-      alike ? "leaves" : "does not leave",
-      by_verdict(r.lines[1], "clearly", "hardly", "less than nothing", "(not decided)"));
-  r.trap =
-      "Looking behind gain and bias, where LayerNorm's tokens are no longer exactly alike; and "
-      "forgetting epsilon, which shows "
-      "in tokens of tiny variance.";
-  chart.note = "All norms of the model, bins of 0.1; lines: mean of the seeds.";
-  r.charts = {chart};
-  r.papers = {{"Ba, Kiros & Hinton 2016, Layer Normalization", "https://arxiv.org/abs/1607.06450"}};
-  r.code = "lesson/c10.cpp";
-  return r;
+  return s;
 }
+
+std::vector<Chart> Claim10::charts() const {
+  Chart c{.title = "Standard deviation of single tokens behind the norms",
+          .x = {.label = "standard deviation over the features"},
+          .y = {.label = "share of tokens, %"}};
+  c.series = {histogram(models_[0].ln), histogram(models_[0].bn)};
+  c.note = "All norms of the model, bins of 0.1; lines: mean of the seeds.";
+  return {c};
+}
+
+std::vector<Table> Claim10::tables() const {
+  std::vector<Table> all;
+  for (size_t i = 0; i < models_.size(); ++i) {
+    const std::string on = i ? data_->texts[i].name + ", " : "";
+    all.push_back(seed_table(on + "spread (sd) of the tokens' standard deviation",
+                             {&models_[i].ln, &models_[i].bn}, "token_std_sd", 1, 4));
+  }
+  return all;
+}
+
+}  // namespace
+
+std::unique_ptr<Claim> claim10(Lab& lab) { return std::make_unique<Claim10>(lab); }
 
 }  // namespace loupe::lesson

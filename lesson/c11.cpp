@@ -1,112 +1,123 @@
 // C11: for small batches LayerNorm is the better choice.
 #include <loupe/lesson/lab.h>
 
-#include <cmath>
-
 namespace loupe::lesson {
 namespace {
+
 constexpr int64_t kSmall = 8;  // larger groups stand beside the claim: it speaks of small batches
+
+// A size of the batch and the line that asks about it.
+struct Asked {
+  int64_t size;
+  const char* id;
+};
+constexpr Asked kGroups[] = {{2, "C11a"},  {4, "C11e"},  {8, "C11b"},
+                             {16, "C11f"}, {32, "C11g"}, {64, "C11c"}};
+constexpr Asked kWindows[] = {{1, "C11d"}, {2, "C11h"}, {4, "C11i"}};
+
+class Claim11 : public Claim {
+ public:
+  explicit Claim11(Lab& lab);
+  void run(Lab& lab) override;
+  std::vector<Question> questions() const override;
+  void facts(Facts& facts) const override;
+  std::vector<Chart> charts() const override;
+  std::vector<Table> tables() const override;
+
+ private:
+  Question group(const Asked& asked) const;
+
+  std::shared_ptr<const Data> data_;
+  bool full_;
+  CnnArms f1_;                             // C5's
+  std::map<int64_t, WindowArms> windows_;  // language models on few windows of 16, C9's
+  CnnArms f0_, d4_;                        // convolutions alone, C5's, in the full profile
+};
+
+Claim11::Claim11(Lab& lab)
+    : data_(lab.data()), full_(lab.profile().full()), f1_(f1_arms(lab, group_sizes(lab))) {
+  for (int64_t batch : full_ ? std::vector<int64_t>{1, 2, 4} : std::vector<int64_t>{1})
+    windows_.emplace(batch, WindowArms(lab, 0, 16, batch));
+  if (!full_) return;
+  f0_ = {lab, "F0", {.layer = true}, {64, 16, 4, 2}};
+  d4_ = {lab, "D4", {.none = true, .layer = true, .group = true}, {64, 16, 4, 2}};
 }
 
-ClaimResult claim11(Lab& lab) {
-  const bool full = lab.profile().full();
-  const std::vector<int64_t> groups = group_sizes(lab);
-  const auto arms = f1_arms(lab, groups);
-  const auto runs = lab.measure(arms);
-  // Language models whose batch is a few windows of 16 characters.
-  std::map<int64_t, std::map<std::string, Records>> windows;
-  for (int64_t b : full ? std::vector<int64_t>{1, 2, 4} : std::vector<int64_t>{1})
-    windows[b] = lab.measure(window_arms(lab, 0, 16, b));
-  ClaimResult r{.id = "C11", .title = "Small batches"};
-  r.says = "For small batches LayerNorm is the better choice.";
-  r.experiment = {
-      "The runs of C5: F1 on Fashion-MNIST with the optimiser's batch fixed at 64, BatchNorm's "
-      "statistics from groups of g.",
-      "LayerNorm minus BatchNorm in test accuracy for each g, each arm at its own learning rate. "
-      "And a language model on few "
-      "windows a batch (C9).",
-      fmt::format("Learning rates: {}.", chosen_rates(arms))};
-  Chart chart{.title = "LayerNorm minus BatchNorm",
-              .x = {.label = "samples per BatchNorm statistic", .log = true},
-              .y = {.label = "difference of test accuracy, points"},
-              .marks = {{0, "no difference"}}};
-  Series s{.name = "mean, 95 %", .look = Look::ln};
-  int64_t crossover = 0;
-  char letter = 'a';
-  for (auto g = groups.rbegin(); g != groups.rend(); ++g) {
-    const Records& bn = runs.at(fmt::format("BN {}", *g));
-    const Records& ln = runs.at("LN");
-    Line l = statistical(fmt::format("C11{}", letter++),
-                         fmt::format("LayerNorm minus BatchNorm, groups of {}", *g),
-                         compare(outcomes(ln, "test_accuracy"), outcomes(bn, "test_accuracy"),
-                                 kChance, Better::more),
-                         kAccuracyMargin, Expect::positive, "points", 100);
-    l.beside = *g > kSmall;
-    if (l.verdict == Verdict::reproduced) crossover = std::max(crossover, *g);
-    const auto x = static_cast<double>(*g);
-    chart.x.ticks.push_back(x);
-    if (!l.survival) {
-      s.line.push_back({x, l.effect.mean});
-      s.bars.push_back({x, l.effect.lo, l.effect.hi});
-      for (size_t i = 0; i < ln.size(); ++i) {
-        const double d = 100 * ((ln[i].dead ? kChance : ln[i]["test_accuracy"]) -
-                                (bn[i].dead ? kChance : bn[i]["test_accuracy"]));
-        s.dots.push_back({x, d, fmt::format("seed {}: {:+.1f} points", ln[i].seed, d)});
-      }
-    }
-    r.lines.push_back(std::move(l));
-  }
-  const double nothing = std::log(static_cast<double>(lab.data()->texts[0].symbols));
-  for (const auto& [b, of] : windows)
-    r.lines.push_back(
-        statistical(fmt::format("C11{}", letter++),
-                    fmt::format("language model, {} window{} of 16 a batch: BatchNorm's loss minus "
-                                "LayerNorm's, eval mode",
-                                b, b > 1 ? "s" : ""),
-                    compare(outcomes(of.at("BN"), "eval_loss"), outcomes(of.at("LN"), "eval_loss"),
-                            nothing, Better::less),
-                    kLossMargin, Expect::positive, "nats"));
-  if (full) {
-    // Convolutions alone, C5's networks.
-    for (const char* net : {"F0", "D4"}) {
-      const auto of =
-          lab.measure(cnn_arms(lab, net,
-                               net[0] == 'F' ? std::vector<std::string>{"LN"}
-                                             : std::vector<std::string>{"none", "LN", "GN"},
-                               {64, 16, 4, 2}));
-      r.lines.push_back(statistical(
-          fmt::format("C11{}", letter++),
-          fmt::format("{} (convolutions only): LayerNorm minus BatchNorm, groups of 2", net),
-          compare(outcomes(of.at("LN"), "test_accuracy"), outcomes(of.at("BN 2"), "test_accuracy"),
-                  kChance, Better::more),
-          kAccuracyMargin, Expect::positive, "points", 100));
-    }
-  }
-  r.meaning = crossover ? fmt::format(
-                              "In the CNN with a normalised hidden layer LayerNorm is ahead up to "
-                              "groups of {}, and not above. "
-                              "The claim needs its number.",
-                              crossover)
-                        : "In the CNN LayerNorm was ahead at no group size.";
-  const Line& one = *std::ranges::find_if(
-      r.lines, [](const Line& l) { return l.text.starts_with("language model, 1 "); });
-  r.meaning += fmt::format(
-      " In a language model on one window a batch it {}.",
-      by_verdict(one, "is clearly better", "is no better", "is worse", "is not clearly better"));
-  r.trap =
-      "\"Small\" means few values in one statistic. A convolution averages 49 values a sample or "
-      "more here, so that a batch of 2 "
-      "gives it 98 (C5c).";
-  chart.series = {s};
-  chart.note = "Bars: 95 % intervals of the paired difference; dots: seeds.";
-  r.charts = {chart};
-  std::vector<std::pair<std::string, const Records*>> rows{{"LayerNorm", &runs.at("LN")}};
-  for (int64_t g : groups)
-    rows.emplace_back(fmt::format("BatchNorm, groups of {}", g), &runs.at(fmt::format("BN {}", g)));
-  r.tables = {seed_table("Test accuracy, %", rows, "test_accuracy", 100)};
-  r.papers = {{"Wu & He 2018, Group Normalization", "https://arxiv.org/abs/1803.08494"}};
-  r.code = "lesson/c11.cpp";
-  return r;
+void Claim11::run(Lab& lab) {
+  f1_.run(lab);
+  for (auto& [batch, arms] : windows_) arms.run(lab);
+  if (!full_) return;
+  f0_.run(lab);
+  d4_.run(lab);
 }
+
+// --- What is asked ---
+
+// LayerNorm minus BatchNorm.
+Question ahead(const std::string& id, const CnnArms& arms, int64_t group) {
+  return points(id, of(arms.ln, "test_accuracy"), of(arms.bn.at(group), "test_accuracy"));
+}
+
+Question Claim11::group(const Asked& asked) const {
+  const Question q = ahead(asked.id, f1_, asked.size);
+  return asked.size > kSmall ? beside(q) : q;
+}
+
+std::vector<Question> Claim11::questions() const {
+  std::vector<Question> all;
+  for (const Asked& g : kGroups)
+    if (f1_.bn.contains(g.size)) all.push_back(group(g));
+  for (const Asked& w : kWindows) {
+    if (!windows_.contains(w.size)) continue;
+    const WindowArms& arms = windows_.at(w.size);
+    all.push_back(nats(w.id, of(arms.bn, "eval_loss"), of(arms.ln, "eval_loss"),
+                       knowing_nothing(data_->texts[0]), Expect::positive));
+  }
+  if (!full_) return all;
+  all.push_back(ahead("C11j", f0_, 2));
+  all.push_back(ahead("C11k", d4_, 2));
+  return all;
+}
+
+void Claim11::facts(Facts& facts) const { facts.text("rates", chosen_rates(f1_.list())); }
+
+// --- Charts and tables ---
+
+std::vector<Chart> Claim11::charts() const {
+  Chart c{.title = "LayerNorm minus BatchNorm",
+          .x = {.label = "samples per BatchNorm statistic", .log = true},
+          .y = {.label = "difference of test accuracy, points"},
+          .marks = {{0, "no difference"}}};
+  Series s{.name = "mean, 95 %", .look = kLayer.look};
+  for (const Asked& asked : kGroups) {
+    if (!f1_.bn.contains(asked.size)) continue;
+    const auto x = static_cast<double>(asked.size);
+    c.x.ticks.push_back(x);
+    const Line line = answer(group(asked));
+    if (line.survival) continue;
+    s.line.push_back({x, line.effect.mean});
+    s.bars.push_back({x, line.effect.lo, line.effect.hi});
+    const Records &ln = f1_.ln.runs, &bn = f1_.bn.at(asked.size).runs;
+    const auto score = [](const Record& r) { return r.dead ? kChance : r["test_accuracy"]; };
+    for (size_t i = 0; i < ln.size(); ++i) {
+      const double d = 100 * (score(ln[i]) - score(bn[i]));
+      s.dots.push_back({x, d, fmt::format("seed {}: {:+.1f} points", ln[i].seed, d)});
+    }
+  }
+  c.series = {s};
+  c.note = "Bars: 95 % intervals of the paired difference; dots: seeds.";
+  return {c};
+}
+
+std::vector<Table> Claim11::tables() const {
+  std::vector<const Measured*> arms{&f1_.ln};
+  for (auto group = f1_.bn.rbegin(); group != f1_.bn.rend(); ++group)
+    arms.push_back(&group->second);
+  return {seed_table("Test accuracy (BN: samples a group), %", arms, "test_accuracy", 100)};
+}
+
+}  // namespace
+
+std::unique_ptr<Claim> claim11(Lab& lab) { return std::make_unique<Claim11>(lab); }
 
 }  // namespace loupe::lesson

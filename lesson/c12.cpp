@@ -36,85 +36,80 @@ double largest_off_diagonal(const std::vector<std::vector<double>>& cells) {
   return largest;
 }
 
+constexpr int64_t kTokens = 12, kWidth = 32;
+
+// The parts of a Transformer, as metrics and series of the one run.
+struct Part {
+  const char* name;
+  const char* title;
+};
+constexpr Part kLayerPart{"layer", "LayerNorm"};
+constexpr Part kFeedPart{"feed", "Feed-forward"};
+constexpr Part kAttentionPart{"attention", "Attention (causal)"};
+constexpr Part kModelPart{"model", "Whole model"};
+constexpr Part kBatchPart{"batch", "BatchNorm in training"};
+
+void measure_influences(const Norm& bn, const Norm& ln, Record& r) {
+  Rng rng(11);
+  const TransformerOptions o{.layers = 2, .width = kWidth, .context = kTokens};
+  Transformer with_ln(rng, o, ln), with_bn(rng, o, bn);
+  const Tensor x = randn(rng, {1, kTokens, kWidth});
+  const auto look = [&](const Part& part, const std::function<Tensor(const Tensor&)>& map) {
+    const auto cells = influence(map, x, rng);
+    r.metrics[part.name] = largest_off_diagonal(cells);
+    auto& flat = r.series[part.name];
+    for (const auto& row : cells) flat.insert(flat.end(), row.begin(), row.end());
+  };
+  TransformerBlock& block = with_ln.blocks[0];
+  look(kLayerPart, [&](const Tensor& t) { return block.norm1(t); });
+  look(kFeedPart, [&](const Tensor& t) { return block.feed_forward(t); });
+  look(kAttentionPart, [&](const Tensor& t) { return block.attend(t, Tensor()); });
+  look(kModelPart, [&](const Tensor& t) { return with_ln.from_embeddings(t, Tensor()); });
+  look(kBatchPart, [&](const Tensor& t) { return with_bn.blocks[0].norm1(t); });
+}
+
+class Claim12 : public Claim {
+ public:
+  explicit Claim12(Lab&) {}
+  void run(Lab& lab) override {
+    const Config config{{"tokens", "12"}, {"width", "32"}, {"norms", lab.norm_names()}};
+    influences_ = lab.compute(
+        "influence of tokens", config,
+        [bn = lab.batch(), ln = lab.layer()](Record& r) { measure_influences(bn, ln, r); });
+  }
+  std::vector<Question> questions() const override;
+  void facts(Facts& facts) const override { facts.text("tokens", fmt::format("{}", kTokens)); }
+  std::vector<Heatmap> maps() const override;
+
+ private:
+  Measured influences_;
+};
+
+std::vector<Question> Claim12::questions() const {
+  const auto independent = [this](const char* id, const Part& part) {
+    return fact(id, of(influences_, part.name), Holds::at_most, 0);
+  };
+  return {independent("C12a", kLayerPart), independent("C12b", kFeedPart),
+          independent("C12c", kAttentionPart), independent("C12d", kModelPart),
+          beside(fact("C12e", of(influences_, kBatchPart.name), Holds::above, 0))};
+}
+
+// Four of them: the whole model looks like attention.
+std::vector<Heatmap> Claim12::maps() const {
+  std::vector<Heatmap> maps;
+  for (const Part& part : {kLayerPart, kFeedPart, kAttentionPart, kBatchPart}) {
+    Heatmap m{.title = part.title, .x_label = "input token", .y_label = "output token"};
+    const auto& flat = influences_.runs.at(0).series.at(part.name);
+    for (auto row = flat.begin(); row != flat.end(); row += kTokens)
+      m.cells.emplace_back(row, row + kTokens);
+    maps.push_back(std::move(m));
+  }
+  maps.back().note = "Colour: size of the gradient, log scale over six decades. A dot: exactly 0.";
+  return maps;
+}
+
 }  // namespace
 
-ClaimResult claim12(Lab& lab) {
-  constexpr int64_t kTokens = 12, kWidth = 32;
-  const char* parts[] = {"layer", "feed", "attention", "model", "batch"};
-  const Config config{
-      {"tokens", "12"}, {"width", "32"}, {"norms", lab.batch().name + ", " + lab.layer().name}};
-  const Record record = lab.compute(
-      "influence of tokens", config, [&parts, bn = lab.batch(), ln = lab.layer()](Record& r) {
-        Rng rng(11);
-        const TransformerOptions o{.layers = 2, .width = kWidth, .context = kTokens};
-        Transformer with_ln(rng, o, ln), with_bn(rng, o, bn);
-        const Tensor x = randn(rng, {1, kTokens, kWidth});
-        const std::function<Tensor(const Tensor&)> maps[] = {
-            [&](const Tensor& t) { return with_ln.blocks[0].norm1(t); },
-            [&](const Tensor& t) { return with_ln.blocks[0].feed_forward(t); },
-            [&](const Tensor& t) { return with_ln.blocks[0].attend(t, Tensor()); },
-            [&](const Tensor& t) { return with_ln.from_embeddings(t, Tensor()); },
-            [&](const Tensor& t) { return with_bn.blocks[0].norm1(t); }};
-        for (size_t p = 0; p < std::size(parts); ++p) {
-          const auto cells = influence(maps[p], x, rng);
-          r.metrics[parts[p]] = largest_off_diagonal(cells);
-          for (const auto& row : cells)
-            r.series[parts[p]].insert(r.series[parts[p]].end(), row.begin(), row.end());
-        }
-      });
-  ClaimResult r{.id = "C12", .title = "Tokens processed independently"};
-  r.says = "Transformers process each token independently; that is why LayerNorm suits them.";
-  r.experiment = {fmt::format("One sequence of {} tokens through the parts of a Transformer block "
-                              "and through a causal model of two blocks.",
-                              kTokens),
-                  "The gradient of each output token with respect to each input token: 0 means "
-                  "that it does not depend on it at all.",
-                  "At initialisation; the zeros hold for any weights."};
-  const auto independent = [&](const char* id, const std::string& text, const char* part) {
-    r.lines.push_back(exact(id, text, record[part], Holds::at_most, 0));
-  };
-  independent("C12a", "LayerNorm: gradient by any other token, largest", "layer");
-  independent("C12b", "feed-forward: gradient by any other token, largest", "feed");
-  independent("C12c", "attention: gradient by any other token, largest", "attention");
-  independent("C12d", "the whole model: gradient by any other token, largest", "model");
-  r.lines.push_back(
-      exact("C12e", "BatchNorm in training mixes tokens: gradient by any other token, largest",
-            record["batch"], Holds::above, 0));
-  r.lines.back().beside = true;
-  const auto alone = [&](size_t i) {
-    return r.lines[i].verdict == Verdict::reproduced ? "treats each token alone, exactly"
-                                                     : "mixes tokens";
-  };
-  r.meaning = fmt::format(
-      "LayerNorm {}; the feed-forward layer {}; attention {}, and the model as a whole {}.",
-      alone(0), alone(1), alone(2), alone(3));
-  if (r.lines[0].verdict == Verdict::reproduced && r.lines[2].verdict == Verdict::contradicted &&
-      record["batch"] > 0)
-    r.meaning +=
-        " So independence is no property of Transformers. The better reason for LayerNorm: the "
-        "norm must not be a second, "
-        "uncontrolled way of mixing tokens, as BatchNorm is.";
-  r.trap =
-      "sum(LayerNorm(x)) has gradient zero for every token, which looks like independence of "
-      "everything: project on random "
-      "numbers instead.";
-  const char* titles[] = {"LayerNorm", "Feed-forward", "Attention (causal)", "Whole model",
-                          "BatchNorm in training"};
-  for (size_t p = 0; p < std::size(parts); ++p) {
-    if (p == 3) continue;  // four maps; the whole model looks like attention
-    Heatmap m{.title = titles[p], .x_label = "input token", .y_label = "output token"};
-    const auto& flat = record.series.at(parts[p]);
-    for (int64_t i = 0; i < kTokens; ++i)
-      m.cells.emplace_back(flat.begin() + i * kTokens, flat.begin() + (i + 1) * kTokens);
-    r.maps.push_back(std::move(m));
-  }
-  r.maps.back().note =
-      "Colour: size of the gradient, log scale over six decades. A dot: exactly 0.";
-  r.papers = {
-      {"Vaswani et al. 2017, Attention Is All You Need", "https://arxiv.org/abs/1706.03762"},
-      {"Ba, Kiros & Hinton 2016, Layer Normalization", "https://arxiv.org/abs/1607.06450"}};
-  r.code = "lesson/c12.cpp";
-  return r;
-}
+std::unique_ptr<Claim> claim12(Lab& lab) { return std::make_unique<Claim12>(lab); }
 
 }  // namespace loupe::lesson

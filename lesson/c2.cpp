@@ -11,7 +11,7 @@ constexpr double kThreshold = 1.0;  // training loss, mean of 10 steps; fixed be
 
 // The first step whose last ten losses average below the threshold; the whole budget if there is
 // none.
-double steps_to(const Record& r, double budget) {
+double steps_to_threshold(const Record& r, double budget) {
   const auto& loss = r.series.at("loss");
   double sum = 0;
   for (size_t i = 0; i < loss.size(); ++i) {
@@ -23,17 +23,90 @@ double steps_to(const Record& r, double budget) {
   return budget;
 }
 
-std::vector<Outcome> speeds(const Records& runs, double budget) {
-  std::vector<Outcome> v;
-  for (const Record& r : runs) v.push_back({steps_to(r, budget), r.dead});
-  return v;
+// A network's race: its arms, and that of no norm at each rate.
+struct Race {
+  Race(const Lab& lab, int depth)
+      : net(fmt::format("D{}", depth)),
+        arms(lab, depth),
+        budget(static_cast<double>(arms.none.spec.steps)) {}
+  std::string net;
+  PlainArms arms;
+  std::vector<ClassifierArm> generous{};
+  double budget;
+};
+
+class Claim2 : public Claim {
+ public:
+  explicit Claim2(Lab& lab);
+  void run(Lab& lab) override;
+  std::vector<Question> questions() const override;
+  void facts(Facts& facts) const override;
+  std::vector<Chart> charts() const override;
+  std::vector<Table> tables() const override;
+
+ private:
+  const Race& d8() const { return races_[0]; }
+  std::vector<Race> races_;  // D8; in the full profile D14
+};
+
+Claim2::Claim2(Lab& lab) {
+  races_.emplace_back(lab, 8);
+  if (lab.profile().full()) races_.emplace_back(lab, 14);
 }
 
+// Every run learns how many steps it took.
+void count_steps(Records& runs, double budget) {
+  for (Record& r : runs) r.metrics["steps"] = steps_to_threshold(r, budget);
+}
+
+void Claim2::run(Lab& lab) {
+  for (Race& race : races_) race.arms.run(lab);
+  races_[0].generous = generous(d8().arms.none);
+  lab.measure(races_[0].generous);
+  for (Race& race : races_) {
+    for (ClassifierArm* arm : race.arms.all()) count_steps(arm->runs, race.budget);
+    for (ClassifierArm& cell : race.generous) count_steps(cell.runs, race.budget);
+  }
+}
+
+// --- What is asked ---
+
+Question faster(const std::string& id, const Race& race, const Sample& slow,
+                const ClassifierArm& fast) {
+  return doublings(id, slow, of(fast, "steps"), race.budget, Expect::positive);
+}
+
+std::vector<Question> Claim2::questions() const {
+  const auto none = [](const Race& race) { return of(race.arms.none, "steps"); };
+  std::vector<Question> all{faster("C2a", d8(), none(d8()), d8().arms.bn),
+                            faster("C2b", d8(), none(d8()), d8().arms.ln),
+                            faster("C2c", d8(), best_valid(d8().generous, "steps"), d8().arms.bn)};
+  if (races_.size() > 1) {
+    const Race& d14 = races_[1];
+    all.push_back(faster("C2d", d14, none(d14), d14.arms.bn));
+    all.push_back(faster("C2e", d14, none(d14), d14.arms.ln));
+  }
+  return all;
+}
+
+void Claim2::facts(Facts& facts) const {
+  std::string rates;
+  for (const Race& race : races_) {
+    const std::vector<const ClassifierArm*> arms{&race.arms.none, &race.arms.ln, &race.arms.bn};
+    rates += fmt::format("{}{} {}", rates.empty() ? "" : "; ", race.net, chosen_rates(arms));
+  }
+  facts.text("rates", rates);
+  facts.text("threshold", short_number(kThreshold));
+  facts.text("budget", short_number(d8().budget));
+}
+
+// --- Charts and tables ---
+
 // The loss smoothed over ten steps: thin for each seed, and the median of those that live.
-Series curve(const std::string& name, Look look, const Records& runs) {
-  Series s{.name = name, .look = look};
+Series curve(const ClassifierArm& arm) {
+  Series s = series_of(arm.style);
   std::map<double, std::vector<double>> at_step;
-  for (const Record& r : runs) {
+  for (const Record& r : arm.runs) {
     const auto& loss = r.series.at("loss");
     const size_t window = std::min<size_t>(10, loss.size());  // the tiny profile has fewer steps
     s.seeds.push_back({.hover = fmt::format("seed {}", r.seed)});
@@ -48,118 +121,57 @@ Series curve(const std::string& name, Look look, const Records& runs) {
   return s;
 }
 
-// A network's comparison: its arms' steps to the threshold.
-struct Race {
-  std::string net;
-  std::vector<Arm<ClassifierSpec>> arms;
-  std::map<std::string, Records> runs;
-  double budget;
-  std::vector<Outcome> steps(const std::string& arm) const { return speeds(runs.at(arm), budget); }
-};
+Chart curves(const Race& race) {
+  Chart c{.title = race.net + ": training loss, each arm at its own learning rate",
+          .x = {.label = "step"},
+          .y = {.label = "training loss, nats"},
+          .marks = {{kThreshold, "threshold"}}};
+  c.series = {curve(race.arms.none), curve(race.arms.ln), curve(race.arms.bn)};
+  c.note = "Thin lines: the seeds, means of 10 steps; thick: their median.";
+  return c;
+}
+
+// A run that died stands at the budget.
+ClassifierArm at_budget(ClassifierArm arm, double budget) {
+  for (Record& r : arm.runs) {
+    if (r.dead) r.metrics["steps"] = budget;
+    r.dead = false;
+  }
+  return arm;
+}
+
+Chart steps_of_seeds(const Race& race) {
+  const ClassifierArm none = at_budget(race.arms.none, race.budget);
+  const ClassifierArm ln = at_budget(race.arms.ln, race.budget);
+  const ClassifierArm bn = at_budget(race.arms.bn, race.budget);
+  Chart c = columns({.title = "D8: steps to the threshold, each seed",
+                     .y_label = "steps",
+                     .arms = {&none, &ln, &bn},
+                     .metric = "steps",
+                     .note = "A run that died or never gets there stands at the budget."});
+  c.marks = {{race.budget, "budget"}};
+  return c;
+}
+
+std::vector<Chart> Claim2::charts() const {
+  std::vector<Chart> all;
+  for (const Race& race : races_) all.push_back(curves(race));
+  all.push_back(steps_of_seeds(d8()));
+  return all;
+}
+
+std::vector<Table> Claim2::tables() const {
+  std::vector<Table> all;
+  for (const Race& race : races_) {
+    std::vector<const Measured*> arms{&race.arms.none, &race.arms.ln, &race.arms.bn};
+    for (const ClassifierArm& cell : race.generous) arms.push_back(&cell);
+    all.push_back(seed_table(race.net + ": steps to the threshold", arms, "steps", 1, 0));
+  }
+  return all;
+}
 
 }  // namespace
 
-ClaimResult claim2(Lab& lab) {
-  const bool full = lab.profile().full();
-  std::vector<Race> races;
-  for (int depth : full ? std::vector<int>{8, 14} : std::vector<int>{8}) {
-    Race race{
-        .net = fmt::format("D{}", depth), .arms = plain_arms(lab, depth), .runs = {}, .budget = 0};
-    race.runs = lab.measure(race.arms);
-    race.budget = static_cast<double>(race.arms[0].spec.steps);
-    if (depth == 8) race.runs["none best"] = best_rates(lab, race.arms[0]);
-    races.push_back(std::move(race));
-  }
-  const Race& d8 = races[0];
-
-  ClaimResult r{.id = "C2", .title = "Speed of convergence"};
-  r.says = "Normalisation speeds up convergence.";
-  std::string rates = "D8 " + chosen_rates(d8.arms);
-  if (full) rates += "; D14 " + chosen_rates(races[1].arms);
-  r.experiment = {
-      fmt::format("A plain CNN of 8 convolutions, D8{}, on 8,192 images of Fashion-MNIST, batches "
-                  "of 64, cosine schedule.",
-                  full ? ", and one of 14, D14" : ""),
-      fmt::format("Steps until the training loss (mean of 10 steps) is below {}; a run that never "
-                  "gets there counts with the "
-                  "whole budget of {} steps.",
-                  kThreshold, d8.budget),
-      "Each arm at its own rate, chosen on validation data and other seeds: " + rates + "."};
-  const auto faster = [&](const char* id, const Race& race, const char* slow, const char* fast,
-                          const std::string& text) {
-    r.lines.push_back(
-        statistical(id, race.net + ": " + text,
-                    compare_log2(race.steps(slow), race.steps(fast), race.budget, Better::less),
-                    kRatioMargin, Expect::positive, "doublings"));
-    r.lines.back().meaning = "1 doubling: half the steps.";
-  };
-  faster("C2a", d8, "none", "BN", "steps without a norm over steps with BatchNorm");
-  faster("C2b", d8, "none", "LN", "steps without a norm over steps with LayerNorm");
-  faster("C2c", d8, "none best", "BN", "the same as C2a, no norm at the best rate of each seed");
-  r.lines.back().meaning =
-      "Generous to the network without a norm: its rate is chosen again for every seed, so that no "
-      "seed dies of it.";
-  if (full) {
-    faster("C2d", races[1], "none", "BN", "steps without a norm over steps with BatchNorm");
-    faster("C2e", races[1], "none", "LN", "steps without a norm over steps with LayerNorm");
-  }
-  const auto factor = [](const Line& l) {
-    return l.survival ? fmt::format("(survival compared: {})", name(l.verdict))
-                      : fmt::format("{:.1f} times ({})", std::exp2(l.effect.mean), name(l.verdict));
-  };
-  r.meaning = fmt::format(
-      "Steps to the threshold in the plain CNN: without a norm {} BatchNorm's, even at each seed's "
-      "own best rate {}; and {} "
-      "LayerNorm's.",
-      factor(r.lines[0]), factor(r.lines[2]), factor(r.lines[1]));
-  r.trap =
-      "One shared learning rate: at BatchNorm's best rate the network without a norm tends to die; "
-      "at the other's best rate "
-      "BatchNorm need not be faster. "
-      "The early fall of the loss is not the end of training either; see C3.";
-  const char* arm_names[] = {"none", "LN", "BN"};
-  const std::vector<std::string> titles{"no norm", "LayerNorm", "BatchNorm"};
-  const Look looks[] = {Look::none, Look::ln, Look::bn};
-  for (const Race& race : races) {
-    Chart chart{.title = race.net + ": training loss, each arm at its own learning rate",
-                .x = {.label = "step"},
-                .y = {.label = "training loss, nats"},
-                .marks = {{kThreshold, "threshold"}}};
-    for (size_t a = 0; a < 3; ++a)
-      chart.series.push_back(curve(titles[a], looks[a], race.runs.at(arm_names[a])));
-    chart.note = "Thin lines: the seeds, means of 10 steps; thick: their median.";
-    r.charts.push_back(std::move(chart));
-  }
-  Chart dots{.title = "D8: steps to the threshold, each seed",
-             .x = {.label = "", .categories = titles},
-             .y = {.label = "steps"},
-             .marks = {{d8.budget, "budget"}},
-             .paired = true};
-  for (size_t a = 0; a < 3; ++a) {
-    Records steps = d8.runs.at(arm_names[a]);
-    const auto speed = d8.steps(arm_names[a]);
-    for (size_t i = 0; i < steps.size(); ++i)
-      steps[i].metrics["steps"] = speed[i].dead ? d8.budget : speed[i].value, steps[i].dead = false;
-    dots.series.push_back(column(titles[a], looks[a], a, steps, "steps"));
-  }
-  dots.note = "A run that died or never gets there stands at the budget.";
-  r.charts.push_back(std::move(dots));
-  for (const Race& race : races) {
-    Table table{.title = race.net + ": steps to the threshold", .head = {"arm"}};
-    for (const Record& run : race.runs.at("none"))
-      table.head.push_back(fmt::format("seed {}", run.seed));
-    for (const auto& [arm, runs] : race.runs) {
-      table.rows.push_back({arm});
-      for (const Outcome& o : race.steps(arm))
-        table.rows.back().push_back(o.dead ? "died" : fmt::format("{}", o.value));
-    }
-    r.tables.push_back(std::move(table));
-  }
-  r.papers = {{"Ioffe & Szegedy 2015, Batch Normalization", "https://arxiv.org/abs/1502.03167"},
-              {"Bjorck et al. 2018, Understanding Batch Normalization",
-               "https://arxiv.org/abs/1806.02375"}};
-  r.code = "lesson/c2.cpp";
-  return r;
-}
+std::unique_ptr<Claim> claim2(Lab& lab) { return std::make_unique<Claim2>(lab); }
 
 }  // namespace loupe::lesson

@@ -44,182 +44,180 @@ bool refuses_one_value_per_channel(const Norm& norm) {
   } catch (const ValueError&) { return true; }
 }
 
-// The trap: the real batch varies, the samples seen stay the same, and the learning rate grows with
-// the batch.
-std::vector<Arm<ClassifierSpec>> naive_sweep(Lab& lab) {
-  std::vector<Arm<ClassifierSpec>> arms;
-  for (const auto& [name, norm] :
-       {std::pair{"BN", lab.batch()}, {"LN", lab.layer()}, {"none", no_norm()}})
-    for (int64_t b : {2, 4, 8, 32, 128}) {
-      arms.push_back({fmt::format("naive {} {}", name, b),
-                      {.data = lab.data(),
-                       .net = "D4",
-                       .norm = norm,
-                       .group = b,
-                       .batch = b,
-                       .steps = 8192 / b}});
-      arms.back().spec.lr = 0.1 * static_cast<double>(b) / 64;
-    }
-  return arms;
-}
+// --- The arms ---
 
 constexpr double kNotZero = 1e-3;  // a change of logits that is no rounding
+const std::vector<int64_t> kRealBatches{2, 4, 8, 32, 128};
+
+using Sweep = std::map<int64_t, ClassifierArm>;  // by the real batch
+
+// The trap: the real batch varies, the samples seen stay the same, and the learning rate grows with
+// the batch.
+Sweep naive_sweep(const Lab& lab, const std::string& name, const Style& style, const Norm& norm) {
+  Sweep sweep;
+  for (int64_t b : kRealBatches)
+    sweep[b] = {fmt::format("naive {} {}", name, b),
+                style,
+                {.data = lab.data(),
+                 .net = "D4",
+                 .norm = norm,
+                 .group = b,
+                 .batch = b,
+                 .steps = 8192 / b,
+                 .lr = 0.1 * static_cast<double>(b) / 64}};
+  return sweep;
+}
+
+class Claim5 : public Claim {
+ public:
+  explicit Claim5(Lab& lab);
+  void run(Lab& lab) override;
+  std::vector<Question> questions() const override;
+  void facts(Facts& facts) const override;
+  std::vector<Chart> charts() const override;
+  std::vector<Table> tables() const override;
+
+ private:
+  Measured exact_facts(Lab& lab) const;
+  Chart against_group() const;
+  Chart trap() const;
+
+  bool full_;
+  CnnArms f1_, f0_, d4_;  // d4, in the full profile
+  std::vector<Sweep> naive_;
+  Measured facts_;
+};
+
+Claim5::Claim5(Lab& lab) : full_(lab.profile().full()), f1_(f1_arms(lab, group_sizes(lab))) {
+  // Convolutions alone (F0, D4): their statistics average 49 values and more a sample.
+  const std::vector<int64_t> some =
+      full_ ? std::vector<int64_t>{64, 16, 4, 2} : std::vector<int64_t>{64, 2};
+  f0_ = {lab, "F0", {.layer = full_}, some};
+  if (!full_) return;
+  d4_ = {lab, "D4", {.none = true, .layer = true, .group = true}, some};
+  naive_ = {naive_sweep(lab, "BN", kBatch, lab.batch()),
+            naive_sweep(lab, "LN", kLayer, lab.layer()),
+            naive_sweep(lab, "none", kNone, no_norm())};
+}
+
+Measured Claim5::exact_facts(Lab& lab) const {
+  const Tensor images = lab.data()->test_x;
+  return lab.compute("batch-mates", {{"net", "F1"}, {"norms", lab.norm_names()}},
+                     [images, bn = lab.batch(), ln = lab.layer()](Record& r) {
+                       r.metrics["layer"] = change_by_count(ln);
+                       r.metrics["network"] = std::max(change_by_mates(ln, images, true),
+                                                       change_by_mates(ln, images, false));
+                       r.metrics["batch"] = change_by_mates(bn, images, true);
+                       r.metrics["batch_eval"] = change_by_mates(bn, images, false);
+                       r.metrics["accepted"] = !refuses_one_value_per_channel(bn);
+                     });
+}
+
+void Claim5::run(Lab& lab) {
+  f1_.run(lab);
+  f0_.run(lab);
+  if (full_) d4_.run(lab);
+  for (Sweep& sweep : naive_) {
+    Arms<ClassifierSpec> arms;
+    for (auto& [batch, arm] : sweep) arms.push_back(&arm);
+    lab.measure(arms);
+  }
+  facts_ = exact_facts(lab);
+}
+
+std::vector<Question> Claim5::questions() const {
+  const auto groups = [](const std::string& id, const CnnArms& arms, int64_t many, int64_t few) {
+    return points(id, of(arms.bn.at(many), "test_accuracy"), of(arms.bn.at(few), "test_accuracy"));
+  };
+  std::vector<Question> all{
+      groups("C5a", f1_, 64, 2),
+      groups("C5b", f1_, 64, 8),
+      groups("C5c", f0_, 64, 2),
+      fact("C5d", of(facts_, "layer"), Holds::at_most, 0),
+      fact("C5e", of(facts_, "network"), Holds::at_most, 0, "logits"),
+      fact("C5f", of(facts_, "batch"), Holds::above, kNotZero, "logits"),
+      fact("C5g", of(facts_, "accepted"), Holds::at_most, 0),
+      beside(fact("C5h", of(facts_, "batch_eval"), Holds::at_most, 0, "logits"))};
+  if (!full_) return all;
+  all.push_back(groups("C5i", d4_, 64, 2));
+  all.push_back(groups("C5j", f1_, 64, 16));
+  return all;
+}
+
+void Claim5::facts(Facts& facts) const {
+  facts.text("steps", fmt::format("{}", f1_.ln.spec.steps));
+  facts.text("f1_rates", chosen_rates(f1_.list()));
+  facts.text("f0_rates", chosen_rates(f0_.list()));
+  facts.text("d4_rates", chosen_rates(d4_.list()));
+}
+
+// --- Charts and tables ---
+
+Series against_group_of(const CnnArms& arms, const std::string& name, const Style& style) {
+  Series s{.name = name, .look = style.look, .dashed = style.dashed};
+  for (const auto& [group, arm] : arms.bn)
+    add_point(s, static_cast<double>(group), arm.runs, "test_accuracy", 100);
+  return s;
+}
+
+Chart Claim5::against_group() const {
+  Chart c{.title = "Test accuracy against the samples behind one BatchNorm statistic",
+          .x = {.label = "samples per statistic", .log = true},
+          .y = {.label = "test accuracy, %"}};
+  Series ln{.name = "LayerNorm, F1", .look = kLayer.look};
+  for (const auto& [group, arm] : f1_.bn) {
+    c.x.ticks.push_back(static_cast<double>(group));
+    add_point(ln, c.x.ticks.back(), f1_.ln.runs, "test_accuracy", 100);
+  }
+  ln.dots.resize(f1_.ln.runs.size());  // one run a seed: LayerNorm has no groups
+  c.series = {against_group_of(f1_, "BatchNorm, F1", kBatch),
+              against_group_of(f0_, "BatchNorm, F0", {"", Look::purple, true}), ln};
+  if (full_) c.series.push_back(against_group_of(d4_, "BatchNorm, D4", {"", Look::yellow, true}));
+  c.note =
+      "Lines: mean over the seeds. LayerNorm knows no groups: its seeds are drawn once, at the "
+      "left.";
+  return c;
+}
+
+Chart Claim5::trap() const {
+  Chart c{.title = "The trap: a sweep of the real batch at equal samples",
+          .x = {.label = "batch size", .log = true},
+          .y = {.label = "test accuracy, %"}};
+  for (int64_t b : kRealBatches) c.x.ticks.push_back(static_cast<double>(b));
+  for (const Sweep& sweep : naive_) {
+    Series s = series_of(sweep.begin()->second.style);
+    for (const auto& [batch, arm] : sweep)
+      add_point(s, static_cast<double>(batch), arm.runs, "test_accuracy", 100);
+    c.series.push_back(std::move(s));
+  }
+  c.note =
+      "D4, 8,192 images seen in all, learning rate 0.1 at a batch of 64 and in proportion to it. A "
+      "batch of 128 takes 64 steps, one of 2 takes 4,096: no evidence about norms.";
+  return c;
+}
+
+std::vector<Chart> Claim5::charts() const {
+  if (full_) return {against_group(), trap()};
+  return {against_group()};
+}
+
+std::vector<Table> Claim5::tables() const {
+  const auto accuracy = [](const std::string& title, const std::vector<const Measured*>& arms) {
+    return seed_table(title + ": test accuracy, %", arms, "test_accuracy", 100);
+  };
+  std::vector<Table> all{accuracy("F1", measured(f1_.list())),
+                         accuracy("F0", measured(f0_.list()))};
+  if (!full_) return all;
+  all.push_back(accuracy("D4", measured(d4_.list())));
+  std::vector<const Measured*> swept;
+  for (const Sweep& sweep : naive_)
+    for (const auto& [batch, arm] : sweep) swept.push_back(&arm);
+  all.push_back(accuracy("The naive sweep", swept));
+  return all;
+}
 
 }  // namespace
 
-ClaimResult claim5(Lab& lab) {
-  const bool full = lab.profile().full();
-  const std::vector<int64_t> groups = group_sizes(lab);
-  const auto f1 = f1_arms(lab, groups);
-  const auto runs = lab.measure(f1);
-  // Convolutions alone (F0, D4): their statistics average 49 values and more a sample.
-  const std::vector<int64_t> some =
-      full ? std::vector<int64_t>{64, 16, 4, 2} : std::vector<int64_t>{64, 2};
-  const auto f0 =
-      cnn_arms(lab, "F0", full ? std::vector<std::string>{"LN"} : std::vector<std::string>{}, some);
-  const auto conv = lab.measure(f0);
-  std::vector<Arm<ClassifierSpec>> d4, naive;
-  if (full) d4 = cnn_arms(lab, "D4", {"none", "LN", "GN"}, some), naive = naive_sweep(lab);
-  const auto deep = lab.measure(d4);
-  const auto swept = lab.measure(naive);
-  const auto group = [&](int64_t g) -> const Records& { return runs.at(fmt::format("BN {}", g)); };
-
-  ClaimResult r{.id = "C5", .title = "Batch size"};
-  r.says = "BatchNorm depends on the batch size; LayerNorm does not.";
-  r.experiment = {
-      fmt::format("Small CNNs on Fashion-MNIST: three convolutions, then (in F1) a hidden layer of "
-                  "64 with a norm of "
-                  "its own, or (in F0) the output "
-                  "layer at once{}.",
-                  full ? "; D4: four convolutions and the mean over the image" : ""),
-      "The optimiser always sees 64 images a step; BatchNorm's statistics come from groups of 2 to "
-      "64 of them. Same "
-      "images, same steps, learning rate chosen for each cell.",
-      fmt::format("{} steps, learning rates: F1 {}; F0 {}{}.", f1[0].spec.steps, chosen_rates(f1),
-                  chosen_rates(f0), full ? "; D4 " + chosen_rates(d4) : "")};
-  const auto points = [&](const char* id, const std::string& text, const Records& a,
-                          const Records& b) {
-    r.lines.push_back(statistical(
-        id, text,
-        compare(outcomes(a, "test_accuracy"), outcomes(b, "test_accuracy"), kChance, Better::more),
-        kAccuracyMargin, Expect::positive, "points", 100));
-  };
-  points("C5a", "BatchNorm in F1: groups of 64 minus groups of 2", group(64), group(2));
-  r.lines.back().meaning =
-      "The norm after the hidden layer computes mean and variance from 2 values a channel.";
-  points("C5b", "BatchNorm in F1: groups of 64 minus groups of 8", group(64), group(8));
-  r.lines.back().meaning = "What is left of the dependence once 8 values make a statistic.";
-  points("C5c", "BatchNorm in F0 (convolutions only): groups of 64 minus groups of 2",
-         conv.at("BN 64"), conv.at("BN 2"));
-  r.lines.back().meaning = "Here even a group of 2 averages 98 values or more a channel.";
-  const Tensor images = lab.data()->test_x;
-  const Record mates = lab.compute(
-      "batch-mates", {{"net", "F1"}, {"norms", lab.batch().name + ", " + lab.layer().name}},
-      [images, bn = lab.batch(), ln = lab.layer()](Record& record) {
-        record.metrics["layer"] = change_by_count(ln);
-        record.metrics["network"] =
-            std::max(change_by_mates(ln, images, true), change_by_mates(ln, images, false));
-        record.metrics["batch"] = change_by_mates(bn, images, true);
-        record.metrics["batch_eval"] = change_by_mates(bn, images, false);
-        record.metrics["accepted"] = !refuses_one_value_per_channel(bn);
-      });
-  r.lines.push_back(exact("C5d",
-                          "LayerNorm(128): change of a sample's output with 0 to 255 batch-mates",
-                          mates["layer"], Holds::at_most, 0));
-  r.lines.push_back(exact("C5e",
-                          "F1 with LayerNorm: change of a sample's logits under other batch-mates",
-                          mates["network"], Holds::at_most, 0, "logits"));
-  r.lines.push_back(exact("C5f", "F1 with BatchNorm in training: the same change", mates["batch"],
-                          Holds::above, kNotZero, "logits"));
-  r.lines.push_back(
-      exact("C5g", "BatchNorm batches of one value per channel that are accepted in training",
-            mates["accepted"], Holds::at_most, 0));
-  r.lines.back().meaning = "One value has no variance: Loupe refuses it, as PyTorch does.";
-  r.lines.push_back(exact(
-      "C5h", "F1 with BatchNorm in eval mode: change of a sample's logits under other batch-mates",
-      mates["batch_eval"], Holds::at_most, 0, "logits"));
-  r.lines.back().beside = true;  // the other half of C7
-  if (full) {
-    points("C5i", "BatchNorm in D4 (convolutions only): groups of 64 minus groups of 2",
-           deep.at("BN 64"), deep.at("BN 2"));
-    r.lines.back().meaning =
-        "A narrower network, whose statistics average 98 values and more a channel at groups of 2.";
-    points("C5j", "BatchNorm in F1: groups of 64 minus groups of 16", group(64), group(16));
-  }
-  r.meaning = fmt::format(
-      "Groups of 2 instead of 64 change F1's accuracy by {:+.1f} points ({}), the purely "
-      "convolutional F0's by {:+.1f} ({}). "
-      "LayerNorm's output for a sample "
-      "{}, whoever shares the batch.",
-      -r.lines[0].effect.mean, name(r.lines[0].verdict), -r.lines[2].effect.mean,
-      name(r.lines[2].verdict),
-      mates["layer"] == 0 && mates["network"] == 0 ? "is the same bit for bit" : "changes");
-  if (r.lines[0].verdict == Verdict::reproduced && r.lines[2].verdict != Verdict::reproduced)
-    r.meaning +=
-        " What counts is how many values a statistic averages, not the batch size as such.";
-  r.trap =
-      "Sweeping the real batch size also changes the number of steps and the best learning rate; "
-      "such a plot shows those";
-  r.trap += full ? " (second chart: even the network without any norm \"depends on the batch\"). "
-                   "Here only the normalisation's "
-                   "group varies."
-                 : ". Here only the normalisation's group varies.";
-
-  Chart chart{.title = "Test accuracy against the samples behind one BatchNorm statistic",
-              .x = {.label = "samples per statistic", .log = true},
-              .y = {.label = "test accuracy, %"}};
-  Series bn{.name = "BatchNorm, F1", .look = Look::bn},
-      ln{.name = "LayerNorm, F1", .look = Look::ln},
-      f0_line{.name = "BatchNorm, F0", .look = Look::other, .dashed = true},
-      d4_line{.name = "BatchNorm, D4", .look = Look::extra, .dashed = true};
-  for (auto g = groups.rbegin(); g != groups.rend(); ++g) {
-    const auto x = static_cast<double>(*g);
-    const std::string arm = fmt::format("BN {}", *g);
-    chart.x.ticks.push_back(x);
-    add_point(bn, x, group(*g), "test_accuracy", 100);
-    if (conv.contains(arm)) add_point(f0_line, x, conv.at(arm), "test_accuracy", 100);
-    if (deep.contains(arm)) add_point(d4_line, x, deep.at(arm), "test_accuracy", 100);
-    add_point(ln, x, runs.at("LN"), "test_accuracy", 100);
-  }
-  ln.dots.resize(runs.at("LN").size());  // one run a seed: LayerNorm has no groups
-  chart.series = {bn, f0_line, ln};
-  if (full) chart.series.push_back(d4_line);
-  chart.note =
-      "Lines: mean over the seeds. LayerNorm knows no groups: its seeds are drawn once, at the "
-      "left.";
-  r.charts = {chart};
-  if (full) {
-    Chart trap{.title = "The trap: a sweep of the real batch at equal samples",
-               .x = {.label = "batch size", .log = true, .ticks = {2, 4, 8, 32, 128}},
-               .y = {.label = "test accuracy, %"}};
-    for (const auto& [arm, title, look] : {std::tuple{"BN", "BatchNorm", Look::bn},
-                                           {"LN", "LayerNorm", Look::ln},
-                                           {"none", "no norm", Look::none}}) {
-      Series s{.name = title, .look = look};
-      for (double b : trap.x.ticks)
-        add_point(s, b, swept.at(fmt::format("naive {} {}", arm, b)), "test_accuracy", 100);
-      trap.series.push_back(std::move(s));
-    }
-    trap.note =
-        "D4, 8,192 images seen in all, learning rate 0.1 at a batch of 64 and in proportion to it. "
-        "A batch of 128 takes 64 "
-        "steps, one of 2 takes 4,096: no evidence about norms.";
-    r.charts.push_back(std::move(trap));
-  }
-  const auto rows = [](const std::string& title, const std::map<std::string, Records>& of) {
-    std::vector<std::pair<std::string, const Records*>> all;
-    for (const auto& [arm, records] : of) all.emplace_back(arm, &records);
-    return seed_table(title, all, "test_accuracy", 100);
-  };
-  r.tables = {rows("F1: test accuracy, %", runs), rows("F0: test accuracy, %", conv)};
-  if (full)
-    r.tables.push_back(rows("D4: test accuracy, %", deep)),
-        r.tables.push_back(rows("The naive sweep: test accuracy, %", swept));
-  r.papers = {{"Wu & He 2018, Group Normalization", "https://arxiv.org/abs/1803.08494"},
-              {"Ioffe 2017, Batch Renormalization", "https://arxiv.org/abs/1702.03275"},
-              {"Singh & Shrivastava 2019, EvalNorm", "https://arxiv.org/abs/1904.06031"}};
-  r.code = "lesson/c5.cpp";
-  return r;
-}
+std::unique_ptr<Claim> claim5(Lab& lab) { return std::make_unique<Claim5>(lab); }
 
 }  // namespace loupe::lesson

@@ -56,346 +56,371 @@ double change_by_padding_alone(const Norm& norm) {
       rng, {.layers = 2, .width = 32, .context = 32, .symbols = 3, .causal = false, .pool = true},
       norm);
   const auto logits = [&](int64_t length) {
-    std::vector<int64_t> symbols(static_cast<size_t>(2 * length), 2);
-    std::vector<int64_t> real(static_cast<size_t>(2 * length), 0);
-    for (int64_t i = 0; i < 2; ++i)
-      for (int64_t t = 0; t < 6; ++t)
-        symbols[static_cast<size_t>(i * length + t)] = (i + t) % 2,
-                                                 real[static_cast<size_t>(i * length + t)] = 1;
-    return net
-        .masked(from_data(symbols).reshape({2, length}),
-                from_data(real).to(DType::boolean).reshape({2, length}))
-        .slice(0, 0, 1);
+    std::vector<int64_t> symbols, real;
+    for (int64_t row = 0; row < 2; ++row)
+      for (int64_t t = 0; t < length; ++t) {
+        symbols.push_back(t < 6 ? (row + t) % 2 : 2);
+        real.push_back(t < 6);
+      }
+    const Tensor mask = from_data(real).to(DType::boolean).reshape({2, length});
+    return net.masked(from_data(symbols).reshape({2, length}), mask).slice(0, 0, 1);
   };
   return max(abs(logits(6) - logits(30))).item();
 }
 
-TransformerSpec count_spec(Lab& lab, const Norm& norm, int64_t batch) {
-  return {.data = lab.data(),
-          .task = "count",
-          .net = {.layers = 2, .width = 32, .context = 32},
-          .norm = norm,
-          .batch = batch,
-          .steps = lab.profile().steps(lab.profile().full() ? 500 : 400)};
+// --- The arms ---
+
+// (a) Random bits. Nothing can be learned from them, so there is no rate to choose.
+struct Bits {
+  Bits(const Lab& lab, int64_t batch);
+  TransformerArm ln, bn;
+};
+
+Bits::Bits(const Lab& lab, int64_t batch) {
+  const auto with = [&](const Norm& norm) {
+    return TransformerSpec{.data = lab.data(),
+                           .task = "bits",
+                           .net = {.layers = 2, .width = 32, .context = 16},
+                           .norm = norm,
+                           .batch = batch,
+                           .steps = lab.profile().steps(500),
+                           .lr = 0.003};
+  };
+  ln = {fmt::format("bits LN {}", batch), kLayer, with(lab.layer())};
+  bn = {fmt::format("bits BN {}", batch), kBatch, with(lab.batch())};
+}
+
+// (b) Text, one window of `context` characters a batch.
+struct Windows {
+  size_t text;
+  int64_t context;
+  WindowArms arms;
+};
+
+// (c) Sequences of 4 to 32 bits, padded to the longest: are there more zeros than ones? (d) And of
+// a fixed length, so that the number of real tokens is the same on average.
+struct Counts {
+  Counts() = default;
+  Counts(const Lab& lab, int64_t batch, const std::string& suffix);
+  Arms<TransformerSpec> all();
+  std::vector<const TransformerArm*> list() const;
+  TransformerArm ln, bn, masked, none;
+  TransformerArm fixed;  // without a name where it is not wanted
+};
+
+Counts::Counts(const Lab& lab, int64_t batch, const std::string& suffix) {
+  const auto arm = [&](const std::string& name, const Style& style, const Norm& norm) {
+    return TransformerArm{name + suffix,
+                          style,
+                          {.data = lab.data(),
+                           .task = "count",
+                           .net = {.layers = 2, .width = 32, .context = 32},
+                           .norm = norm,
+                           .batch = batch,
+                           .steps = lab.profile().steps(lab.profile().full() ? 500 : 400)}};
+  };
+  ln = arm("LN", kLayer, lab.layer());
+  bn = arm("BN", kBatch, lab.batch());
+  masked = arm("BN masked", kMasked, masked_batch_norm());
+  none = arm("none", kNone, no_norm());
+}
+
+Arms<TransformerSpec> Counts::all() {
+  Arms<TransformerSpec> arms;
+  for (TransformerArm* arm : {&ln, &bn, &masked, &none, &fixed})
+    if (!arm->name.empty()) arms.push_back(arm);
+  return arms;
+}
+
+std::vector<const TransformerArm*> Counts::list() const {
+  std::vector<const TransformerArm*> arms;
+  for (const TransformerArm* arm : {&ln, &bn, &masked, &none, &fixed})
+    if (!arm->name.empty()) arms.push_back(arm);
+  return arms;
+}
+
+class Claim9 : public Claim {
+ public:
+  explicit Claim9(Lab& lab);
+  void run(Lab& lab) override;
+  std::vector<Question> questions() const override;
+  void facts(Facts& facts) const override;
+  std::vector<Chart> charts() const override;
+  std::vector<Table> tables() const override;
+
+ private:
+  double nothing(size_t text) const { return knowing_nothing(data_->texts[text]); }
+  void ask_leak(std::vector<Question>& all) const;
+  void ask_windows(std::vector<Question>& all) const;
+  void ask_lengths(std::vector<Question>& all) const;
+  void ask_fluctuation(std::vector<Question>& all) const;
+  Chart bits_chart() const;
+  Chart modes_chart() const;
+  Chart fluctuation_chart() const;
+  std::vector<Measured> watched() const;
+
+  std::shared_ptr<const Data> data_;
+  bool full_;
+  std::map<int64_t, Bits> bits_;  // by batch
+  std::vector<Windows> windows_;
+  TextArms many_;          // 16 windows a batch, from C8
+  Counts four_, sixteen_;  // sequences a batch; sixteen in the full profile
+  CnnArms cnn_;            // of which BatchNorm is trained
+  Measured facts_;
+};
+
+Claim9::Claim9(Lab& lab)
+    : data_(lab.data()),
+      full_(lab.profile().full()),
+      many_(lab, 0),
+      four_(lab, 4, ""),
+      cnn_(f1_arms(lab, {64})) {
+  for (int64_t b : full_ ? std::vector<int64_t>{1, 2, 4, 16} : std::vector<int64_t>{1, 2, 16})
+    bits_.emplace(b, Bits(lab, b));
+  for (size_t text = 0; text < data_->texts.size(); ++text)
+    for (int64_t context : full_ ? std::vector<int64_t>{16, 32} : std::vector<int64_t>{16})
+      windows_.push_back({text, context, WindowArms(lab, text, context, 1)});
+  four_.fixed = four_.bn;
+  four_.fixed.name = "BN fixed";
+  four_.fixed.spec.shortest = four_.fixed.spec.longest = 18;
+  if (full_) sixteen_ = Counts(lab, 16, " 16");
+}
+
+Measured exact_facts(Lab& lab) {
+  return lab.compute("leaks", {{"net", "T(2,32,16)"}, {"norms", lab.norm_names()}},
+                     [bn = lab.batch(), ln = lab.layer()](Record& r) {
+                       const Norm masked = masked_batch_norm();
+                       r.metrics["leak LN"] = std::max(gradient_leak(ln, 1), gradient_leak(ln, 4));
+                       r.metrics["leak BN 16"] = gradient_leak(bn, 16);
+                       r.metrics["padding LN"] = std::max(change_by_neighbour(ln, true, true),
+                                                          change_by_neighbour(ln, false, true));
+                       r.metrics["padding BN"] = change_by_padding_alone(bn);
+                       r.metrics["padding masked"] = change_by_padding_alone(masked);
+                       r.metrics["mates masked"] = change_by_neighbour(masked, true, false);
+                     });
+}
+
+void Claim9::run(Lab& lab) {
+  Arms<TransformerSpec> bits;
+  for (auto& [batch, arms] : bits_) bits = bits + Arms<TransformerSpec>{&arms.ln, &arms.bn};
+  lab.measure(bits);
+  for (Windows& w : windows_) w.arms.run(lab);
+  many_.tune(lab);
+  lab.measure(Arms<TransformerSpec>{&many_.ln, &many_.bn});
+  const Arms<TransformerSpec> counts = four_.all() + sixteen_.all();
+  lab.tune(counts, {0.001, 0.003, 0.01});
+  for (TransformerArm* arm : {&four_.bn, &four_.masked, &four_.fixed}) arm->spec.inspect = true;
+  lab.measure(counts);
+  cnn_.tune(lab);
+  lab.measure(Arms<ClassifierSpec>{&cnn_.bn.at(64)});
+  facts_ = exact_facts(lab);
+}
+
+// --- What is asked ---
+
+std::vector<Question> Claim9::questions() const {
+  std::vector<Question> all;
+  ask_leak(all);
+  ask_windows(all);
+  ask_lengths(all);
+  ask_fluctuation(all);
+  return all;
+}
+
+void Claim9::ask_leak(std::vector<Question>& all) const {
+  const double ln2 = std::log(2.0);
+  const auto below_ln2 = [&](const char* id, const Measured& arm, Expect expect) {
+    Question q = nats(id, constant(ln2), of(arm, "train_mode_loss"), ln2, expect);
+    q.margin = kLeakMargin;
+    all.push_back(q);
+  };
+  below_ln2("C9a1", bits_.at(1).bn, Expect::positive);
+  below_ln2("C9a2", bits_.at(1).ln, Expect::none);
+  below_ln2("C9a3", bits_.at(2).bn, Expect::positive);
+  below_ln2("C9a4", bits_.at(16).bn, Expect::positive);
+  all.push_back(fact("C9a5", of(facts_, "leak LN"), Holds::at_most, 0));
+  all.push_back(fact("C9a6", of(facts_, "leak BN 16"), Holds::above, kGradientLeak));
+}
+
+// BatchNorm's loss in eval mode minus its own in training mode.
+Question mode_gap(const std::string& id, const Measured& arm, double nothing) {
+  return nats(id, of(arm, "eval_loss"), of(arm, "train_mode_loss"), nothing, Expect::positive);
+}
+
+void Claim9::ask_windows(std::vector<Question>& all) const {
+  for (const Windows& w : windows_) {
+    const bool first = &w == &windows_[0];
+    const std::string suffix = w.text ? fmt::format("-{}", w.text + 1) : "";
+    const int number = w.context == 16 ? 1 : 6;
+    const auto id = [&](int i) { return fmt::format("C9b{}{}", number + i, suffix); };
+    const WindowArms& arms = w.arms;
+    const auto against_ln = [&](int i, const char* metric, Expect expect) {
+      all.push_back(nats(id(i), of(arms.bn, metric), of(arms.ln, metric), nothing(w.text), expect));
+    };
+    against_ln(0, "eval_loss", Expect::positive);
+    against_ln(1, "train_mode_loss", Expect::negative);
+    all.push_back(mode_gap(id(2), arms.bn, nothing(w.text)));
+    if (!first) continue;
+    all.push_back(
+        largest_gap("C9b4", of(arms.ln, "eval_loss"), of(arms.ln, "train_mode_loss"), 0, "nats"));
+    all.push_back(mode_gap("C9b5", many_.bn, nothing(0)));
+  }
+}
+
+Question accuracy(const std::string& id, const Measured& a, const Measured& b) {
+  Question q = points(id, of(a, "accuracy"), of(b, "accuracy"));
+  q.nothing = 0.5;  // two answers
+  return q;
+}
+
+void Claim9::ask_lengths(std::vector<Question>& all) const {
+  const auto ask = [&all](Question q) { all.push_back(std::move(q)); };
+  ask(accuracy("C9c1", four_.ln, four_.bn));
+  ask(accuracy("C9c2", four_.ln, four_.masked));
+  ask(fact("C9c3", of(facts_, "padding LN"), Holds::at_most, kPaddingBound, "logits"));
+  ask(fact("C9c4", of(facts_, "padding BN"), Holds::above, kPaddingMoves, "logits"));
+  ask(beside(fact("C9c5", of(facts_, "padding masked"), Holds::at_most, kPaddingBound, "logits")));
+  ask(fact("C9c6", of(facts_, "mates masked"), Holds::above, kPaddingMoves, "logits"));
+  ask(beside(accuracy("C9c7", four_.ln, four_.none)));
+  if (!full_) return;
+  ask(accuracy("C9c8", sixteen_.ln, sixteen_.bn));
+  ask(accuracy("C9c9", sixteen_.ln, sixteen_.masked));
+}
+
+void Claim9::ask_fluctuation(std::vector<Question>& all) const {
+  const Measured& cnn = cnn_.bn.at(64);
+  const auto over = [&all](const char* id, const char* metric, const Measured& a,
+                           const Measured& b) {
+    all.push_back(doublings(id, of(a, metric), of(b, metric), 1, Expect::positive));
+  };
+  over("C9d1", "fluctuation_mean_16", many_.bn, cnn);
+  over("C9d2", "fluctuation_variance_16", many_.bn, cnn);
+  over("C9d3", "fluctuation_mean_16", four_.bn, four_.fixed);
+  over("C9d4", "fluctuation_mean_16", four_.masked, four_.fixed);
+}
+
+// How many values stand behind one statistic.
+std::string values_behind(const Measured& arm) {
+  const auto alive = std::ranges::find(arm.runs, false, &Record::dead);
+  return alive == arm.runs.end() ? "?" : fmt::format("{:.0f}", (*alive)["values_16"]);
+}
+
+void Claim9::facts(Facts& facts) const {
+  facts.text("text", data_->texts[0].name);
+  facts.text("window_rates", chosen_rates(windows_[0].arms.list()));
+  auto counts = four_.list();
+  for (const TransformerArm* arm : sixteen_.list()) counts.push_back(arm);
+  facts.text("count_rates", chosen_rates(counts));
+  facts.text("values_text", values_behind(many_.bn));
+  facts.text("values_cnn", values_behind(cnn_.bn.at(64)));
+  facts.text("values_padded", values_behind(four_.bn));
+  facts.text("values_fixed", values_behind(four_.fixed));
+  facts.text("values_masked", values_behind(four_.masked));
+}
+
+// --- Charts and tables ---
+
+Chart Claim9::bits_chart() const {
+  Chart c{.title = "(a) Random bits: loss in training mode against the batch",
+          .x = {.label = "sequences per batch", .log = true},
+          .y = {.label = "loss, nats"},
+          .marks = {{std::log(2.0), "ln 2: no better is possible"}}};
+  Series ln = series_of(kLayer), bn = series_of(kBatch);
+  for (const auto& [batch, arms] : bits_) {
+    const auto x = static_cast<double>(batch);
+    c.x.ticks.push_back(x);
+    add_point(ln, x * 0.96, arms.ln.runs, "train_mode_loss");
+    add_point(bn, x * 1.04, arms.bn.runs, "train_mode_loss");
+  }
+  c.series = {ln, bn};
+  return c;
+}
+
+Chart Claim9::modes_chart() const {
+  Chart c{.title = "(b) Text, one window of 16 a batch: training mode against eval mode",
+          .x = {.label = ""},
+          .y = {.label = "loss on held-out text, nats"}};
+  for (const TransformerArm* arm : windows_[0].arms.list())
+    for (const char* mode : {"training", "eval"}) {
+      const std::string name = arm->style.title + " " + mode;
+      const char* metric = mode[0] == 't' ? "train_mode_loss" : "eval_loss";
+      c.series.push_back(column(name, arm->style.look, c.series.size(), arm->runs, metric));
+      c.x.categories.push_back(name);
+    }
+  return c;
+}
+
+std::vector<Measured> Claim9::watched() const {
+  const auto as = [](const std::string& name, Look look, const Measured& arm) {
+    return Measured{name, {name, look}, arm.runs};
+  };
+  return {as("CNN", Look::blue, cnn_.bn.at(64)), as("text, fixed length", Look::purple, many_.bn),
+          as("bits, fixed length", Look::green, four_.fixed),
+          as("bits, padding counted", Look::yellow, four_.bn),
+          as("bits, padding left out", Look::gray, four_.masked)};
+}
+
+std::vector<const Measured*> pointers_to(const std::vector<Measured>& arms) {
+  std::vector<const Measured*> all;
+  for (const Measured& arm : arms) all.push_back(&arm);
+  return all;
+}
+
+Chart Claim9::fluctuation_chart() const {
+  const std::vector<Measured> arms = watched();
+  Chart c =
+      columns({.title = "(d) Fluctuation of the batch mean, 16 images or sequences a batch",
+               .y_label = "fluctuation / deviation of the data",
+               .arms = pointers_to(arms),
+               .metric = "fluctuation_mean_16",
+               .paired = false,
+               .note = "How far the mean of a channel strays from batch to batch, in units of that "
+                       "channel's deviation; average of the layers."});
+  c.y.lo = 0;
+  return c;
+}
+
+std::vector<Chart> Claim9::charts() const {
+  return {bits_chart(), modes_chart(),
+          columns({.title = "(c) Padded sequences, batch of 4: accuracy in eval mode",
+                   .y_label = "accuracy, %",
+                   .arms = {&four_.none, &four_.ln, &four_.bn, &four_.masked},
+                   .metric = "accuracy",
+                   .scale = 100,
+                   .note = "Masked: padding left out. Thin lines join the runs of one seed."}),
+          fluctuation_chart()};
+}
+
+std::vector<Table> Claim9::tables() const {
+  std::vector<Measured> losses;
+  for (const auto& [batch, arms] : bits_)
+    for (const TransformerArm* arm : {&arms.ln, &arms.bn}) losses.push_back(*arm);
+  for (const Windows& w : windows_)
+    for (const TransformerArm* arm : w.arms.list()) {
+      losses.push_back(*arm);
+      losses.back().name =
+          fmt::format("{}, window of {}: {}", data_->texts[w.text].name, w.context, arm->name);
+    }
+  std::vector<const Measured*> counts = measured(four_.list());
+  for (const TransformerArm* arm : sixteen_.list()) counts.push_back(arm);
+  std::vector<Table> all{
+      seed_table("Loss in training mode, nats", pointers_to(losses), "train_mode_loss", 1, 3),
+      seed_table("Loss in eval mode, nats", pointers_to(losses), "eval_loss", 1, 3),
+      seed_table("Counting task: accuracy in eval mode, %", counts, "accuracy", 100)};
+  const std::vector<Measured> arms = watched();
+  for (int batch : {16, 2})
+    for (const char* what : {"mean", "variance"})
+      all.push_back(seed_table(fmt::format("Fluctuation of the batch {}, {} a batch", what, batch),
+                               pointers_to(arms), fmt::format("fluctuation_{}_{}", what, batch), 1,
+                               3));
+  all.push_back(
+      seed_table("Values behind one statistic, 16 a batch (average of layers and batches)",
+                 pointers_to(arms), "values_16", 1, 0));
+  return all;
 }
 
 }  // namespace
 
-ClaimResult claim9(Lab& lab) {
-  const bool full = lab.profile().full();
-  const std::vector<TextData>& texts = lab.data()->texts;
-  const std::vector<int64_t> batches =
-      full ? std::vector<int64_t>{1, 2, 4, 16} : std::vector<int64_t>{1, 2, 16};
-  const char* short_names[] = {"LN", "BN"};
-  // (a) Nothing can be learned from random bits, so there is no rate to choose: 0.003 for all.
-  std::vector<Arm<TransformerSpec>> bits;
-  for (const char* name : short_names)
-    for (int64_t b : batches)
-      bits.push_back({fmt::format("bits {} {}", name, b),
-                      {.data = lab.data(),
-                       .task = "bits",
-                       .net = {.layers = 2, .width = 32, .context = 16},
-                       .norm = std::string(name) == "LN" ? lab.layer() : lab.batch(),
-                       .batch = b,
-                       .steps = lab.profile().steps(500),
-                       .lr = 0.003}});
-  const auto leak = lab.measure(bits);
-  // (b) Text with one window a batch.
-  struct Windows {
-    size_t text;
-    int64_t context;
-    std::vector<Arm<TransformerSpec>> arms;
-    std::map<std::string, Records> runs;
-  };
-  std::vector<Windows> windows;
-  for (size_t t = 0; t < texts.size(); ++t)
-    for (int64_t context : full ? std::vector<int64_t>{16, 32} : std::vector<int64_t>{16}) {
-      windows.push_back({t, context, window_arms(lab, t, context, 1), {}});
-      windows.back().runs = lab.measure(windows.back().arms);
-    }
-  const auto many = text_arms(lab, 0);  // 16 windows a batch, from C8
-  const auto wide = lab.measure(std::vector<Arm<TransformerSpec>>(many.begin() + 2, many.end()));
-  // (c) Sequences of 4 to 32 bits, padded to the longest.
-  std::vector<Arm<TransformerSpec>> count;
-  for (int64_t b : full ? std::vector<int64_t>{4, 16} : std::vector<int64_t>{4})
-    for (const auto& [name, norm] : {std::pair{"LN", lab.layer()},
-                                     {"BN", lab.batch()},
-                                     {"BN masked", masked_batch_norm()},
-                                     {"none", no_norm()}})
-      count.push_back(
-          {b == 4 ? std::string(name) : fmt::format("{} 16", name), count_spec(lab, norm, b)});
-  // (d) The same task with a fixed length, so that the number of real tokens is the same on
-  // average.
-  count.push_back({"BN fixed", count_spec(lab, lab.batch(), 4)});
-  count.back().spec.shortest = count.back().spec.longest = 18;
-  lab.tune(count, {0.001, 0.003, 0.01});
-  for (auto& arm : count)
-    arm.spec.inspect = arm.name == "BN" || arm.name == "BN masked" || arm.name == "BN fixed";
-  const auto lengths = lab.measure(count);
-  auto cnn_of = f1_arms(lab, {64});
-  std::erase_if(cnn_of, [](const auto& a) { return a.name != "BN 64"; });
-  const Records cnn = lab.measure(cnn_of).at("BN 64");
-  const Record facts = lab.compute(
-      "leaks", {{"net", "T(2,32,16)"}, {"norms", lab.batch().name + ", " + lab.layer().name}},
-      [bn = lab.batch(), ln = lab.layer()](Record& r) {
-        r.metrics["leak LN"] = std::max(gradient_leak(ln, 1), gradient_leak(ln, 4));
-        r.metrics["leak BN 16"] = gradient_leak(bn, 16);
-        r.metrics["padding LN"] =
-            std::max(change_by_neighbour(ln, true, true), change_by_neighbour(ln, false, true));
-        r.metrics["padding BN"] = change_by_padding_alone(bn);
-        r.metrics["padding masked"] = change_by_padding_alone(masked_batch_norm());
-        r.metrics["mates masked"] = change_by_neighbour(masked_batch_norm(), true, false);
-      });
-
-  ClaimResult r{.id = "C9", .title = "Batch statistics in sequence models"};
-  r.says = "Batch statistics are not reliable in sequence models; LayerNorm is stable there.";
-  r.experiment = {
-      fmt::format("(a) A causal Transformer on random bits: nothing can be learned, so a loss "
-                  "below ln 2 means that it sees what "
-                  "it should predict. (b) The {} "
-                  "with one window of {} characters a batch, judged in training mode and in eval "
-                  "mode on the same windows.",
-                  texts[0].name, full ? "16 or 32" : "16"),
-      "(c) Sequences of 4 to 32 bits, padded: are there more zeros than ones? (d) How much the "
-      "batch's mean and variance differ "
-      "from batch to batch, over 60 "
-      "batches of 16 sequences or images, in trained networks.",
-      fmt::format("Two blocks of width 32 everywhere. Learning rates: (a) 0.003, (b) {}, (c) {}.",
-                  chosen_rates(windows[0].arms), chosen_rates(count))};
-  const auto add = [&](const std::string& id, const std::string& text, const Comparison& c,
-                       double margin, Expect e, const std::string& unit,
-                       double scale = 1) -> Line& {
-    r.lines.push_back(statistical(id, text, c, margin, e, unit, scale));
-    return r.lines.back();
-  };
-  const auto fact = [&](const char* id, const std::string& text, double value, Holds holds,
-                        double bound, const char* unit) -> Line& {
-    r.lines.push_back(exact(id, text, value, holds, bound, unit));
-    return r.lines.back();
-  };
-  // (a)
-  const double ln2 = std::log(2.0);
-  const auto below_ln2 = [&](const char* arm, int64_t b) {
-    return below(ln2, leak.at(fmt::format("bits {} {}", arm, b)), "train_mode_loss", ln2);
-  };
-  add("C9a1", "random bits, batch of 1: ln 2 minus BatchNorm's loss in training mode",
-      below_ln2("BN", 1), kLeakMargin, Expect::positive, "nats")
-      .meaning =
-      "Positive is impossible without seeing the future: the statistics of the window carry it.";
-  add("C9a2", "the same with LayerNorm: nothing", below_ln2("LN", 1), kLeakMargin, Expect::none,
-      "nats");
-  add("C9a3", "random bits, batch of 2: ln 2 minus BatchNorm's loss", below_ln2("BN", 2),
-      kLeakMargin, Expect::positive, "nats");
-  add("C9a4", "random bits, batch of 16: ln 2 minus BatchNorm's loss", below_ln2("BN", 16),
-      kLeakMargin, Expect::positive, "nats")
-      .meaning =
-      "The gradient leaks here too (C9a6); this asks whether 256 tokens a statistic leave enough "
-      "of it to use.";
-  fact("C9a5", "LayerNorm: gradient of a token's logits by later tokens and other sequences",
-       facts["leak LN"], Holds::at_most, 0, "");
-  fact("C9a6", "BatchNorm in training, batch of 16: the same gradient", facts["leak BN 16"],
-       Holds::above, kGradientLeak, "");
-  // (b)
-  const auto gap = [](const Records& runs, double nothing) {
-    return compare(outcomes(runs, "eval_loss"), outcomes(runs, "train_mode_loss"), nothing,
-                   Better::less);
-  };
-  int part = 1;
-  const auto next = [&part] { return fmt::format("C9b{}", part++); };
-  for (const Windows& w : windows) {
-    const bool first = &w == &windows[0];
-    const double nothing = std::log(static_cast<double>(texts[w.text].symbols));
-    const std::string on =
-        fmt::format("{}, one window of {}", w.text ? texts[w.text].name : "text", w.context);
-    const auto loss = [&](const char* metric) {
-      return compare(outcomes(w.runs.at("BN"), metric), outcomes(w.runs.at("LN"), metric), nothing,
-                     Better::less);
-    };
-    add(next(), on + ", eval mode: BatchNorm's loss minus LayerNorm's", loss("eval_loss"),
-        kLossMargin, Expect::positive, "nats");
-    if (first) r.lines.back().meaning = "Judged as the model is used.";
-    add(next(), on + ", training mode: BatchNorm's loss minus LayerNorm's", loss("train_mode_loss"),
-        kLossMargin, Expect::negative, "nats");
-    if (first)
-      r.lines.back().meaning =
-          "Judged with the statistics of the very windows. Only (a) proves that a gain here is the "
-          "leak.";
-    add(next(), on + ": BatchNorm's loss in eval mode minus its own in training mode",
-        gap(w.runs.at("BN"), nothing), kLossMargin, Expect::positive, "nats");
-    if (!first) continue;
-    double apart = 0;
-    for (const Record& run : w.runs.at("LN"))
-      apart = std::max(apart, std::abs(run["eval_loss"] - run["train_mode_loss"]));
-    fact("C9b4", on + ": LayerNorm's loss in eval mode against its own in training mode", apart,
-         Holds::at_most, 0, "nats");
-    part = 5;
-    add(next(),
-        "text, 16 windows of 32: BatchNorm's loss in eval mode minus its own in training mode",
-        gap(wide.at("BN"), nothing), kLossMargin, Expect::positive, "nats")
-        .meaning = "512 tokens a statistic.";
-  }
-  // (c)
-  const auto accuracy = [&](const char* id, const std::string& text, const char* a,
-                            const char* b) -> Line& {
-    return add(id, text,
-               compare(outcomes(lengths.at(a), "accuracy"), outcomes(lengths.at(b), "accuracy"),
-                       0.5, Better::more),
-               kAccuracyMargin, Expect::positive, "points", 100);
-  };
-  accuracy("C9c1", "padded sequences, batch of 4: LayerNorm minus BatchNorm, accuracy in eval mode",
-           "LN", "BN");
-  accuracy("C9c2", "the same: LayerNorm minus BatchNorm that leaves padding out", "LN", "BN masked")
-      .meaning = "Does leaving padding out of the statistics repair BatchNorm?";
-  fact("C9c3", "LayerNorm: change of a sequence's logits when a longer neighbour pads it",
-       facts["padding LN"], Holds::at_most, kPaddingBound, "logits");
-  fact("C9c4", "BatchNorm in training: change of the logits by more padding alone",
-       facts["padding BN"], Holds::above, kPaddingMoves, "logits");
-  fact("C9c5", "masked BatchNorm: change of the logits by more padding alone",
-       facts["padding masked"], Holds::at_most, kPaddingBound, "logits")
-      .beside = true;
-  fact("C9c6", "masked BatchNorm in training: change of the logits by a neighbour's symbols",
-       facts["mates masked"], Holds::above, kPaddingMoves, "logits");
-  accuracy("C9c7", "padded sequences, batch of 4: LayerNorm minus no norm", "LN", "none").beside =
-      true;
-  r.lines.back().meaning = "Two blocks: is a norm needed here at all?";
-  if (full) {
-    accuracy("C9c8", "padded sequences, batch of 16: LayerNorm minus BatchNorm", "LN 16", "BN 16");
-    accuracy("C9c9", "padded sequences, batch of 16: LayerNorm minus masked BatchNorm", "LN 16",
-             "BN masked 16");
-  }
-  // (d)
-  const auto fluctuation = [&](const char* id, const std::string& text, const char* metric,
-                               const Records& a, const Records& b) -> Line& {
-    return add(id, text, compare_log2(outcomes(a, metric), outcomes(b, metric), 1, Better::less),
-               kRatioMargin, Expect::positive, "doublings");
-  };
-  const auto behind = [](const Records& runs) {
-    const auto alive = std::ranges::find(runs, false, &Record::dead);
-    return alive == runs.end() ? std::string("?") : fmt::format("{:.0f}", (*alive)["values_16"]);
-  };
-  fluctuation("C9d1", "fluctuation of the batch mean: text of fixed length over CNN, 16 a batch",
-              "fluctuation_mean_16", wide.at("BN"), cnn)
-      .meaning =
-      fmt::format("Values behind one statistic: {} and {}.", behind(wide.at("BN")), behind(cnn));
-  fluctuation("C9d2", "fluctuation of the batch variance: text of fixed length over CNN",
-              "fluctuation_variance_16", wide.at("BN"), cnn);
-  fluctuation("C9d3",
-              "fluctuation of the batch mean: variable length (padding counted) over fixed length",
-              "fluctuation_mean_16", lengths.at("BN"), lengths.at("BN fixed"))
-      .meaning = fmt::format(
-      "The counting task with 4 to 32 bits, and with 18. Values behind one statistic: {} and {}.",
-      behind(lengths.at("BN")), behind(lengths.at("BN fixed")));
-  fluctuation("C9d4",
-              "fluctuation of the batch mean: variable length (padding left out) over fixed length",
-              "fluctuation_mean_16", lengths.at("BN masked"), lengths.at("BN fixed"))
-      .meaning =
-      fmt::format("Values behind one statistic: {} on average.", behind(lengths.at("BN masked")));
-  const auto line = [&](const char* id) -> const Line& {
-    return *std::ranges::find(r.lines, std::string(id), &Line::id);
-  };
-  r.meaning = fmt::format(
-      "(a) In a causal model BatchNorm {}; LayerNorm's gradient by later tokens is {}. (b) With "
-      "one window a batch BatchNorm {} "
-      "in eval mode and {} in training mode. (c) With "
-      "padding LayerNorm {}, and leaving padding out {}. (d) The statistics of fixed-length text "
-      "{}; variable length {}.",
-      by_verdict(line("C9a1"), "lets a token see later ones, enough to beat ln 2",
-                 "leaks too little to use", "does worse than chance", "may leak (not decided)"),
-      facts["leak LN"] == 0 ? "exactly 0" : "not 0",
-      by_verdict(line("C9b1"), "is worse than LayerNorm", "equals LayerNorm",
-                 "is better than LayerNorm", "is not decided against LayerNorm"),
-      by_verdict(line("C9b2"), "better", "equal", "worse", "not decided"),
-      by_verdict(line("C9c1"), "is ahead", "is no better", "is behind", "is not clearly ahead"),
-      by_verdict(line("C9c2"), "does not repair BatchNorm", "repairs BatchNorm",
-                 "makes BatchNorm the better one", "does not decide it"),
-      by_verdict(line("C9d1"), "fluctuate more than a CNN's", "fluctuate as a CNN's do",
-                 "fluctuate less than a CNN's", "cannot be told from a CNN's"),
-      by_verdict(line("C9d3"), "makes them less reliable", "does not matter",
-                 "makes them more reliable", "is not decided"));
-  r.trap =
-      "Judging BatchNorm in training mode: there its statistics tell it about the very symbols it "
-      "should predict. And comparing "
-      "fluctuations without saying how many "
-      "values stand behind a statistic, or how alike they are: the pixels of one image are, and "
-      "every window of a text holds "
-      "every position once.";
-  Chart chart{.title = "(a) Random bits: loss in training mode against the batch",
-              .x = {.label = "sequences per batch", .log = true},
-              .y = {.label = "loss, nats"},
-              .marks = {{ln2, "ln 2: no better is possible"}}};
-  Chart pairs{.title = "(b) Text, one window of 16 a batch: training mode against eval mode",
-              .x = {.label = "",
-                    .categories = {"LayerNorm training", "LayerNorm eval", "BatchNorm training",
-                                   "BatchNorm eval"}},
-              .y = {.label = "loss on held-out text, nats"}};
-  for (size_t n = 0; n < 2; ++n) {
-    const Look look = n ? Look::bn : Look::ln;
-    const std::string title = n ? "BatchNorm" : "LayerNorm";
-    Series s{.name = title, .look = look};
-    for (int64_t b : batches)
-      add_point(s, static_cast<double>(b) * (n ? 1.04 : 0.96),
-                leak.at(fmt::format("bits {} {}", short_names[n], b)), "train_mode_loss");
-    chart.series.push_back(std::move(s));
-    const Records& runs = windows[0].runs.at(short_names[n]);
-    pairs.series.push_back(column(title + " training", look, 2 * n, runs, "train_mode_loss"));
-    pairs.series.push_back(column(title + " eval", look, 2 * n + 1, runs, "eval_loss"));
-  }
-  for (int64_t b : batches) chart.x.ticks.push_back(static_cast<double>(b));
-  Chart padded{
-      .title = "(c) Padded sequences, batch of 4: accuracy in eval mode",
-      .x = {.label = "",
-            .categories = {"no norm", "LayerNorm", "BatchNorm", "BatchNorm, padding left out"}},
-      .y = {.label = "accuracy, %"},
-      .paired = true};
-  padded.series = {
-      column("no norm", Look::none, 0, lengths.at("none"), "accuracy", 100),
-      column("LayerNorm", Look::ln, 1, lengths.at("LN"), "accuracy", 100),
-      column("BatchNorm", Look::bn, 2, lengths.at("BN"), "accuracy", 100),
-      column("masked BatchNorm", Look::extra, 3, lengths.at("BN masked"), "accuracy", 100)};
-  padded.note = "Thin lines join the runs of one seed.";
-  Chart noise{.title = "(d) Fluctuation of the batch mean, 16 images or sequences a batch",
-              .x = {.label = "",
-                    .categories = {"CNN", "text, fixed length", "bits, fixed length",
-                                   "bits, padding counted", "bits, padding left out"}},
-              .y = {.label = "fluctuation / deviation of the data", .lo = 0}};
-  noise.series = {
-      column("CNN", Look::bn, 0, cnn, "fluctuation_mean_16"),
-      column("text, fixed length", Look::other, 1, wide.at("BN"), "fluctuation_mean_16"),
-      column("bits, fixed length", Look::gn, 2, lengths.at("BN fixed"), "fluctuation_mean_16"),
-      column("bits, padding counted", Look::extra, 3, lengths.at("BN"), "fluctuation_mean_16"),
-      column("bits, padding left out", Look::ln, 4, lengths.at("BN masked"),
-             "fluctuation_mean_16")};
-  noise.note =
-      "How far the mean of a channel strays from batch to batch, in units of that channel's "
-      "deviation; average of the layers.";
-  r.charts = {chart, pairs, padded, noise};
-  std::vector<std::pair<std::string, const Records*>> rows, tasks;
-  for (const auto& a : bits) rows.emplace_back(a.name, &leak.at(a.name));
-  for (const Windows& w : windows)
-    for (const auto& a : w.arms)
-      rows.emplace_back(fmt::format("{}, window of {}: {}", texts[w.text].name, w.context, a.name),
-                        &w.runs.at(a.name));
-  for (const auto& a : count) tasks.emplace_back(a.name, &lengths.at(a.name));
-  const std::vector<std::pair<std::string, const Records*>> watched{
-      {"CNN", &cnn},
-      {"text, fixed length", &wide.at("BN")},
-      {"bits, fixed length", &lengths.at("BN fixed")},
-      {"bits, padding counted", &lengths.at("BN")},
-      {"bits, padding left out", &lengths.at("BN masked")}};
-  r.tables = {seed_table("Loss in training mode, nats", rows, "train_mode_loss", 1, 3),
-              seed_table("Loss in eval mode, nats", rows, "eval_loss", 1, 3),
-              seed_table("Counting task: accuracy in eval mode, %", tasks, "accuracy", 100)};
-  for (int64_t b : {16, 2})
-    for (const char* of : {"mean", "variance"})
-      r.tables.push_back(seed_table(fmt::format("Fluctuation of the batch {}, {} a batch", of, b),
-                                    watched, fmt::format("fluctuation_{}_{}", of, b), 1, 3));
-  r.tables.push_back(
-      seed_table("Values behind one statistic, 16 a batch (average of layers and batches)", watched,
-                 "values_16", 1, 0));
-  r.papers = {{"Shen et al. 2020, PowerNorm", "https://arxiv.org/abs/2003.07845"},
-              {"Ba, Kiros & Hinton 2016, Layer Normalization", "https://arxiv.org/abs/1607.06450"}};
-  r.code = "lesson/c9.cpp";
-  return r;
-}
+std::unique_ptr<Claim> claim9(Lab& lab) { return std::make_unique<Claim9>(lab); }
 
 }  // namespace loupe::lesson

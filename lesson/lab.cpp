@@ -2,6 +2,7 @@
 #include <loupe/lesson/lab.h>
 
 #include <cmath>
+#include <limits>
 
 namespace loupe::lesson {
 
@@ -12,8 +13,8 @@ Profile Profile::named(const std::string& name) {
   fail<ValueError>("lesson: no profile '{}'; there are quick, full and tiny", name);
 }
 
-Record Lab::compute(const std::string& arm, const Config& config,
-                    std::function<void(Record&)> make) {
+Measured Lab::compute(const std::string& arm, const Config& config,
+                      std::function<void(Record&)> make) {
   Job job;
   job.record.claim = claim_;
   job.record.arm = arm;
@@ -21,15 +22,169 @@ Record Lab::compute(const std::string& arm, const Config& config,
   job.record.config["exact"] = claim_ + " " + arm;
   job.cost = 0.2;
   job.make = std::move(make);
-  return scheduler_->run({job})[0];
+  return {arm, kNone, scheduler_->run({job})};
 }
 
-template std::map<std::string, Records> Lab::measure(const std::vector<Arm<ClassifierSpec>>&);
-template std::map<std::string, Records> Lab::measure(const std::vector<Arm<TransformerSpec>>&);
-template void Lab::tune(std::vector<Arm<ClassifierSpec>>&, const std::vector<double>&,
-                        const std::string&);
-template void Lab::tune(std::vector<Arm<TransformerSpec>>&, const std::vector<double>&,
-                        const std::string&);
+std::vector<uint64_t> Lab::range(uint64_t first, int n) {
+  std::vector<uint64_t> v;
+  for (int i = 0; i < n; ++i) v.push_back(first + static_cast<uint64_t>(i));
+  return v;
+}
+
+double Lab::best(const std::map<double, double>& medians) {
+  return std::ranges::min_element(medians, {}, [](const auto& m) { return m.second; })->first;
+}
+
+std::vector<double> Lab::beyond_the_edge(double lr, const std::vector<double>& grid) {
+  if (grid.size() < 2) return {};
+  if (lr == grid.front()) return {grid.front() * grid[0] / grid[1]};
+  if (lr == grid.back()) return {grid.back() * grid.back() / grid[grid.size() - 2]};
+  return {};
+}
+
+double Lab::median_loss(std::span<const Record> runs) const {
+  std::vector<double> v;
+  for (const Record& r : runs)
+    v.push_back(r.dead ? std::numeric_limits<double>::infinity() : r["valid_loss"]);
+  return median(v);
+}
+
+template void Lab::measure(const Arms<ClassifierSpec>&);
+template void Lab::measure(const Arms<TransformerSpec>&);
+template void Lab::tune(const Arms<ClassifierSpec>&, const std::vector<double>&);
+template void Lab::tune(const Arms<TransformerSpec>&, const std::vector<double>&);
+
+// --- Arms ---
+
+CnnArms::CnnArms(const Lab& lab, const std::string& net, Others others,
+                 const std::vector<int64_t>& groups) {
+  ClassifierSpec base{.data = lab.data(), .net = net};
+  base.steps = lab.profile().steps(lab.profile().full() ? 256 : 192);
+  const auto with = [&base](const Norm& norm) {
+    ClassifierSpec s = base;
+    s.norm = norm;
+    return s;
+  };
+  if (others.none) none = {"none", kNone, with(no_norm())};
+  if (others.layer) ln = {"LN", kLayer, with(lab.layer())};
+  if (others.group) gn = {"GN", kGroup, with(group_norm())};
+  for (int64_t g : groups) {
+    ClassifierArm arm{fmt::format("BN {}", g), kBatch, with(lab.batch())};
+    arm.spec.group = g;
+    bn[g] = arm;
+  }
+}
+
+Arms<ClassifierSpec> CnnArms::all() {
+  Arms<ClassifierSpec> arms;
+  for (ClassifierArm* arm : {&none, &ln, &gn})
+    if (!arm->name.empty()) arms.push_back(arm);
+  for (auto group = bn.rbegin(); group != bn.rend(); ++group) arms.push_back(&group->second);
+  return arms;
+}
+
+std::vector<const ClassifierArm*> CnnArms::list() const {
+  std::vector<const ClassifierArm*> arms;
+  for (const ClassifierArm* arm : {&none, &ln, &gn})
+    if (!arm->name.empty()) arms.push_back(arm);
+  for (auto group = bn.rbegin(); group != bn.rend(); ++group) arms.push_back(&group->second);
+  return arms;
+}
+
+void CnnArms::tune(Lab& lab) {
+  lab.tune(all(), {0.02, 0.06, 0.2});
+  if (bn.contains(64)) bn.at(64).spec.inspect = true;
+}
+
+void CnnArms::run(Lab& lab) {
+  tune(lab);
+  lab.measure(all());
+}
+
+CnnArms f1_arms(const Lab& lab, const std::vector<int64_t>& groups) {
+  return {lab, "F1", {.none = true, .layer = true, .group = true}, groups};
+}
+
+std::vector<int64_t> group_sizes(const Lab& lab) {
+  return lab.profile().full() ? std::vector<int64_t>{64, 32, 16, 8, 4, 2}
+                              : std::vector<int64_t>{64, 8, 2};
+}
+
+namespace {
+const std::vector<double> kPlainGrid{0.01, 0.03, 0.1, 0.3};
+}
+
+PlainArms::PlainArms(const Lab& lab, int depth) {
+  const auto with = [&](const Norm& norm) {
+    return ClassifierSpec{.data = lab.data(),
+                          .net = fmt::format("D{}", depth),
+                          .norm = norm,
+                          .steps = lab.profile().steps(200),
+                          .images = 8192};
+  };
+  none = {"none", kNone, with(no_norm())};
+  ln = {"LN", kLayer, with(lab.layer())};
+  bn = {"BN", kBatch, with(lab.batch())};
+}
+
+void PlainArms::run(Lab& lab) {
+  lab.tune(all(), kPlainGrid);
+  lab.measure(all());
+}
+
+std::vector<ClassifierArm> generous(const ClassifierArm& arm) { return at_rates(arm, kPlainGrid); }
+
+Sample best_valid(const std::vector<ClassifierArm>& cells, const std::string& metric) {
+  return {.arms = measured(cells), .metric = metric, .pick = Sample::Pick::best_valid};
+}
+
+std::vector<double> text_grid(const Profile& profile) {
+  return profile.full() ? std::vector<double>{0.003, 0.01, 0.03, 0.06}
+                        : std::vector<double>{0.01, 0.03, 0.06};
+}
+
+TextArms::TextArms(const Lab& lab, size_t text) {
+  TransformerSpec base{.data = lab.data(), .text = text};
+  base.net = {.layers = lab.profile().tiny() ? 2 : 8, .width = 32, .context = 32};
+  base.steps = lab.profile().steps(lab.profile().full() ? 250 : 100);
+  const auto with = [&base](const Norm& norm) {
+    TransformerSpec s = base;
+    s.norm = norm;
+    return s;
+  };
+  none = {"none", kNone, with(no_norm())};
+  scaled = {"none scaled", kScaled, with(no_norm())};
+  scaled.spec.net.scaled = true;
+  ln = {"LN", kLayer, with(lab.layer())};
+  bn = {"BN", kBatch, with(lab.batch())};
+}
+
+void TextArms::tune(Lab& lab) {
+  lab.tune(all(), text_grid(lab.profile()));
+  ln.spec.inspect = bn.spec.inspect = true;
+}
+
+WindowArms::WindowArms(const Lab& lab, size_t text, int64_t context, int64_t batch) {
+  const auto with = [&](const Norm& norm) {
+    return TransformerSpec{.data = lab.data(),
+                           .text = text,
+                           .net = {.layers = 2, .width = 32, .context = context},
+                           .norm = norm,
+                           .batch = batch,
+                           .steps = lab.profile().steps(lab.profile().full() ? 1500 : 1000)};
+  };
+  ln = {"LN", kLayer, with(lab.layer())};
+  bn = {"BN", kBatch, with(lab.batch())};
+}
+
+void WindowArms::run(Lab& lab) {
+  lab.tune(all(), {0.001, 0.003, 0.01});
+  lab.measure(all());
+}
+
+double knowing_nothing(const TextData& text) { return std::log(static_cast<double>(text.symbols)); }
+
+// --- Charts and tables ---
 
 void add_point(Series& s, double x, const Records& runs, const std::string& metric, double scale) {
   double sum = 0;
@@ -39,9 +194,15 @@ void add_point(Series& s, double x, const Records& runs, const std::string& metr
     const bool dead = r.dead || !std::isfinite(y);
     s.dots.push_back(
         {x, y, fmt::format("seed {}: {}", r.seed, dead ? "died" : short_number(y)), dead});
-    if (!dead) sum += y, ++alive;
+    if (dead) continue;
+    sum += y;
+    ++alive;
   }
   s.line.push_back({x, alive ? sum / alive : 0, "", alive == 0});
+}
+
+Series series_of(const Style& style) {
+  return {.name = style.title, .look = style.look, .dashed = style.dashed};
 }
 
 Series column(const std::string& name, Look look, size_t position, const Records& runs,
@@ -54,120 +215,26 @@ Series column(const std::string& name, Look look, size_t position, const Records
   return s;
 }
 
-Table seed_table(const std::string& title,
-                 const std::vector<std::pair<std::string, const Records*>>& arms,
+Chart columns(const Columns& plot) {
+  Chart c{.title = plot.title, .x = {.label = ""}, .y = {.label = plot.y_label}};
+  for (const Measured* arm : plot.arms) {
+    c.series.push_back(column(arm->style.title, arm->style.look, c.series.size(), arm->runs,
+                              plot.metric, plot.scale));
+    c.x.categories.push_back(arm->style.title);
+  }
+  c.paired = plot.paired;
+  c.note = plot.note;
+  return c;
+}
+
+Table seed_table(const std::string& title, const std::vector<const Measured*>& arms,
                  const std::string& metric, double scale, int digits) {
   Table t{.title = title, .head = {"arm"}};
-  for (const Record& r : *arms.at(0).second) t.head.push_back(fmt::format("seed {}", r.seed));
+  for (const Record& r : arms.at(0)->runs) t.head.push_back(fmt::format("seed {}", r.seed));
   t.head.push_back("mean");
-  for (const auto& [name, runs] : arms)
-    t.rows.push_back(seed_row(name, *runs, metric, scale, digits));
+  for (const Measured* arm : arms)
+    t.rows.push_back(seed_row(arm->name, arm->runs, metric, scale, digits));
   return t;
-}
-
-std::vector<Arm<ClassifierSpec>> cnn_arms(Lab& lab, const std::string& net,
-                                          const std::vector<std::string>& others,
-                                          const std::vector<int64_t>& groups) {
-  ClassifierSpec base{.data = lab.data(), .net = net};
-  base.steps = lab.profile().steps(lab.profile().full() ? 256 : 192);
-  std::vector<Arm<ClassifierSpec>> arms;
-  for (const std::string& name : others) {
-    arms.push_back({name, base});
-    arms.back().spec.norm = name == "LN" ? lab.layer() : name == "GN" ? group_norm() : no_norm();
-  }
-  for (int64_t g : groups) {
-    arms.push_back({fmt::format("BN {}", g), base});
-    arms.back().spec.norm = lab.batch();
-    arms.back().spec.group = g;
-  }
-  lab.tune(arms, {0.02, 0.06, 0.2});
-  for (auto& arm : arms) arm.spec.inspect = arm.name == "BN 64";
-  return arms;
-}
-
-std::vector<Arm<ClassifierSpec>> f1_arms(Lab& lab, const std::vector<int64_t>& groups) {
-  return cnn_arms(lab, "F1", {"none", "LN", "GN"}, groups);
-}
-
-std::vector<int64_t> group_sizes(const Lab& lab) {
-  return lab.profile().full() ? std::vector<int64_t>{64, 32, 16, 8, 4, 2}
-                              : std::vector<int64_t>{64, 8, 2};
-}
-
-namespace {
-const std::vector<double> kPlainGrid{0.01, 0.03, 0.1, 0.3};
-}
-
-Records best_rates(Lab& lab, const Arm<ClassifierSpec>& arm) {
-  std::vector<Arm<ClassifierSpec>> cells;
-  for (double lr : kPlainGrid) {
-    cells.push_back({fmt::format("{} {}", arm.name, lr), arm.spec});
-    cells.back().spec.lr = lr;
-  }
-  return best_per_seed(lab.measure(cells));
-}
-
-Records best_per_seed(const std::map<std::string, Records>& arms) {
-  Records best;
-  for (const auto& [name, runs] : arms) {
-    if (best.empty()) best = runs;
-    for (size_t i = 0; i < runs.size(); ++i)
-      if (!runs[i].dead && (best[i].dead || runs[i]["valid_loss"] < best[i]["valid_loss"]))
-        best[i] = runs[i];
-  }
-  return best;
-}
-
-std::vector<Arm<ClassifierSpec>> plain_arms(Lab& lab, int depth) {
-  std::vector<Arm<ClassifierSpec>> arms;
-  for (const auto& [name, norm] :
-       {std::pair{"none", no_norm()}, {"LN", lab.layer()}, {"BN", lab.batch()}}) {
-    arms.push_back(
-        {name,
-         {.data = lab.data(), .net = fmt::format("D{}", depth), .norm = norm, .images = 8192}});
-    arms.back().spec.steps = lab.profile().steps(200);
-  }
-  lab.tune(arms, kPlainGrid);
-  return arms;
-}
-
-std::vector<double> text_grid(const Lab& lab) {
-  return lab.profile().full() ? std::vector<double>{0.003, 0.01, 0.03, 0.06}
-                              : std::vector<double>{0.01, 0.03, 0.06};
-}
-
-std::vector<Arm<TransformerSpec>> text_arms(Lab& lab, size_t text) {
-  TransformerSpec base{.data = lab.data(), .text = text};
-  base.net = {.layers = lab.profile().tiny() ? 2 : 8, .width = 32, .context = 32};
-  base.steps = lab.profile().steps(lab.profile().full() ? 250 : 100);
-  std::vector<Arm<TransformerSpec>> arms(4, {"", base});
-  arms[0].name = "none", arms[0].spec.norm = no_norm();
-  arms[1].name = "none scaled", arms[1].spec.norm = no_norm(), arms[1].spec.net.scaled = true;
-  arms[2].name = "LN", arms[2].spec.norm = lab.layer();
-  arms[3].name = "BN", arms[3].spec.norm = lab.batch();
-  lab.tune(arms, text_grid(lab));
-  arms[2].spec.inspect = arms[3].spec.inspect = true;
-  return arms;
-}
-
-std::vector<Arm<TransformerSpec>> window_arms(Lab& lab, size_t text, int64_t context,
-                                              int64_t batch) {
-  std::vector<Arm<TransformerSpec>> arms;
-  for (const auto& [name, norm] : {std::pair{"LN", lab.layer()}, {"BN", lab.batch()}})
-    arms.push_back({name,
-                    {.data = lab.data(),
-                     .text = text,
-                     .net = {.layers = 2, .width = 32, .context = context},
-                     .norm = norm,
-                     .batch = batch,
-                     .steps = lab.profile().steps(lab.profile().full() ? 1500 : 1000)}});
-  lab.tune(arms, {0.001, 0.003, 0.01});
-  return arms;
-}
-
-Comparison below(double number, const Records& runs, const std::string& metric, double nothing) {
-  const std::vector<Outcome> fixed(runs.size(), Outcome{number, false});
-  return compare(fixed, outcomes(runs, metric), nothing, Better::less);
 }
 
 }  // namespace loupe::lesson

@@ -1,9 +1,9 @@
 #pragma once
-// What a claim works with: the profile, the seeds, the data and the scheduler. A claim is a
-// function from a Lab to a ClaimResult; all claims run at once, each waiting for its own runs, and
-// runs that two claims ask for are made once.
-#include <loupe/lesson/report.h>
-#include <loupe/lesson/runs.h>
+// What a claim works with: the profile, the seeds, the data and the scheduler; and the arms that
+// several claims share. All claims run at once, each waiting for its own runs, and runs that two
+// claims ask for are made once.
+#include <loupe/lesson/arm.h>
+#include <loupe/lesson/claim.h>
 #include <loupe/lesson/training.h>
 
 #include <algorithm>
@@ -23,13 +23,6 @@ struct Profile {
   int64_t steps(int64_t n) const { return tiny() ? std::max<int64_t>(6, n / 50) : n; }
 };
 
-/// One arm of an experiment: a name and a spec (ClassifierSpec, TransformerSpec, or a claim's own
-/// with the same members).
-template <class Spec> struct Arm {
-  std::string name;
-  Spec spec;
-};
-
 class Lab {
  public:
   Lab(std::string claim, Profile profile, std::shared_ptr<const Data> data, Scheduler& scheduler,
@@ -44,89 +37,90 @@ class Lab {
   const std::shared_ptr<const Data>& data() const { return data_; }
   const Norm& batch() const { return norms_.batch; }
   const Norm& layer() const { return norms_.layer; }
+  /// "batch, layer": for the configuration of exact facts.
+  std::string norm_names() const { return norms_.batch.name + ", " + norms_.layer.name; }
   /// Seeds 1, 2, ... decide verdicts; 1001, 1002, ... choose learning rates and nothing else.
   std::vector<uint64_t> seeds() const { return range(1, profile_.seeds); }
   std::vector<uint64_t> tuning_seeds() const { return range(1001, profile_.tuning_seeds); }
 
-  /// Every arm over the verdict seeds: results by arm, in the order of seeds.
-  template <class Spec> std::map<std::string, Records> measure(const std::vector<Arm<Spec>>& arms) {
-    return grouped(arms, run(arms, seeds(), false), seeds().size());
+  /// Every arm over the verdict seeds: fills in their runs.
+  template <class Spec> void measure(const Arms<Spec>& arms) {
+    const Records all = run(arms, seeds(), false);
+    const auto n = static_cast<std::ptrdiff_t>(seeds().size());
+    auto next = all.begin();
+    for (Arm<Spec>* arm : arms) {
+      arm->runs.assign(next, next + n);
+      next += n;
+    }
   }
+  template <class Spec> void measure(std::vector<Arm<Spec>>& arms) { measure(pointers(arms)); }
+
   /// Chooses each arm's learning rate: the smallest median validation loss over the tuning seeds,
   /// the smaller rate in a tie; where the best is at an edge, the grid grows there once by the
   /// factor of its last step.
-  template <class Spec>
-  void tune(std::vector<Arm<Spec>>& arms, const std::vector<double>& grid,
-            const std::string& metric = "valid_loss") {
+  template <class Spec> void tune(const Arms<Spec>& arms, const std::vector<double>& grid) {
     std::vector<std::map<double, double>> medians(arms.size());  // by learning rate
     std::vector<std::vector<double>> wanted(arms.size(), grid);
     // The verdict runs follow: the time left should know of them.
-    for (const auto& arm : arms) scheduler_->announce(profile_.seeds, arm.spec.cost());
+    for (const Arm<Spec>* arm : arms) scheduler_->announce(profile_.seeds, arm->spec.cost());
     for (int round = 0; round < 2; ++round) {
-      std::vector<Arm<Spec>> trials;
-      for (size_t a = 0; a < arms.size(); ++a)
-        for (double lr : wanted[a]) trials.push_back(arms[a]), trials.back().spec.lr = lr;
-      if (trials.empty()) break;
-      const Records records = run(trials, tuning_seeds(), true);
-      size_t next = 0;
+      try_rates(arms, wanted, medians);
       for (size_t a = 0; a < arms.size(); ++a) {
-        for (double lr : wanted[a]) {
-          std::vector<double> v;
-          for (size_t s = 0; s < tuning_seeds().size(); ++s, ++next)
-            v.push_back(records[next].dead ? std::numeric_limits<double>::infinity()
-                                           : records[next][metric]);
-          medians[a][lr] = median(v);
-        }
-        arms[a].spec.lr = best(medians[a]);
+        arms[a]->spec.lr = best(medians[a]);
         wanted[a].clear();
-        if (round == 0 && !profile_.tiny() && grid.size() > 1) {
-          if (arms[a].spec.lr == grid.front()) wanted[a] = {grid.front() * grid[0] / grid[1]};
-          if (arms[a].spec.lr == grid.back())
-            wanted[a] = {grid.back() * grid.back() / grid[grid.size() - 2]};
-        }
+        if (round == 0 && !profile_.tiny()) wanted[a] = beyond_the_edge(arms[a]->spec.lr, grid);
       }
     }
+  }
+  template <class Spec> void tune(std::vector<Arm<Spec>>& arms, const std::vector<double>& grid) {
+    tune(pointers(arms), grid);
   }
 
   /// A single computation as a run: shown in the progress, kept in the file. For exact facts.
-  Record compute(const std::string& arm, const Config& config, std::function<void(Record&)> make);
+  Measured compute(const std::string& arm, const Config& config, std::function<void(Record&)> make);
 
  private:
-  static std::vector<uint64_t> range(uint64_t first, int n) {
-    std::vector<uint64_t> v;
-    for (int i = 0; i < n; ++i) v.push_back(first + static_cast<uint64_t>(i));
-    return v;
-  }
-  static double best(const std::map<double, double>& medians) {
-    return std::ranges::min_element(medians, {}, [](const auto& m) { return m.second; })->first;
+  static std::vector<uint64_t> range(uint64_t first, int n);
+  static double best(const std::map<double, double>& medians);
+  /// The rate one step outside the grid if `lr` is its edge; else none.
+  static std::vector<double> beyond_the_edge(double lr, const std::vector<double>& grid);
+  /// The median of the validation losses, a dead run's being infinite.
+  double median_loss(std::span<const Record> runs) const;
+
+  template <class Spec>
+  void try_rates(const Arms<Spec>& arms, const std::vector<std::vector<double>>& wanted,
+                 std::vector<std::map<double, double>>& medians) {
+    std::vector<Arm<Spec>> trials;
+    for (size_t a = 0; a < arms.size(); ++a)
+      for (double lr : wanted[a]) {
+        trials.push_back(*arms[a]);
+        trials.back().spec.lr = lr;
+      }
+    const Records records = run(pointers(trials), tuning_seeds(), true);
+    std::span<const Record> rest(records);
+    for (size_t a = 0; a < arms.size(); ++a)
+      for (double lr : wanted[a]) {
+        medians[a][lr] = median_loss(rest.first(tuning_seeds().size()));
+        rest = rest.subspan(tuning_seeds().size());
+      }
   }
   template <class Spec>
-  Records run(const std::vector<Arm<Spec>>& arms, const std::vector<uint64_t>& with, bool tuning) {
+  Records run(const Arms<Spec>& arms, const std::vector<uint64_t>& with, bool tuning) {
     std::vector<Job> jobs;
-    for (const auto& arm : arms)
+    for (const Arm<Spec>* arm : arms)
       for (uint64_t seed : with) {
         Job job;
         job.record.claim = claim_;
-        job.record.arm = arm.name;
+        job.record.arm = arm->name;
         job.record.seed = seed;
         job.record.tuning = tuning;
-        job.record.config = arm.spec.config();
+        job.record.config = arm->spec.config();
         job.record.config["role"] = tuning ? "tuning" : "verdict";
-        job.cost = arm.spec.cost();
-        job.make = [spec = arm.spec](Record& r) { spec.make(r); };
+        job.cost = arm->spec.cost();
+        job.make = [spec = arm->spec](Record& r) { spec.make(r); };
         jobs.push_back(std::move(job));
       }
     return scheduler_->run(jobs);
-  }
-  template <class Spec>
-  static std::map<std::string, Records> grouped(const std::vector<Arm<Spec>>& arms,
-                                                const Records& all, size_t n) {
-    std::map<std::string, Records> by_arm;
-    for (size_t a = 0; a < arms.size(); ++a) {
-      const auto first = all.begin() + static_cast<std::ptrdiff_t>(a * n);
-      by_arm[arms[a].name] = Records(first, first + static_cast<std::ptrdiff_t>(n));
-    }
-    return by_arm;
   }
 
   std::string claim_;
@@ -136,74 +130,121 @@ class Lab {
   Norms norms_;
 };
 
-extern template std::map<std::string, Records> Lab::measure(
-    const std::vector<Arm<ClassifierSpec>>&);
-extern template std::map<std::string, Records> Lab::measure(
-    const std::vector<Arm<TransformerSpec>>&);
-extern template void Lab::tune(std::vector<Arm<ClassifierSpec>>&, const std::vector<double>&,
-                               const std::string&);
-extern template void Lab::tune(std::vector<Arm<TransformerSpec>>&, const std::vector<double>&,
-                               const std::string&);
+extern template void Lab::measure(const Arms<ClassifierSpec>&);
+extern template void Lab::measure(const Arms<TransformerSpec>&);
+extern template void Lab::tune(const Arms<ClassifierSpec>&, const std::vector<double>&);
+extern template void Lab::tune(const Arms<TransformerSpec>&, const std::vector<double>&);
+
+// --- Arms that several claims share ---
+
+using ClassifierArm = Arm<ClassifierSpec>;
+using TransformerArm = Arm<TransformerSpec>;
+
+/// The arms of a CNN: no norm, LayerNorm, GroupNorm as asked for, and BatchNorm for each group
+/// size, whose widest group is looked at closely (inspect). F1 is shared by C3, C5, C6, C7, C9 and
+/// C11.
+struct CnnArms {
+  struct Others {
+    bool none = false, layer = false, group = false;
+  };
+  /// No arms.
+  CnnArms() = default;
+  CnnArms(const Lab& lab, const std::string& net, Others others,
+          const std::vector<int64_t>& groups);
+  Arms<ClassifierSpec> all();
+  std::vector<const ClassifierArm*> list() const;
+  void tune(Lab& lab);
+  /// Tunes, then measures.
+  void run(Lab& lab);
+
+  ClassifierArm none, ln, gn;
+  std::map<int64_t, ClassifierArm> bn;
+};
+/// F1 with all of them.
+CnnArms f1_arms(const Lab& lab, const std::vector<int64_t>& groups);
+/// The sizes of BatchNorm's groups that C5 and C11 compare: fewer in the quick profile.
+std::vector<int64_t> group_sizes(const Lab& lab);
+
+/// The arms of the plain CNN D(depth) that C2, C3 and C6 share.
+struct PlainArms {
+  PlainArms(const Lab& lab, int depth);
+  Arms<ClassifierSpec> all() { return {&none, &ln, &bn}; }
+  std::vector<const ClassifierArm*> list() const { return {&none, &ln, &bn}; }
+  void run(Lab& lab);
+
+  ClassifierArm none, ln, bn;
+};
+/// A rival treated generously: a cell at each rate of PlainArms' grid, of which a sample picks each
+/// seed's best.
+std::vector<ClassifierArm> generous(const ClassifierArm& arm);
+/// Of the cells, by validation loss.
+Sample best_valid(const std::vector<ClassifierArm>& cells, const std::string& metric);
+
+/// The arms of the character-level Transformer that C8, C9 and C10 share, on one of the texts; 8
+/// blocks, 16 windows of 32 characters a batch.
+struct TextArms {
+  TextArms(const Lab& lab, size_t text);
+  Arms<TransformerSpec> all() { return {&none, &scaled, &ln, &bn}; }
+  std::vector<const TransformerArm*> list() const { return {&none, &scaled, &ln, &bn}; }
+  void tune(Lab& lab);
+
+  TransformerArm none, scaled, ln, bn;
+};
+/// The learning rates of TextArms.
+std::vector<double> text_grid(const Profile& profile);
+
+/// Two blocks on `batch` windows of `context` characters, as C8, C9 and C11 share them.
+struct WindowArms {
+  WindowArms(const Lab& lab, size_t text, int64_t context, int64_t batch);
+  Arms<TransformerSpec> all() { return {&ln, &bn}; }
+  std::vector<const TransformerArm*> list() const { return {&ln, &bn}; }
+  void run(Lab& lab);
+
+  TransformerArm ln, bn;
+};
+/// The loss of knowing nothing about a text: ln(symbols).
+double knowing_nothing(const TextData& text);
 
 // --- Pieces that several claims share ---
 
 /// Means and single seeds of a metric as a series over x positions.
 void add_point(Series& s, double x, const Records& runs, const std::string& metric,
                double scale = 1);
-/// One column of a dot plot: single seeds spread a little, and their mean.
+/// A series in the arm's style, empty.
+Series series_of(const Style& style);
+/// Columns of a dot plot, one an arm: single seeds spread a little, and their mean.
+struct Columns {
+  std::string title;
+  std::string y_label;
+  std::vector<const Measured*> arms;
+  std::string metric;
+  double scale = 1;
+  bool paired = true;
+  std::string note{};
+};
+Chart columns(const Columns& plot);
+/// One such column.
 Series column(const std::string& name, Look look, size_t position, const Records& runs,
               const std::string& metric, double scale = 1);
 /// "none: 0.03, LN: 0.1, ...".
-template <class Spec> std::string chosen_rates(const std::vector<Arm<Spec>>& arms) {
+template <class ArmPointers> std::string chosen_rates(const ArmPointers& arms) {
   std::string text;
-  for (const auto& a : arms)
-    text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", a.name, short_number(a.spec.lr));
+  for (const auto* a : arms)
+    text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", a->name, short_number(a->spec.lr));
   return text;
 }
-/// seed_row for each arm, with a head of seeds.
-Table seed_table(const std::string& title,
-                 const std::vector<std::pair<std::string, const Records*>>& arms,
+/// seed_row for each arm by its name, with a head of seeds.
+Table seed_table(const std::string& title, const std::vector<const Measured*>& arms,
                  const std::string& metric, double scale = 1, int digits = 1);
-
-/// The arms of a CNN, tuned: "none", "LN", "GN" as asked for by name, and "BN <g>" for each group
-/// size; BatchNorm's widest group is looked at closely (inspect). F1 is shared by C3, C5, C6, C7,
-/// C9 and C11.
-std::vector<Arm<ClassifierSpec>> cnn_arms(Lab& lab, const std::string& net,
-                                          const std::vector<std::string>& others,
-                                          const std::vector<int64_t>& groups);
-/// cnn_arms of F1: none, LN, GN, and BatchNorm in groups.
-std::vector<Arm<ClassifierSpec>> f1_arms(Lab& lab, const std::vector<int64_t>& groups);
-/// The sizes of BatchNorm's groups that C5 and C11 compare: fewer in the quick profile.
-std::vector<int64_t> group_sizes(const Lab& lab);
-
-/// The arms of the plain CNN D(depth) that C2, C3 and C6 share, tuned: "none", "LN", "BN".
-std::vector<Arm<ClassifierSpec>> plain_arms(Lab& lab, int depth);
-
-/// The arms of the character-level Transformer that C8, C9 and C10 share, tuned, on one of the
-/// texts: "none", "none scaled", "LN", "BN"; 8 blocks, 16 windows of 32 characters a batch.
-std::vector<Arm<TransformerSpec>> text_arms(Lab& lab, size_t text);
-/// A rival treated generously: for each seed the run of the learning rate (of plain_arms' grid)
-/// with the smallest validation loss, though it is chosen on that very seed.
-Records best_rates(Lab& lab, const Arm<ClassifierSpec>& arm);
-/// Of several arms over the same seeds, for each seed the run that lives and has the smallest
-/// validation loss.
-Records best_per_seed(const std::map<std::string, Records>& arms);
-
-/// The learning rates of text_arms.
-std::vector<double> text_grid(const Lab& lab);
-/// Two blocks on `batch` windows of `context` characters, as C8, C9 and C11 share them, tuned:
-/// "LN", "BN".
-std::vector<Arm<TransformerSpec>> window_arms(Lab& lab, size_t text, int64_t context,
-                                              int64_t batch);
-
-/// Runs against a fixed number: mean of (number - metric) with its interval, the dead entering as
-/// `nothing`.
-Comparison below(double number, const Records& runs, const std::string& metric, double nothing);
-
-inline constexpr double kChance = 0.1;             // ten classes
-inline constexpr double kAccuracyMargin = 0.5;     // points
-inline constexpr double kLossMargin = 0.02;        // nats
-inline constexpr double kRatioMargin = 0.3219281;  // log2(1.25)
+template <class Spec>
+std::vector<const Measured*> measured(const std::vector<const Arm<Spec>*>& arms) {
+  return {arms.begin(), arms.end()};
+}
+template <class Spec> std::vector<const Measured*> measured(const std::vector<Arm<Spec>>& arms) {
+  std::vector<const Measured*> all;
+  for (const auto& arm : arms) all.push_back(&arm);
+  return all;
+}
 
 // --- Checks of a norm that hold exactly or to rounding; a broken norm fails one of them ---
 
@@ -224,17 +265,17 @@ double formula_error(const Norm& norm, int axis);
 double gradient_along_token(const Norm& norm);
 
 // --- The claims ---
-ClaimResult claim1(Lab& lab);
-ClaimResult claim2(Lab& lab);
-ClaimResult claim3(Lab& lab);
-ClaimResult claim4(Lab& lab);
-ClaimResult claim5(Lab& lab);
-ClaimResult claim6(Lab& lab);
-ClaimResult claim7(Lab& lab);
-ClaimResult claim8(Lab& lab);
-ClaimResult claim9(Lab& lab);
-ClaimResult claim10(Lab& lab);
-ClaimResult claim11(Lab& lab);
-ClaimResult claim12(Lab& lab);
+std::unique_ptr<Claim> claim1(Lab& lab);
+std::unique_ptr<Claim> claim2(Lab& lab);
+std::unique_ptr<Claim> claim3(Lab& lab);
+std::unique_ptr<Claim> claim4(Lab& lab);
+std::unique_ptr<Claim> claim5(Lab& lab);
+std::unique_ptr<Claim> claim6(Lab& lab);
+std::unique_ptr<Claim> claim7(Lab& lab);
+std::unique_ptr<Claim> claim8(Lab& lab);
+std::unique_ptr<Claim> claim9(Lab& lab);
+std::unique_ptr<Claim> claim10(Lab& lab);
+std::unique_ptr<Claim> claim11(Lab& lab);
+std::unique_ptr<Claim> claim12(Lab& lab);
 
 }  // namespace loupe::lesson

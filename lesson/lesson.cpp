@@ -13,14 +13,6 @@
 namespace loupe::lesson {
 namespace {
 
-struct Entry {
-  const char* id;
-  ClaimResult (*run)(Lab&);
-};
-constexpr Entry kClaims[] = {{"C1", claim1}, {"C2", claim2},   {"C3", claim3},   {"C4", claim4},
-                             {"C5", claim5}, {"C6", claim6},   {"C7", claim7},   {"C8", claim8},
-                             {"C9", claim9}, {"C10", claim10}, {"C11", claim11}, {"C12", claim12}};
-
 // One run for TensorBoard: the loss step by step, the metrics, the configuration.
 // folder/verdict/C5/BN 2/seed 1; tuning runs name their rate too, so that each has a folder of its
 // own.
@@ -57,33 +49,39 @@ void write(const std::string& path, const std::string& text) {
 
 }  // namespace
 
-std::vector<std::string> claim_ids() {
-  std::vector<std::string> ids;
-  for (const Entry& e : kClaims) ids.push_back(e.id);
-  return ids;
-}
+namespace {
 
-Report run_lesson(const LessonOptions& options) {
-  const auto begin = std::chrono::steady_clock::now();
+Profile profile_of(const LessonOptions& options) {
   Profile profile = Profile::named(options.profile);
   if (options.seeds < 0)
     fail<ValueError>("lesson: --seeds must be at least 1, got {}", options.seeds);
   if (options.seeds > 0) profile.seeds = options.seeds;
-  std::vector<Entry> chosen;
-  for (const auto& id : options.claims)
-    if (std::ranges::none_of(kClaims, [&](const Entry& e) { return id == e.id; }))
-      fail<ValueError>("lesson: no claim '{}'; there are C1 to C{}", id, std::size(kClaims));
-  for (const Entry& e : kClaims)
-    if (options.claims.empty() || std::ranges::find(options.claims, e.id) != options.claims.end())
-      chosen.push_back(e);
+  return profile;
+}
 
+// Those asked for, in the lesson's order.
+std::vector<std::string> chosen_claims(const std::vector<std::string>& asked) {
+  const std::vector<std::string> all = claim_ids();
+  for (const auto& id : asked)
+    if (std::ranges::find(all, id) == all.end())
+      fail<ValueError>("lesson: no claim '{}'; there are C1 to C{}", id, all.size());
+  if (asked.empty()) return all;
+  std::vector<std::string> chosen;
+  for (const auto& id : all)
+    if (std::ranges::find(asked, id) != asked.end()) chosen.push_back(id);
+  return chosen;
+}
+
+std::shared_ptr<const Data> data_of(const LessonOptions& options, const Profile& profile) {
   std::vector<std::string> texts{options.text};
   if (profile.full() && !options.text.empty()) texts = {"", options.text};
-  const auto data = Data::load(options.data, texts,
-                               profile.tiny()   ? 512
-                               : profile.full() ? 20000
-                                                : 16384,
-                               profile.test_images);
+  int64_t images = 16384;
+  if (profile.tiny()) images = 512;
+  if (profile.full()) images = 20000;
+  return Data::load(options.data, texts, images, profile.test_images);
+}
+
+Scheduler::Options schedule_of(const LessonOptions& options) {
   Scheduler::Options schedule{.workers = options.workers,
                               .resume = options.resume,
                               .progress = options.progress,
@@ -94,41 +92,61 @@ Report run_lesson(const LessonOptions& options) {
     std::filesystem::create_directories(options.out);
     schedule.file = options.out + "/runs.jsonl";
   }
-  Scheduler scheduler(schedule);
-  // Each claim waits for its own runs on a thread of its own; the scheduler's workers do the
-  // computing.
+  return schedule;
+}
+
+// Each claim waits for its own runs on a thread of its own; the scheduler's workers do the
+// computing. The first error, once all have ended.
+std::exception_ptr try_claims(const LessonOptions& options, const Profile& profile,
+                              const std::shared_ptr<const Data>& data, Scheduler& scheduler,
+                              std::vector<ClaimResult>& results) {
   std::vector<std::future<ClaimResult>> waiting;
-  for (const Entry& e : chosen)
-    waiting.push_back(std::async(std::launch::async, [&, e] {
-      Lab lab(e.id, profile, data, scheduler, options.norms);
-      return e.run(lab);
+  for (const std::string& id : chosen_claims(options.claims))
+    waiting.push_back(std::async(std::launch::async, [&, id] {
+      Lab lab(id, profile, data, scheduler, options.norms);
+      return result_of(id, lab);
     }));
-  Report report{.profile = profile.name, .command = options.command, .machine = "", .data = ""};
   std::exception_ptr error;
   for (auto& w : waiting) {
     try {
-      report.claims.push_back(w.get());
-      if (!error && options.on_claim) options.on_claim(report.claims.back());
+      results.push_back(w.get());
+      if (!error && options.on_claim) options.on_claim(results.back());
     } catch (...) {
       if (!error) error = std::current_exception();
     }
   }
-  const Records all = scheduler.finished();
-  if (!options.out.empty()) write(options.out + "/runs.csv", to_csv(all));
-  if (error) std::rethrow_exception(error);
+  return error;
+}
 
-  report.seeds = profile.seeds;
-  report.runs = static_cast<int>(all.size());
-  report.dead =
-      static_cast<int>(std::ranges::count_if(all, [](const Record& r) { return r.dead; }));
+void describe(Report& report, const LessonOptions& options, const Data& data, const Records& runs) {
+  report.runs = static_cast<int>(runs.size());
+  report.dead = static_cast<int>(std::ranges::count(runs, true, &Record::dead));
   report.machine = fmt::format("{} trainings at a time on {}, instruction set {}",
                                options.workers > 0 ? options.workers : thread_limit(), processor(),
                                loupe::name(cpu_level()));
-  report.data = fmt::format("{} ({})", data->images_name, data->images_hash);
-  for (const TextData& t : data->texts) report.data += fmt::format(", {} ({})", t.name, t.hash);
+  report.data = fmt::format("{} ({})", data.images_name, data.images_hash);
+  for (const TextData& t : data.texts) report.data += fmt::format(", {} ({})", t.name, t.hash);
   report.advice = when_to_use(report.claims);
   report.decisions = decisions(report.claims);
   report.interview = interview(report.claims);
+}
+
+}  // namespace
+
+Report run_lesson(const LessonOptions& options) {
+  const auto begin = std::chrono::steady_clock::now();
+  const Profile profile = profile_of(options);
+  chosen_claims(options.claims);  // an unknown one is told before anything is read
+  const auto data = data_of(options, profile);
+  Scheduler scheduler(schedule_of(options));
+  Report report{.profile = profile.name, .command = options.command, .machine = "", .data = ""};
+  report.seeds = profile.seeds;
+  const std::exception_ptr error = try_claims(options, profile, data, scheduler, report.claims);
+  const Records runs = scheduler.finished();
+  if (!options.out.empty()) write(options.out + "/runs.csv", to_csv(runs));
+  if (error) std::rethrow_exception(error);
+
+  describe(report, options, *data, runs);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (!options.out.empty()) {
     write(options.out + "/report.html", to_html(report));

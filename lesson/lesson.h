@@ -1,7 +1,7 @@
 #pragma once
 // The whole lesson: runs the claims, keeps every run, writes the report.
 #include <loupe/lesson/nets.h>
-#include <loupe/lesson/report.h>
+#include <loupe/lesson/claim.h>
 
 #include <functional>
 #include <string>
@@ -31,9 +31,6 @@ struct LessonOptions {
 /// Makes the runs and returns what they show. Stopped when the user asked to stop; ValueError for
 /// an unknown claim or profile; IoError without data.
 Report run_lesson(const LessonOptions& options);
-
-/// "C1" ... "C12".
-std::vector<std::string> claim_ids();
 
 /// The lesson's table beside the measured verdicts, and its questions answered from them.
 /// (summary.cpp)

@@ -46,47 +46,6 @@ Verdict ClaimResult::verdict() const {
   return combine(parts);
 }
 
-const char* by_verdict(const Line& l, const char* reproduced, const char* no_difference,
-                       const char* contradicted, const char* open) {
-  switch (l.verdict) {
-    case Verdict::reproduced: return reproduced;
-    case Verdict::no_difference: return no_difference;
-    case Verdict::contradicted: return contradicted;
-    default: return open;
-  }
-}
-
-Line statistical(std::string id, std::string text, const Comparison& c, double margin,
-                 Expect expect, std::string unit, double scale) {
-  Line l{.id = std::move(id), .text = std::move(text)};
-  l.effect = c.effect;
-  l.seeds = c.effect.n;
-  l.dead = c.dead;
-  l.survival = c.survival;
-  if (c.survival) {
-    l.margin = 0.1;  // ten points of survival
-    l.unit = "surviving";
-  } else {
-    l.effect = {scale * c.effect.mean, scale * c.effect.lo, scale * c.effect.hi, c.effect.n};
-    l.margin = margin;
-    l.unit = std::move(unit);
-  }
-  l.verdict = judge(l.effect, l.margin, c.survival ? expect_of_survival(expect, c.better) : expect);
-  return l;
-}
-
-Line exact(std::string id, std::string text, double value, Holds holds, double bound,
-           std::string unit) {
-  Line l{.id = std::move(id), .text = std::move(text), .kind = Kind::exact};
-  l.verdict = (holds == Holds::at_most ? value <= bound : value > bound) ? Verdict::reproduced
-                                                                         : Verdict::contradicted;
-  l.effect = {value, value, value, 1};
-  l.margin = bound;
-  l.holds = holds;
-  l.unit = std::move(unit);
-  return l;
-}
-
 std::vector<std::string> seed_row(const std::string& arm, const Records& runs,
                                   const std::string& metric, double scale, int digits) {
   std::vector<std::string> row{arm};
@@ -115,6 +74,12 @@ std::string effect_text(const Line& l) {
                      l.effect.hi, d, unit);
 }
 
+std::string number_text(const Line& l) {
+  if (l.kind == Kind::statistical) return effect_text(l);
+  const std::string value = l.effect.mean == 0 ? "exactly 0" : short_number(l.effect.mean);
+  return l.unit.empty() ? value : value + " " + l.unit;
+}
+
 std::string margin_text(const Line& l) {
   if (l.kind == Kind::statistical) return "±" + short_number(std::round(1000 * l.margin) / 1000);
   return (l.holds == Holds::above ? "> " : l.margin == 0 ? "= " : "≤ ") + short_number(l.margin);
@@ -133,98 +98,135 @@ std::string chance_text(const Report& r) {
       all, all - intervals, intervals, expected_misses(intervals));
 }
 
-std::string to_terminal(const Report& r) {
+namespace {
+
+// One line of the terminal's table, wrapped into its columns.
+std::string row_of(const std::string& id, const std::string& what, const std::string& effect,
+                   const std::string& verdict) {
+  const auto left = wrapped(what, 29), right = wrapped(effect, 28);
   std::string out;
-  const std::string rule = fmt::format("{:-<80}\n", "");
-  const auto rows = [&out](const std::string& id, const std::string& what,
-                           const std::string& effect, const std::string& verdict) {
-    const auto left = wrapped(what, 29), right = wrapped(effect, 28);
-    for (size_t i = 0; i < std::max(left.size(), right.size()); ++i) {
-      std::string row = fmt::format("{:<5} {:<29} {:>28} {:>15}", i == 0 ? id : "",
-                                    i < left.size() ? left[i] : "",
-                                    i < right.size() ? right[i] : "", i == 0 ? verdict : "");
-      row.erase(row.find_last_not_of(' ') + 1);
-      out += row + "\n";
-    }
-  };
-  bool beside = false;
-  rows("", "BatchNorm vs LayerNorm", "effect [95 % interval]", "verdict");
-  for (const ClaimResult& c : r.claims) {
-    out +=
-        rule + fmt::format("{:<5} {:<58} {:>15}\n", c.id, c.title.substr(0, 58), name(c.verdict()));
-    for (const Line& l : c.lines) {
-      rows(l.id, l.text, effect_text(l) + (l.dead ? fmt::format(" {}+", l.dead) : ""),
-           verdict_text(l));
-      beside |= l.beside;
-    }
+  for (size_t i = 0; i < std::max(left.size(), right.size()); ++i) {
+    std::string row =
+        fmt::format("{:<5} {:<29} {:>28} {:>15}", i == 0 ? id : "", i < left.size() ? left[i] : "",
+                    i < right.size() ? right[i] : "", i == 0 ? verdict : "");
+    row.erase(row.find_last_not_of(' ') + 1);
+    out += row + "\n";
   }
-  out += rule;
-  const auto say = [&out](const std::string& text) {
-    for (const auto& line : wrapped(text, 80)) out += line + "\n";
-  };
-  say(chance_text(r) + (r.dead ? " n+: n of the runs compared died." : "") +
-      (beside ? " (WORD): a check of the experiment or a rival explanation, which does not count "
-                "in the claim's word."
-              : ""));
-  for (const std::string& d : r.decisions) say("- " + d);
-  say(fmt::format("{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}.", r.profile, r.seeds,
-                  r.runs, r.dead, r.seconds, r.machine, r.data));
   return out;
 }
 
-std::string to_markdown(const Report& r) {
-  std::string out = "# BatchNorm vs LayerNorm, measured\n\n";
-  out += fmt::format(
-      "{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}. Command: `{}`\n\n{}\n\n",
-      r.profile, r.seeds, r.runs, r.dead, r.seconds, r.machine, r.data, r.command, chance_text(r));
-  const auto cell = [](std::string s) {  // a bar would end the cell
-    for (size_t i = 0; (i = s.find('|', i)) != std::string::npos; i += 2) s.insert(i, "\\");
-    return s;
+std::string paragraph(const std::string& text) {
+  std::string out;
+  for (const auto& line : wrapped(text, 80)) out += line + "\n";
+  return out;
+}
+
+std::string run_text(const Report& r) {
+  return fmt::format("{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}.", r.profile,
+                     r.seeds, r.runs, r.dead, r.seconds, r.machine, r.data);
+}
+
+// How to read the table.
+std::string legend(const Report& r) {
+  std::string text = chance_text(r);
+  if (r.dead) text += " n+: n of the runs compared died.";
+  const auto has_beside = [](const ClaimResult& c) {
+    return std::ranges::any_of(c.lines, &Line::beside);
   };
-  out +=
-      "| | what is compared | effect [95 % interval] | margin or bound | seeds (dead) | verdict "
-      "|\n|---|---|---|---|---|---|\n";
+  if (std::ranges::any_of(r.claims, has_beside))
+    text +=
+        " (WORD): a check of the experiment or a rival explanation, which does not count in the "
+        "claim's word.";
+  return text;
+}
+
+}  // namespace
+
+std::string to_terminal(const Report& r) {
+  const std::string rule = fmt::format("{:-<80}\n", "");
+  std::string out = row_of("", "BatchNorm vs LayerNorm", "effect [95 % interval]", "verdict");
+  for (const ClaimResult& c : r.claims) {
+    out +=
+        rule + fmt::format("{:<5} {:<58} {:>15}\n", c.id, c.title.substr(0, 58), name(c.verdict()));
+    for (const Line& l : c.lines)
+      out += row_of(l.id, l.text, effect_text(l) + (l.dead ? fmt::format(" {}+", l.dead) : ""),
+                    verdict_text(l));
+  }
+  out += rule + paragraph(legend(r));
+  for (const std::string& d : r.decisions) out += paragraph("- " + d);
+  return out + paragraph(run_text(r));
+}
+
+namespace {
+
+std::string cell(std::string s) {  // a bar would end the cell
+  for (size_t i = 0; (i = s.find('|', i)) != std::string::npos; i += 2) s.insert(i, "\\");
+  return s;
+}
+
+std::string markdown_row(const std::vector<std::string>& cells) {
+  std::string out = "|";
+  for (const auto& text : cells) out += " " + cell(text) + " |";
+  return out + "\n";
+}
+
+std::string markdown(const Table& t) {
+  std::string out = "\n" + t.title + "\n\n" + markdown_row(t.head);
+  out += markdown_row(std::vector<std::string>(t.head.size(), "---"));
+  for (const auto& cells : t.rows) out += markdown_row(cells);
+  return out;
+}
+
+std::string markdown_lines(const Report& r) {
+  std::string out = markdown_row({"", "what is compared", "effect [95 % interval]",
+                                  "margin or bound", "seeds (dead)", "verdict"});
+  out += "|---|---|---|---|---|---|\n";
   for (const ClaimResult& c : r.claims) {
     out += fmt::format("| **{}** | **{}** | | | | **{}** |\n", c.id, c.title, name(c.verdict()));
     for (const Line& l : c.lines)
-      out += fmt::format(
-          "| {} | {} | {} | {} | {} | {} |\n", l.id, cell(l.text), effect_text(l), margin_text(l),
-          l.kind == Kind::exact ? "" : fmt::format("{} ({})", l.seeds, l.dead), verdict_text(l));
+      out += markdown_row({l.id, l.text, effect_text(l), margin_text(l),
+                           l.kind == Kind::exact ? "" : fmt::format("{} ({})", l.seeds, l.dead),
+                           verdict_text(l)});
   }
-  out +=
-      "\nIn brackets: a check of the experiment or a rival explanation, which does not count in "
-      "the claim's word.\n";
-  out +=
-      "\n## When to use which\n\n| the lesson's table | BatchNorm | LayerNorm | measured here | "
-      "verdict | from "
-      "|\n|---|---|---|---|---|---|\n";
+  return out +
+         "\nIn brackets: a check of the experiment or a rival explanation, which does not count in "
+         "the claim's word.\n";
+}
+
+std::string markdown_advice(const Report& r) {
+  std::string out = "\n## When to use which\n\n";
+  out += markdown_row(
+      {"the lesson's table", "BatchNorm", "LayerNorm", "measured here", "verdict", "from"});
+  out += "|---|---|---|---|---|---|\n";
   for (const Advice& a : r.advice)
-    out += fmt::format("| {} | {} | {} | {} | {} | {} |\n", a.topic, a.batch, a.layer,
-                       cell(a.measured), name(a.verdict), a.from);
+    out += markdown_row({a.topic, a.batch, a.layer, a.measured, name(a.verdict), a.from});
   out += "\n";
   for (const std::string& d : r.decisions) out += "- " + d + "\n";
+  return out;
+}
+
+std::string markdown(const ClaimResult& c) {
+  std::string out =
+      fmt::format("\n### {} {}: {}\n\n> {}\n\n", c.id, c.title, name(c.verdict()), c.says);
+  for (const auto& e : c.experiment) out += "- " + e + "\n";
+  out += "\n" + c.meaning + "\n";
+  for (const Line& l : c.lines)
+    if (!l.meaning.empty()) out += fmt::format("\n{}: {}\n", l.id, l.meaning);
+  out += "\nTrap: " + c.trap + "\n\nCode: `" + c.code + "`.";
+  for (const Link& l : c.papers) out += fmt::format(" [{}]({}).", l.text, l.url);
+  out += "\n";
+  for (const Table& t : c.tables) out += markdown(t);
+  return out;
+}
+
+}  // namespace
+
+std::string to_markdown(const Report& r) {
+  std::string out = "# BatchNorm vs LayerNorm, measured\n\n";
+  out += fmt::format("{} Command: `{}`\n\n{}\n\n", run_text(r), r.command, chance_text(r));
+  out += markdown_lines(r) + markdown_advice(r);
   out += "\n## Claim by claim\n";
-  for (const ClaimResult& c : r.claims) {
-    out += fmt::format("\n### {} {}: {}\n\n> {}\n\n", c.id, c.title, name(c.verdict()), c.says);
-    for (const auto& e : c.experiment) out += "- " + e + "\n";
-    out += "\n" + c.meaning + "\n";
-    for (const Line& l : c.lines)
-      if (!l.meaning.empty()) out += fmt::format("\n{}: {}\n", l.id, l.meaning);
-    out += "\nTrap: " + c.trap + "\n\nCode: `" + c.code + "`.";
-    for (const Link& l : c.papers) out += fmt::format(" [{}]({}).", l.text, l.url);
-    out += "\n";
-    for (const Table& t : c.tables) {
-      out += "\n" + t.title + "\n\n";
-      const auto row = [&](const std::vector<std::string>& cells) {
-        out += "|";
-        for (const auto& text : cells) out += " " + cell(text) + " |";
-        out += "\n";
-      };
-      row(t.head);
-      row(std::vector<std::string>(t.head.size(), "---"));
-      for (const auto& cells : t.rows) row(cells);
-    }
-  }
+  for (const ClaimResult& c : r.claims) out += markdown(c);
   if (!r.interview.empty()) out += "\n## Interview questions\n";
   for (const Answer& a : r.interview) out += fmt::format("\n**{}** {}\n", a.question, a.answer);
   return out;

@@ -1,58 +1,27 @@
 #pragma once
 // What the lesson found, as data, and its four forms: the table on a terminal, Markdown, JSON
 // lines, one HTML page.
-#include <loupe/lesson/chart.h>
-#include <loupe/lesson/runs.h>
-#include <loupe/lesson/stats.h>
+#include <loupe/lesson/question.h>
+#include <loupe/lesson/story.h>
+#include <loupe/view/chart.h>
+#include <loupe/view/page.h>
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace loupe::lesson {
 
-enum class Kind { statistical, exact };
-/// How an exact fact's number is held against its bound.
-enum class Holds { at_most, above };
+using view::Chart;
+using view::Heatmap;
+using view::Look;
+using view::Series;
+using view::short_number;
+using view::Table;
 
-/// One sub-claim: a number, how sure it is, and one word.
-struct Line {
-  std::string id;    // "C5a"
-  std::string text;  // what is compared: "BatchNorm, groups of 64 minus groups of 2"
-  Kind kind = Kind::statistical;
-  Verdict verdict = Verdict::inconclusive;
-  Interval effect{};  // exact facts: effect.mean is the number, without interval
-  double margin = 0;  // exact facts: the bound that the number is held against, 0 for "exactly 0"
-  Holds holds = Holds::at_most;
-  std::string unit{};  // "points", "nats", "doublings"; "surviving" where survival is compared
-  int seeds = 0, dead = 0;
-  bool survival = false;
-  bool beside =
-      false;  // a check of the experiment or a rival explanation: no part of the claim's word
-  std::string meaning{};  // one plain sentence with its conditions
-};
-
-/// Judges a comparison by the margin rule. `scale` turns it into the unit shown (100 for points).
-Line statistical(std::string id, std::string text, const Comparison& c, double margin,
-                 Expect expect, std::string unit, double scale = 1);
-/// A fact without uncertainty: value <= bound, or value > bound where it must not be small.
-Line exact(std::string id, std::string text, double value, Holds holds, double bound,
-           std::string unit = "");
-
-/// Results per arm and seed, or any other small table.
-struct Table {
-  std::string title;
-  std::vector<std::string> head;
-  std::vector<std::vector<std::string>> rows{};
-};
 /// One row an arm: its name, then metric per seed (dead runs marked), then the mean over all of
 /// them.
 std::vector<std::string> seed_row(const std::string& arm, const Records& runs,
                                   const std::string& metric, double scale = 1, int digits = 1);
-
-struct Link {
-  std::string text, url;
-};
 
 struct ClaimResult {
   std::string id;                         // "C5"
@@ -69,11 +38,6 @@ struct ClaimResult {
   std::string code{};  // "lesson/c5.cpp"
   Verdict verdict() const;
 };
-
-/// One of the sentences by the line's verdict: the claim holds, no difference, its opposite, or not
-/// decided.
-const char* by_verdict(const Line& l, const char* reproduced, const char* no_difference,
-                       const char* contradicted, const char* open);
 
 /// One line of the lesson's own table (what it says of BatchNorm and of LayerNorm) beside what this
 /// run measured.
@@ -99,6 +63,8 @@ struct Report {
 /// The number with its interval and unit: "+26.3 [+21.9, +30.7] points"; exact facts are marked as
 /// such.
 std::string effect_text(const Line& line);
+/// The same for a sentence: "exactly 0 logits".
+std::string number_text(const Line& line);
 /// "±0.5"; of an exact fact "= 0", "≤ 1e-5", "> 1e-3".
 std::string margin_text(const Line& line);
 /// "REPRODUCED"; in brackets where it does not count in the claim's word.
@@ -118,9 +84,6 @@ std::string to_json_lines(const ClaimResult& claim);
 std::string result_json(const Report& report);
 /// Those of all claims, then the result.
 std::string to_json_lines(const Report& report);
-/// The text of a claim's source ("lesson/c5.cpp") as it was built; empty for another name. (Made by
-/// sources.cmake.)
-std::string_view source_of(std::string_view file);
 /// One self-contained page: no scripts, no fonts, no images, nothing fetched.
 std::string to_html(const Report& report);
 

@@ -6,6 +6,8 @@
 
 namespace loupe::lesson {
 
+using view::Point;
+
 inline Records synthetic_runs(const std::string& metric, const std::vector<double>& values) {
   Records runs;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -34,9 +36,9 @@ inline Report synthetic_report() {
   Chart chart{.title = "Test accuracy against the samples in one statistic",
               .x = {.label = "samples per statistic", .log = true, .ticks = {2, 4, 8, 16, 32, 64}},
               .y = {.label = "test accuracy, %"}};
-  Series bn{.name = "BatchNorm, FC head", .look = Look::bn},
-      conv{.name = "BatchNorm, conv only", .look = Look::other, .dashed = true},
-      ln{.name = "LayerNorm", .look = Look::ln};
+  Series bn{.name = "BatchNorm, FC head", .look = Look::blue},
+      conv{.name = "BatchNorm, conv only", .look = Look::purple, .dashed = true},
+      ln{.name = "LayerNorm", .look = Look::orange};
   for (double g : {2., 4., 8., 16., 32., 64.}) {
     const double m = 86 - 52 / (g * g / 2);
     bn.line.push_back({g, m});
@@ -84,7 +86,7 @@ inline Report synthetic_report() {
            .x = {.label = "learning rate", .log = true, .ticks = {.003, .01, .03, .06}},
            .y = {.label = "validation loss, nats", .log = true},
            .marks = {{3.3, "unigram"}, {2.45, "bigram"}}};
-  const Look looks[] = {Look::none, Look::other, Look::ln, Look::bn};
+  const Look looks[] = {Look::gray, Look::purple, Look::orange, Look::blue};
   const char* names[] = {"no norm", "no norm, scaled init", "LayerNorm", "BatchNorm"};
   for (int i = 0; i < 4; ++i) {
     Series s{.name = names[i], .look = looks[i]};
@@ -120,7 +122,7 @@ inline Report synthetic_report() {
                    .categories = {"no norm", "LayerNorm", "GroupNorm, 4 groups", "BatchNorm"}},
              .y = {.label = "test accuracy, %"},
              .paired = true};
-  const Look arm_look[] = {Look::none, Look::ln, Look::gn, Look::bn};
+  const Look arm_look[] = {Look::gray, Look::orange, Look::green, Look::blue};
   for (int i = 0; i < 4; ++i) {
     Series s{.name = dots.x.categories[size_t(i)], .look = arm_look[i]};
     for (int k = -1; k <= 1; ++k)
@@ -133,7 +135,7 @@ inline Report synthetic_report() {
              .x = {.label = "samples per statistic", .log = true, .ticks = {2, 4, 8, 16, 64}},
              .y = {.label = "difference of test accuracy, points"},
              .marks = {{0, "no difference"}}};
-  Series d{.name = "F1", .look = Look::ln};
+  Series d{.name = "F1", .look = Look::orange};
   for (double g : {2., 4., 8., 16., 64.})
     d.line.push_back({g, 48 / (g * g) - 1}),
         d.bars.push_back({g, 48 / (g * g) - 2.5, 48 / (g * g) + .4}),
@@ -142,7 +144,7 @@ inline Report synthetic_report() {
   c3.charts.push_back(diff);
   Chart curves{.title = "Training loss", .x = {.label = "step"}, .y = {.label = "loss, nats"}};
   for (int i = 0; i < 2; ++i) {
-    Series s{.name = i ? "BatchNorm" : "no norm", .look = i ? Look::bn : Look::none};
+    Series s{.name = i ? "BatchNorm" : "no norm", .look = i ? Look::blue : Look::gray};
     for (int k = 0; k < 3; ++k) {
       s.seeds.push_back({fmt::format("seed {}", k + 1), {}});
       for (double x : {10., 50., 100., 200.})

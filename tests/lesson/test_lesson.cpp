@@ -134,9 +134,9 @@ TEST_CASE("a second text doubles the lines of C10", "[.full]") {
   }
   Scheduler scheduler({.workers = 2});
   Lab lab("C10", Profile::named("tiny"), Data::load("", {"", path}, 512, 200), scheduler);
-  const ClaimResult r = claim10(lab);
+  const ClaimResult r = result_of("C10", lab);
   REQUIRE(r.lines.size() == 10);
-  CHECK(r.lines[6].id == "C10g");
+  CHECK(r.lines[6].id == "C10a-2");
   CHECK(r.lines[6].text.starts_with("loupe_second_text"));
   for (const Line& l : r.lines)
     if (l.kind == Kind::exact) CHECK(l.verdict == Verdict::reproduced);

@@ -93,12 +93,14 @@ TEST_CASE("the generous rival: for each seed the best run that lives", "[nets]")
     r.dead = dead;
     return r;
   };
-  const Records best = best_per_seed({{"a", {run(1, false), run(0.1, true), run(NAN, true)}},
-                                      {"b", {run(2, false), run(5, false), run(NAN, true)}}});
-  REQUIRE(best.size() == 3);
-  CHECK(best[0]["valid_loss"] == 1);
-  CHECK(best[1]["valid_loss"] == 5);
-  CHECK(best[2].dead);
+  const Measured a{"a", kNone, {run(1, false), run(0.1, true), run(NAN, true)}};
+  const Measured b{"b", kNone, {run(2, false), run(5, false), run(NAN, true)}};
+  const Sample best{.arms = {&a, &b}, .metric = "valid_loss", .pick = Sample::Pick::best_valid};
+  const std::vector<Outcome> picked = best.outcomes(3);
+  REQUIRE(picked.size() == 3);
+  CHECK(picked[0].value == 1);
+  CHECK(picked[1].value == 5);
+  CHECK(picked[2].dead);
 }
 
 TEST_CASE("a text must be long enough for its twentieths", "[nets]") {

@@ -1,15 +1,18 @@
 #pragma once
 // Charts as inline SVG: drawn from numbers, without scripts or outside resources. Colours are
-// classes (s-bn, s-ln ...) that the page's style sheet defines for light and dark; each series also
-// has its own marker shape.
+// classes (s-blue, s-orange ...) that the page's style sheet (page.css) defines for light and dark.
+// Each colour has a marker shape of its own, so that no series needs its colour to be known.
 #include <limits>
 #include <string>
 #include <vector>
 
-namespace loupe::lesson {
+namespace loupe::view {
 
-/// How a series looks: an arm keeps its colour and marker through the whole report.
-enum class Look { bn, ln, gn, none, other, extra };
+/// How a series looks: a colour and its marker. Blue: disc, orange: diamond, green: triangle, gray:
+/// square, purple: ring, yellow: triangle downwards.
+enum class Look { blue, orange, green, gray, purple, yellow };
+/// The class of a colour: "s-blue".
+const char* css(Look look);
 
 struct Point {
   double x = 0, y = 0;
@@ -29,7 +32,7 @@ struct Trace {
 /// a band.
 struct Series {
   std::string name;
-  Look look = Look::other;
+  Look look = Look::purple;
   std::vector<Point> line{};
   std::vector<Point> dots{};
   std::vector<Trace> seeds{};
@@ -84,4 +87,4 @@ std::string escape(const std::string& text);
 /// small.
 std::string short_number(double v);
 
-}  // namespace loupe::lesson
+}  // namespace loupe::view

@@ -1,0 +1,37 @@
+#pragma once
+// A claim as data: its arms (members, made by its constructor), its runs, the questions that its
+// lines answer, its charts and tables. Its words stand in a text file of its own (story.h).
+#include <loupe/core/pinned.h>
+#include <loupe/lesson/report.h>
+#include <loupe/lesson/story.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace loupe::lesson {
+
+class Lab;
+
+class Claim : Pinned {
+ public:
+  virtual ~Claim() = default;
+  /// Chooses learning rates and measures the arms over the lab's seeds.
+  virtual void run(Lab& lab) = 0;
+  /// What is asked of the arms. Known before the runs.
+  virtual std::vector<Question> questions() const = 0;
+  /// Names of its own for the story: rates, sizes, flags.
+  virtual void facts(Facts& facts) const = 0;
+  virtual std::vector<view::Chart> charts() const { return {}; }
+  virtual std::vector<view::Heatmap> maps() const { return {}; }
+  virtual std::vector<view::Table> tables() const { return {}; }
+};
+
+/// "C1" ... "C12".
+std::vector<std::string> claim_ids();
+/// A claim with its arms, nothing run. ValueError for an unknown id.
+std::unique_ptr<Claim> make_claim(const std::string& id, Lab& lab);
+/// The claim run, answered and told.
+ClaimResult result_of(const std::string& id, Lab& lab);
+
+}  // namespace loupe::lesson

@@ -1,0 +1,162 @@
+// The stories: the grammar of their placeholders, and that every text fits the claims: every
+// placeholder is known, every number has its words, no choice is left open.
+#include <loupe/core/error.h>
+#include <loupe/lesson/lab.h>
+#include <loupe/lesson/lesson.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "catch.h"
+
+using namespace loupe;
+using namespace loupe::lesson;
+
+namespace {
+
+Line line_with(const std::string& id, Verdict verdict) {
+  Line l = exact(id, "", 1.5, Holds::at_most, 2, "points");
+  l.kind = Kind::statistical;
+  l.effect = {1.5, 1.0, 2.0, 3};
+  l.verdict = verdict;
+  return l;
+}
+
+Facts facts_with(Verdict verdict) {
+  Facts f;
+  f.text("rate", "0.1");
+  f.flag("full", false);
+  f.line(line_with("C0a", verdict));
+  return f;
+}
+
+// Data without images, with as many texts as asked for: enough to know what a claim asks.
+std::shared_ptr<const Data> empty_data(size_t texts) {
+  auto data = std::make_shared<Data>();
+  for (size_t i = 0; i < texts; ++i)
+    data->texts.push_back({fmt::format("text {}", i + 1), "hash", {}, 65});
+  return data;
+}
+
+// What claims say of themselves under a profile, nothing run.
+struct Asked {
+  std::vector<Question> questions;
+  bool full;
+};
+Asked asked_by(const std::string& id, const std::string& profile, size_t texts = 1) {
+  Scheduler scheduler({.workers = 1});
+  Lab lab(id, Profile::named(profile), empty_data(texts), scheduler);
+  return {make_claim(id, lab)->questions(), profile == "full"};
+}
+
+}  // namespace
+
+TEST_CASE("placeholders: numbers, choices by verdict and by flag, inner ones", "[story]") {
+  const auto with = [](Verdict v, const char* text) { return fill(text, facts_with(v)); };
+  using enum Verdict;
+  CHECK(with(reproduced, "at {rate}: {C0a}") == "at 0.1: +1.50 [+1.00, +2.00] points");
+  CHECK(with(reproduced, "{C0a.mean} {C0a.minus} {C0a.size} {C0a.factor}") == "+1.5 -1.5 1.5 2.8");
+  CHECK(with(reproduced, "{C0a.word}") == "REPRODUCED");
+  const char* choice = "It {C0a yes: wins | same: draws | no: loses by {C0a.size} | open: waits}.";
+  CHECK(with(reproduced, choice) == "It wins.");
+  CHECK(with(no_difference, choice) == "It draws.");
+  CHECK(with(contradicted, choice) == "It loses by 1.5.");
+  CHECK(with(inconclusive, choice) == "It waits.");
+  CHECK(with(reproduced, "a {full yes: b | no: c} d {full yes: e}.") == "a c d.");
+  CHECK(with(reproduced, "{C0a yes: {full no: {rate}}}") == "0.1");
+  Facts f;
+  f.unmeasured("C0b");
+  CHECK(fill("{C0b}, {C0b yes: y | open: n}", f) == "not measured in this run, n");
+}
+
+TEST_CASE("a text with a mistake in it is refused", "[story]") {
+  const Facts f = facts_with(Verdict::reproduced);
+  CHECK_THROWS_WITH(fill("{nothing}", f), Catch::Matchers::Contains("nothing"));
+  CHECK_THROWS_AS(fill("{C0a.colour}", f), ValueError);
+  CHECK_THROWS_AS(fill("{C0a maybe: x}", f), ValueError);
+  CHECK_THROWS_AS(fill("{C0a yes: x", f), ValueError);
+  CHECK_THROWS_AS(fill("{C9 yes: x}", f), ValueError);
+  CHECK_THROWS_AS(parse_sections("words\n== a\nb\n", "x"), ValueError);
+  CHECK_THROWS_AS(parse_sections("== a\n== b\nc\n", "x"), ValueError);
+  CHECK_THROWS_AS(parse_sections("== a\nb\n== a\nc\n", "x"), ValueError);
+  const auto s = parse_sections("== a\none\ntwo\n\nthree\n", "x");
+  REQUIRE(s.size() == 1);
+  CHECK(s[0].paragraphs == std::vector<std::string>{"one two", "three"});
+}
+
+TEST_CASE("every line has its words and every word its line", "[story]") {
+  for (const std::string& id : claim_ids()) {
+    CAPTURE(id);
+    const Story story = Story::of(id);
+    CHECK_FALSE(story.title.empty());
+    CHECK_FALSE(story.says.empty());
+    CHECK_FALSE(story.meaning.empty());
+    CHECK_FALSE(story.trap.empty());
+    CHECK_FALSE(story.papers.empty());
+    CHECK(story.experiment.size() == 3);
+    std::set<std::string> asked, told;
+    for (const char* profile : {"tiny", "quick", "full"})
+      for (const Question& q : asked_by(id, profile).questions) asked.insert(q.id);
+    for (const auto& [line, text] : story.lines) told.insert(line);
+    CHECK(asked == told);
+    // A second text asks again, by the same words.
+    for (const Question& q : asked_by(id, "full", 2).questions)
+      CHECK(told.contains(q.id.substr(0, q.id.find('-'))));
+  }
+}
+
+TEST_CASE("every placeholder is a line of the claim or a name that it says", "[story]") {
+  for (const std::string& id : claim_ids()) {
+    const Story story = Story::of(id);
+    std::map<std::string, Kind> kinds;
+    for (const Question& q : asked_by(id, "full").questions) kinds[q.id] = q.kind;
+    std::set<std::string> names{"full"};
+    for (const std::string& text : story.texts())
+      for (const Placeholder& p : placeholders(text)) {
+        CAPTURE(id, p.name);
+        if (!kinds.contains(p.name)) {
+          names.insert(p.name);  // said by the claim: the tiny lesson fills every text
+          continue;
+        }
+        // A choice that has an opinion has a word for "not decided" too.
+        if (p.labels.size() < 2) continue;
+        if (kinds[p.name] == Kind::exact) CHECK(p.labels == std::set<std::string>{"yes", "no"});
+        else CHECK(p.labels.contains("open"));
+      }
+    CHECK(names.size() < 12);
+  }
+}
+
+TEST_CASE("the summaries speak of lines that exist", "[story]") {
+  std::set<std::string> lines;
+  for (const std::string& id : claim_ids())
+    for (const auto& [line, text] : Story::of(id).lines) lines.insert(line);
+  for (const char* file : {"lesson/which.txt", "lesson/interview.txt", "lesson/table.txt"})
+    for (const Section& s : embedded_sections(file))
+      for (const std::string& text : s.paragraphs)
+        for (const Placeholder& p : placeholders(text)) {
+          CAPTURE(file, s.head, p.name);
+          CHECK(lines.contains(p.name));
+        }
+  for (const Section& s : embedded_sections("lesson/which.txt")) CHECK(lines.contains(s.head));
+}
+
+TEST_CASE("the texts are in the program as they stand in the tree", "[story]") {
+  const std::filesystem::path root = LOUPE_SOURCE_ROOT;
+  int texts = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(root / "lesson")) {
+    const std::string name = entry.path().filename().string();
+    const std::string extension = entry.path().extension().string();
+    if (extension != ".txt" && extension != ".css") continue;
+    std::ifstream in(entry.path());
+    std::stringstream text;
+    text << in.rdbuf();
+    CAPTURE(name);
+    CHECK(embedded("lesson/" + name) == text.str());
+    ++texts;
+  }
+  CHECK(texts >= 16);
+  CHECK(embedded("lesson/nothing.txt").empty());
+  CHECK_FALSE(view::embedded("view/page.css").empty());
+}

@@ -1,0 +1,552 @@
+#include <fmt/core.h>
+#include <loupe/view/chart.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace loupe::view {
+namespace {
+
+const char* stroke(const Series& s) {
+  if (s.dashed) return " dashed";
+  return s.dotted ? " dotted" : "";
+}
+
+double text_width(const std::string& s, double size) {
+  return 0.6 * size * static_cast<double>(s.size());
+}
+
+// The scale of one axis: data to pixels, and its ticks.
+struct Scale {
+  bool log = false;
+  double lo = 0, hi = 1;    // data
+  double from = 0, to = 1;  // pixels
+
+  double operator()(double v) const {
+    const double a = log ? std::log(lo) : lo;
+    const double b = log ? std::log(hi) : hi;
+    return from + ((log ? std::log(v) : v) - a) / (b - a) * (to - from);
+  }
+  std::vector<double> ticks(int wanted) const {
+    const std::vector<double> powers = log ? log_ticks(wanted) : std::vector<double>{};
+    return powers.size() > 1 ? powers : even_ticks(wanted);  // less than a decade: evenly spaced
+  }
+
+ private:
+  std::vector<double> log_ticks(int wanted) const {
+    std::vector<double> t;
+    const double decades = std::log10(hi / lo);
+    const int step = std::max(1, static_cast<int>(std::ceil(decades / wanted)));
+    const int last = static_cast<int>(std::ceil(std::log10(hi)));
+    for (int e = static_cast<int>(std::floor(std::log10(lo))); e <= last; e += step)
+      for (double m : {1.0, 2.0, 5.0}) {
+        const double v = m * std::pow(10, e);
+        const bool wished = m == 1 || decades < 2;
+        if (wished && v >= lo * 0.999 && v <= hi * 1.001) t.push_back(v);
+      }
+    return t;
+  }
+  std::vector<double> even_ticks(int wanted) const {
+    std::vector<double> t;
+    const double raw = (hi - lo) / wanted;
+    const double power = std::pow(10, std::floor(std::log10(raw)));
+    double step = power;
+    for (double m : {1.0, 2.0, 5.0, 10.0})
+      if (step < raw) step = m * power;
+    for (double v = std::ceil(lo / step - 1e-9) * step; v <= hi + 1e-9 * step; v += step)
+      t.push_back(std::abs(v) < step / 1e6 ? 0 : v);
+    return t;
+  }
+};
+
+Scale fit(const Axis& axis, const std::vector<double>& data, double from, double to) {
+  Scale s{axis.log, axis.lo, axis.hi, from, to};
+  double lo = 1e300, hi = -1e300;
+  for (double v : data) {
+    if (!std::isfinite(v) || (axis.log && v <= 0)) continue;
+    lo = std::min(lo, v);
+    hi = std::max(hi, v);
+  }
+  if (lo > hi) {
+    lo = axis.log ? 0.1 : 0;
+    hi = 1;
+  }
+  if (!axis.categories.empty()) {
+    lo = -0.5;
+    hi = static_cast<double>(axis.categories.size()) - 0.5;
+  } else if (axis.log) {
+    const double pad = std::max(1.08, std::pow(hi / lo, 0.05));
+    lo /= pad;
+    hi *= pad;
+  } else {
+    const double pad = hi > lo ? 0.06 * (hi - lo) : std::max(1e-6, std::abs(hi) * 0.1);
+    lo -= pad;
+    hi += pad;
+  }
+  if (std::isnan(s.lo)) s.lo = lo;
+  if (std::isnan(s.hi)) s.hi = hi;
+  return s;
+}
+
+// A marker of about 8 pixels.
+std::string marker(Look look, double x, double y, double r, const std::string& hover) {
+  const std::string title = hover.empty() ? "" : fmt::format("<title>{}</title>", escape(hover));
+  switch (look) {
+    case Look::blue:
+      return fmt::format(R"(<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>)", x,
+                         y, r, title);
+    case Look::orange:
+      return fmt::format(
+          R"(<path class="dot" d="M{:.1f} {:.1f}l{:.1f} {:.1f}l{:.1f} {:.1f}l{:.1f} {:.1f}z">{}</path>)",
+          x, y - 1.3 * r, 1.3 * r, 1.3 * r, -1.3 * r, 1.3 * r, -1.3 * r, -1.3 * r, title);
+    case Look::green:
+      return fmt::format(R"(<path class="dot" d="M{:.1f} {:.1f}l{:.1f} {:.1f}h{:.1f}z">{}</path>)",
+                         x, y - 1.2 * r, 1.2 * r, 2.1 * r, -2.4 * r, title);
+    case Look::gray:
+      return fmt::format(
+          R"(<rect class="dot" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">{}</rect>)",
+          x - .9 * r, y - .9 * r, 1.8 * r, 1.8 * r, title);
+    case Look::purple:
+      return fmt::format(R"(<circle class="ring" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>)",
+                         x, y, r, title);
+    case Look::yellow: break;
+  }
+  return fmt::format(R"(<path class="dot" d="M{:.1f} {:.1f}l{:.1f} {:.1f}h{:.1f}z">{}</path>)", x,
+                     y + 1.2 * r, 1.2 * r, -2.1 * r, -2.4 * r, title);
+}
+
+std::string cross(double x, double y, const std::string& hover) {
+  return fmt::format(
+      R"(<path class="cross" d="M{:.1f} {:.1f}l8 8m0 -8l-8 8"><title>{}</title></path>)", x - 4,
+      y - 4, escape(hover));
+}
+
+// Words of a category label, wrapped to the pixels it has.
+std::vector<std::string> wrap(const std::string& text, double width, double size) {
+  std::vector<std::string> lines{""};
+  size_t at = 0;
+  while (at <= text.size()) {
+    const size_t end = std::min(text.find(' ', at), text.size());
+    const std::string word = text.substr(at, end - at);
+    if (!lines.back().empty() && text_width(lines.back() + " " + word, size) > width)
+      lines.push_back("");
+    lines.back() += (lines.back().empty() ? "" : " ") + word;
+    at = end + 1;
+  }
+  return lines;
+}
+
+std::string hover_of(const Series& s, const Point& p, const Axis& x) {
+  if (!p.hover.empty()) return s.name + ": " + p.hover;
+  const auto i = static_cast<size_t>(std::lround(std::max(0.0, p.x)));
+  const std::string where =
+      x.categories.empty() ? short_number(p.x) : x.categories[std::min(i, x.categories.size() - 1)];
+  return fmt::format("{}, {}: {}", s.name, where, p.dead ? "died" : short_number(p.y));
+}
+
+// One chart on its way to SVG: the layout first, then layer upon layer.
+class Drawing {
+ public:
+  Drawing(const Chart& chart, int width);
+  std::string svg();
+
+ private:
+  // A direct label at the right end of a line.
+  struct Label {
+    double at;
+    const Series* series;
+  };
+
+  void collect();
+  void see(const std::vector<Point>& points);
+  double space_below(double right) const;
+  double y_of_dead() const { return top_ - strip_ / 2 - 1; }
+  void text(double x, double y, const char* anchor, const std::string& s, const char* cls = "tick");
+  void y_axis();
+  void strip_of_the_dead();
+  void x_axis();
+  void category_labels();
+  void x_ticks();
+  void marks();
+  void pairs();
+  void series(const Series& s);
+  void band(const Series& s);
+  void bars(const Series& s);
+  void mean_of_column(const Series& s);
+  void labels();
+  std::string path(const std::vector<Point>& points) const;
+  bool is_column(const Series& s) const { return categories_ && s.line.size() == 1; }
+  double slot() const { return (right_ - left_) / static_cast<double>(categories_); }
+
+  const Chart& c_;
+  const int width_;
+  const bool wide_;
+  const double font_;
+  const size_t categories_;
+  bool any_dead_ = false;
+  std::vector<double> xs_, ys_;  // everything that is drawn
+  std::vector<double> y_ticks_;
+  std::vector<Label> labels_;
+  double left_ = 0, right_ = 0, top_ = 0, bottom_ = 0, height_ = 0, strip_ = 0;
+  Scale x_, y_;
+  std::string out_;
+};
+
+Drawing::Drawing(const Chart& chart, int width)
+    : c_(chart),
+      width_(width),
+      wide_(width > 500),
+      font_(wide_ ? 13 : 12),
+      categories_(chart.x.categories.size()) {
+  double label_width = 0;
+  if (wide_ && !categories_)
+    for (const Series& s : c_.series) {
+      if (s.line.empty()) continue;
+      labels_.push_back({0, &s});
+      label_width = std::max(label_width, 1.08 * text_width(s.name, font_) + 14);
+    }
+  collect();
+  strip_ = any_dead_ ? 24 : 0;
+  top_ = font_ + 14 + strip_;
+  // y first, since the width of its tick labels decides the left margin.
+  y_ = fit(c_.y, ys_, 0, 0);
+  y_ticks_ = c_.y.ticks.empty() ? y_.ticks(wide_ ? 5 : 4) : c_.y.ticks;
+  std::erase_if(y_ticks_, [&](double v) { return v < y_.lo || v > y_.hi; });
+  left_ = any_dead_ ? text_width(c_.dead, font_) + 10 : 20;
+  for (double t : y_ticks_) left_ = std::max(left_, text_width(short_number(t), font_) + 12);
+  right_ = width_ - std::max(12.0, label_width);
+  const double below = space_below(right_);
+  height_ = (wide_ ? 250 : 200) + top_ + below;
+  bottom_ = height_ - below;
+  x_ = fit(c_.x, xs_, left_, right_);
+  y_.from = bottom_;
+  y_.to = top_;
+}
+
+void Drawing::see(const std::vector<Point>& points) {
+  for (const Point& p : points) {
+    any_dead_ |= p.dead;
+    xs_.push_back(p.x);
+    if (!p.dead) ys_.push_back(p.y);
+  }
+}
+
+void Drawing::collect() {
+  for (const Series& s : c_.series) {
+    see(s.dots);
+    see(s.line);
+    for (const Trace& t : s.seeds) see(t.line);
+    for (const auto* list : {&s.band, &s.bars})
+      for (const Band& b : *list) {
+        xs_.push_back(b.x);
+        ys_.push_back(b.lo);
+        ys_.push_back(b.hi);
+      }
+  }
+  for (const Mark& m : c_.marks) ys_.push_back(m.y);
+}
+
+// Height of the labels under the plot.
+double Drawing::space_below(double right) const {
+  size_t lines = 1;
+  const double slot = (right - left_) / static_cast<double>(std::max<size_t>(1, categories_));
+  for (const auto& name : c_.x.categories)
+    lines = std::max(lines, wrap(name, slot - 4, font_).size());
+  if (!c_.series.empty()) lines += is_column(c_.series[0]);  // its mean, in words
+  return static_cast<double>(lines) * (font_ + 3) + (c_.x.label.empty() ? 6 : font_ + 12);
+}
+
+void Drawing::text(double x, double y, const char* anchor, const std::string& s, const char* cls) {
+  out_ += fmt::format(R"(<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>)", cls,
+                      x, y, anchor, escape(s));
+}
+
+void Drawing::y_axis() {
+  text(0, font_, "start", c_.y.label + (c_.y.log ? " (log scale)" : ""), "axis");
+  for (double t : y_ticks_) {
+    out_ += fmt::format(R"(<path class="grid" d="M{:.1f} {:.1f}H{:.1f}"/>)", left_, y_(t), right_);
+    text(left_ - 6, y_(t) + font_ * 0.35, "end", short_number(t));
+  }
+  out_ += fmt::format(R"(<path class="frame" d="M{:.1f} {:.1f}H{:.1f}"/>)", left_, bottom_, right_);
+}
+
+void Drawing::strip_of_the_dead() {
+  out_ +=
+      fmt::format(R"(<rect class="strip" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>)",
+                  left_, top_ - strip_ + 2, right_ - left_, strip_ - 6);
+  text(left_ - 6, y_of_dead() + font_ * 0.35, "end", c_.dead);
+}
+
+void Drawing::x_axis() {
+  if (categories_) category_labels();
+  else x_ticks();
+  if (!c_.x.label.empty())
+    text((left_ + right_) / 2, height_ - 4, "middle", c_.x.label + (c_.x.log ? " (log scale)" : ""),
+         "axis");
+}
+
+void Drawing::category_labels() {
+  for (size_t i = 0; i < categories_; ++i) {
+    const auto position = static_cast<double>(i);
+    double at = bottom_ + font_ + 4;
+    for (const auto& line : wrap(c_.x.categories[i], slot() - 4, font_)) {
+      text(x_(position), at, "middle", line);
+      at += font_ + 3;
+    }
+    for (const Series& s : c_.series) {  // the mean of the column, in words
+      if (s.line.size() != 1 || s.line[0].x != position) continue;
+      out_ += fmt::format(
+          R"(<text class="value {}" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
+          css(s.look), x_(position), at, s.line[0].dead ? c_.dead : short_number(s.line[0].y));
+    }
+  }
+}
+
+void Drawing::x_ticks() {
+  double last = -1e9;
+  for (double t : c_.x.ticks.empty() ? x_.ticks(wide_ ? 7 : 4) : c_.x.ticks) {
+    if (t < x_.lo || t > x_.hi) continue;
+    out_ += fmt::format(R"(<path class="frame" d="M{:.1f} {:.1f}v4"/>)", x_(t), bottom_);
+    const double half = text_width(short_number(t), font_) / 2;
+    if (x_(t) - half < last + 6) continue;
+    text(x_(t), bottom_ + font_ + 5, "middle", short_number(t));
+    last = x_(t) + half;
+  }
+}
+
+void Drawing::marks() {
+  double edge = -1e9;
+  auto marks = c_.marks;
+  std::ranges::sort(marks, {}, &Mark::y);
+  for (const Mark& m : marks) {
+    out_ +=
+        fmt::format(R"(<path class="mark" d="M{:.1f} {:.1f}H{:.1f}"/>)", left_, y_(m.y), right_);
+    // Above its line, unless that leaves the plot; never on another mark's label.
+    const double at = y_(m.y) - 5 < top_ + font_ ? y_(m.y) + font_ + 1 : y_(m.y) - 5;
+    if (std::abs(at - edge) > font_ + 1) text(left_ + 6, at, "start", m.label, "marktext");
+    edge = at;
+  }
+}
+
+// Thin lines join the dots of one seed from series to series.
+void Drawing::pairs() {
+  size_t n = 0;
+  for (const Series& s : c_.series) n = std::max(n, s.dots.size());
+  for (size_t i = 0; i < n; ++i) {
+    std::string d;
+    for (const Series& s : c_.series) {
+      if (i >= s.dots.size() || s.dots[i].dead) continue;
+      d += fmt::format("{}{:.1f} {:.1f}", d.empty() ? "M" : "L", x_(s.dots[i].x), y_(s.dots[i].y));
+    }
+    out_ += fmt::format(R"(<path class="pair" d="{}"/>)", d);
+  }
+}
+
+// With a gap where a run is dead.
+std::string Drawing::path(const std::vector<Point>& points) const {
+  std::string d;
+  bool pen = false;
+  for (const Point& p : points) {
+    if (!p.dead) d += fmt::format("{}{:.1f} {:.1f}", pen ? "L" : "M", x_(p.x), y_(p.y));
+    pen = !p.dead;
+  }
+  return d;
+}
+
+void Drawing::band(const Series& s) {
+  std::string d;
+  for (const Band& b : s.band)
+    d += fmt::format("{}{:.1f} {:.1f}", d.empty() ? "M" : "L", x_(b.x), y_(b.hi));
+  for (size_t i = s.band.size(); i-- > 0;)
+    d += fmt::format("L{:.1f} {:.1f}", x_(s.band[i].x), y_(s.band[i].lo));
+  out_ += fmt::format(R"(<path class="band" d="{}z"/>)", d);
+}
+
+void Drawing::bars(const Series& s) {
+  for (const Band& b : s.bars) {
+    const double at = x_(b.x);
+    const double lo = y_(std::max(b.lo, y_.lo));
+    const double hi = y_(std::min(b.hi, y_.hi));
+    out_ += fmt::format(
+        R"(<path class="bar" d="M{:.1f} {:.1f}V{:.1f}m-5 0h10M{:.1f} {:.1f}h10"><title>{}</title></path>)",
+        at, lo, hi, at - 5, lo,
+        escape(fmt::format("{}: 95 % interval {} to {}", s.name, short_number(b.lo),
+                           short_number(b.hi))));
+  }
+}
+
+void Drawing::mean_of_column(const Series& s) {
+  const Point& p = s.line[0];
+  const double half = std::min(26.0, 0.3 * slot());
+  out_ += fmt::format(R"(<path class="mean" d="M{:.1f} {:.1f}h{:.1f}"><title>{}</title></path>)",
+                      x_(p.x) - half, y_(p.y), 2 * half, escape(hover_of(s, p, c_.x)));
+}
+
+void Drawing::series(const Series& s) {
+  out_ += fmt::format(R"(<g class="{}">)", css(s.look));
+  if (s.band.size() > 1) band(s);
+  bars(s);
+  for (const Trace& t : s.seeds)
+    out_ += fmt::format(R"(<path class="trace" d="{}"><title>{}, {}</title></path>)", path(t.line),
+                        escape(s.name), escape(t.hover));
+  const std::string d = path(s.line);
+  if (!d.empty()) out_ += fmt::format(R"(<path class="line{}" d="{}"/>)", stroke(s), d);
+  for (const Point& p : s.dots)
+    out_ += p.dead ? cross(x_(p.x), y_of_dead(), hover_of(s, p, c_.x))
+                   : marker(s.look, x_(p.x), y_(p.y), wide_ ? 3.6 : 3.2, hover_of(s, p, c_.x));
+  if (is_column(s) && !s.line[0].dead) mean_of_column(s);
+  out_ += "</g>";
+}
+
+// Each at the last living point of its line; then pushed apart from top to bottom and back.
+void Drawing::labels() {
+  for (Label& l : labels_) {
+    const auto& line = l.series->line;
+    const auto last =
+        std::find_if(line.rbegin(), line.rend(), [](const Point& p) { return !p.dead; });
+    l.at = last == line.rend() ? top_ - strip_ / 2 : std::clamp(y_(last->y), top_, bottom_);
+  }
+  std::ranges::sort(labels_, {}, [](const Label& l) { return std::pair(l.at, l.series); });
+  for (size_t i = 1; i < labels_.size(); ++i)
+    labels_[i].at = std::max(labels_[i].at, labels_[i - 1].at + font_ + 3);
+  double limit = bottom_;
+  for (size_t i = labels_.size(); i-- > 0; limit = labels_[i].at - font_ - 3)
+    labels_[i].at = std::min(labels_[i].at, limit);
+  for (const Label& l : labels_)
+    out_ +=
+        fmt::format(R"(<text class="label {}" x="{:.1f}" y="{:.1f}">{}</text>)",
+                    css(l.series->look), right_ + 8, l.at + font_ * 0.35, escape(l.series->name));
+}
+
+std::string Drawing::svg() {
+  out_ = fmt::format(
+      R"(<svg class="{}" viewBox="0 0 {} {:.0f}" width="{}" height="{:.0f}" role="img" aria-label="{}" font-size="{}">)",
+      wide_ ? "wide" : "narrow", width_, height_, width_, height_, escape(c_.title), font_);
+  y_axis();
+  if (any_dead_) strip_of_the_dead();
+  x_axis();
+  marks();
+  if (c_.paired) pairs();
+  for (const Series& s : c_.series) series(s);
+  labels();
+  return out_ + "</svg>";
+}
+
+// One cell of a heat map. Six decades from faint to full; an exact zero has no colour and a dot.
+std::string cell_of(double v, double largest, double x, double y, double size,
+                    const std::string& hover) {
+  const double depth = v > 0 ? std::clamp(1 + std::log10(v / largest) / 6, 0.08, 1.0) : 0;
+  std::string svg = fmt::format(
+      R"(<rect class="cell" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}" fill-opacity="{:.2f}"><title>{}: {}</title></rect>)",
+      x, y, size - 1, size - 1, depth, hover, v == 0 ? "exactly 0" : short_number(v));
+  if (v == 0)
+    svg += fmt::format(R"(<circle class="zero" cx="{:.1f}" cy="{:.1f}" r="1"/>)", x + size / 2,
+                       y + size / 2);
+  return svg;
+}
+
+}  // namespace
+
+const char* css(Look look) {
+  constexpr const char* names[] = {"s-blue", "s-orange", "s-green",
+                                   "s-gray", "s-purple", "s-yellow"};
+  return names[static_cast<size_t>(look)];
+}
+
+std::string escape(const std::string& text) {
+  std::string out;
+  for (char c : text) {
+    if (c == '&') out += "&amp;";
+    else if (c == '<') out += "&lt;";
+    else if (c == '>') out += "&gt;";
+    else if (c == '"') out += "&quot;";
+    else out += c;
+  }
+  return out;
+}
+
+std::string short_number(double v) {
+  if (std::isnan(v)) return "NaN";
+  if (std::isinf(v)) return v > 0 ? "∞" : "−∞";
+  std::string s;
+  if (v != 0 && (std::abs(v) >= 1e5 || std::abs(v) < 1e-3)) {
+    const double e = std::floor(std::log10(std::abs(v)) + 1e-12);
+    const double m = v / std::pow(10, e);
+    s = std::abs(m - 1) < 0.05 ? fmt::format("1e{:.0f}", e) : fmt::format("{:.1f}e{:.0f}", m, e);
+  } else {
+    s = fmt::format("{:.4g}", v);
+  }
+  if (s[0] == '-') s = "−" + s.substr(1);
+  return s;
+}
+
+std::string to_svg(const Chart& chart, int width) { return Drawing(chart, width).svg(); }
+
+std::string to_svg(const Heatmap& m) {
+  const double font = 12, left = 34, top = font + 12, size = 290;
+  const size_t rows = m.cells.size(), columns = rows ? m.cells[0].size() : 0;
+  const double cell = size / static_cast<double>(std::max<size_t>(1, std::max(rows, columns)));
+  const double width = left + cell * static_cast<double>(columns) + 4;
+  const double height = top + cell * static_cast<double>(rows) + 40;
+  double largest = 0;
+  for (const auto& row : m.cells)
+    for (double v : row) largest = std::max(largest, std::abs(v));
+  std::string svg = fmt::format(
+      R"(<svg class="heat" viewBox="0 0 {0:.0f} {1:.0f}" width="{0:.0f}" height="{1:.0f}" role="img" aria-label="{2}" font-size="{3}">)",
+      width, height, escape(m.title), font);
+  svg += fmt::format(R"(<text class="axis" x="0" y="{}">{}</text>)", font, escape(m.y_label));
+  for (size_t i = 0; i < rows; ++i) {
+    const double at = top + cell * static_cast<double>(i);
+    if (rows <= 12 || i % 4 == 0)
+      svg += fmt::format(R"(<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="end">{}</text>)",
+                         left - 6, at + cell / 2 + font * 0.35, i + 1);
+    for (size_t j = 0; j < columns; ++j)
+      svg += cell_of(std::abs(m.cells[i][j]), largest, left + cell * static_cast<double>(j), at,
+                     cell, fmt::format("output {}, input {}", i + 1, j + 1));
+  }
+  for (size_t j = 0; j < columns; ++j)
+    if (columns <= 12 || j % 4 == 0)
+      svg +=
+          fmt::format(R"(<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
+                      left + cell * (static_cast<double>(j) + 0.5), height - 24, j + 1);
+  svg += fmt::format(R"(<text class="axis" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
+                     left + cell * static_cast<double>(columns) / 2, height - 5, escape(m.x_label));
+  return svg + "</svg>";
+}
+
+namespace {
+
+std::string legend_of(const Chart& c) {
+  if (!c.x.categories.empty() && c.x.categories.size() == c.series.size()) return "";
+  // Lines carry their name at their right end on a wide page; there the legend is hidden.
+  const bool labelled =
+      c.x.categories.empty() &&
+      std::ranges::all_of(c.series, [](const Series& s) { return !s.line.empty(); });
+  std::string entries;
+  for (const Series& s : c.series)
+    entries += fmt::format(
+        R"(<span class="{}"><svg width="22" height="12" aria-hidden="true">{}{}</svg>{}</span>)",
+        css(s.look),
+        s.line.empty() ? "" : fmt::format(R"(<path class="line{}" d="M0 6H22"/>)", stroke(s)),
+        marker(s.look, 11, 6, 3.6, ""), escape(s.name));
+  return fmt::format(R"(<div class="legend{}">{}</div>)", labelled ? " labelled" : "", entries);
+}
+
+std::string note_of(const std::string& note) {
+  return note.empty() ? "" : fmt::format("<p class=\"note\">{}</p>", escape(note));
+}
+
+}  // namespace
+
+std::string to_figure(const Chart& c) {
+  return fmt::format("<figure class=\"chart\"><figcaption>{}</figcaption>{}{}{}{}</figure>\n",
+                     escape(c.title), legend_of(c), to_svg(c, 720), to_svg(c, 352),
+                     note_of(c.note));
+}
+
+std::string to_figure(const Heatmap& m) {
+  return fmt::format("<figure class=\"chart map\"><figcaption>{}</figcaption>{}{}</figure>\n",
+                     escape(m.title), to_svg(m), note_of(m.note));
+}
+
+}  // namespace loupe::view
