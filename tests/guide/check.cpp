@@ -133,13 +133,16 @@ class Runs {
   std::map<std::string, std::map<std::string, Lines>> done_;
 };
 
-// The numbers of a text, thousands without their commas.
+// The numbers of a text, without commas at thousands and without zeros at the end.
 std::vector<std::string> numbers(const std::string& text) {
   static const std::regex number("[0-9][0-9,]*(\\.[0-9]+)?(e[+-]?[0-9]+)?");
   std::vector<std::string> found;
   for (std::sregex_iterator i(text.begin(), text.end(), number), end; i != end; ++i) {
     std::string token = i->str();
     token.erase(std::remove(token.begin(), token.end(), ','), token.end());
+    if (token.find('.') != std::string::npos && token.find('e') == std::string::npos)
+      token.erase(token.find_last_not_of(token.back() == '0' ? "0" : "") + 1);
+    if (token.back() == '.') token.pop_back();
     found.push_back(token);
   }
   return found;

@@ -4,6 +4,9 @@ namespace guide {
 
 void draw_tensors();
 void draw_reverse_mode();
+void draw_optimizers();
 void draw_norms();
+void draw_attention();
+void draw_numbers();
 
 }  // namespace guide

@@ -4,5 +4,8 @@
 int main() {
   guide::draw_tensors();
   guide::draw_reverse_mode();
+  guide::draw_optimizers();
   guide::draw_norms();
+  guide::draw_attention();
+  guide::draw_numbers();
 }
