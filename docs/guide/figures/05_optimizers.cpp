@@ -38,7 +38,7 @@ void draw_optimizers() {
   };
   int row = 0;
   for (const Walk& walk : {Walk{"curve2", "SGD, lr 0.036", "orange", 0},
-                           Walk{"curve3", "SGD, lr 0.01, momentum 0.75", "good", 1},
+                           Walk{"curve3", "momentum 0.75, lr 0.01", "good", 1},
                            Walk{"curve1", "Adam, lr 0.1", "blue", 2}}) {
     const Tensor p = tensor({4, 1}, {}, DType::f64).requires_grad_();
     const std::vector<ParamGroup> group = {{.params = {{"p", p}}}};

@@ -35,7 +35,7 @@ void draw_attention() {
       }
     }
   }
-  svg.text(16, top + 4 * cell, "output", "small quiet");
+  svg.text(52, top - 8, "output", "small quiet end");
   svg.text(60, top + 8 * cell + 26, "A full square is a weight of 1. Row i: where output i looks.",
            "small quiet");
   svg.save("08_attention.svg");
