@@ -29,7 +29,7 @@ Tensor masked(In x, const Mask& mask) {
     raw::copy(x, from);
   }
   dispatch_floating(x->dtype(), "dropout", [&]<class T>(Type<T>) {
-    kernels::dropout(x->numel(), from.ptr<T>(), mask.p, mask.key, mask.first, y.ptr<T>());
+    kernels::dropout(x->numel(), {mask.p, mask.key, mask.first}, from.ptr<T>(), y.ptr<T>());
   });
   if (auto n = record<DropoutNode>({x}, y)) n->mask = mask;
   return y;

@@ -27,7 +27,7 @@ struct EmbeddingNode final : Node {
     }
     const Tensor rows = raw::row_major(g), dw = raw::empty({entries, width}, g.dtype());
     dispatch_floating(g.dtype(), name(), [&]<class T>(Type<T>) {
-      kernels::embedding_backward(count, width, entries, rows.ptr<T>(), index.ptr<int64_t>(),
+      kernels::embedding_backward({count, width, entries}, rows.ptr<T>(), index.ptr<int64_t>(),
                                   padding, dw.ptr<T>());
     });
     return {Tensor(), dw};
@@ -60,7 +60,8 @@ Tensor embedding(In indices, In weight, const EmbeddingOptions& options) {
   shape.push_back(width);
   Tensor y = raw::empty(shape, weight->dtype());
   dispatch_floating(weight->dtype(), "embedding", [&]<class T>(Type<T>) {
-    kernels::embedding(index.numel(), width, table.ptr<T>(), index.ptr<int64_t>(), y.ptr<T>());
+    kernels::embedding({index.numel(), width, entries}, table.ptr<T>(), index.ptr<int64_t>(),
+                       y.ptr<T>());
   });
   if (auto n = record<EmbeddingNode>({indices, weight}, y)) {
     n->indices.input(index);

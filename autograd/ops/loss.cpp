@@ -122,9 +122,10 @@ struct CrossEntropyNode final : Node {
     if (grad_enabled()) return {again(logits, labels, w, g)};
     const Tensor up = raw::row_major(g), dx = raw::empty(logits.shape(), logits.dtype());
     dispatch_floating(logits.dtype(), name(), [&]<class T>(Type<T>) {
-      kernels::cross_entropy_backward(shape, logits.ptr<T>(), labels.ptr<int64_t>(),
-                                      w.defined() ? w.ptr<T>() : nullptr, stats.get().ptr<T>(),
-                                      up.ptr<T>(), reduced ? 0 : 1, dx.ptr<T>());
+      const kernels::CrossEntropyInput<T> in{shape, logits.ptr<T>(), labels.ptr<int64_t>(),
+                                             w.defined() ? w.ptr<T>() : nullptr};
+      kernels::cross_entropy_backward(in, stats.get().ptr<T>(), {up.ptr<T>(), reduced ? 0 : 1},
+                                      dx.ptr<T>());
     });
     return {dx};
   }
@@ -190,8 +191,9 @@ Tensor cross_entropy(In logits, In target, const CrossEntropyOptions& o) {
   const Tensor stats = raw::empty({shape.rows, 2}, x.dtype()),
                loss = raw::empty({shape.rows}, x.dtype());
   dispatch_floating(x.dtype(), "cross_entropy", [&]<class T>(Type<T>) {
-    kernels::cross_entropy(shape, x.ptr<T>(), labels.ptr<int64_t>(),
-                           w.defined() ? w.ptr<T>() : nullptr, loss.ptr<T>(), stats.ptr<T>());
+    const kernels::CrossEntropyInput<T> in{shape, x.ptr<T>(), labels.ptr<int64_t>(),
+                                           w.defined() ? w.ptr<T>() : nullptr};
+    kernels::cross_entropy(in, loss.ptr<T>(), stats.ptr<T>());
   });
   const auto* const t = labels.ptr<int64_t>();
   const int64_t counted = shape.rows - std::count(t, t + shape.rows, o.ignore_index);

@@ -46,9 +46,9 @@ struct CumprodNode final : Node {
     if (grad_enabled()) return {recorded(x, dy[0])};
     const Tensor rows = raw::row_major(x), g = raw::row_major(dy[0]);
     const Tensor dx = raw::empty(x.shape(), x.dtype());
-    const Lines l(x.shape(), axis);
+    const Lines lines = kernels::lines_along(x.shape(), axis);
     dispatch_floating(x.dtype(), name(), [&]<class T>(Type<T>) {
-      kernels::cumprod_backward(l.outer, l.n, l.inner, rows.ptr<T>(), g.ptr<T>(), dx.ptr<T>());
+      kernels::cumprod_backward(lines, rows.ptr<T>(), g.ptr<T>(), dx.ptr<T>());
     });
     return {dx};
   }
@@ -70,7 +70,7 @@ struct CumprodNode final : Node {
 template <class F> Tensor scan(In a, int axis, const F& kernel) {
   const Tensor x = raw::row_major(a);
   const Tensor y = raw::empty(a->shape(), is_floating(a->dtype()) ? a->dtype() : DType::i64);
-  const Lines l(a->shape(), axis);
+  const Lines l = kernels::lines_along(a->shape(), axis);
   dispatch(a->dtype(),
            [&]<class T>(Type<T>) { kernel(l, x.ptr<T>(), y.ptr<kernels::ScanResult<T>>()); });
   return y;
@@ -81,7 +81,7 @@ template <class F> Tensor scan(In a, int axis, const F& kernel) {
 Tensor cumsum(In a, int64_t axis) {
   const int ax = normalize_axis(axis, a->dim(), "cumsum");
   Tensor y = scan(a, ax, []<class T>(const Lines& l, const T* x, kernels::ScanResult<T>* to) {
-    kernels::cumsum(l.outer, l.n, l.inner, x, to);
+    kernels::cumsum(l, x, to);
   });
   if (auto n = record<CumsumNode>({a}, y)) n->axis = ax;
   return y;
@@ -90,7 +90,7 @@ Tensor cumsum(In a, int64_t axis) {
 Tensor cumprod(In a, int64_t axis) {
   const int ax = normalize_axis(axis, a->dim(), "cumprod");
   Tensor y = scan(a, ax, []<class T>(const Lines& l, const T* x, kernels::ScanResult<T>* to) {
-    kernels::cumprod(l.outer, l.n, l.inner, x, to);
+    kernels::cumprod(l, x, to);
   });
   if (auto n = record<CumprodNode>({a}, y)) {
     n->a.input(a);

@@ -7,8 +7,6 @@
 namespace loupe {
 namespace {
 
-using kernels::Lines;
-
 struct SoftmaxNode final : Node {
   SavedTensor y{this};
   bool log = false;
@@ -26,9 +24,9 @@ struct SoftmaxNode final : Node {
       return {out * (dy[0] - (dy[0] * out).sum(axes, true))};
     }
     const Tensor g = raw::row_major(dy[0]), dx = raw::empty(out.shape(), out.dtype());
-    const Lines l(out.shape(), axis);
+    const kernels::Lines lines = kernels::lines_along(out.shape(), axis);
     dispatch_floating(out.dtype(), name(), [&]<class T>(Type<T>) {
-      kernels::softmax_backward(log, l.outer, l.n, l.inner, out.ptr<T>(), g.ptr<T>(), dx.ptr<T>());
+      kernels::softmax_backward(log, lines, out.ptr<T>(), g.ptr<T>(), dx.ptr<T>());
     });
     return {dx};
   }
@@ -39,9 +37,9 @@ Tensor softmax_of(In x, int64_t axis, bool log) {
   const int ax = normalize_axis(axis, x->dim(), op);
   const Tensor from = raw::row_major(x);
   Tensor y = raw::empty(x->shape(), x->dtype());
-  const Lines l(x->shape(), ax);
+  const kernels::Lines lines = kernels::lines_along(x->shape(), ax);
   dispatch_floating(x->dtype(), op, [&]<class T>(Type<T>) {
-    kernels::softmax(log, l.outer, l.n, l.inner, from.ptr<T>(), y.ptr<T>());
+    kernels::softmax(log, lines, from.ptr<T>(), y.ptr<T>());
   });
   if (auto n = record<SoftmaxNode>({x}, y)) {
     n->y.output(y);

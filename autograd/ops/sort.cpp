@@ -15,8 +15,8 @@ Tensor ordered_positions(const Tensor& a, int axis, int64_t k, bool descending) 
   shape[shape.rank() - 1] = k;
   const Tensor index = raw::empty(shape, DType::i64);
   dispatch(a.dtype(), [&]<class T>(Type<T>) {
-    kernels::sort_rows(n == 0 ? 0 : rows.numel() / n, n, k, descending, rows.ptr<T>(),
-                       index.ptr<int64_t>());
+    const kernels::SortShape s{n == 0 ? 0 : rows.numel() / n, n, k, descending};
+    kernels::sort_rows(s, rows.ptr<T>(), index.ptr<int64_t>());
   });
   if (a.dim() == 0) return raw::reshape(index, {});
   return raw::row_major(raw::transpose(index, axis, -1));

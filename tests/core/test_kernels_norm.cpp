@@ -160,6 +160,8 @@ TEST_CASE(
     check_channels({.shape = {2, 3000, 24, groups}, .affine = false}, seed++);
   }
   check_channels({{3, 17, 5, 5}}, seed++);
+  check_channels({{1, 3, 0, 0}}, seed++);  // no channels, no groups
+  check_channels({{0, 3, 4, 2}}, seed++);
 }
 
 TEST_CASE("channel norms: a mean of 1e3 costs no digits of the variance") {

@@ -52,8 +52,8 @@ TEST_CASE("softmax and log_softmax along rows and strided axes, forward and back
           auto x = normal(total, 4), dy = normal(total, 1, 2);
           for (auto& e : x) e += 1000;  // a common offset changes nothing
           std::vector<float> y(x.size()), dx(x.size());
-          kernels::softmax(log, outer, n, inner, x.data(), y.data());
-          kernels::softmax_backward(log, outer, n, inner, y.data(), dy.data(), dx.data());
+          kernels::softmax(log, {outer, n, inner}, x.data(), y.data());
+          kernels::softmax_backward(log, {outer, n, inner}, y.data(), dy.data(), dx.data());
           std::vector<double> want(x.size());
           for (int64_t o = 0; o < outer; ++o)
             for (int64_t j = 0; j < inner; ++j)
@@ -88,7 +88,7 @@ TEST_CASE("log_softmax is sharp where the logits are of ordinary size") {
     const auto x = normal(50 * 65, 3);
     std::vector<float> y(x.size());
     std::vector<double> want(x.size());
-    kernels::softmax(true, 50, 65, 1, x.data(), y.data());
+    kernels::softmax(true, {50, 65, 1}, x.data(), y.data());
     for (size_t r = 0; r < 50; ++r)
       softmax_line(true, 65, 1, x.data() + r * 65, want.data() + r * 65);
     for (size_t i = 0; i < x.size(); ++i)
@@ -101,8 +101,8 @@ TEST_CASE("softmax of masked rows and extremes") {
     const std::vector<float> x = {-kInf, 1,      -kInf, -kInf, -kInf, -kInf,
                                   3e38f, -3e38f, 0,     NAN,   0,     1};
     std::vector<float> y(12), z(12);
-    kernels::softmax(false, 4, 3, 1, x.data(), y.data());
-    kernels::softmax(true, 4, 3, 1, x.data(), z.data());
+    kernels::softmax(false, {4, 3, 1}, x.data(), y.data());
+    kernels::softmax(true, {4, 3, 1}, x.data(), z.data());
     CHECK(std::vector<float>(y.begin(), y.begin() + 9) ==
           std::vector<float>{0, 1, 0, 0, 0, 0, 1, 0, 0});
     CHECK(z[1] == 0.0f);
@@ -111,8 +111,8 @@ TEST_CASE("softmax of masked rows and extremes") {
       CHECK(std::isnan(y[i]));
       CHECK(std::isnan(z[i]));
     }
-    kernels::softmax<float>(false, 0, 5, 1, nullptr, nullptr);
-    kernels::softmax<float>(false, 5, 0, 1, nullptr, nullptr);
+    kernels::softmax<float>(false, {0, 5, 1}, nullptr, nullptr);
+    kernels::softmax<float>(false, {5, 0, 1}, nullptr, nullptr);
   });
 }
 
@@ -128,9 +128,9 @@ TEST_CASE("cross entropy with weights, smoothing and ignored rows") {
           std::vector<int64_t> target = {0, classes - 1, -100, classes / 2, 0, 0, classes / 3};
           std::vector<float> loss(7), stats(14), dx(x.size());
           const float* weight = weighted ? w.data() : nullptr;
-          kernels::cross_entropy(s, x.data(), target.data(), weight, loss.data(), stats.data());
-          kernels::cross_entropy_backward(s, x.data(), target.data(), weight, stats.data(),
-                                          g.data(), 1, dx.data());
+          const CrossEntropyInput<float> in{s, x.data(), target.data(), weight};
+          kernels::cross_entropy(in, loss.data(), stats.data());
+          kernels::cross_entropy_backward(in, stats.data(), {g.data(), 1}, dx.data());
           CAPTURE(classes, smoothing, weighted);
           const double spread = smoothing / static_cast<double>(classes);
           for (size_t i = 0; i < 7; ++i) {
@@ -169,7 +169,7 @@ TEST_CASE("embedding gathers rows and adds gradients in order, the same bits at 
   std::vector<int64_t> index(static_cast<size_t>(count));
   for (auto& i : index) i = rng.integer(0, entries);
   std::vector<float> out(static_cast<size_t>(count * width)), want(table.size(), 0.0f);
-  kernels::embedding(count, width, table.data(), index.data(), out.data());
+  kernels::embedding({count, width, entries}, table.data(), index.data(), out.data());
   bool same = true;
   for (size_t i = 0; i < index.size(); ++i)
     for (size_t c = 0; c < 37; ++c) {
@@ -180,7 +180,7 @@ TEST_CASE("embedding gathers rows and adds gradients in order, the same bits at 
   for (int threads : {1, 2, 3, 8}) {
     ThreadLimit limit(threads);
     std::vector<float> grad(table.size(), NAN);
-    kernels::embedding_backward(count, width, entries, dout.data(), index.data(), 5, grad.data());
+    kernels::embedding_backward({count, width, entries}, dout.data(), index.data(), 5, grad.data());
     CHECK(grad == want);
   }
 }
@@ -192,8 +192,8 @@ TEST_CASE(
   const std::vector<double> xd(static_cast<size_t>(n), 2.0);
   std::vector<float> first(x.size());
   std::vector<double> wide(x.size());
-  kernels::dropout(n, x.data(), 0.25, 9, 77, first.data());
-  kernels::dropout(n, xd.data(), 0.25, 9, 77, wide.data());
+  kernels::dropout(n, {0.25, 9, 77}, x.data(), first.data());
+  kernels::dropout(n, {0.25, 9, 77}, xd.data(), wide.data());
   int64_t kept = 0;
   bool same = true;
   for (size_t i = 0; i < x.size(); ++i) {
@@ -207,14 +207,23 @@ TEST_CASE(
   for (int threads : {1, 2, 3, 8}) {
     ThreadLimit limit(threads);
     std::vector<float> y(x.size());
-    kernels::dropout(n, x.data(), 0.25, 9, 77, y.data());
+    kernels::dropout(n, {0.25, 9, 77}, x.data(), y.data());
     CHECK(y == first);
   }
   std::vector<float> y(x.size());
-  kernels::dropout(n, x.data(), 0.0, 9, 77, y.data());
+  kernels::dropout(n, {0.0, 9, 77}, x.data(), y.data());
   CHECK(y == x);
-  kernels::dropout(n, x.data(), 1.0, 9, 77, y.data());
+  kernels::dropout(n, {1.0, 9, 77}, x.data(), y.data());
   CHECK(y == std::vector<float>(x.size(), 0.0f));
+  // Word 1 there is 2^32 - 1: no bound of 32 bits is above it.
+  const uint64_t counter = 1538303059;
+  REQUIRE(philox(0, counter)[1] == 0xffffffffu);
+  const std::vector<float> infinite(4, kInf);
+  at_every_level([&] {
+    std::vector<float> none(4, 1.0f);
+    kernels::dropout(4, {1.0, 0, counter}, infinite.data(), none.data());
+    CHECK(none == std::vector<float>(4, 0.0f));
+  });
 }
 
 TEST_CASE("activations in f32 follow f64, whose slopes follow differences") {

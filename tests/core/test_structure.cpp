@@ -177,8 +177,8 @@ std::vector<Function> functions(const std::vector<std::string>& lines, const std
     if (text.back() != '{') continue;
     const std::string closing = m[1].str() + "}";
     size_t end = opened;
-    while (end < lines.size() && lines[end] != closing) ++end;
-    if (end == lines.size()) continue;
+    while (end < lines.size() && lines[end] != closing && lines[end] != "}") ++end;
+    if (end == lines.size() || lines[end] != closing) continue;  // a call that takes a lambda
     found.push_back({name + ":" + std::to_string(i + 1), static_cast<int64_t>(end - i + 1),
                      count_parameters(text)});
     i = opened;

@@ -84,9 +84,9 @@ template <class T> using AttentionBackwardPath = Path<AttentionBackward<T>>;
 template <class T> std::span<const AttentionPath<T>> attention_paths();
 template <class T> std::span<const AttentionBackwardPath<T>> attention_backward_paths();
 
-/// The same, one query after the other with the softmax written out: f64's path, LOUPE_CPU=reference,
-/// and the tests' truth. Backward computes the weights again if it is not given them; it does not
-/// read stats.
+/// The same, one query after the other with the softmax written out: f64's path,
+/// LOUPE_CPU=reference, and the tests' truth. Backward computes the weights again if it is not
+/// given them; it does not read stats.
 namespace plain {
 
 template <class T> void attention(const AttentionForward<T>& call);

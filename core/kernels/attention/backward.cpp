@@ -84,14 +84,14 @@ class BackwardPiece {
             any_far(1, s_.queries, {room_.delta, s_.queries}));
   }
 
-  /// The key blocks group, group + groups, ... The first group's dq starts from nothing, the others'
-  /// from zeros.
-  void run(int64_t group, int64_t groups) {
+  /// The key blocks share, share + shares, ... The first share writes to dq, the others start from
+  /// zeros.
+  void run(int64_t share, int64_t shares) {
     q_rows_ = as_stored(s_.queries, s_.dim, q_, room_.q);
     dout_rows_ = as_stored(s_.queries, s_.value_dim, dout_, room_.dout);
-    if (group > 0 || s_.keys == 0) zero_rows(s_.queries, s_.dim, dq_);
-    for (int64_t j = group * kTileKeys; j < s_.keys; j += groups * kTileKeys)
-      keys(j, group > 0 || j > 0);
+    if (share > 0 || s_.keys == 0) zero_rows(s_.queries, s_.dim, dq_);
+    for (int64_t j = share * kTileKeys; j < s_.keys; j += shares * kTileKeys)
+      keys(j, share > 0 || j > 0);
   }
 
  private:
@@ -192,8 +192,8 @@ class BackwardPiece {
     }
   }
 
-  /// dk and dv: the tile transposed. On the diagonal a few keys at a time, from the first query that
-  /// sees them.
+  /// dk and dv: the tile transposed. On the diagonal a few keys at a time, from the first query
+  /// that sees them.
   void key_gradients(const Tile& t, bool accumulate) {
     const bool diagonal = s_.causal && t.i < t.j + t.n;
     const int64_t step = diagonal ? kTileRows : t.n;
@@ -229,17 +229,17 @@ class BackwardPiece {
   RightOperand k_rows_{}, k_transpose_{}, v_transpose_{};  // of the keys at hand
 };
 
-/// The key blocks group, group + groups, ... of one head; their share of dq goes to `dq`.
-void backward_keys(const AttentionBackward<float>& call, const HeadIndex& head, int64_t group,
-                   int64_t groups, const HeadMatrix<float>& dq) {
+/// The key blocks share, share + shares, ... of one head; their part of dq goes to `dq`.
+void backward_keys(const AttentionBackward<float>& call, const HeadIndex& head, int64_t share,
+                   int64_t shares, const HeadMatrix<float>& dq) {
   BackwardPiece piece(call, head, dq);
-  if (!piece.far()) return piece.run(group, groups);
-  if (group == 0) return plain::attention_backward_head(call, head, dq);
+  if (!piece.far()) return piece.run(share, shares);
+  if (share == 0) return plain::attention_backward_head(call, head, dq);
   zero_rows(call.shape.queries, call.shape.dim, dq);
 }
 
-/// dq += the shares of the groups after the first, in order.
-void add_shares(const AttentionBackward<float>& call, const float* shares, int64_t count) {
+/// dq += the partial sums of the shares after the first, in order: `count` for each head.
+void add_partials(const AttentionBackward<float>& call, const float* partials, int64_t count) {
   constexpr int64_t kRows = 64;  // of a piece
   const AttentionShape& s = call.shape;
   const int64_t size = s.queries * s.dim;
@@ -247,8 +247,8 @@ void add_shares(const AttentionBackward<float>& call, const float* shares, int64
     for (int64_t row = begin; row < end; ++row) {
       const int64_t head = row / s.queries, i = row % s.queries;
       float* const to = call.dq.at(head / s.heads, head % s.heads) + i * call.dq.row;
-      for (int64_t share = 0; share < count; ++share) {
-        const float* const from = shares + (head * count + share) * size + i * s.dim;
+      for (int64_t partial = 0; partial < count; ++partial) {
+        const float* const from = partials + (head * count + partial) * size + i * s.dim;
         for (int64_t c = 0; c < s.dim; ++c) to[c] += from[c];
       }
     }
@@ -258,18 +258,18 @@ void add_shares(const AttentionBackward<float>& call, const float* shares, int64
 }  // namespace
 
 void flash::attention_backward(const AttentionBackward<float>& call) {
-  // With few heads the key blocks are shared out too. The first group writes to dq, each other to a
-  // share of its own.
+  // With few heads the key blocks of one are shared out too. The first share writes to dq, each
+  // other to a partial sum of its own.
   const AttentionShape& s = call.shape;
-  const int64_t groups = groups_of(s, (s.keys + kTileKeys - 1) / kTileKeys);
+  const int64_t shares = shares_of(s, (s.keys + kTileKeys - 1) / kTileKeys);
   const int64_t size = s.queries * s.dim;
-  const Scratch<float> shares(s.batch * s.heads * (groups - 1) * size);
-  for_heads(s, groups, [&](const HeadIndex& head, int64_t group) {
-    const int64_t share = head.number * (groups - 1) + group - 1;
-    const HeadMatrix<float> own(shares + share * size, s.dim), first(call.dq, head);
-    backward_keys(call, head, group, groups, group == 0 ? first : own);
+  const Scratch<float> partials(s.batch * s.heads * (shares - 1) * size);
+  for_heads(s, shares, [&](const HeadIndex& head, int64_t share) {
+    const int64_t partial = head.number * (shares - 1) + share - 1;
+    const HeadMatrix<float> own(partials + partial * size, s.dim), first(call.dq, head);
+    backward_keys(call, head, share, shares, share == 0 ? first : own);
   });
-  if (groups > 1) add_shares(call, shares, groups - 1);
+  if (shares > 1) add_partials(call, partials, shares - 1);
 }
 
 }  // namespace loupe::kernels

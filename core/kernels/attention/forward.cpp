@@ -185,12 +185,12 @@ void forward_queries(const AttentionForward<float>& call, const HeadIndex& head,
 void flash::attention(const AttentionForward<float>& call) {
   const AttentionShape& s = call.shape;
   constexpr int64_t kBlock = kTileQueries;  // pieces are whole blocks of so many queries
-  const int64_t blocks = (s.queries + kBlock - 1) / kBlock, groups = groups_of(s, blocks);
-  const auto bound = [&](int64_t group) {
-    return std::min(blocks * group / groups * kBlock, s.queries);
+  const int64_t blocks = (s.queries + kBlock - 1) / kBlock, shares = shares_of(s, blocks);
+  const auto bound = [&](int64_t share) {
+    return std::min(blocks * share / shares * kBlock, s.queries);
   };
-  for_heads(s, groups, [&](const HeadIndex& head, int64_t group) {
-    forward_queries(call, head, bound(group), bound(group + 1));
+  for_heads(s, shares, [&](const HeadIndex& head, int64_t share) {
+    forward_queries(call, head, bound(share), bound(share + 1));
   });
 }
 

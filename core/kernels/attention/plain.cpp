@@ -1,6 +1,6 @@
-// Attention by plain loops, a query at a time. Dot products and sums run in double: these loops are
-// what the tiles are held against. A key that a query does not see is left out, not multiplied by 0:
-// it may hold an infinity.
+// Attention by plain loops, a query at a time. Dot products and the sums of the softmax run in
+// double; out and the gradients add up in the type of the tensors. A key that a query does not see
+// is left out, not multiplied by 0: it may hold an infinity.
 #include <loupe/core/kernels/attention/rows.h>
 #include <loupe/core/kernels/vmath.h>
 #include <loupe/core/memory.h>

@@ -28,11 +28,11 @@ template <class T> struct HeadMatrix {
   T* at(int64_t i) const { return data + i * row; }
 };
 
-/// Calls run(head, group) for each head, cut into `groups` pieces.
-template <class F> void for_heads(const AttentionShape& s, int64_t groups, const F& run) {
-  parallel_pieces(s.batch * s.heads * groups, [&](int64_t piece) {
-    const int64_t number = piece / groups;
-    run(HeadIndex{number / s.heads, number % s.heads, number}, piece % groups);
+/// Calls run(head, share) for each head, cut into `shares` pieces.
+template <class F> void for_heads(const AttentionShape& s, int64_t shares, const F& run) {
+  parallel_pieces(s.batch * s.heads * shares, [&](int64_t piece) {
+    const int64_t number = piece / shares;
+    run(HeadIndex{number / s.heads, number % s.heads, number}, piece % shares);
   });
 }
 
@@ -65,22 +65,22 @@ template <class T> T masked(const AttentionShape& s, const Score& at, T score) {
   return s.mask.add ? score + static_cast<const T*>(s.mask.add)[offset] : score;
 }
 
-/// Random words come in blocks of so many; those of a query begin with a block.
+/// A counter of the random stream stands for so many words. A query's words begin with a counter.
 inline constexpr int64_t kDropoutWords = 4;
 
 /// The factors that dropout multiplies the weights of a query with, for n keys from `at` on: 0 or
-/// 1 / (1 - dropout). at.key begins a block of words.
+/// 1 / (1 - dropout). at.key is a multiple of kDropoutWords.
 template <class T>
 void dropout_row(const AttentionShape& s, const Score& at, int64_t n, T* factors) {
   constexpr int64_t kDrawn = 128;  // words drawn at once
   const int64_t query = at.head.number * s.queries + at.query;
-  const int64_t block = (query * round_up(s.keys, kDropoutWords) + at.key) / kDropoutWords;
+  const int64_t counter = (query * round_up(s.keys, kDropoutWords) + at.key) / kDropoutWords;
   const uint32_t below = static_cast<uint32_t>(std::min(s.dropout * 0x1p32, 0x1p32 - 1));
   const T keep = s.dropout < 1 ? static_cast<T>(1 / (1 - s.dropout)) : T(0);
   uint32_t words[kDrawn];
   for (int64_t first = 0; first < n; first += kDrawn) {
     const int64_t count = std::min(kDrawn, n - first);
-    philox_fill(s.key, s.counter + static_cast<uint64_t>(block + first / kDropoutWords), words,
+    philox_fill(s.key, s.counter + static_cast<uint64_t>(counter + first / kDropoutWords), words,
                 count);
     for (int64_t c = 0; c < count; ++c) factors[first + c] = words[c] < below ? T(0) : keep;
   }

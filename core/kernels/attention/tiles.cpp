@@ -75,7 +75,7 @@ bool any_far(int64_t rows, int64_t n, const HeadMatrix<const float>& x) {
   return micro().largest(rows, n, x.data, x.row) > __builtin_bit_cast(int32_t, kFar);
 }
 
-int64_t groups_of(const AttentionShape& s, int64_t blocks) {
+int64_t shares_of(const AttentionShape& s, int64_t blocks) {
   constexpr int64_t kPieces = 8;  // that keep the threads of a small machine busy
   const int64_t heads = std::max<int64_t>(s.batch * s.heads, 1);
   return std::clamp<int64_t>((kPieces + heads - 1) / heads, 1, std::max<int64_t>(blocks, 1));

@@ -87,8 +87,8 @@ bool leaves_keys_out(const AttentionShape& s);
 /// Whether a number lies beyond 1e15 or is a NaN.
 bool any_far(int64_t rows, int64_t n, const HeadMatrix<const float>& x);
 
-/// Pieces that each head's `blocks` blocks are shared out to: one, or more where heads are few.
-int64_t groups_of(const AttentionShape& s, int64_t blocks);
+/// Pieces that each head's `blocks` blocks are cut into: one, or more where heads are few.
+int64_t shares_of(const AttentionShape& s, int64_t blocks);
 
 namespace flash {
 

@@ -66,8 +66,8 @@ LOUPE_INLINE T elu_slope(T x, T alpha, Level level = {}) {
   return x > T(0) ? T(1) : below;
 }
 
-/// alpha (e^(x / alpha) - 1) below 0 (Barron, "Continuously differentiable exponential linear units",
-/// 2017).
+/// alpha (e^(x / alpha) - 1) below 0 (Barron, "Continuously differentiable exponential linear
+/// units", 2017).
 template <class T, class Level = Separate> LOUPE_INLINE T celu(T x, T alpha, Level level = {}) {
   const T below = alpha * vexpm1(detail::at_most(x, T(0)) / alpha, level);
   return x > T(0) ? x : below;

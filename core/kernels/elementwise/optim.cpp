@@ -21,98 +21,110 @@ template <class Slot> int64_t pieces_of(std::span<const Slot> slots) {
 
 /// Calls f(slot, begin, end, piece) over all arrays cut into pieces, on all threads.
 template <class Slot, class F> void for_pieces(std::span<const Slot> slots, const F& f) {
-  parallel_pieces(pieces_of(slots),
-                  [&](int64_t piece) {  // walking the list is cheap next to a piece
-                    int64_t k = piece;
-                    size_t i = 0;
-                    while (k >= pieces_of(slots[i].n)) k -= pieces_of(slots[i++].n);
-                    f(slots[i], k * kPiece, std::min(slots[i].n, (k + 1) * kPiece), piece);
-                  });
+  parallel_pieces(pieces_of(slots), [&](int64_t piece) {
+    int64_t k = piece;  // within its array: walking the list is cheap next to a piece
+    size_t i = 0;
+    for (; k >= pieces_of(slots[i].n); ++i) k -= pieces_of(slots[i].n);
+    f(slots[i], k * kPiece, std::min(slots[i].n, (k + 1) * kPiece), piece);
+  });
 }
 
 }  // namespace
 
 template <class T> void sgd_step(std::span<const ParamSlot<T>> slots, const SgdStep& o) {
-  const T lr = T(o.lr), momentum = T(o.momentum), keep = o.first ? T(1) : T(1 - o.dampening),
-          decay = T(o.weight_decay);
-  const T sign = o.maximize ? T(-1) : T(1), before = o.first ? T(0) : momentum;
-  const T ahead = o.nesterov ? T(1) : T(0),
-          carry = o.nesterov ? momentum : T(1);  // g = ahead * g + carry * buf
-  for_pieces(slots,
-             [=, first = o.first](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
-               T *p = s.p, *buf = s.s0;
-               const T* g = s.g;
-               simd<T>([=] {
-                 if (momentum == 0) {
+  const T lr = T(o.lr), momentum = T(o.momentum), decay = T(o.weight_decay);
+  const T sign = o.maximize ? T(-1) : T(1);
+  // buf = before * buf + keep * g, then g = ahead * g + carry * buf.
+  const T before = o.first ? T(0) : momentum;
+  const T keep = o.first ? T(1) : T(1 - o.dampening);
+  const T ahead = o.nesterov ? T(1) : T(0);
+  const T carry = o.nesterov ? momentum : T(1);
+  const auto piece = [=, first = o.first](const ParamSlot<T>& s, int64_t begin, int64_t end,
+                                          int64_t) {
+    T *p = s.p, *buf = s.s0;
+    const T* g = s.g;
+    simd<T>([=] {
+      if (momentum == 0) {
 #pragma omp simd
-                   for (int64_t i = begin; i < end; ++i) p[i] -= lr * (sign * g[i] + decay * p[i]);
-                   return;
-                 }
-                 if (first)
-                   std::fill(buf + begin, buf + end, T(0));  // whatever was there, NaN included
+        for (int64_t i = begin; i < end; ++i) p[i] -= lr * (sign * g[i] + decay * p[i]);
+        return;
+      }
+      if (first) std::fill(buf + begin, buf + end, T(0));  // whatever was there, NaN included
 #pragma omp simd
-                 for (int64_t i = begin; i < end; ++i) {
-                   const T d = sign * g[i] + decay * p[i], b = before * buf[i] + keep * d;
-                   buf[i] = b;
-                   p[i] -= lr * (ahead * d + carry * b);
-                 }
-               });
-             });
+      for (int64_t i = begin; i < end; ++i) {
+        const T d = sign * g[i] + decay * p[i];
+        const T b = before * buf[i] + keep * d;
+        buf[i] = b;
+        p[i] -= lr * (ahead * d + carry * b);
+      }
+    });
+  };
+  for_pieces(slots, piece);
 }
 
 template <class T> void adam_step(std::span<const ParamSlot<T>> slots, const AdamStep& o) {
   const auto t = static_cast<double>(o.step);
-  const T step_size = T(o.lr / (1 - dmath::pow(o.beta1, t))),
-          inv_root = T(1 / std::sqrt(1 - dmath::pow(o.beta2, t)));
-  const T one_beta1 = T(1 - o.beta1), beta2 = T(o.beta2), one_beta2 = T(1 - o.beta2),
-          eps = T(o.eps);
-  const T shrink = o.decoupled ? T(1 - o.lr * o.weight_decay) : T(1),
-          decay = o.decoupled ? T(0) : T(o.weight_decay);
+  const T step_size = T(o.lr / (1 - dmath::pow(o.beta1, t)));
+  const T inv_root = T(1 / std::sqrt(1 - dmath::pow(o.beta2, t)));
+  const T one_beta1 = T(1 - o.beta1), beta2 = T(o.beta2), one_beta2 = T(1 - o.beta2);
+  const T eps = T(o.eps);
+  const T shrink = o.decoupled ? T(1 - o.lr * o.weight_decay) : T(1);
+  const T decay = o.decoupled ? T(0) : T(o.weight_decay);
   const T sign = o.maximize ? T(-1) : T(1);
   // Then three products by 1 and 0 fall away.
-  const bool plain = shrink == 1 && sign == 1 && decay == 0;
+  const bool as_it_is = shrink == 1 && sign == 1 && decay == 0;
   for_pieces(slots, [=](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
     T *p = s.p, *m = s.s0, *v = s.s1, *top = s.s2;
     const T* g = s.g;
-    const auto run = [=](auto as_it_is, auto amsgrad) {
+    const auto run = [=](auto kAsItIs, auto kAmsgrad) {
       simd<T>([=](auto level) {
 #pragma omp simd
         for (int64_t i = begin; i < end; ++i) {
-          const T q = as_it_is ? p[i] : p[i] * shrink,
-                  d = as_it_is ? g[i] : sign * g[i] + decay * q;
-          const T m1 = level.multiply_add(one_beta1, d - m[i], m[i]);
-          const T v1 = level.multiply_add(beta2, v[i], one_beta2 * d * d);
-          T most = v1;
-          if constexpr (amsgrad) most = top[i] = v1 > top[i] ? v1 : top[i];
-          m[i] = m1, v[i] = v1;
-          p[i] = q - step_size * m1 / level.multiply_add(std::sqrt(most), inv_root, eps);
+          const T q = kAsItIs ? p[i] : p[i] * shrink;
+          const T d = kAsItIs ? g[i] : sign * g[i] + decay * q;
+          const T mean = level.multiply_add(one_beta1, d - m[i], m[i]);
+          const T square = level.multiply_add(beta2, v[i], one_beta2 * d * d);
+          T most = square;
+          if constexpr (kAmsgrad) {
+            most = square > top[i] ? square : top[i];
+            top[i] = most;
+          }
+          m[i] = mean;
+          v[i] = square;
+          p[i] = q - step_size * mean / level.multiply_add(std::sqrt(most), inv_root, eps);
         }
       });
     };
     constexpr std::true_type kYes;
     constexpr std::false_type kNo;
-    if (top) return run(kNo, kYes);
-    plain ? run(kYes, kNo) : run(kNo, kNo);
+    if (top) run(kNo, kYes);
+    else if (as_it_is) run(kYes, kNo);
+    else run(kNo, kNo);
   });
 }
 
 template <class T> void rmsprop_step(std::span<const ParamSlot<T>> slots, const RmspropStep& o) {
-  const T lr = T(o.lr), alpha = T(o.alpha), rest = T(1 - o.alpha), eps = T(o.eps),
-          decay = T(o.weight_decay);
-  const T momentum = T(o.momentum), sign = o.maximize ? T(-1) : T(1);
+  const T lr = T(o.lr), alpha = T(o.alpha), rest = T(1 - o.alpha), eps = T(o.eps);
+  const T decay = T(o.weight_decay), momentum = T(o.momentum);
+  const T sign = o.maximize ? T(-1) : T(1);
   for_pieces(slots, [=](const ParamSlot<T>& s, int64_t begin, int64_t end, int64_t) {
-    T *p = s.p, *sq = s.s0, *buf = momentum > 0 ? s.s1 : nullptr, *mean = s.s2;
+    T *p = s.p, *sq = s.s0, *mean = s.s2;
+    T* buf = momentum > 0 ? s.s1 : nullptr;
     const T* g = s.g;
     simd<T>([=] {
       for (int64_t i = begin; i < end; ++i) {
         const T d = sign * g[i] + decay * p[i];
-        T square = sq[i] = alpha * sq[i] + rest * d * d;
+        sq[i] = alpha * sq[i] + rest * d * d;
+        T square = sq[i];
         if (mean) {
           mean[i] += rest * (d - mean[i]);
           square -= mean[i] * mean[i];
         }
         T step = d / (std::sqrt(square) + eps);
-        if (buf) step = buf[i] = momentum * buf[i] + step;
+        if (buf) {
+          step = momentum * buf[i] + step;
+          buf[i] = step;
+        }
         p[i] -= lr * step;
       }
     });
@@ -165,7 +177,7 @@ template <class T> double sum_squares(std::span<const ArraySlot<T>> slots, doubl
   for_pieces(slots, [=](const ArraySlot<T>& s, int64_t begin, int64_t end, int64_t piece) {
     const T* data = s.data;
     simd<T>([=] {
-      constexpr int64_t kLanes = 32;
+      constexpr int64_t kLanes = 32;  // four vectors of doubles of the widest set
       double acc[kLanes] = {};
       int64_t i = begin;
       for (; i + kLanes <= end; i += kLanes) {
@@ -193,7 +205,7 @@ template <class T> void scale_all(std::span<const ArraySlot<T>> slots, double fa
   });
 }
 
-#define LOUPE_OPTIM(T)                                                           \
+#define LOUPE_INSTANTIATE(T)                                                     \
   template void sgd_step(std::span<const ParamSlot<T>>, const SgdStep&);         \
   template void adam_step(std::span<const ParamSlot<T>>, const AdamStep&);       \
   template void rmsprop_step(std::span<const ParamSlot<T>>, const RmspropStep&); \
@@ -202,7 +214,8 @@ template <class T> void scale_all(std::span<const ArraySlot<T>> slots, double fa
   template int64_t sum_squares_scratch(std::span<const ArraySlot<T>>);           \
   template double sum_squares(std::span<const ArraySlot<T>>, double*);           \
   template void scale_all(std::span<const ArraySlot<T>>, double);
-LOUPE_OPTIM(float)
-LOUPE_OPTIM(double)
+LOUPE_INSTANTIATE(float)
+LOUPE_INSTANTIATE(double)
+#undef LOUPE_INSTANTIATE
 
 }  // namespace loupe::kernels

@@ -6,7 +6,7 @@
 namespace loupe::kernels {
 namespace {
 
-constexpr int64_t kBlock = 64;  // rows whose sums stay in float
+constexpr int64_t kChunk = 64;  // rows whose sums stay in float
 
 /// What relu lets through of dy, where its input is v.
 template <bool kRelu> inline float live(float v, float dy) { return kRelu && v <= 0 ? 0.0F : dy; }
@@ -15,12 +15,12 @@ template <bool kRelu> inline float live(float v, float dy) { return kRelu && v <
 template <bool kRelu>
 void apply_rows(int64_t rows, int64_t width, const Coefficients& k, const float* x, float* y) {
   simd([=] {
-    for (int64_t first = 0; first < rows; first += kBlock) {
+    for (int64_t first = 0; first < rows; first += kChunk) {
       for_strips(width, [=](int64_t c, auto w) {
         const StripForward s(k, c, w);
         const float* in = x + first * width + c;
         float* out = y + first * width + c;
-        const int64_t n = std::min(kBlock, rows - first);
+        const int64_t n = std::min(kChunk, rows - first);
         for (int64_t r = 0; r < n; ++r, in += width, out += width) {
           prefetch_far(out, w);
 #pragma omp simd
@@ -39,7 +39,7 @@ struct Sums {
   double *dt, *dt_x;
 };
 
-/// Adds the sums over one strip of at most kBlock rows, four rows at a time.
+/// Adds the sums over one strip of at most kChunk rows, four rows at a time.
 template <bool kRelu, class W>
 inline void sum_strip(int64_t rows, int64_t width, const StripForward& s, W w, const float* x,
                       const float* dy, const Sums& to) {
@@ -87,11 +87,11 @@ template <bool kRelu>
 void sum_rows(int64_t rows, int64_t width, const Coefficients& k, const float* x, const float* dy,
               const Sums& to) {
   simd([=] {
-    for (int64_t first = 0; first < rows; first += kBlock) {
+    for (int64_t first = 0; first < rows; first += kChunk) {
       for_strips(width, [=](int64_t c, auto w) {
         const StripForward s(k, c, w);
         const int64_t at = first * width + c;
-        sum_strip<kRelu>(std::min(kBlock, rows - first), width, s, w, x + at, dy + at,
+        sum_strip<kRelu>(std::min(kChunk, rows - first), width, s, w, x + at, dy + at,
                          Sums{to.dt + c, to.dt_x + c});
       });
     }
@@ -105,14 +105,14 @@ template <bool kRelu, bool kFlows>
 void dx_rows(int64_t rows, int64_t width, const Coefficients& k, const NormGradients<float>& to,
              const float* x) {
   simd([=, dy = to.dy, dx = to.dx] {
-    for (int64_t first = 0; first < rows; first += kBlock) {
+    for (int64_t first = 0; first < rows; first += kChunk) {
       for_strips(width, [=](int64_t c, auto w) {
         const StripForward s(k, c, w);
         const StripBackward b(k, c, w);
         const float* in = x + first * width + c;
         const float* up = dy + first * width + c;
         float* out = dx + first * width + c;
-        const int64_t n = std::min(kBlock, rows - first);
+        const int64_t n = std::min(kChunk, rows - first);
         for (int64_t r = 0; r < n; ++r, in += width, up += width, out += width) {
           prefetch_far(out, w);
 #pragma omp simd
@@ -145,26 +145,26 @@ struct FoldedCoefficients : Coefficients {
 
 /// Rows of a piece that are treated alike: `rows` rows of `width` columns, from the number `at` of
 /// the image on.
-struct Band {
+struct Stretch {
   int64_t at, rows, width;
   const Coefficients& k;  // of the columns
   bool counts;            // in the statistics
 };
 
-/// Calls f(band) for a piece: folded rows first, then the rest.
+/// Calls f(stretch) for a piece: folded rows first, then the rest.
 template <class F>
-void for_bands(const NormShape& s, const NormCut& cut, const Coefficients& k, int arrays,
-               const NormPiece& piece, const F& f) {
+void for_stretches(const NormShape& s, const NormCut& cut, const Coefficients& k, int arrays,
+                   const NormPiece& piece, const F& f) {
   const int64_t C = s.channels, rows = piece.end - piece.begin;
   const int64_t folded = cut.fold > 1 ? rows / cut.fold : 0;
   if (folded) {
     const FoldedCoefficients wide(k, C, cut.fold, arrays);
-    f(Band{piece.begin * C, folded, cut.width, wide, true});
+    f(Stretch{piece.begin * C, folded, cut.width, wide, true});
   }
-  for_mask_bands(s.mask, piece.begin + folded * cut.fold, piece.end, rows,
-                 [&](int64_t row, int64_t n, bool counts) {
-                   f(Band{row * C, n, C, k, counts});
-                 });
+  for_mask_stretches(s.mask, piece.begin + folded * cut.fold, piece.end, rows,
+                     [&](int64_t row, int64_t n, bool counts) {
+                       f(Stretch{row * C, n, C, k, counts});
+                     });
 }
 
 /// What backward keeps in its scratch.
@@ -195,7 +195,7 @@ void sum_image(const NormInput<float>& in, const float* dy, const NormCut& cut,
   for_pieces(s, cut, [&](const NormPiece& piece) {
     double* const out = room.partials + piece.index * cut.partial;
     std::fill_n(out, 2 * C, 0.0);
-    for_bands(s, cut, room.k, kForwardArrays, piece, [&](const Band& b) {
+    for_stretches(s, cut, room.k, kForwardArrays, piece, [&](const Stretch& b) {
       const float *const x = in.x + b.at, *const up = dy + b.at;
       if (b.width == C) return sum_rows<kRelu>(b.rows, C, b.k, x, up, {out, out + C});
       double wide[2 * NormCut::kMaxFolded] = {};
@@ -213,7 +213,7 @@ template <bool kRelu>
 void dx_image(const NormInput<float>& in, const NormStats& stats, const NormGradients<float>& to,
               const NormCut& cut, const Coefficients& k) {
   for_pieces(in.shape, cut, [&](const NormPiece& piece) {
-    for_bands(in.shape, cut, k, kAllArrays, piece, [&](const Band& b) {
+    for_stretches(in.shape, cut, k, kAllArrays, piece, [&](const Stretch& b) {
       const bool flows = b.counts && !stats.constant;
       const auto run = flows ? dx_rows<kRelu, true> : dx_rows<kRelu, false>;
       run(b.rows, b.width, b.k, {.dy = to.dy + b.at, .dx = to.dx + b.at}, in.x + b.at);
@@ -248,8 +248,8 @@ void apply_image(const NormInput<float>& image, const NormStats& stats, const No
   forward_coefficients(image, stats, k);
   const auto run = image.relu ? apply_rows<true> : apply_rows<false>;
   for_pieces(image.shape, cut, [&](const NormPiece& piece) {
-    for_bands(image.shape, cut, k, kForwardArrays, piece,
-              [&](const Band& b) { run(b.rows, b.width, b.k, image.x + b.at, y + b.at); });
+    for_stretches(image.shape, cut, k, kForwardArrays, piece,
+                  [&](const Stretch& b) { run(b.rows, b.width, b.k, image.x + b.at, y + b.at); });
   });
 }
 

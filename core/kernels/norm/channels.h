@@ -1,5 +1,5 @@
 #pragma once
-// How the fast channel norms walk over images, pieces and bands.
+// How the fast channel norms walk over images, pieces and stretches.
 #include <loupe/core/kernels/norm/strips.h>
 #include <loupe/core/threads.h>
 
@@ -48,11 +48,11 @@ template <class F> void for_pieces(const NormShape& s, const NormCut& cut, const
 void apply_image(const NormInput<float>& image, const NormStats& stats, const NormCut& cut,
                  const Coefficients& k, float* y);
 
-/// Calls f(first row, rows, counts) over bands of rows of equal mask inside [begin, end), of at most
-/// `most` rows each.
+/// Calls f(first row, rows, counts) over stretches of rows of equal mask inside [begin, end), of at
+/// most `most` rows each.
 template <class F>
-inline void for_mask_bands(const uint8_t* mask, int64_t begin, int64_t end, int64_t most,
-                           const F& f) {
+inline void for_mask_stretches(const uint8_t* mask, int64_t begin, int64_t end, int64_t most,
+                               const F& f) {
   for (int64_t row = begin; row < end;) {
     const int64_t limit = std::min(end, row + most);
     const bool counts = !mask || mask[row];

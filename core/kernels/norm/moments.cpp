@@ -8,10 +8,10 @@
 namespace loupe::kernels {
 namespace {
 
-constexpr int64_t kBlock = 64;  // rows whose sums stay in float
+constexpr int64_t kChunk = 64;  // rows whose sums stay in float
 
 /// `rows` rows (folded or not), `stride` numbers apart.
-struct Block {
+struct Chunk {
   const float* x;
   int64_t stride, rows;
 };
@@ -29,7 +29,7 @@ template <class F> inline float eight(const F& f) {
 }
 
 /// The mean of the first `rows` rows of a strip.
-template <class W> inline void strip_mean(const Block& b, int64_t rows, W w, float* mean) {
+template <class W> inline void strip_mean(const Chunk& b, int64_t rows, W w, float* mean) {
   const float inverse = 1 / static_cast<float>(rows);
 #pragma omp simd
   for (int64_t j = 0; j < w; ++j) mean[j] = 0;
@@ -41,9 +41,9 @@ template <class W> inline void strip_mean(const Block& b, int64_t rows, W w, flo
   for (int64_t j = 0; j < w; ++j) mean[j] *= inverse;
 }
 
-/// Sums of x - about and of its square over a strip of the block.
+/// Sums of x - about and of its square over a strip of the chunk.
 template <class W>
-inline void strip_deviations(const Block& b, W w, const float* about, float* sum, float* square) {
+inline void strip_deviations(const Chunk& b, W w, const float* about, float* sum, float* square) {
   const int64_t stride = b.stride;
 #pragma omp simd
   for (int64_t j = 0; j < w; ++j) {
@@ -71,11 +71,11 @@ inline void strip_deviations(const Block& b, W w, const float* about, float* sum
   }
 }
 
-/// Merges a strip of a block into what `to` holds. Deviations are taken about the mean a of the
+/// Merges a strip of a chunk into what `to` holds. Deviations are taken about the mean a of the
 /// first k = min(n, 8) of its n rows. That is safe: with m the mean of all and M their squared
-/// deviations, M >= k (a - m)^2, so sum (x - a)^2 = M + n (a - m)^2 is at most (1 + n / k) M: 9 M in
-/// a block of 64.
-template <class W> inline void add_strip(const Block& b, W w, const Moments& to) {
+/// deviations, M >= k (a - m)^2, so sum (x - a)^2 = M + n (a - m)^2 is at most (1 + n / k) M: 9 M
+/// in a chunk of 64.
+template <class W> inline void add_strip(const Chunk& b, W w, const Moments& to) {
   constexpr int64_t kFew = 8;
   float about[kStrip], sum[kStrip], square[kStrip];
   strip_mean(b, std::min(b.rows, kFew), w, about);
@@ -93,10 +93,10 @@ template <class W> inline void add_strip(const Block& b, W w, const Moments& to)
   }
 }
 
-/// Merges all columns of a block.
-inline void add_block(const Block& b, int64_t width, Moments& to) {
+/// Merges all columns of a chunk.
+inline void add_chunk(const Chunk& b, int64_t width, Moments& to) {
   for_strips(width, [b, to](int64_t c, auto w) {
-    add_strip(Block{b.x + c, b.stride, b.rows}, w, Moments{to.sum + c, to.m2 + c, to.seen});
+    add_strip(Chunk{b.x + c, b.stride, b.rows}, w, Moments{to.sum + c, to.m2 + c, to.seen});
   });
   to.seen += static_cast<double>(b.rows);
 }
@@ -129,27 +129,27 @@ inline void piece_moments(const NormInput<float>& in, const NormCut& cut, const 
   if (folded) {
     double room[2 * NormCut::kMaxFolded] = {};
     Moments wide{room, room + cut.width, 0};
-    for (int64_t r = 0; r < folded; r += kBlock) {
+    for (int64_t r = 0; r < folded; r += kChunk) {
       const float* const x = in.x + piece.begin * C + r * cut.width;
-      add_block({x, cut.width, std::min(kBlock, folded - r)}, cut.width, wide);
+      add_chunk({x, cut.width, std::min(kChunk, folded - r)}, cut.width, wide);
     }
     join_folds(wide, C, cut.fold, to);
   }
-  for_mask_bands(in.shape.mask, piece.begin + folded * cut.fold, piece.end, kBlock,
-                 [&](int64_t row, int64_t rows, bool counts) {
-                   if (counts) add_block({in.x + row * C, C, rows}, C, to);
-                 });
+  for_mask_stretches(in.shape.mask, piece.begin + folded * cut.fold, piece.end, kChunk,
+                     [&](int64_t row, int64_t rows, bool counts) {
+                       if (counts) add_chunk({in.x + row * C, C, rows}, C, to);
+                     });
   out[2 * C] = to.seen;
 }
 
-/// mean and var of one image's groups from its pieces. Returns the rows that count.
-double join_pieces(const NormShape& s, const Partials& pieces, double extra, double* mean,
-                   double* var) {
+/// mean and var of one image's groups from its pieces.
+void join_pieces(const NormShape& s, const Partials& pieces, double extra, double* mean,
+                 double* var) {
   const int64_t C = s.channels, size = group_size(s);
   const auto piece = [&](int64_t i) { return pieces.first + i * pieces.stride; };
   double rows = 0;
   for (int64_t i = 0; i < pieces.count; ++i) rows += piece(i)[2 * C];
-  const double total = rows * static_cast<double>(s.groups ? size : 1) + extra;
+  const double total = rows * static_cast<double>(size) + extra;
   const double inverse = total > 0 ? 1 / total : 0;
   std::fill_n(mean, s.groups, 0.0);
   std::fill_n(var, s.groups, 0.0);
@@ -167,7 +167,6 @@ double join_pieces(const NormShape& s, const Partials& pieces, double extra, dou
         var[g] += (m2[c] + n * off * off) * inverse;
       }
   }
-  return rows;
 }
 
 /// norm_moments, and then(image) after each image.
@@ -176,7 +175,6 @@ double moments_then(const NormInput<float>& in, double extra, const NormMoments&
                     double* scratch, const F& then) {
   const NormShape& s = in.shape;
   const NormCut cut(s);
-  double rows = 0;  // of one image: the same for all
   for_images(s, cut, [&](int64_t image) {
     double* const partials = scratch + image * cut.image_pieces * cut.partial;
     for_pieces(s, cut, [&](const NormPiece& piece) {
@@ -184,12 +182,11 @@ double moments_then(const NormInput<float>& in, double extra, const NormMoments&
         piece_moments(own, cut, piece, out);
       });
     });
-    const double n = join_pieces(s, {partials, cut.image_pieces, cut.partial}, extra,
-                                 to.mean + image * s.groups, to.var + image * s.groups);
-    if (image == 0) rows = n;
+    join_pieces(s, {partials, cut.image_pieces, cut.partial}, extra, to.mean + image * s.groups,
+                to.var + image * s.groups);
     then(image);
   });
-  return rows * static_cast<double>(s.groups ? group_size(s) : 1);
+  return norm_count(s);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@
 // the statistics cover:
 //     y = gamma xhat + beta               dx = r (g - <g> - xhat <g xhat>)
 //     dgamma = sum dy xhat                dbeta = sum dy
-// Variances are taken about a mean near by, block by block, and merged in double (Chan, Golub and
+// Variances are taken about a mean near by, chunk by chunk, and merged in double (Chan, Golub and
 // LeVeque 1979): an offset of 1e3 costs no digits. Pieces depend on the shape alone, and partial
 // sums are added in order: the same bits at any thread count.
 //
@@ -75,13 +75,16 @@ struct NormImage {
   int64_t height, width;
 };
 
+/// Values that take part in a mean; of a shape without groups, what a channel would have.
+double norm_count(const NormShape& shape);
+
 /// Doubles of scratch that any channel function needs for this shape.
 int64_t norm_scratch(const NormShape& shape);
 /// The same for norm_relu_pool and its backward.
 int64_t norm_pool_scratch(const NormShape& shape, const NormImage& image);
 
 /// mean = sum / (n + extra), var = sum (x - mean)^2 / (n + extra), with n values that take part.
-/// Returns n (of one image). `extra` is 0, or Keras' 1e-7. Both are 0 where n + extra is.
+/// Returns n, norm_count. `extra` is 0, or Keras' 1e-7. Both are 0 where n + extra is.
 template <class T>
 double norm_moments(const NormInput<T>& in, double extra, const NormMoments& to, double* scratch);
 

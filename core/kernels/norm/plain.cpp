@@ -5,7 +5,15 @@
 #include <cmath>
 #include <vector>
 
-namespace loupe::kernels::plain {
+namespace loupe::kernels {
+
+double norm_count(const NormShape& s) {
+  int64_t rows = s.rows;
+  if (s.mask) rows -= std::count(s.mask, s.mask + s.rows, uint8_t(0));
+  return static_cast<double>(s.groups ? rows * (s.channels / s.groups) : rows);
+}
+
+namespace plain {
 namespace {
 
 /// A vector of n zeros, read and written at signed places.
@@ -42,14 +50,6 @@ template <class F> void for_counted(const NormShape& s, const F& f) {
   });
 }
 
-/// Numbers of a group that take part.
-double group_count(const NormShape& s) {
-  if (s.groups == 0) return 0;
-  int64_t rows = s.rows;
-  if (s.mask) rows -= std::count(s.mask, s.mask + s.rows, uint8_t(0));
-  return static_cast<double>(rows * (s.channels / s.groups));
-}
-
 template <class T> double weight(const T* gamma, int64_t i) { return gamma ? double(gamma[i]) : 1; }
 template <class T> double shift(const T* beta, int64_t i) { return beta ? double(beta[i]) : 0; }
 
@@ -76,7 +76,7 @@ template <class T>
 double norm_moments(const NormInput<T>& in, double extra, const NormMoments& to, double*) {
   const NormShape& s = in.shape;
   const int64_t all = s.images * s.groups;
-  const double n = group_count(s);
+  const double n = norm_count(s);
   double *mean = to.mean, *var = to.var;
   std::fill_n(mean, all, 0.0);
   std::fill_n(var, all, 0.0);
@@ -287,4 +287,5 @@ LOUPE_INSTANTIATE(float)
 LOUPE_INSTANTIATE(double)
 #undef LOUPE_INSTANTIATE
 
-}  // namespace loupe::kernels::plain
+}  // namespace plain
+}  // namespace loupe::kernels

@@ -122,8 +122,8 @@ void pool_row(const PoolCut& cut, const Coefficients& k, const float* x, float* 
   });
 }
 
-/// Adds the sums of dt and of dt * (x - center) over a row of windows to sums and sums + C. dt is dy
-/// at the window's winner, 0 where relu clipped.
+/// Adds the sums of dt and of dt * (x - center) over a row of windows to sums and sums + C. dt is
+/// dy at the window's winner, 0 where relu clipped.
 void sum_row(const PoolCut& cut, const Coefficients& k, const float* x, const float* dy,
              double* sums) {
   const int64_t C = cut.channels, row = cut.width * C, windows = cut.out_width;

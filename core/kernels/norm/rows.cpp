@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kPiece = 1 << 14;  // numbers of a forward piece, about
 constexpr int64_t kPieces = 8;       // at most, of backward: each keeps sums for gamma and beta
 constexpr int64_t kFour = 4;         // rows that backward takes at once
-constexpr int64_t kBlock = 128;      // rows whose gamma and beta sums stay in float
+constexpr int64_t kChunk = 128;      // rows whose gamma and beta sums stay in float
 constexpr int64_t kSumLanes = 64;    // of a row's sum: 4 vectors of the widest set
 
 /// A sum over i < d in 64 lanes, joined in a fixed order; add(sum, i) gives the sum with term i.
@@ -60,7 +60,8 @@ struct Forward {
   RowStats<float> stats;
 };
 
-// One row by sums in double. Not inlined: it is rare, and the common row's loop keeps its registers.
+// One row by sums in double. Not inlined: it is rare, and the common row's loop keeps its
+// registers.
 [[gnu::noinline]] void careful_row(const Forward& f, int64_t r) {
   RowNormInput<float> row = f.in;
   row.rows = 1;
@@ -194,16 +195,16 @@ inline void backward_rows(const Backward& b, int64_t r, float* dgamma, float* db
   }
 }
 
-/// dx of the rows [begin, end); totals (2 d) receive their sums for dgamma and dbeta, block by block
-/// through `floats` (2 d).
+/// dx of the rows [begin, end). totals (2 d) receive their sums for dgamma and dbeta, chunk by
+/// chunk through `floats` (2 d).
 template <bool kCentre>
 void backward_range(const Backward& call, int64_t begin, int64_t end, float* floats,
                     double* totals) {
   simd([=, b = call](auto level) {
     const int64_t d = b.d;
     float *dgamma = floats, *dbeta = floats + d;
-    for (int64_t first = begin; first < end; first += kBlock) {
-      const int64_t stop = std::min(end, first + kBlock);
+    for (int64_t first = begin; first < end; first += kChunk) {
+      const int64_t stop = std::min(end, first + kChunk);
       std::fill_n(dgamma, 2 * d, 0.0F);
       int64_t r = first;
       for (; r + kFour <= stop; r += kFour)

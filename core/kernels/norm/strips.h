@@ -5,9 +5,9 @@
 //              strip        strip        last strip
 //            64 columns   64 columns   what is left
 //          +------------+------------+----+
-//   piece  |            |            |    |   block of 64 rows: its sums stay in float
+//   piece  |            |            |    |   chunk of 64 rows: its sums stay in float
 //   of an  |------------|------------|----|
-//   image  |            |            |    |   the next block
+//   image  |            |            |    |   the next chunk
 //          +------------+------------+----+
 //   next   |            |            |    |   each piece has partial sums of its own, in double
 //   piece  ...

@@ -5,73 +5,96 @@
 #include <algorithm>
 
 namespace loupe::kernels {
+namespace {
+
+constexpr int64_t kGrain = 1 << 14;  // numbers of y in a piece, about
+
+// The four pixels that an output pixel is mixed from, c numbers each.
+template <class T> struct Corners {
+  const T *top_left, *top_right, *bottom_left, *bottom_right;
+  T top, bottom, left, right;  // weights
+  bool has_bottom, has_right;  // whether those weights are not 0
+};
+
+// Pixels of weight 0 are not read: an Inf there is not ours.
+template <class T> void mix(const Corners<T>& corners, int64_t c, T* out) {
+  simd<T>([=, p = corners] {
+    const T top = p.top, bottom = p.bottom, left = p.left, right = p.right;
+    if (!p.has_bottom && !p.has_right) {
+#pragma omp simd
+      for (int64_t k = 0; k < c; ++k) out[k] = top * (left * p.top_left[k]);
+    } else if (!p.has_bottom) {
+#pragma omp simd
+      for (int64_t k = 0; k < c; ++k)
+        out[k] = top * (left * p.top_left[k] + right * p.top_right[k]);
+    } else if (!p.has_right) {
+#pragma omp simd
+      for (int64_t k = 0; k < c; ++k)
+        out[k] = top * (left * p.top_left[k]) + bottom * (left * p.bottom_left[k]);
+    } else {
+#pragma omp simd
+      for (int64_t k = 0; k < c; ++k)
+        out[k] = top * (left * p.top_left[k] + right * p.top_right[k]) +
+                 bottom * (left * p.bottom_left[k] + right * p.bottom_right[k]);
+    }
+  });
+}
+
+}  // namespace
 
 template <class T> void interpolate(const InterpolateShape& s, const T* x, T* y) {
-  const auto oh = static_cast<int64_t>(s.rows.size());
-  const auto ow = static_cast<int64_t>(s.columns.size());
-  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(ow * s.c, 1));
-  parallel_ranges(s.n * oh, grain, [&](int64_t begin, int64_t end) {
+  if (plain_kernels()) return plain::interpolate(s, x, y);
+  const int64_t out_h = s.out_h(), out_w = s.out_w();
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(out_w * s.c, 1));
+  parallel_ranges(s.n * out_h, grain, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const Mix& up = s.rows[static_cast<size_t>(row % oh)];
-      const T* const image = x + row / oh * s.h * s.w * s.c;
-      const T* const top = image + up.first * s.w * s.c;
-      const T* const bottom = image + up.second * s.w * s.c;
-      const T a = static_cast<T>(up.first_weight), b = static_cast<T>(up.second_weight);
-      const bool blends = up.second_weight != 0;
-      for (int64_t j = 0; j < ow; ++j) {
-        const Mix& side = s.columns[static_cast<size_t>(j)];
-        const int64_t left = side.first * s.c, right = side.second * s.c;
-        const T l = static_cast<T>(side.first_weight), r = static_cast<T>(side.second_weight);
-        const bool mixes = side.second_weight != 0;
-        simd<T>([=, c = s.c, out = y + (row * ow + j) * s.c] {
-          // Pixels of weight 0 are not read: an Inf there is not ours.
-          if (!blends && !mixes) {
-#pragma omp simd
-            for (int64_t k = 0; k < c; ++k) out[k] = a * (l * top[left + k]);
-          } else if (!blends) {
-#pragma omp simd
-            for (int64_t k = 0; k < c; ++k) out[k] = a * (l * top[left + k] + r * top[right + k]);
-          } else if (!mixes) {
-#pragma omp simd
-            for (int64_t k = 0; k < c; ++k)
-              out[k] = a * (l * top[left + k]) + b * (l * bottom[left + k]);
-          } else {
-#pragma omp simd
-            for (int64_t k = 0; k < c; ++k)
-              out[k] = a * (l * top[left + k] + r * top[right + k]) +
-                       b * (l * bottom[left + k] + r * bottom[right + k]);
-          }
-        });
+      const Mix& rows = s.rows[static_cast<size_t>(row % out_h)];
+      const T* const image = x + row / out_h * s.h * s.w * s.c;
+      const T* const top = image + rows.first * s.w * s.c;
+      const T* const bottom = image + rows.second * s.w * s.c;
+      for (int64_t j = 0; j < out_w; ++j) {
+        const Mix& columns = s.columns[static_cast<size_t>(j)];
+        const int64_t left = columns.first * s.c, right = columns.second * s.c;
+        const Corners<T> corners{.top_left = top + left,
+                                 .top_right = top + right,
+                                 .bottom_left = bottom + left,
+                                 .bottom_right = bottom + right,
+                                 .top = static_cast<T>(rows.first_weight),
+                                 .bottom = static_cast<T>(rows.second_weight),
+                                 .left = static_cast<T>(columns.first_weight),
+                                 .right = static_cast<T>(columns.second_weight),
+                                 .has_bottom = rows.second_weight != 0,
+                                 .has_right = columns.second_weight != 0};
+        mix(corners, s.c, y + (row * out_w + j) * s.c);
       }
     }
   });
 }
 
 template <class T> void interpolate_backward(const InterpolateShape& s, const T* dy, T* dx) {
-  const auto oh = static_cast<int64_t>(s.rows.size());
-  const auto ow = static_cast<int64_t>(s.columns.size());
+  if (plain_kernels()) return plain::interpolate_backward(s, dy, dx);
+  const int64_t out_h = s.out_h(), out_w = s.out_w();
   parallel_pieces(s.n, [&](int64_t n) {  // windows of an image overlap: an image is one piece
     T* const image = dx + n * s.h * s.w * s.c;
     std::fill_n(image, s.h * s.w * s.c, T(0));
-    for (int64_t i = 0; i < oh; ++i) {
-      const Mix& up = s.rows[static_cast<size_t>(i)];
-      for (int64_t j = 0; j < ow; ++j) {
-        const Mix& side = s.columns[static_cast<size_t>(j)];
-        const T* const g = dy + ((n * oh + i) * ow + j) * s.c;
-        const auto add = [&](int64_t row, int64_t column, double weight) {
-          if (weight == 0) return;
-          simd<T>([=, c = s.c, factor = static_cast<T>(weight),
-                   to = image + (row * s.w + column) * s.c] {
+    const auto add = [&](int64_t row, int64_t column, double weight, const T* g) {
+      if (weight == 0) return;
+      T* const pixel = image + (row * s.w + column) * s.c;
+      simd<T>([=, c = s.c, factor = static_cast<T>(weight)] {
 #pragma omp simd
-            for (int64_t k = 0; k < c; ++k) to[k] += factor * g[k];
-          });
-        };
-        add(up.first, side.first, up.first_weight * side.first_weight);
-        add(up.first, side.second, up.first_weight * side.second_weight);
-        add(up.second, side.first, up.second_weight * side.first_weight);
-        add(up.second, side.second, up.second_weight * side.second_weight);
+        for (int64_t k = 0; k < c; ++k) pixel[k] += factor * g[k];
+      });
+    };
+    for (int64_t i = 0; i < out_h; ++i)
+      for (int64_t j = 0; j < out_w; ++j) {
+        const Mix& rows = s.rows[static_cast<size_t>(i)];
+        const Mix& columns = s.columns[static_cast<size_t>(j)];
+        const T* const g = dy + ((n * out_h + i) * out_w + j) * s.c;
+        add(rows.first, columns.first, rows.first_weight * columns.first_weight, g);
+        add(rows.first, columns.second, rows.first_weight * columns.second_weight, g);
+        add(rows.second, columns.first, rows.second_weight * columns.first_weight, g);
+        add(rows.second, columns.second, rows.second_weight * columns.second_weight, g);
       }
-    }
   });
 }
 

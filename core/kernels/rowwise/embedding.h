@@ -1,17 +1,33 @@
 #pragma once
-// Rows of a table chosen by index, and their gradients added up.
+// Rows of a table chosen by index, and their gradients added up. The fast loops give the plain
+// ones' bits.
 #include <cstdint>
 
 namespace loupe::kernels {
 
-/// out[i] = table[index[i]], rows of `width` elements.
-template <class T>
-void embedding(int64_t count, int64_t width, const T* table, const int64_t* index, T* out);
-/// dtable[index[i]] += dout[i] in the order of i, after dtable (entries x width) is set to zero;
-/// rows whose index is `skip` add nothing. A piece owns a range of the table's rows: no two write
-/// the same one.
-template <class T>
-void embedding_backward(int64_t count, int64_t width, int64_t entries, const T* dout,
-                        const int64_t* index, int64_t skip, T* dtable);
+struct EmbeddingShape {
+  int64_t count;    // indices
+  int64_t width;    // elements of a row
+  int64_t entries;  // rows of the table
+};
 
+/// out[i] = table[index[i]].
+template <class T>
+void embedding(const EmbeddingShape& s, const T* table, const int64_t* index, T* out);
+/// dtable[index[i]] += dout[i] in the order of i, after dtable (entries x width) is set to zero;
+/// rows whose index is `skip` add nothing.
+template <class T>
+void embedding_backward(const EmbeddingShape& s, const T* dout, const int64_t* index, int64_t skip,
+                        T* dtable);
+
+/// The same, index after index.
+namespace plain {
+
+template <class T>
+void embedding(const EmbeddingShape& s, const T* table, const int64_t* index, T* out);
+template <class T>
+void embedding_backward(const EmbeddingShape& s, const T* dout, const int64_t* index, int64_t skip,
+                        T* dtable);
+
+}  // namespace plain
 }  // namespace loupe::kernels

@@ -1,38 +1,42 @@
 #pragma once
 // Sums and maxima of a dense row inside simd(), in explicit lanes: one order at every instruction
 // set, and vectors where g++ 12 would not vectorise a reduction.
+//
+//   terms   0 1 2 .. 15 | 16 17 .. 31 | ...    lane l adds the terms l, l + 16, l + 32, ...
+//   lanes   0 1 2 .. 15                        then 0 + 8, 1 + 9, ..., 7 + 15
+//           0 1 .. 7                           then 0 + 4, ..., 3 + 7
+//           0 1 2 3                            and so on: the result is in lane 0
 #include <loupe/core/kernels/vmath.h>
 
 #include <limits>
 
 namespace loupe::kernels {
 
-inline constexpr int64_t kSumLanes = 16;
-inline constexpr int64_t kSumBlock =
-    2048;  // terms that are added in T before they go into a double
+inline constexpr int64_t kSumLanes = 16;    // floats of the widest vector
+inline constexpr int64_t kSumChunk = 2048;  // terms that are added in T, then go into a double
 
 /// Joins lanes by halves, op(lane[l], lane[l + Half]); the result is in lane[0].
 template <int64_t Half = kSumLanes / 2, class T, class Op>
-LOUPE_INLINE void fold_lanes(T* lane, const Op& op) {
+LOUPE_INLINE void join_lanes(T* lane, const Op& op) {
 #pragma omp simd
   for (int64_t l = 0; l < Half; ++l) lane[l] = op(lane[l], lane[l + Half]);
-  if constexpr (Half > 1) fold_lanes<Half / 2>(lane, op);
+  if constexpr (Half > 1) join_lanes<Half / 2>(lane, op);
 }
 
-/// The sum of f(i) over i < n: 16 lanes in blocks, the blocks in double. f may be called twice for
+/// The sum of f(i) over i < n: 16 lanes in chunks, the chunks in double. f may be called twice for
 /// some i.
 template <class T, class F> LOUPE_INLINE double lane_sum(int64_t n, const F& f) {
   double total = 0;
-  for (int64_t block = 0; block < n; block += kSumBlock) {
-    const int64_t end = block + kSumBlock < n ? block + kSumBlock : n;
+  for (int64_t chunk = 0; chunk < n; chunk += kSumChunk) {
+    const int64_t end = chunk + kSumChunk < n ? chunk + kSumChunk : n;
     T lane[kSumLanes] = {};
-    int64_t i = block;
+    int64_t i = chunk;
     for (; i + kSumLanes <= end; i += kSumLanes) {
 #pragma omp simd
       for (int64_t l = 0; l < kSumLanes; ++l) lane[l] += f(i + l);
     }
-    if (i < end &&
-        n >= kSumLanes) {  // the last 16 terms once more, without those that are in already
+    if (i < end && n >= kSumLanes) {
+      // The last 16 terms once more, without those that are in already.
       const int64_t last = end - kSumLanes;
 #pragma omp simd
       for (int64_t l = 0; l < kSumLanes; ++l) {
@@ -42,7 +46,7 @@ template <class T, class F> LOUPE_INLINE double lane_sum(int64_t n, const F& f) 
     } else {
       for (int64_t l = 0; i + l < end; ++l) lane[l] += f(i + l);
     }
-    fold_lanes(lane, [](T a, T b) { return a + b; });
+    join_lanes(lane, [](T a, T b) { return a + b; });
     total += static_cast<double>(lane[0]);
   }
   return total;
@@ -64,7 +68,7 @@ template <class T> LOUPE_INLINE T lane_max(int64_t n, const T* x, T start) {
   } else {
     for (int64_t l = 0; i + l < n; ++l) lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
   }
-  fold_lanes(lane, [](T a, T b) { return b > a ? b : a; });
+  join_lanes(lane, [](T a, T b) { return b > a ? b : a; });
   return lane[0];
 }
 
@@ -84,7 +88,8 @@ template <class T, class Level> LOUPE_INLINE ExpSum<T> exp_sum(int64_t n, const 
   if (sizeof(T) == 4 && n < kSumLanes) {
     for (int64_t i = 0; i < kSumLanes; ++i)
       few[i] = i < n ? x[i] : -std::numeric_limits<T>::infinity();
-    x = few, n = kSumLanes;
+    x = few;
+    n = kSumLanes;
   }
   const T shift = finite_max(n, x);
   const T sum = static_cast<T>(

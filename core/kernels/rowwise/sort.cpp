@@ -1,3 +1,4 @@
+#include <loupe/core/cpu.h>
 #include <loupe/core/kernels/rowwise/sort.h>
 #include <loupe/core/threads.h>
 
@@ -66,15 +67,15 @@ template <class K> Item<K>* radix_sort(int64_t n, Item<K>* items, Item<K>* other
 
 // K holds both a key and a position.
 template <class K, class T>
-void sort_row(int64_t n, int64_t k, bool descending, const T* x, int64_t* index,
-              std::vector<Item<K>>& buffer) {
-  const bool radix = k > n / 8 && n >= kRadixFrom;
-  buffer.resize(static_cast<size_t>(radix ? 2 * n : n));
+void sort_row(const SortShape& s, const T* x, int64_t* index, std::vector<Item<K>>& buffer) {
+  const int64_t n = s.n, k = s.k;
+  const bool most_of_a_long_row = k > n / 8 && n >= kRadixFrom;
+  buffer.resize(static_cast<size_t>(most_of_a_long_row ? 2 * n : n));
   Item<K>* items = buffer.data();
-  const K flip = descending ? static_cast<K>(~K{0}) : K{0};
+  const K flip = s.descending ? static_cast<K>(~K{0}) : K{0};
   for (int64_t i = 0; i < n; ++i)
     items[i] = {static_cast<K>(ordered<K>(x[i]) ^ flip), static_cast<K>(i)};
-  if (radix) {
+  if (most_of_a_long_row) {
     items = radix_sort(n, items, items + n);
   } else if (k <= kHeapUpTo && k < n) {
     std::partial_sort(items, items + k, items + n);
@@ -85,26 +86,23 @@ void sort_row(int64_t n, int64_t k, bool descending, const T* x, int64_t* index,
   for (int64_t i = 0; i < k; ++i) index[i] = static_cast<int64_t>(items[i].index);
 }
 
-template <class K, class T>
-void sort_all(int64_t rows, int64_t n, int64_t k, bool descending, const T* x, int64_t* index) {
-  parallel_ranges(rows, std::max<int64_t>(1, kGrain / n), [=](int64_t begin, int64_t end) {
+template <class K, class T> void sort_all(const SortShape& s, const T* x, int64_t* index) {
+  parallel_ranges(s.rows, std::max<int64_t>(1, kGrain / s.n), [=](int64_t begin, int64_t end) {
     std::vector<Item<K>> buffer;
-    for (int64_t r = begin; r < end; ++r)
-      sort_row<K>(n, k, descending, x + r * n, index + r * k, buffer);
+    for (int64_t r = begin; r < end; ++r) sort_row<K>(s, x + r * s.n, index + r * s.k, buffer);
   });
 }
 
 }  // namespace
 
-template <class T>
-void sort_rows(int64_t rows, int64_t n, int64_t k, bool descending, const T* x, int64_t* index) {
-  if (n == 0 || k == 0) return;
-  if (sizeof(T) <= 4 && n <= INT32_MAX) sort_all<uint32_t>(rows, n, k, descending, x, index);
-  else sort_all<uint64_t>(rows, n, k, descending, x, index);
+template <class T> void sort_rows(const SortShape& s, const T* x, int64_t* index) {
+  if (s.n == 0 || s.k == 0) return;
+  if (plain_kernels()) return plain::sort_rows(s, x, index);
+  if (sizeof(T) <= 4 && s.n <= INT32_MAX) sort_all<uint32_t>(s, x, index);
+  else sort_all<uint64_t>(s, x, index);
 }
 
-#define LOUPE_INSTANTIATE(T) \
-  template void sort_rows<T>(int64_t, int64_t, int64_t, bool, const T*, int64_t*);
+#define LOUPE_INSTANTIATE(T) template void sort_rows<T>(const SortShape&, const T*, int64_t*);
 LOUPE_INSTANTIATE(float)
 LOUPE_INSTANTIATE(double)
 LOUPE_INSTANTIATE(int64_t)

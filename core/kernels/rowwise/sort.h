@@ -5,9 +5,20 @@
 
 namespace loupe::kernels {
 
-/// index (rows x k): the positions of the k smallest elements (largest if `descending`) of each row
-/// of x (rows x n), in that order. k = n sorts.
-template <class T>
-void sort_rows(int64_t rows, int64_t n, int64_t k, bool descending, const T* x, int64_t* index);
+struct SortShape {
+  int64_t rows, n;          // rows of n elements
+  int64_t k;                // how many of each are wanted; k = n sorts
+  bool descending = false;  // the largest first
+};
 
+/// index (rows x k): the positions of the k smallest elements (largest if `descending`) of each row
+/// of x (rows x n), in that order.
+template <class T> void sort_rows(const SortShape& s, const T* x, int64_t* index);
+
+/// The same by std::stable_sort.
+namespace plain {
+
+template <class T> void sort_rows(const SortShape& s, const T* x, int64_t* index);
+
+}  // namespace plain
 }  // namespace loupe::kernels
