@@ -9,6 +9,7 @@
 #include <loupe/autograd/graph.h>
 #include <loupe/autograd/ops.h>
 #include <loupe/autograd/shadow.h>
+#include <loupe/autograd/watch.h>
 #include <loupe/core/cpu.h>
 #include <loupe/core/dtype.h>
 #include <loupe/core/error.h>
@@ -19,6 +20,7 @@
 #include <loupe/core/random.h>
 #include <loupe/core/shape.h>
 #include <loupe/core/tensor.h>
+#include <loupe/core/stretch.h>
 #include <loupe/core/threads.h>
 #include <loupe/core/version.h>
 #include <loupe/io/augment.h>
@@ -66,3 +68,9 @@
 #include <loupe/models/small_cnn.h>
 #include <loupe/optim/optimizer.h>
 #include <loupe/optim/schedule.h>
+#include <loupe/view/document.h>
+#include <loupe/view/explain.h>
+#include <loupe/view/graph.h>
+#include <loupe/view/memory.h>
+#include <loupe/view/profile.h>
+#include <loupe/view/see.h>

@@ -2,6 +2,7 @@
 // first; so a Node is met after all its consumers, without counting them.
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/shadow.h>
+#include <loupe/autograd/watch.h>
 
 #include <map>
 #include <unordered_map>
@@ -63,6 +64,7 @@ class Engine {
   }
 
   void run() {
+    const Stretch stretch("backward");
     detail::shadow_flush();
     GradMode mode(create_graph_);
     while (!pending_.empty()) {
@@ -111,7 +113,9 @@ class Engine {
     {
       RuleScope rule(node.name(), node.site(), node.module_path_id());
       detail::shadow_before_rule();
+      detail::WatchedRule watched(node);
       dx = node.backward(now.dy);
+      watched.done(node, now.dy, dx);
     }
     if (dx.size() != node.input_count())
       fail<GradError>("{}: backward returned {} gradients for {} inputs", node.describe(),

@@ -1,6 +1,7 @@
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/shadow.h>
 #include <loupe/autograd/trace.h>
+#include <loupe/autograd/watch.h>
 
 #include <atomic>
 
@@ -49,7 +50,9 @@ GradMeta::~GradMeta() {
   t_doomed = nullptr;
 }
 
-SavedTensor::SavedTensor(Node* owner) : owner_(owner) { owner->saved_.push_back(this); }
+SavedTensor::SavedTensor(Node* owner, const char* name) : owner_(owner), name_(name) {
+  owner->saved_.push_back(this);
+}
 
 void SavedTensor::input(const Tensor& t) {
   if (!t.defined()) return;
@@ -125,7 +128,7 @@ struct NotedNode final : Node {
 }  // namespace
 
 bool should_record(std::span<const Tensor* const> inputs) {
-  if (detail::tracing() || needs_gradient(inputs)) return true;
+  if (detail::tracing() || detail::watching() || needs_gradient(inputs)) return true;
   detail::shadow_unrecorded();
   return false;
 }
@@ -139,19 +142,21 @@ void Node::born(Site site, std::span<const Tensor> outputs) {
 }
 
 void note(const char* name, std::initializer_list<In> inputs, Tensor& output, Attributes options) {
-  if (!detail::tracing()) return;
+  if (!detail::tracing() && !detail::watching()) return;
   const auto node = std::make_shared<NotedNode>();
   node->label = name;
   node->options = std::move(options);
   node->born(inputs.begin()->here, {&output, 1});
   std::vector<const Tensor*> list;
   for (const In& in : inputs) list.push_back(&in.t);
+  const detail::WatchedOp watched(node, list, {&output, 1});
   detail::trace_op(node, list, {&output, 1});
 }
 
 void link(const std::shared_ptr<Node>& node, Site site, std::span<const Tensor* const> inputs,
           std::span<Tensor> outputs) {
   node->born(site, outputs);
+  const detail::WatchedOp watched(node, inputs, outputs);
   detail::trace_op(node, inputs, outputs);
   if (!needs_gradient(inputs)) return detail::shadow_unrecorded();
   node->inputs_.reserve(inputs.size());

@@ -48,10 +48,11 @@ struct GradMeta {
   ~GradMeta();
 };
 
-/// A tensor that a Node keeps for its backward. Constructed with its Node: `SavedTensor x{this};`.
+/// A tensor that a Node keeps for its backward. Constructed with its Node, and with the name that
+/// those who look at the graph read: `SavedTensor x{this, "x"};`.
 class SavedTensor : Pinned {
  public:
-  explicit SavedTensor(Node* owner);
+  explicit SavedTensor(Node* owner, const char* name = "");
 
   /// Keeps an input, with its edge.
   void input(const Tensor& t);
@@ -61,12 +62,16 @@ class SavedTensor : Pinned {
   /// since.
   Tensor get() const;
   bool defined() const { return data_.defined(); }
+  const char* name() const { return name_; }
+  /// What is kept, for those who look on: no check of its version, no edge; undefined once released.
+  const Tensor& peek() const { return data_; }
   /// Bytes kept alive.
   int64_t bytes() const;
 
  private:
   friend class Node;
   Node* owner_;
+  const char* name_;
   Tensor data_;
   uint64_t version_ = 0;
   int output_ = -1;  // >= 0: output of the owner
@@ -135,7 +140,8 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
   bool released_ = false;
 };
 
-/// True if grad mode is on and some input needs a gradient, or a Trace (autograd/trace.h) runs.
+/// True if grad mode is on and some input needs a gradient, or a Trace (autograd/trace.h) or a Watch
+/// (autograd/watch.h) lives on this thread.
 bool should_record(std::span<const Tensor* const> inputs);
 /// Gives `node` its birth, site and path and, where a gradient is needed, its edges and the outputs
 /// their record. Called by record().

@@ -23,6 +23,7 @@ struct RunOptions {
   bool resume = false;
   int64_t shadow = 0;  // steps recomputed by the f64 twins
   bool anomaly = false;
+  std::string profile;  // file for a trace of some early steps; their profile is printed
 };
 
 /// What every training takes.
@@ -123,5 +124,21 @@ struct InspectOptions {
   bool json = false;
 };
 int inspect(const InspectOptions& options);
+
+struct SeeModelOptions {
+  std::string model = "small-cnn";  // small-cnn, resnet20, gpt, bert, or a run's folder
+  int64_t batch_size = 64;
+  std::string out = "step.html";
+  int threads = 0;
+};
+int see_model(const SeeModelOptions& options);
+
+struct ExplainLayerOptions {
+  std::string layer;
+  std::string input;  // rows of numbers, "1 2 6; 3 0 3"; empty: the layer's own
+  int64_t row = -1, column = -1;
+  std::string html;  // file; empty: text on stdout
+};
+int explain_layer(const ExplainLayerOptions& options);
 
 }  // namespace loupe::cli

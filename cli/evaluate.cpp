@@ -5,11 +5,14 @@
 #include <loupe/cli/text_model.h>
 #include <loupe/cli/training.h>
 
+#include <loupe/autograd/ops.h>
 #include <loupe/core/threads.h>
 #include <loupe/io/png.h>
 #include <loupe/models/bert.h>
+#include <loupe/view/see.h>
 
 #include <algorithm>
+#include <functional>
 #include <cmath>
 
 namespace loupe::cli {
@@ -97,45 +100,67 @@ int eval(const EvalOptions& o) {
   fail<ValueError>("{}: a run of \"{}\" cannot be evaluated", o.run, command);
 }
 
-int summary(const SummaryOptions& o) {
-  Console console(false);
+void with_model(const std::string& name, int64_t batch_size,
+                const std::function<void(Module&, const Tensor& x)>& f) {
   Rng rng(0);
   const auto image = [&](int64_t channels, int64_t size) {
-    return zeros({o.batch_size, channels, size, size});
+    return zeros({batch_size, channels, size, size});
   };
-  constexpr size_t kTerminal = 80;
-  const auto show = [&](Module& m, const Tensor& x) {
-    console.say(loupe::summary(m, x, kTerminal));
-  };
-  if (o.model == "small-cnn") {
+  if (name == "small-cnn") {
     SmallCnn m(rng);
-    show(m, image(1, 28));
-  } else if (o.model == "resnet20") {
-    ResNetCifar m(rng);
-    show(m, image(3, 32));
-  } else if (o.model == "gpt") {
-    Gpt m(rng);
-    show(m, zeros({o.batch_size, m.config.context}, DType::i64));
-  } else if (o.model == "bert") {
-    BertEncoder m(rng);
-    show(m, zeros({o.batch_size, 128}, DType::i64));
-  } else {
-    const Json options = Json::read_file(o.model + "/options.json");
-    if (options.get_string("command") == "train gpt") {
-      CharVocab vocab;
-      Gpt m = load_gpt(options, o.model, vocab);
-      show(m, zeros({o.batch_size, m.config.context}, DType::i64));
-    } else {
-      const bool cifar = options.get_string("dataset") == "cifar10";
-      ImageSet set;
-      set.images = zeros({1, cifar ? 3 : 1, cifar ? 32 : 28, cifar ? 32 : 28}, DType::u8);
-      set.classes.resize(10);
-      const ImageModel m =
-          make_image_model(rng, options.get_string("model"), options.get_string("norm"), set);
-      load_model(o.model + "/model.safetensors", *m);
-      show(*m, image(cifar ? 3 : 1, cifar ? 32 : 28));
-    }
+    return f(m, image(1, 28));
   }
+  if (name == "resnet20") {
+    ResNetCifar m(rng);
+    return f(m, image(3, 32));
+  }
+  if (name == "gpt") {
+    Gpt m(rng);
+    return f(m, zeros({batch_size, m.config.context}, DType::i64));
+  }
+  if (name == "bert") {
+    BertEncoder m(rng);
+    return f(m, zeros({batch_size, 128}, DType::i64));
+  }
+  const Json options = Json::read_file(name + "/options.json");
+  if (options.get_string("command") == "train gpt") {
+    CharVocab vocab;
+    Gpt m = load_gpt(options, name, vocab);
+    return f(m, zeros({batch_size, m.config.context}, DType::i64));
+  }
+  const bool cifar = options.get_string("dataset") == "cifar10";
+  const int64_t channels = cifar ? 3 : 1, size = cifar ? 32 : 28;
+  ImageSet set;
+  set.images = zeros({1, channels, size, size}, DType::u8);
+  set.classes.resize(10);
+  const ImageModel m =
+      make_image_model(rng, options.get_string("model"), options.get_string("norm"), set);
+  load_model(name + "/model.safetensors", *m);
+  f(*m, image(channels, size));
+}
+
+int summary(const SummaryOptions& o) {
+  Console console(false);
+  constexpr size_t kTerminal = 80;
+  with_model(o.model, o.batch_size,
+             [&](Module& m, const Tensor& x) { console.say(loupe::summary(m, x, kTerminal)); });
+  return 0;
+}
+
+// A training step on an input of zeros: what it computes costs the same for any input.
+int see_model(const SeeModelOptions& o) {
+  Console console(false);
+  if (o.threads > 0) set_thread_limit(o.threads);
+  with_model(o.model, o.batch_size, [&](Module& m, const Tensor& x) {
+    const auto step = [&] {
+      const Tensor y = m.call(x);
+      mean(y * y).backward();
+    };
+    step();  // fills caches and memory
+    zero_grad(m);
+    see(o.out, m, step, {.title = fmt::format("{}, batch of {}", m.type_name(), o.batch_size)});
+  });
+  console.say("written to " + o.out + ": open it in a browser");
   return 0;
 }
 

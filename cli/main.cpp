@@ -111,6 +111,10 @@ void bind_training(CLI::App& c, TrainOptions& o, const char* epochs, const char*
       ->check(whole(0));
   c.add_flag("--anomaly", o.anomaly,
              "stop at the first NaN or Inf with op, layer and source line (slow)");
+  c.add_option("--profile", o.profile,
+               "measure steps 6 to 25: print the time by op and layer, and write a trace for "
+               "ui.perfetto.dev to this file")
+      ->check(not_empty());
 }
 
 void bind_train_cnn(CLI::App& c, TrainCnnOptions& o) {
@@ -243,6 +247,32 @@ void bind_commands(CLI::App& app) {
       [](CLI::App& c, InspectOptions& o) {
         c.add_option("file", o.file, "the file")->required()->check(CLI::ExistingFile);
         c.add_flag("--json", o.json, "one JSON object a line on stdout");
+      });
+  command<SeeModelOptions>(
+      app, "see", "one page of a training step: graph, time, memory, timeline", see_model,
+      [](CLI::App& c, SeeModelOptions& o) {
+        c.add_option("model", o.model, "small-cnn, resnet20, gpt, bert, or a run's folder")
+            ->capture_default_str();
+        c.add_option("--batch-size", o.batch_size, "samples of the step")
+            ->capture_default_str()
+            ->check(whole(1));
+        c.add_option("--out", o.out, "the page")->capture_default_str()->check(not_empty());
+        c.add_option("--threads", o.threads, "threads; 0: all cores")
+            ->capture_default_str()
+            ->check(whole(0, 256));
+      });
+  command<ExplainLayerOptions>(
+      app, "explain", "a layer by numbers: one element's calculation, forward and backward",
+      explain_layer, [](CLI::App& c, ExplainLayerOptions& o) {
+        c.add_option("layer", o.layer,
+                     "linear, conv2d, batch_norm, layer_norm, rms_norm, group_norm, attention, "
+                     "cross_entropy, adam, or norms: BatchNorm and LayerNorm side by side")
+            ->required();
+        c.add_option("--input", o.input, "rows of numbers, as in \"1 2 6; 3 0 3\" [a small matrix]")
+            ->check(not_empty());
+        c.add_option("--row", o.row, "the element's row, from 0 [1]")->check(whole(0, 7));
+        c.add_option("--column", o.column, "the element's column, from 0 [1]")->check(whole(0, 7));
+        c.add_option("--html", o.html, "write a page to this file instead")->check(not_empty());
       });
   command<LessonOptions>(
       app, "lesson", "measure every claim of \"BatchNorm vs LayerNorm\" and write the report",

@@ -4,6 +4,7 @@
 #include <loupe/autograd/ops.h>
 #include <loupe/autograd/shadow.h>
 #include <loupe/core/threads.h>
+#include <loupe/view/profile.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -182,6 +183,40 @@ void check_options(const CheckpointFolder& folder, const std::string& record) {
   }
 }
 
+// --profile: some early steps, after the first ones have filled caches and memory.
+class StepProfile {
+ public:
+  explicit StepProfile(Run& run) : run_(run), left_(run.options().profile.empty() ? 0 : kAll) {}
+
+  void begin_step() {
+    if (left_ > 0 && left_ <= kMeasured && !profile_) profile_.emplace();
+  }
+
+  void end_step(bool is_last) {
+    if (left_ == 0) return;
+    --left_;
+    if (left_ > 0 && !is_last) return;
+    left_ = 0;
+    run_.console.finish();
+    if (!profile_) {
+      run_.console.say(
+          fmt::format("--profile: a run of more than {} steps can be measured", kWarm));
+      return;
+    }
+    const std::string& path = run_.options().profile;
+    profile_->save_trace(path);
+    const std::string table = profile_->table();
+    profile_.reset();  // measures no more
+    run_.console.say(table + "trace written to " + path + ": open it in ui.perfetto.dev");
+  }
+
+ private:
+  static constexpr int kWarm = 5, kMeasured = 20, kAll = kWarm + kMeasured;
+  Run& run_;
+  int left_;
+  std::optional<Profile> profile_;
+};
+
 }  // namespace
 
 TrainingResult train(Run& run, Training& t) {
@@ -197,6 +232,7 @@ TrainingResult train(Run& run, Training& t) {
   std::string shown;
   std::optional<ShadowGuard> shadow;
   if (run.options().shadow > 0) shadow.emplace();
+  StepProfile profile(run);
   CheckpointFolder folder(run.file("checkpoints"), run.options().keep);
   TrainingState state{.model = &t.model,
                       .optimizer = &t.optimizer,
@@ -284,6 +320,7 @@ TrainingResult train(Run& run, Training& t) {
   result.steps = t.optimizer.steps();
   if (due_lr) report_evaluation(*due_lr, NAN);
   while (result.steps < t.steps && !interrupted()) {
+    profile.begin_step();
     std::optional<Batch> batch = t.loader.next();
     if (!batch) continue;  // an epoch ended; the next call starts another
     const int64_t step = result.steps + 1;
@@ -318,6 +355,7 @@ TrainingResult train(Run& run, Training& t) {
     t.optimizer.step();
     t.schedule.step();
     if (monitor) monitor->update(step);
+    profile.end_step(step == t.steps);
     result.steps = step;
     loss_sum += value;
     ++loss_count;

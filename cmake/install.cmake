@@ -7,7 +7,7 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 # Headers that are for the library's own sources stay here.
-install(DIRECTORY core autograd layers optim models io DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/loupe COMPONENT dev
+install(DIRECTORY core autograd layers optim models io view DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/loupe COMPONENT dev
   FILES_MATCHING PATTERN "*.h"
   PATTERN core/kernels EXCLUDE
   PATTERN core/dmath.h EXCLUDE
@@ -15,7 +15,10 @@ install(DIRECTORY core autograd layers optim models io DESTINATION ${CMAKE_INSTA
   PATTERN autograd/ops/rule.h EXCLUDE
   PATTERN io/onnx_graph.h EXCLUDE
   PATTERN io/onnx_step.h EXCLUDE
-  PATTERN io/onnx_writers.h EXCLUDE)
+  PATTERN io/onnx_writers.h EXCLUDE
+  PATTERN view/explain_parts.h EXCLUDE
+  PATTERN view/chart.h EXCLUDE
+  PATTERN view/page.h EXCLUDE)
 install(FILES loupe.h fwd.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/loupe COMPONENT dev)
 install(TARGETS loupe EXPORT loupe-targets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev

@@ -31,8 +31,11 @@ struct Place {
   const Site* site = nullptr;  // of the outermost SiteScope
   const Rule* rule = nullptr;
   int path = 0;
+  bool timed = false;  // somebody measures (core/stretch.h)
 };
 extern constinit thread_local Place t_place;
+// The outermost call of the library begins now.
+void entered();
 }  // namespace detail
 
 /// The caller's source line, as the last parameter of a function: `Here here = {}`. While it lives,
@@ -48,6 +51,8 @@ class Here : public Site {
   Here(Implied = Implied(), const char* f = __builtin_FILE(), int l = __builtin_LINE())
       : Here(f, l) {}
   Here(const char* f, int l) : Site{f, l}, outer_(detail::t_place.call) {
+    if (detail::t_place.timed && !outer_) [[unlikely]]
+      detail::entered();
     detail::t_place.call = this;
   }
   Here(const Here& other) : Site(other), outer_(this) {}

@@ -1,3 +1,4 @@
+#include <loupe/core/stretch.h>
 #include <loupe/core/threads.h>
 #include <loupe/io/loader.h>
 
@@ -132,6 +133,7 @@ void DataLoader::Pass::stop_thread() {
 }
 
 std::optional<Batch> DataLoader::Pass::next() {
+  const Stretch stretch("load batch");
   if (now_.position == batches_) {
     stop_thread();
     ended_ = true;

@@ -2,6 +2,7 @@
 #include <loupe/core/dmath.h>
 #include <loupe/core/kernels/elementwise/optim.h>
 #include <loupe/core/raw.h>
+#include <loupe/core/stretch.h>
 #include <loupe/optim/optimizer.h>
 
 #include <algorithm>
@@ -108,6 +109,7 @@ Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr, double weight_de
 }
 
 void Optimizer::step() {
+  const Stretch stretch("optimizer step");
   NoGrad guard;
   const auto kinds = state_kinds();
   for (const Tensor& p : parameters())

@@ -16,6 +16,8 @@ int export_model(const ExportOptions&) { return 0; }
 int bench(const BenchOptions&) { return 0; }
 int embed(const EmbedOptions&) { return 0; }
 int inspect(const InspectOptions&) { return 0; }
+int see_model(const SeeModelOptions&) { return 0; }
+int explain_layer(const ExplainLayerOptions&) { return 0; }
 }  // namespace loupe::cli
 
 namespace loupe::lesson {

@@ -1,0 +1,92 @@
+#pragma once
+// Watching: an object that hears of every op its thread runs, forward and backward, with the time it
+// took. The profile and the pages of view/ are built on it. When nobody watches, an op costs one
+// comparison more.
+#include <loupe/autograd/graph.h>
+#include <loupe/core/stretch.h>
+
+#include <span>
+
+namespace loupe {
+
+/// Begin and end, as clock_seconds() counts.
+struct Span {
+  double begin = 0, end = 0;
+  double seconds() const { return end - begin; }
+};
+
+/// An op that has run.
+struct OpRun {
+  /// Shapes, source line and module path. The op fills in its name, its options and what it keeps
+  /// right afterwards: ask the node for those at the next event.
+  const std::shared_ptr<Node>& node;
+  std::span<const Tensor* const> inputs;  // an undefined tensor stands for an absent one
+  std::span<const Tensor> outputs;
+  const char* kernel;  // that ran, where the op has several; else ""
+  Span time;
+};
+
+/// A backward rule that has run.
+struct RuleRun {
+  const Node& node;
+  const Tensors& dy;  // of the outputs; undefined where an output was not used
+  const Tensors& dx;  // of the inputs; undefined where no gradient is needed
+  const char* kernel;
+  Span time;
+};
+
+/// Hears of the ops of its thread while it lives. Several may live; each hears all. Ops that run
+/// inside a backward rule are the rule's own and not told. The functions below must not throw.
+///
+/// An op's time begins with the call of the library, or with the end of the op before it in the same
+/// call. What a forward() of yours does between two ops counts for the second.
+class Watch : Pinned {
+ public:
+  virtual ~Watch();
+  /// An op has run.
+  virtual void forward(const OpRun& /*run*/) {}
+  /// A rule begins. If it throws, backward() is not called for it.
+  virtual void rule_begins(const Node& /*node*/) {}
+  /// A rule has run; what its op kept is still there.
+  virtual void backward(const RuleRun& /*run*/) {}
+  /// A stretch of work that is no op: "backward" (the whole pass), "optimizer step", "load batch".
+  virtual void stretch(const char* /*name*/, Span /*time*/) {}
+
+ protected:
+  Watch();
+};
+
+namespace detail {
+bool watching();
+
+// Lives in link() and note() while an op is recorded: takes the time at which the op ended, and
+// tells the watches when the record is complete.
+class WatchedOp : Pinned {
+ public:
+  WatchedOp(const std::shared_ptr<Node>& node, std::span<const Tensor* const> inputs,
+            std::span<const Tensor> outputs);
+  ~WatchedOp();
+
+ private:
+  const std::shared_ptr<Node>& node_;
+  std::span<const Tensor* const> inputs_;
+  std::span<const Tensor> outputs_;
+  bool heard_;
+  double end_ = 0;
+  const char* kernel_ = "";
+};
+
+// Around a backward rule.
+class WatchedRule : Pinned {
+ public:
+  explicit WatchedRule(const Node& node);
+  ~WatchedRule();
+  void done(const Node& node, const Tensors& dy, const Tensors& dx);
+
+ private:
+  double begin_ = 0;
+  bool before_;
+};
+}  // namespace detail
+
+}  // namespace loupe

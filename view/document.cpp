@@ -1,0 +1,200 @@
+#include <loupe/view/document.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace loupe {
+namespace {
+
+template <class... Fs> struct Cases : Fs... { using Fs::operator()...; };
+template <class... Fs> Cases(Fs...) -> Cases<Fs...>;
+
+std::string escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '&': out += "&amp;"; break;
+      case '"': out += "&quot;"; break;
+      default: out += c;
+    }
+  }
+  return out;
+}
+
+constexpr size_t kWidth = 78;  // of the text
+
+std::string wrapped(const std::string& text) {
+  std::string out, line;
+  size_t at = 0;
+  while (at < text.size()) {
+    const size_t space = std::min(text.find(' ', at), text.size());
+    const std::string word = text.substr(at, space - at);
+    if (!line.empty() && line.size() + 1 + word.size() > kWidth) {
+      out += line + "\n";
+      line.clear();
+    }
+    if (!line.empty()) line += ' ';
+    line += word;
+    at = space + 1;
+  }
+  return out + line + "\n";
+}
+
+int group_of(const NumberGrid& g, size_t row, size_t column) {
+  return g.groups.empty() ? -1 : g.groups[row][column];
+}
+
+bool is_marked(const NumberGrid& g, size_t row, size_t column) {
+  return static_cast<int64_t>(row) == g.marked_row &&
+         static_cast<int64_t>(column) == g.marked_column;
+}
+
+// A cell in the text: the number, its group's letter behind it, the marked one in brackets.
+std::string cell_text(const NumberGrid& g, size_t row, size_t column) {
+  std::string text = short_number(g.cells[row][column]);
+  if (is_marked(g, row, column)) text = "[" + text + "]";
+  const int group = group_of(g, row, column);
+  if (group >= 0) text += fmt::format(" {}", static_cast<char>('a' + group % 26));
+  else if (!g.groups.empty()) text += "  ";
+  return text;
+}
+
+std::string grid_text(const NumberGrid& g) {
+  size_t head = 0;
+  for (const std::string& row : g.rows) head = std::max(head, row.size());
+  size_t width = 7;
+  for (const std::string& column : g.columns) width = std::max(width, column.size());
+  for (size_t i = 0; i < g.cells.size(); ++i)
+    for (size_t j = 0; j < g.cells[i].size(); ++j)
+      width = std::max(width, cell_text(g, i, j).size());
+  std::string out = g.caption.empty() ? "" : wrapped(g.caption);
+  if (!g.columns.empty()) {
+    out += fmt::format("  {:<{}}", "", head);
+    for (const std::string& column : g.columns) out += fmt::format("  {:>{}}", column, width);
+    out += '\n';
+  }
+  for (size_t i = 0; i < g.cells.size(); ++i) {
+    out += fmt::format("  {:<{}}", g.rows.empty() ? "" : g.rows[i], head);
+    for (size_t j = 0; j < g.cells[i].size(); ++j)
+      out += fmt::format("  {:>{}}", cell_text(g, i, j), width);
+    out += '\n';
+  }
+  return out;
+}
+
+std::string grid_html(const NumberGrid& g) {
+  constexpr int kColours = 6;
+  std::string out = "<figure><table>";
+  if (!g.columns.empty()) {
+    out += "<tr><th></th>";
+    for (const std::string& column : g.columns) out += "<th>" + escaped(column) + "</th>";
+    out += "</tr>";
+  }
+  for (size_t i = 0; i < g.cells.size(); ++i) {
+    out += "<tr><th>" + escaped(g.rows.empty() ? "" : g.rows[i]) + "</th>";
+    for (size_t j = 0; j < g.cells[i].size(); ++j) {
+      const int group = group_of(g, i, j);
+      std::string classes = group >= 0 ? fmt::format("g{}", group % kColours) : "";
+      if (is_marked(g, i, j)) classes += " marked";
+      out += fmt::format("<td class=\"{}\">{}</td>", classes, short_number(g.cells[i][j]));
+    }
+    out += "</tr>";
+  }
+  return out + "</table><figcaption>" + escaped(g.caption) + "</figcaption></figure>\n";
+}
+
+constexpr const char* kStyle = R"(
+:root { --page: #fff; --ink: #1d2733; --quiet: #5b6b7c; --line: #dde4ec; --ground: #f5f7fa;
+  --g0: #cfe3fb; --g1: #fbe0c4; --g2: #d3f0d3; --g3: #f3d3ea; --g4: #f6efb5; --g5: #d9d6f5; }
+@media (prefers-color-scheme: dark) { :root { --page: #14191f; --ink: #dde4ec; --quiet: #93a2b3;
+  --line: #2c3743; --ground: #1c232b; --g0: #1f4468; --g1: #6b431c; --g2: #22552a; --g3: #5d2a50;
+  --g4: #565019; --g5: #3b3670; } }
+body { background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, sans-serif;
+  max-width: 76em; margin: 2em auto; padding: 0 1.2em; }
+h1 { font-size: 1.7em; margin: 0 0 .6em; } h2 { font-size: 1.15em; margin: 1.6em 0 .4em; }
+p { max-width: 44em; margin: .5em 0; }
+pre { background: var(--ground); border: 1px solid var(--line); border-radius: 4px;
+  padding: .7em 1em; overflow-x: auto; font: 14px/1.6 ui-monospace, "DejaVu Sans Mono", monospace; }
+figure { margin: .8em 0; overflow-x: auto; } figcaption { color: var(--quiet); font-size: .9em; }
+table { border-collapse: collapse; } th { color: var(--quiet); font-weight: 400;
+  font-size: .85em; padding: .2em .6em; text-align: right; }
+td { border: 1px solid var(--line); padding: .35em .8em; text-align: right;
+  font: 14px/1.4 ui-monospace, "DejaVu Sans Mono", monospace; }
+td.marked { outline: 3px solid var(--ink); outline-offset: -3px; font-weight: 700; }
+.g0 { background: var(--g0); } .g1 { background: var(--g1); } .g2 { background: var(--g2); }
+.g3 { background: var(--g3); } .g4 { background: var(--g4); } .g5 { background: var(--g5); }
+.pair { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 2em; }
+.pair h2:first-child { margin-top: 0; }
+@media (max-width: 900px) { .pair { grid-template-columns: minmax(0, 1fr); } }
+)";
+
+}  // namespace
+
+std::string short_number(double value) {
+  if (value == 0) return "0";  // -0 too
+  if (!std::isfinite(value)) return fmt::format("{}", value);
+  if (std::abs(value) < 5e-5 || std::abs(value) >= 1e7) return fmt::format("{:.1e}", value);
+  std::string text = fmt::format("{:.4f}", value);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text;
+}
+
+void Document::heading(std::string text) { blocks_.push_back(Heading{std::move(text)}); }
+void Document::paragraph(std::string text) { blocks_.push_back(Paragraph{std::move(text)}); }
+void Document::lines(std::string text) { blocks_.push_back(Lines{std::move(text)}); }
+void Document::grid(NumberGrid grid) { blocks_.push_back(std::move(grid)); }
+void Document::beside(Document left, Document right) {
+  Pair pair;
+  pair.both.push_back(std::move(left));
+  pair.both.push_back(std::move(right));
+  blocks_.push_back(std::move(pair));
+}
+
+std::string Document::to_text() const {
+  std::string out = title_ + "\n" + std::string(title_.size(), '=') + "\n";
+  for (const Block& block : blocks_) {
+    out += '\n';
+    std::visit(
+        Cases{[&](const Heading& b) {
+                out += b.text + "\n" + std::string(b.text.size(), '-') + "\n";
+              },
+              [&](const Paragraph& b) { out += wrapped(b.text); },
+              [&](const Lines& b) { out += b.text + "\n"; },
+              [&](const NumberGrid& b) { out += grid_text(b); },
+              [&](const Pair& b) { out += b.both[0].to_text() + "\n" + b.both[1].to_text(); }},
+        block);
+  }
+  return out;
+}
+
+std::string Document::html_blocks() const {
+  std::string out;
+  for (const Block& block : blocks_)
+    std::visit(Cases{[&](const Heading& b) { out += "<h2>" + escaped(b.text) + "</h2>\n"; },
+                     [&](const Paragraph& b) { out += "<p>" + escaped(b.text) + "</p>\n"; },
+                     [&](const Lines& b) { out += "<pre>" + escaped(b.text) + "</pre>\n"; },
+                     [&](const NumberGrid& b) { out += grid_html(b); },
+                     [&](const Pair& b) {
+                       out += "<div class=\"pair\">";
+                       for (const Document& d : b.both)
+                         out += "<section><h2>" + escaped(d.title_) + "</h2>\n" + d.html_blocks() +
+                                "</section>";
+                       out += "</div>\n";
+                     }},
+               block);
+  return out;
+}
+
+std::string Document::to_html() const {
+  return "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" "
+         "content=\"width=device-width, initial-scale=1\"><title>" +
+         escaped(title_) + "</title><style>" + kStyle + "</style>\n<h1>" + escaped(title_) +
+         "</h1>\n" + html_blocks() + "</html>\n";
+}
+
+}  // namespace loupe

@@ -1,0 +1,275 @@
+#include <loupe/core/error.h>
+#include <loupe/core/memory.h>
+#include <loupe/view/profile.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <set>
+
+namespace loupe {
+namespace {
+
+double bytes_of(const Tensor& t) {
+  return t.defined() ? static_cast<double>(t.numel()) * static_cast<double>(size_of(t.dtype())) : 0;
+}
+
+std::string in_words(const Shape& shape) { return fmt::format("{}", shape); }
+
+// A name cut to `width` columns: its end says more than its beginning.
+std::string fitted(const std::string& name, size_t width) {
+  return name.size() <= width ? name : "~" + name.substr(name.size() - width + 1);
+}
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\u{:04x}", c);
+    else out += c;
+  }
+  return out + '"';
+}
+
+std::string milliseconds(double seconds) { return fmt::format("{:.2f}", 1e3 * seconds); }
+
+std::string bytes_in_words(int64_t bytes) {
+  if (bytes < 1'000'000) return fmt::format("{:.1f} kB", static_cast<double>(bytes) * 1e-3);
+  return fmt::format("{:.1f} MB", static_cast<double>(bytes) * 1e-6);
+}
+
+std::string short_bytes(int64_t bytes) {
+  if (bytes == 0) return "";
+  if (bytes < 1'000'000) return fmt::format("{:.0f}kB", static_cast<double>(bytes) * 1e-3);
+  return fmt::format("{:.1f}MB", static_cast<double>(bytes) * 1e-6);
+}
+
+constexpr double kMicro = 1e6;  // traces count microseconds
+
+}  // namespace
+
+void ProfileCost::add(const ProfileCost& other) {
+  calls += other.calls;
+  seconds += other.seconds;
+  flops += other.flops;
+  bytes += other.bytes;
+}
+
+Profile::Profile() : begin_(clock_seconds()) { note_memory(begin_); }
+
+// An op's name, its options and what it keeps are known once it has filled in its record: at the next
+// event.
+void Profile::finish_last() {
+  const std::shared_ptr<Node> node = std::move(last_.node);
+  if (!node) return;
+  const Key key{node->name(), node->module_path_id()};
+  Cost& cost = costs_[key];
+  const double flops = op_flops(*node, last_.inputs);
+  cost.forward.add({1, last_.time.seconds(), flops, last_.bytes});
+  if (last_.time.seconds() > cost.longest) {
+    cost.longest = last_.time.seconds();
+    cost.kernel = last_.kernel;
+  }
+  if (node->input_count() > 0) forward_flops_[node->birth()] = flops;
+  events_.push_back({node->name(), node->module_path(), to_string(node->site()),
+                     node->output_count() ? in_words(node->output_shape(0)) : "", last_.kernel,
+                     last_.time, node->birth(), true});
+  for (const SavedTensor* saved : node->saved()) {
+    const Tensor& t = saved->peek();
+    if (!t.defined() || (t.is_leaf() && t.requires_grad())) continue;  // a parameter lives anyway
+    Kept& kept = kept_[t.storage().get()];
+    kept.bytes = saved->bytes();
+    if (kept.ops++ > 0) continue;
+    kept.by = key;
+    kept_bytes_ += kept.bytes;
+    kept_now_[kept.by] += kept.bytes;
+  }
+}
+
+// Called before something is let go, and before the rows are read: a peak lies there.
+void Profile::note_most_kept() {
+  if (kept_bytes_ <= most_kept_) return;
+  most_kept_ = kept_bytes_;
+  kept_at_most_ = kept_now_;
+}
+
+void Profile::let_go(const Node& node) {
+  note_most_kept();
+  for (const SavedTensor* saved : node.saved()) {
+    const Tensor& t = saved->peek();
+    if (!t.defined()) continue;
+    const auto found = kept_.find(t.storage().get());
+    if (found == kept_.end() || --found->second.ops > 0) continue;
+    kept_bytes_ -= found->second.bytes;
+    kept_now_[found->second.by] -= found->second.bytes;
+    kept_.erase(found);
+  }
+}
+
+void Profile::note_memory(double time) {
+  memory_.push_back({time - begin_, memory_stats().live_bytes, kept_bytes_});
+}
+
+void Profile::forward(const OpRun& run) {
+  finish_last();
+  last_ = {run.node, {}, 0, run.kernel, run.time};
+  for (const Tensor* t : run.inputs) {
+    last_.inputs.push_back(t->defined() ? t->shape() : Shape());
+    last_.bytes += bytes_of(*t);
+  }
+  for (const Tensor& t : run.outputs) last_.bytes += bytes_of(t);
+  note_memory(run.time.end);
+}
+
+void Profile::backward(const RuleRun& run) {
+  finish_last();
+  const Node& node = run.node;
+  ProfileCost call{1, run.time.seconds(), 0, 0};
+  for (const Tensor& t : run.dy) call.bytes += bytes_of(t);
+  int gradients = 0;
+  for (const Tensor& t : run.dx) {
+    call.bytes += bytes_of(t);
+    gradients += t.defined() && t.dim() > 1;  // of a bias: sums, no product
+  }
+  for (const SavedTensor* saved : node.saved()) call.bytes += static_cast<double>(saved->bytes());
+  // Each gradient of a product is a product of the same size.
+  if (const auto found = forward_flops_.find(node.birth()); found != forward_flops_.end()) {
+    call.flops = found->second * std::max(1, gradients);
+    forward_flops_.erase(found);
+  }
+  costs_[{node.name(), node.module_path_id()}].backward.add(call);
+  events_.push_back({node.name(), node.module_path(), to_string(node.site()),
+                     node.output_count() ? in_words(node.output_shape(0)) : "", run.kernel,
+                     run.time, node.birth(), false});
+  let_go(node);
+  note_memory(run.time.end);
+}
+
+void Profile::stretch(const char* name, Span time) {
+  finish_last();
+  if (std::string_view(name) != "backward") stretches_[name] += time.seconds();
+  events_.push_back({name, "", "", "", "", time, 0, true});
+  note_memory(time.end);
+}
+
+std::vector<ProfileRow> Profile::rows(bool by_module) {
+  finish_last();
+  note_most_kept();
+  std::map<std::string, ProfileRow> by_name;
+  std::map<std::string, double> longest;
+  for (const auto& [key, cost] : costs_) {
+    const std::string name = by_module ? path_name(key.path) : key.op;
+    ProfileRow& row = by_name[name];
+    row.name = name;
+    row.forward.add(cost.forward);
+    row.backward.add(cost.backward);
+    if (const auto kept = kept_at_most_.find(key); kept != kept_at_most_.end())
+      row.kept += kept->second;
+    if (cost.longest >= longest[name]) {
+      longest[name] = cost.longest;
+      row.kernel = cost.kernel;
+    }
+  }
+  std::vector<ProfileRow> rows;
+  for (auto& [name, row] : by_name) rows.push_back(std::move(row));
+  std::stable_sort(rows.begin(), rows.end(), [](const ProfileRow& a, const ProfileRow& b) {
+    return a.seconds() > b.seconds();
+  });
+  return rows;
+}
+
+std::vector<ProfileRow> Profile::ops() { return rows(false); }
+std::vector<ProfileRow> Profile::modules() { return rows(true); }
+
+std::string Profile::table(double peak) {
+  const double total = seconds();
+  const auto share = [&](double s) { return total > 0 ? 100 * s / total : 0; };
+  std::string out = "times in milliseconds\n";
+  const auto head = [&](const char* what) {
+    out += fmt::format("{:<24}{:>6}{:>9}{:>9}{:>6}{:>8}{:>5}{:>6}{:>7}\n", what, "calls", "forward",
+                       "backward", "share", "GFLOP/s", peak > 0 ? "peak" : "", "GB/s", "keeps");
+  };
+  const auto line = [&](const ProfileRow& row) {
+    const double flops = row.forward.flops + row.backward.flops;
+    const double speed = row.seconds() > 0 ? flops / row.seconds() * 1e-9 : 0;
+    const double traffic = row.forward.bytes + row.backward.bytes;
+    out += fmt::format(
+        "{:<24}{:>6}{:>9}{:>9}{:>4.0f} %{:>8.1f}{:>5}{:>6.1f}{:>7}\n",
+        fitted(row.name.empty() ? "(no module)" : row.name, 23), row.forward.calls,
+        milliseconds(row.forward.seconds), milliseconds(row.backward.seconds), share(row.seconds()),
+        speed, peak > 0 ? fmt::format("{:.0f}%", 100 * speed / peak) : "",
+        row.seconds() > 0 ? traffic / row.seconds() * 1e-9 : 0, short_bytes(row.kept));
+  };
+  head("op");
+  double in_ops = 0;
+  for (const ProfileRow& row : ops()) {
+    line(row);
+    in_ops += row.seconds();
+  }
+  out += '\n';
+  head("module");
+  for (const ProfileRow& row : modules()) line(row);
+  out += '\n';
+  double rest = total - in_ops;
+  for (const auto& [name, s] : stretches_) {
+    out +=
+        fmt::format("{:<24}{:>6}{:>9}{:>9}{:>4.0f} %\n", name, "", milliseconds(s), "", share(s));
+    rest -= s;
+  }
+  out += fmt::format("{:<24}{:>6}{:>9}{:>9}{:>4.0f} %\n", "between ops", "", milliseconds(rest), "",
+                     share(rest));
+  out += fmt::format("{:<24}{:>6}{:>9}\n", "all", "", milliseconds(total));
+  const auto peak_memory =
+      std::max_element(memory_.begin(), memory_.end(),
+                       [](const MemoryPoint& a, const MemoryPoint& b) { return a.live < b.live; });
+  out += fmt::format("memory: at most {}; ops kept at most {} for the backward pass\n",
+                     bytes_in_words(peak_memory->live), bytes_in_words(most_kept_));
+  return out;
+}
+
+void Profile::save_trace(const std::string& path) {
+  finish_last();
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "w"),
+                                                             &std::fclose);
+  if (!file) fail<IoError>("save_trace: cannot write {}", path);
+  std::string out = "{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n";
+  out += "{\"ph\": \"M\", \"pid\": 1, \"name\": \"process_name\", \"args\": {\"name\": \"Loupe\"}}";
+  std::set<uint64_t> have_rule;
+  for (const Event& e : events_)
+    if (!e.forward) have_rule.insert(e.birth);
+  for (const Event& e : events_) {
+    const double start = (e.time.begin - begin_) * kMicro;
+    out += fmt::format(
+        ",\n{{\"ph\": \"X\", \"pid\": 1, \"tid\": 1, \"name\": {}, \"cat\": \"{}\", \"ts\": "
+        "{:.3f}, "
+        "\"dur\": {:.3f}, \"args\": {{\"module\": {}, \"line\": {}, \"shape\": {}, \"kernel\": "
+        "{}}}}}",
+        quoted(e.forward ? e.name : e.name + " backward"),
+        e.birth == 0 ? "stretch"
+        : e.forward  ? "forward"
+                     : "backward",
+        start, e.time.seconds() * kMicro, quoted(e.path), quoted(e.site), quoted(e.shape),
+        quoted(e.kernel));
+    if (e.birth == 0 || !have_rule.contains(e.birth)) continue;
+    // An arrow from the forward call to its rule.
+    out += fmt::format(
+        ",\n{{\"ph\": \"{}\", \"pid\": 1, \"tid\": 1, \"name\": \"gradient\", \"cat\": "
+        "\"gradient\", "
+        "\"id\": {}, \"ts\": {:.3f}{}}}",
+        e.forward ? "s" : "f", e.birth, start, e.forward ? "" : ", \"bp\": \"e\"");
+  }
+  for (const MemoryPoint& m : memory_)
+    out += fmt::format(
+        ",\n{{\"ph\": \"C\", \"pid\": 1, \"name\": \"memory (MB)\", \"ts\": {:.3f}, \"args\": "
+        "{{\"kept for backward\": {:.3f}, \"other\": {:.3f}}}}}",
+        m.time * kMicro, static_cast<double>(m.kept) * 1e-6,
+        static_cast<double>(m.live - m.kept) * 1e-6);
+  out += "\n]}\n";
+  const bool whole = std::fwrite(out.data(), 1, out.size(), file.get()) == out.size() &&
+                     std::fflush(file.get()) == 0;
+  if (!whole) fail<IoError>("save_trace: cannot write {}: the disk may be full", path);
+}
+
+}  // namespace loupe

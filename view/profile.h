@@ -1,0 +1,130 @@
+#pragma once
+// The profile: where the time of a step goes, by op and by module, forward and backward apart; how
+// near it comes to what the machine can do; and which memory is alive when.
+//
+//   Profile profile;
+//   for (int step = 0; step < 10; ++step) train_step();
+//   std::cout << profile.table();
+//   profile.save_trace("trace.json");     // open it in ui.perfetto.dev or chrome://tracing
+#include <loupe/autograd/watch.h>
+
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace loupe {
+
+/// One direction of an op: what all its calls took together.
+struct ProfileCost {
+  int64_t calls = 0;
+  double seconds = 0;
+  /// Of the plain algorithm: two for each multiplication and addition of products and convolutions,
+  /// one for each number that another op gives. Winograd's algorithm needs fewer.
+  double flops = 0;
+  /// Bytes of the tensors read and written: the least that has to move.
+  double bytes = 0;
+  void add(const ProfileCost& other);
+};
+
+/// The rows of a profile's table.
+struct ProfileRow {
+  std::string name;  // the op, or the module's path
+  ProfileCost forward, backward;
+  std::string kernel;  // that took the longest call forward, where the op has several
+  /// Bytes that its ops kept for backward, at the moment when all ops together kept most.
+  int64_t kept = 0;
+  double seconds() const { return forward.seconds + backward.seconds; }
+};
+
+/// Memory at one moment, in bytes.
+struct MemoryPoint {
+  double time = 0;   // seconds since the profile began
+  int64_t live = 0;  // in tensors
+  int64_t kept = 0;  // of it: what ops keep for the backward pass, parameters left out
+};
+
+/// Measures the ops of its thread while it lives. A step is slower by about 0.3 us an op.
+class Profile : public Watch {
+ public:
+  Profile();
+
+  /// By op and by module path, the longest first. The path "" is what ran outside modules.
+  std::vector<ProfileRow> ops();
+  std::vector<ProfileRow> modules();
+  /// Seconds of stretches that are no op, by name: "load batch", "optimizer step".
+  std::map<std::string, double> stretches() const { return stretches_; }
+  /// Seconds since the profile began.
+  double seconds() const { return clock_seconds() - begin_; }
+  const std::vector<MemoryPoint>& memory() const { return memory_; }
+
+  /// The table, in 80 columns: ops, modules and the rest, with time, share, GFLOP/s and GB/s.
+  /// `peak`: GFLOP/s of the machine at this number of threads (measure_peak()); 0 leaves the share
+  /// of it out.
+  std::string table(double peak = 0);
+
+  /// Writes every call as a Chrome trace: forward and backward of an op joined by an arrow, counters
+  /// of memory. IoError if the file cannot be written.
+  void save_trace(const std::string& path);
+
+  void forward(const OpRun& run) override;
+  void backward(const RuleRun& run) override;
+  void stretch(const char* name, Span time) override;
+
+ private:
+  struct Event {
+    std::string name, path, site, shape;
+    const char* kernel = "";
+    Span time;
+    uint64_t birth = 0;  // of the op's Node; 0 for a stretch
+    bool forward = true;
+  };
+  struct Key {
+    const char* op;
+    int path;
+    auto operator<=>(const Key&) const = default;
+  };
+  struct Cost {
+    ProfileCost forward, backward;
+    const char* kernel = "";
+    double longest = 0;
+  };
+  struct Kept {
+    int ops = 0;
+    int64_t bytes = 0;
+    Key by = {};  // the op that kept it first
+  };
+  std::vector<ProfileRow> rows(bool by_module);
+  void finish_last();
+  void let_go(const Node& node);
+  void note_most_kept();
+  void note_memory(double time);
+
+  double begin_;
+  std::map<Key, Cost> costs_;
+  std::map<std::string, double> stretches_;
+  std::vector<Event> events_;
+  std::vector<MemoryPoint> memory_;
+  // The op that ran last: it is counted at the next event.
+  struct Last {
+    std::shared_ptr<Node> node;
+    std::vector<Shape> inputs;
+    double bytes = 0;
+    const char* kernel = "";
+    Span time;
+  };
+  Last last_;
+  std::unordered_map<const void*, Kept> kept_;  // storages that ops keep
+  int64_t kept_bytes_ = 0, most_kept_ = 0;
+  std::map<Key, int64_t> kept_now_, kept_at_most_;
+  std::unordered_map<uint64_t, double> forward_flops_;  // by birth, of ops whose rule may come
+};
+
+/// FLOPs of one call forward, as ProfileCost counts them, from the shapes of the op's inputs.
+double op_flops(const Node& node, const std::vector<Shape>& inputs);
+
+/// GFLOP/s that a product of two f32 matrices of 1024 x 1024 reaches with the threads in use: the
+/// best of several rounds, about a tenth of a second.
+double measure_peak();
+
+}  // namespace loupe
