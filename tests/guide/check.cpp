@@ -231,7 +231,7 @@ class Page {
   void check_numbers() {
     static const std::regex comment("<!--.*?-->"), target("\\]\\([^)]*\\)"), issue("#[0-9]+"),
         year("\\b(19|20)[0-9]{2}\\b"), code("`[^`]*`"), math("\\$[^$]*\\$"),
-        name("[A-Za-z_]+[0-9][A-Za-z0-9_]*");
+        name("[A-Za-z_]+-?[0-9][A-Za-z0-9_]*");
     std::set<std::string> known;
     for (const std::string& n : numbers(known_)) known.insert(n);
     bool cited = false;

@@ -5,8 +5,10 @@ namespace guide {
 void draw_tensors();
 void draw_reverse_mode();
 void draw_optimizers();
+void draw_convolution();
 void draw_norms();
 void draw_attention();
+void draw_fast();
 void draw_numbers();
 
 }  // namespace guide
