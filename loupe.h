@@ -1,6 +1,6 @@
 #pragma once
 // All of Loupe's public interface in one line, ops and layers, optimizers, models and files:
-//   #include <loupe/loupe.h>
+//   `#include <loupe/loupe.h>`
 // For small programs. A larger one includes what it uses, or <loupe/fwd.h> in its headers
 // (docs/use_it.md has the compile times of the three).
 #include <loupe/autograd/autograd.h>

@@ -6,19 +6,12 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-# Headers that are for the library's own sources stay here.
-install(DIRECTORY core autograd layers optim models io view DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/loupe COMPONENT dev
-  FILES_MATCHING PATTERN "*.h"
-  PATTERN core/kernels EXCLUDE
-  PATTERN core/dmath.h EXCLUDE
-  PATTERN core/elementwise.h EXCLUDE
-  PATTERN autograd/ops/rule.h EXCLUDE
-  PATTERN io/onnx_graph.h EXCLUDE
-  PATTERN io/onnx_step.h EXCLUDE
-  PATTERN io/onnx_writers.h EXCLUDE
-  PATTERN view/explain_parts.h EXCLUDE
-  PATTERN view/chart.h EXCLUDE
-  PATTERN view/page.h EXCLUDE)
+set(inner "")
+foreach(path ${LOUPE_INNER_HEADERS})
+  list(APPEND inner PATTERN ${path} EXCLUDE)
+endforeach()
+install(DIRECTORY ${LOUPE_FOLDERS} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/loupe COMPONENT dev
+  FILES_MATCHING PATTERN "*.h" ${inner})
 install(FILES loupe.h fwd.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/loupe COMPONENT dev)
 install(TARGETS loupe EXPORT loupe-targets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev

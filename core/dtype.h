@@ -27,7 +27,7 @@ constexpr size_t size_of(DType t) {
 }
 constexpr bool is_floating(DType t) { return t == DType::f32 || t == DType::f64; }
 
-/// A type as a value, so that a generic lambda can receive it: [&]<class T>(Type<T>) { ... }.
+/// A type as a value, so that a generic lambda can receive it: `[&]<class T>(Type<T>) { ... }`.
 template <class T> struct Type { using type = T; };
 
 template <class T> constexpr DType dtype_of() {

@@ -1,0 +1,16 @@
+# The reference, HTML pages from the public headers: cmake --build build/release --target docs, then
+# build/release/docs/index.html. Every warning of Doxygen is an error.
+find_program(LOUPE_DOXYGEN doxygen)
+mark_as_advanced(LOUPE_DOXYGEN)
+if(NOT LOUPE_DOXYGEN)
+  return()
+endif()
+set(input ${PROJECT_SOURCE_DIR}/docs/reference/main.md ${PROJECT_SOURCE_DIR}/loupe.h ${PROJECT_SOURCE_DIR}/fwd.h)
+foreach(folder ${LOUPE_FOLDERS})
+  list(APPEND input ${PROJECT_SOURCE_DIR}/${folder})
+endforeach()
+list(TRANSFORM LOUPE_INNER_HEADERS PREPEND ${PROJECT_SOURCE_DIR}/ OUTPUT_VARIABLE exclude)
+list(JOIN input " " LOUPE_REFERENCE_INPUT)
+list(JOIN exclude " " LOUPE_REFERENCE_EXCLUDE)
+configure_file(docs/reference/Doxyfile.in ${PROJECT_BINARY_DIR}/Doxyfile @ONLY)
+add_custom_target(docs COMMAND ${LOUPE_DOXYGEN} ${PROJECT_BINARY_DIR}/Doxyfile COMMENT "Reading the public headers")
