@@ -1,6 +1,7 @@
 #!/bin/sh
 # Compiles a program outside the tree by the README's own lines: with g++ alone (`plain`), or with CMake and the library
-# installed (`cmake`). Usage: own_program.sh BUILD_FOLDER plain|cmake
+# installed (`cmake`); or the README's first program, which must learn (`readme`).
+# Usage: own_program.sh BUILD_FOLDER plain|cmake|readme
 set -eu
 tests=$(cd "$(dirname "$0")" && pwd)
 readme=$tests/../README.md
@@ -41,14 +42,22 @@ int main() {
   return 1;
 }
 END
-if [ "$2" = cmake ]; then
+by_hand() {
+  mkdir -p loupe/build && ln -s "$build" loupe/build/release
+  LOUPE=$folder/loupe sh -ec "$(grep '^g++ .*libloupe.a' "$readme")"
+  ./my
+}
+if [ "$2" = readme ]; then
+  sed -n '/^```cpp$/,/^```$/p' "$readme" | sed '1d;$d' > my.cpp
+  by_hand | tee losses
+  [ "$(wc -l < losses)" = 9 ]
+  awk 'END { exit !($1 == "loss" && $2 < 0.5) }' losses
+elif [ "$2" = cmake ]; then
   sed -n '/^```cmake$/,/^```$/p' "$readme" | sed '1d;$d' > CMakeLists.txt
   cmake --install "$build" --prefix "$folder/loupe" > install.log || { cat install.log; exit 1; }
   cmake -B build -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$folder/loupe" . > configure.log || { cat configure.log; exit 1; }
   cmake --build build --target my
   ./build/my
 else
-  mkdir -p loupe/build && ln -s "$build" loupe/build/release
-  LOUPE=$folder/loupe sh -ec "$(grep '^g++ .*libloupe.a' "$readme")"
-  ./my
+  by_hand
 fi
