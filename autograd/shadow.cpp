@@ -1,5 +1,6 @@
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/shadow.h>
+#include <loupe/autograd/watch.h>
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernel_log.h>
 
@@ -49,6 +50,7 @@ thread_local ShadowGuard::State* t_shadow = nullptr;
 // Replays must not be shadowed themselves, nor leave the names of their kernels.
 struct Paused {
   ShadowGuard::State* const state = t_shadow;
+  const detail::WatchPause watch;
   Paused() { t_shadow = nullptr; }
   ~Paused() {
     t_shadow = state;
@@ -179,6 +181,7 @@ void ShadowGuard::State::compare(const Node& node, const std::string& what, cons
       if (std::isfinite(c[i] - b[i])) scale = std::max(scale, std::abs(c[i] - b[i]) * 0x1p24);
   }
   const double relative = error / scale;
+  detail::watch_shadowed(node, worst == &ShadowRow::backward, relative);
   ShadowRow& row = rows[node.name()];
   if (relative > row.*worst) {
     const bool largest = relative > std::max(row.forward, row.backward);

@@ -52,6 +52,13 @@ detail::WatchedOp::~WatchedOp() {
   t_watches.last_end = clock_seconds();  // what the watches took is nobody's
 }
 
+void detail::watch_shadowed(const Node& node, bool backward, double error) {
+  for (Watch* watch : t_watches.all) watch->shadowed(node, backward, error);
+}
+
+detail::WatchPause::WatchPause() : before_(stretch_listener()) { set_stretch_listener(nullptr); }
+detail::WatchPause::~WatchPause() { set_stretch_listener(before_); }
+
 detail::WatchedRule::WatchedRule(const Node& node) : before_(t_watches.in_rule) {
   if (!stretch_listener()) return;
   if (!before_)

@@ -49,6 +49,9 @@ class Watch : Pinned {
   virtual void rule_begins(const Node& /*node*/) {}
   /// A rule has run; what its op kept is still there.
   virtual void backward(const RuleRun& /*run*/) {}
+  /// A ShadowGuard has compared an op, forward or backward, with its f64 twin: the largest
+  /// difference of a tensor, divided by its largest element.
+  virtual void shadowed(const Node& /*node*/, bool /*backward*/, double /*error*/) {}
   /// A stretch of work that is no op: "backward" (the whole pass), "optimizer step", "load batch".
   virtual void stretch(const char* /*name*/, Span /*time*/) {}
 
@@ -74,6 +77,18 @@ class WatchedOp : Pinned {
   bool heard_;
   double end_ = 0;
   const char* kernel_ = "";
+};
+
+// Called by shadow mode.
+void watch_shadowed(const Node& node, bool backward, double error);
+// What runs while one lives is not told: shadow mode's second computation.
+class WatchPause : Pinned {
+ public:
+  WatchPause();
+  ~WatchPause();
+
+ private:
+  StretchListener* before_;
 };
 
 // Around a backward rule.

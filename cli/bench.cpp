@@ -6,6 +6,7 @@
 #include <loupe/core/blas.h>
 #include <loupe/core/random.h>
 #include <loupe/core/threads.h>
+#include <loupe/view/profile.h>
 
 #include <algorithm>
 #include <chrono>
@@ -65,6 +66,15 @@ Timing time_work(Work& work, double seconds) {
   return {median(times), block * static_cast<int64_t>(times.size())};
 }
 
+// Some steps under the profiler, after the timing: it does not touch the figures above.
+void profile(Work& work, const std::string& path, double peak, Console& console) {
+  constexpr int kSteps = 20;
+  Profile profile;
+  for (int i = 0; i < (work.whole ? 1 : kSteps); ++i) work.step();
+  profile.save_trace(path);
+  console.say(profile.table(peak) + "trace written to " + path);
+}
+
 }  // namespace
 
 int bench(const BenchOptions& options) {
@@ -72,6 +82,8 @@ int bench(const BenchOptions& options) {
       options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
   const ThreadLimit limit(threads);
   Console console(options.json);
+  if (!options.profile.empty() && options.work.size() != 1)
+    fail<ValueError>("bench: --profile measures one row: name it with --work");
   const auto& names = options.work.empty() ? work_names() : options.work;
   console.say(
       fmt::format("{} thread{}; ms a step, GFLOP/s of the plain algorithm, share of OpenBLAS' "
@@ -106,6 +118,7 @@ int bench(const BenchOptions& options) {
         work->flop > 0 ? fmt::format("{:8.1f} GFLOP/s {:4.0f} %", speed, 100 * speed / peak_speed)
                        : "";
     console.say(fmt::format("{:24} {:10.4f} ms {}", name, 1e3 * t.seconds / work->units, rate));
+    if (!options.profile.empty()) profile(*work, options.profile, peak_speed, console);
   }
   return 0;
 }

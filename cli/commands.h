@@ -94,8 +94,9 @@ struct BenchOptions {
   int threads = 0;                // 0: all cores
   double seconds = 0.5;           // per row
   bool json = false;
-  std::string check;  // safetensors file with PyTorch's weights and data: compute, do not time
-  std::string data;   // Fashion-MNIST's folder
+  std::string profile;  // file for a trace of one row's steps; their profile is printed
+  std::string check;    // safetensors file with PyTorch's weights and data: compute, do not time
+  std::string data;     // Fashion-MNIST's folder
 };
 int bench(const BenchOptions& options);
 
@@ -130,6 +131,7 @@ struct SeeModelOptions {
   int64_t batch_size = 64;
   std::string out = "step.html";
   int threads = 0;
+  bool shadow = false;  // compare every op with its f64 twin
 };
 int see_model(const SeeModelOptions& options);
 

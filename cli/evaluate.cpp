@@ -158,7 +158,8 @@ int see_model(const SeeModelOptions& o) {
     };
     step();  // fills caches and memory
     zero_grad(m);
-    see(o.out, m, step, {.title = fmt::format("{}, batch of {}", m.type_name(), o.batch_size)});
+    see(o.out, m, step,
+        {.title = fmt::format("{}, batch of {}", m.type_name(), o.batch_size), .shadow = o.shadow});
   });
   console.say("written to " + o.out + ": open it in a browser");
   return 0;

@@ -257,6 +257,8 @@ void bind_commands(CLI::App& app) {
             ->capture_default_str()
             ->check(whole(1));
         c.add_option("--out", o.out, "the page")->capture_default_str()->check(not_empty());
+        c.add_flag("--shadow", o.shadow,
+                   "compute every op again in f64 and show the error of each (slow)");
         c.add_option("--threads", o.threads, "threads; 0: all cores")
             ->capture_default_str()
             ->check(whole(0, 256));
@@ -315,6 +317,9 @@ void bind_commands(CLI::App& app) {
             ->check(above_zero());
         c.add_option("--data", o.data,
                      "Fashion-MNIST's folder, for the row `epoch` [the Debian package's]");
+        c.add_option("--profile", o.profile,
+                     "print one row's time by op and layer, and write a trace to this file")
+            ->check(not_empty());
         c.add_option("--check", o.check,
                      "compute from the weights and data in this file instead of timing")
             ->check(CLI::ExistingFile);

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -36,6 +37,7 @@ struct SeenOp {
   Span forward, backward;
   double flops = 0;
   int64_t kept = 0;  // bytes, parameters left out
+  double error = 0;  // of shadow mode, the larger one of both directions
   bool failed = false;
 };
 
@@ -78,6 +80,13 @@ class Recorder final : public Watch {
   }
 
   void rule_begins(const Node& node) override { running_ = &node; }
+
+  void shadowed(const Node& node, bool /*backward*/, double error) override {
+    const auto found = births_.find(node.birth());
+    if (found == births_.end()) return;
+    SeenOp& op = ops_[found->second];
+    op.error = std::max(op.error, error);
+  }
 
   void stretch(const char* name, Span time) override {
     finish_last();
@@ -161,10 +170,10 @@ class Recorder final : public Watch {
     return fmt::format(
         "{{\"name\": {}, \"path\": {}, \"site\": {}, \"shape\": {}, \"kernel\": {}, \"inputs\": "
         "[{}], \"parameters\": [{}], \"forward\": [{:.7f}, {:.7f}], \"backward\": [{:.7f}, "
-        "{:.7f}], \"flops\": {:.0f}, \"kept\": {}, \"failed\": {}}}",
+        "{:.7f}], \"flops\": {:.0f}, \"kept\": {}, \"error\": {:.4e}, \"failed\": {}}}",
         quoted(op.name), quoted(op.path), quoted(op.site), quoted(op.shape), quoted(op.kernel),
         inputs, parameters, since(op.forward.begin), since(op.forward.end),
-        since(op.backward.begin), since(op.backward.end), op.flops, op.kept, op.failed);
+        since(op.backward.begin), since(op.backward.end), op.flops, op.kept, op.error, op.failed);
   }
   double since(double time) const { return time == 0 ? 0 : time - begin_; }
 

@@ -16,7 +16,7 @@ namespace loupe {
 
 struct SeeOptions {
   std::string title = "";  // empty: the model's type
-  /// Compute every op once more in f64 and show the error of each. Slow.
+  /// Compute every op once more in f64 (autograd/shadow.h) and show the error of each. Slow.
   bool shadow = false;
   /// Stop at the first NaN or Inf.
   bool anomaly = true;

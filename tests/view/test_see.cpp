@@ -27,6 +27,7 @@ struct PageOp {
   std::vector<std::string> parameters;
   double forward = 0, backward = 0;
   int64_t kept = 0;
+  double error = 0;
   bool failed = false;
 };
 
@@ -46,6 +47,7 @@ PageOp read_op(JsonReader& r) {
     else if (key == "forward") op.forward = length(r);
     else if (key == "backward") op.backward = length(r);
     else if (key == "kept") op.kept = r.integer();
+    else if (key == "error") op.error = r.number();
     else if (key == "failed") op.failed = r.boolean();
     else r.skip();
   });
@@ -106,6 +108,19 @@ TEST_CASE("see: ops, who read whose result, parameters, both directions") {
     CHECK(op.backward > 0);
     CHECK_FALSE(op.failed);
   }
+}
+
+TEST_CASE("see: shadow mode's errors, op by op; its own second computation is not told") {
+  Rng rng(0);
+  Sequential net(Linear(rng, 30, 40), Tanh(), Linear(rng, 40, 4));
+  const Tensor x = randn(rng, {5, 30});
+  see(kPath, net, [&] { net(x).sum().backward(); }, {.shadow = true});
+  const Page page = read_page(kPath);
+  REQUIRE(page.ops.size() == 4);
+  CHECK(page.ops[0].name == "linear");
+  for (const PageOp& op : page.ops) CHECK(op.error < 1e-5);
+  CHECK(page.ops[0].error > 0);
+  CHECK(page.ops[1].error > 0);
 }
 
 TEST_CASE("see: a shape that does not fit is the op in red, in its module") {
