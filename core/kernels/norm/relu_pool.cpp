@@ -71,32 +71,19 @@ inline float larger(float first, float second) {
   return second != second ? second : most;
 }
 
-/// A pixel of one channel: x - center, and its normalized value before relu.
-struct Pixel {
-  float x, value;
-};
-inline Pixel pixel(const StripForward& s, int64_t j, float x) {
-  const float off = x - s.center[j];
-  return {off, off * s.scale[j] + s.shift[j]};
+// Below, a pixel of one channel is two numbers: its x - center, and its value after the norm. No
+// structs, and no lambdas: g++ 12 keeps those of a vector loop in memory, which takes three times as
+// long.
+
+/// `b` where `second` is the larger, `a` where `first` is, or both are equal.
+inline float by_larger(float first, float second, float a, float b) {
+  return second > first ? b : a;
 }
 
-/// The larger of two, the first of equals. Two selects rather than one of a struct: they become
-/// vector instructions.
-inline Pixel larger(Pixel first, Pixel second) {
-  const bool second_wins = second.value > first.value;
-  return {second_wins ? second.x : first.x, second_wins ? second.value : first.value};
+/// What flows to x through the statistics.
+template <bool kFlows> inline float flow(float x, float slope, float offset) {
+  return kFlows ? x * slope + offset : 0;
 }
-
-/// What two values receive of the gradient of the larger: it takes all, the first of equals wins.
-struct Shares {
-  float first, second;
-};
-inline Shares share(float first, float second, float gradient) {
-  const bool second_wins = second > first;
-  return {second_wins ? 0 : gradient, second_wins ? gradient : 0};
-}
-/// The larger of two; of a NaN and a number, the first.
-inline float maximum(float first, float second) { return second > first ? second : first; }
 
 /// One row of y from the two rows of x that begin at `x`.
 void pool_row(const PoolCut& cut, const Coefficients& k, const float* x, float* y) {
@@ -110,10 +97,11 @@ void pool_row(const PoolCut& cut, const Coefficients& k, const float* x, float* 
         prefetch_far(out, w);
 #pragma omp simd
         for (int64_t j = 0; j < w; ++j) {
-          const float top_left = pixel(s, j, in[j]).value;
-          const float top_right = pixel(s, j, in[C + j]).value;
-          const float bottom_left = pixel(s, j, in[row + j]).value;
-          const float bottom_right = pixel(s, j, in[row + C + j]).value;
+          const float center = s.center[j], scale = s.scale[j], shift = s.shift[j];
+          const float top_left = (in[j] - center) * scale + shift;
+          const float top_right = (in[C + j] - center) * scale + shift;
+          const float bottom_left = (in[row + j] - center) * scale + shift;
+          const float bottom_right = (in[row + C + j] - center) * scale + shift;
           const float v = larger(larger(top_left, top_right), larger(bottom_left, bottom_right));
           out[j] = v < 0 ? 0 : v;
         }
@@ -140,13 +128,26 @@ void sum_row(const PoolCut& cut, const Coefficients& k, const float* x, const fl
       for (int64_t i = 0; i < windows; ++i, in += 2 * C, upstream += C) {
 #pragma omp simd
         for (int64_t j = 0; j < w; ++j) {
-          const Pixel top = larger(pixel(s, j, in[j]), pixel(s, j, in[C + j]));
-          const Pixel bottom = larger(pixel(s, j, in[row + j]), pixel(s, j, in[row + C + j]));
-          const Pixel winner = larger(top, bottom);
+          const float center = s.center[j], scale = s.scale[j], shift = s.shift[j];
+          const float top_left_x = in[j] - center;
+          const float top_right_x = in[C + j] - center;
+          const float bottom_left_x = in[row + j] - center;
+          const float bottom_right_x = in[row + C + j] - center;
+          const float top_left = top_left_x * scale + shift;
+          const float top_right = top_right_x * scale + shift;
+          const float bottom_left = bottom_left_x * scale + shift;
+          const float bottom_right = bottom_right_x * scale + shift;
+          const float top = by_larger(top_left, top_right, top_left, top_right);
+          const float bottom = by_larger(bottom_left, bottom_right, bottom_left, bottom_right);
+          const float winner = by_larger(top, bottom, top, bottom);
+          const float top_x = by_larger(top_left, top_right, top_left_x, top_right_x);
+          const float bottom_x =
+              by_larger(bottom_left, bottom_right, bottom_left_x, bottom_right_x);
+          const float winner_x = by_larger(top, bottom, top_x, bottom_x);
           const float g = upstream[j];  // loaded before the choice: a conditional load is no vector
-          const float dt = winner.value > 0 ? g : 0;
+          const float dt = winner > 0 ? g : 0;
           sum[j] += dt;
-          sum_x[j] += dt * winner.x;
+          sum_x[j] += dt * winner_x;
         }
       }
 #pragma omp simd
@@ -177,23 +178,32 @@ void dx_rows(const PoolCut& cut, const Coefficients& k, const float* x, const fl
         prefetch_far(out + row + C, w);
 #pragma omp simd
         for (int64_t j = 0; j < w; ++j) {
-          const Pixel top_left = pixel(s, j, in[j]);
-          const Pixel top_right = pixel(s, j, in[C + j]);
-          const Pixel bottom_left = pixel(s, j, in[row + j]);
-          const Pixel bottom_right = pixel(s, j, in[row + C + j]);
-          const float top = maximum(top_left.value, top_right.value);
-          const float bottom = maximum(bottom_left.value, bottom_right.value);
-          const float g = upstream[j] * s.scale[j];
-          const float dt = maximum(top, bottom) > 0 ? g : 0;
-          const Shares rows = share(top, bottom, dt);
-          const Shares upper = share(top_left.value, top_right.value, rows.first);
-          const Shares lower = share(bottom_left.value, bottom_right.value, rows.second);
+          const float center = s.center[j], scale = s.scale[j], shift = s.shift[j];
+          const float top_left_x = in[j] - center;
+          const float top_right_x = in[C + j] - center;
+          const float bottom_left_x = in[row + j] - center;
+          const float bottom_right_x = in[row + C + j] - center;
+          const float top_left = top_left_x * scale + shift;
+          const float top_right = top_right_x * scale + shift;
+          const float bottom_left = bottom_left_x * scale + shift;
+          const float bottom_right = bottom_right_x * scale + shift;
+          const float top = by_larger(top_left, top_right, top_left, top_right);
+          const float bottom = by_larger(bottom_left, bottom_right, bottom_left, bottom_right);
+          const float winner = by_larger(top, bottom, top, bottom);
+          const float g = upstream[j] * scale;
+          const float dt = winner > 0 ? g : 0;
+          // The larger row takes all, and of its pixels the larger one.
+          const float to_top = by_larger(top, bottom, dt, 0);
+          const float to_bottom = by_larger(top, bottom, 0, dt);
           const float slope = b.slope[j], offset = b.offset[j];
-          const auto flow = [=](Pixel p) { return kFlows ? p.x * slope + offset : 0; };
-          out[j] = flow(top_left) + upper.first;
-          out[C + j] = flow(top_right) + upper.second;
-          out[row + j] = flow(bottom_left) + lower.first;
-          out[row + C + j] = flow(bottom_right) + lower.second;
+          out[j] =
+              flow<kFlows>(top_left_x, slope, offset) + by_larger(top_left, top_right, to_top, 0);
+          out[C + j] =
+              flow<kFlows>(top_right_x, slope, offset) + by_larger(top_left, top_right, 0, to_top);
+          out[row + j] = flow<kFlows>(bottom_left_x, slope, offset) +
+                         by_larger(bottom_left, bottom_right, to_bottom, 0);
+          out[row + C + j] = flow<kFlows>(bottom_right_x, slope, offset) +
+                             by_larger(bottom_left, bottom_right, 0, to_bottom);
         }
       }
     });
