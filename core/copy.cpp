@@ -37,8 +37,12 @@ template <class T> void copy_tiled(const Plan& plan, int fast, T* dst, const T* 
       const int64_t j0 = at % bands * kTile, j1 = std::min(j0 + kTile, n1);
       if constexpr (std::is_same_v<T, float>)  // through registers, where a block fills them
         if (d0 == 1 && n0 >= 8 && j1 - j0 >= 8) {
-          kernels::micro().turn(j1 - j0, n0, src + os + j0, s0, nullptr, false, false,
-                                dst + od + j0 * d1, d1);
+          kernels::micro().transpose({.m = j1 - j0,
+                                      .n = n0,
+                                      .t = src + os + j0,
+                                      .t_row = s0,
+                                      .c = dst + od + j0 * d1,
+                                      .c_row = d1});
           continue;
         }
       for (int64_t i0 = 0; i0 < n0; i0 += kTile) {

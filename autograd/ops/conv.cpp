@@ -39,7 +39,7 @@ struct ConvNode final : Node {
     else if (needs(2))
       dispatch_floating(g.dtype(), label, [&]<class T>(Type<T>) {
         db = raw::empty({s.o}, g.dtype());
-        kernels::column_sums(s.n * s.oh() * s.ow(), s.o, g.ptr<T>(), s.o, db.ptr<T>(), false);
+        kernels::column_sums(s.n * s.oh() * s.ow(), s.o, g.ptr<T>(), s.o, db.ptr<T>());
       });
     return {dx, dw, db};
   }
@@ -82,8 +82,11 @@ Tensor convolve(In x, In w, In bias, const ConvShape& s, const char* label) {
   dispatch_floating(x->dtype(), label, [&]<class T>(Type<T>) {
     const Tensor in = raw::channels_last(x), weight = raw::row_major(w);
     const Tensor b = bias.t.defined() ? raw::row_major(bias) : Tensor();
-    kernels::conv_forward(s, in.ptr<T>(), weight.ptr<T>(), b.defined() ? b.ptr<T>() : nullptr,
-                          y.ptr<T>());
+    kernels::conv_forward<T>({.shape = s,
+                              .x = in.ptr<T>(),
+                              .w = weight.ptr<T>(),
+                              .bias = b.defined() ? b.ptr<T>() : nullptr,
+                              .y = y.ptr<T>()});
   });
   if (auto n = record<ConvNode>({x, w, bias}, y)) {
     if (n->needs(1)) n->x.input(x);
@@ -98,7 +101,7 @@ Tensor input_gradient(In dy, In w, const ConvShape& s, const char* label) {
   Tensor dx = raw::empty_channels_last({s.n, s.c, s.h, s.w}, dy->dtype());
   dispatch_floating(dy->dtype(), label, [&]<class T>(Type<T>) {
     const Tensor g = raw::channels_last(dy), weight = raw::row_major(w);
-    kernels::conv_input_gradient(s, g.ptr<T>(), weight.ptr<T>(), dx.ptr<T>());
+    kernels::conv_input_gradient<T>({s, g.ptr<T>(), weight.ptr<T>(), dx.ptr<T>()});
   });
   if (auto n = record<InputGradientNode>({dy, w}, dx)) {
     if (n->needs(1)) n->dy.input(dy);
@@ -113,7 +116,7 @@ Tensor weight_gradient(In x, In dy, const ConvShape& s) {
   Tensor dw = raw::empty({s.o, s.c / s.groups, s.kh, s.kw}, dy->dtype());
   dispatch_floating(dy->dtype(), "conv2d", [&]<class T>(Type<T>) {
     const Tensor in = raw::channels_last(x), g = raw::channels_last(dy);
-    kernels::conv_weight_gradient(s, in.ptr<T>(), g.ptr<T>(), dw.ptr<T>());
+    kernels::conv_weight_gradient<T>({s, in.ptr<T>(), g.ptr<T>(), dw.ptr<T>()});
   });
   if (auto n = record<WeightGradientNode>({x, dy}, dw)) {
     if (n->needs(1)) n->x.input(x);

@@ -52,6 +52,8 @@ struct Stack {
     ld = std::max(ld, length);
   }
 
+  template <class T> kernels::Operand<T> operand() const { return {t.ptr<T>(), ld, trans}; }
+
   // Where each matrix of the broadcast batch begins.
   void place(const Shape& batch) {
     const Tensor all = raw::expand(t, [&] {
@@ -86,19 +88,30 @@ Tensor product(const Tensor& a, const Tensor& b) {
       // One right matrix for all: the rows of all left matrices follow each other. As one matrix,
       // whose strides count: those of a dimension of size 1 say nothing.
       const Stack left(a.dim() > 2 ? raw::reshape(raw::row_major(a), {m * batch.numel(), k}) : a);
-      kernels::matmul(left.trans, right.trans, m * batch.numel(), n, k, left.t.template ptr<T>(),
-                      left.ld, right.t.template ptr<T>(), right.ld, y.ptr<T>(), n, false);
+      kernels::gemm<T>({.m = m * batch.numel(),
+                        .n = n,
+                        .k = k,
+                        .a = left.operand<T>(),
+                        .b = right.operand<T>(),
+                        .c = y.ptr<T>(),
+                        .c_stride = n});
       return;
     }
     Stack left(a), out(y);
     left.place(batch);
     right.place(batch);
     out.place(batch);
-    kernels::matmul_batched<T>(
-        batch.numel(), m, n, k,
-        {left.t.template ptr<T>(), left.offsets.data(), left.ld, left.trans},
-        {right.t.template ptr<T>(), right.offsets.data(), right.ld, right.trans},
-        {y.ptr<T>(), out.offsets.data(), n}, false);
+    kernels::gemm_batch<T>({.gemm = {.m = m,
+                                     .n = n,
+                                     .k = k,
+                                     .a = left.operand<T>(),
+                                     .b = right.operand<T>(),
+                                     .c = y.ptr<T>(),
+                                     .c_stride = n},
+                            .count = batch.numel(),
+                            .a_offsets = left.offsets.data(),
+                            .b_offsets = right.offsets.data(),
+                            .c_offsets = out.offsets.data()});
   });
   return y;
 }
@@ -145,12 +158,17 @@ struct LinearNode final : Node {
         const Tensor rest = raw::row_major(as_rows(x.get())), &left = turned ? rest : dense,
                      &right = turned ? dense : rest;
         dw = raw::empty({left.size(1), right.size(1)}, g.dtype());
-        kernels::linear_dw(rows, right.size(1), left.size(1), left.ptr<T>(), right.ptr<T>(),
-                           dw.ptr<T>());
+        kernels::gemm<T>({.m = left.size(1),
+                          .n = right.size(1),
+                          .k = rows,
+                          .a = {left.ptr<T>(), left.size(1), true},
+                          .b = {right.ptr<T>(), right.size(1)},
+                          .c = dw.ptr<T>(),
+                          .c_stride = right.size(1)});
       }
       if (needs(2)) {
         db = raw::empty({out}, g.dtype());
-        kernels::column_sums(rows, out, dense.ptr<T>(), out, db.ptr<T>(), false);
+        kernels::column_sums(rows, out, dense.ptr<T>(), out, db.ptr<T>());
       }
     });
     return {dx, dw, db};
@@ -183,8 +201,15 @@ Tensor linear_op(const char* op, bool turned, In x, In weight, In bias, bool rel
     const Tensor rows = raw::row_major(x), w = raw::row_major(weight);
     const Tensor b = bias.t.defined() ? raw::row_major(bias) : Tensor();
     const auto run = [&](bool then_relu, const Tensor& to) {
-      kernels::linear(out == 0 ? 0 : to.numel() / out, in, out, rows.ptr<T>(), w.ptr<T>(), turned,
-                      b.defined() ? b.ptr<T>() : nullptr, then_relu, to.ptr<T>());
+      kernels::gemm<T>({.m = out == 0 ? 0 : to.numel() / out,
+                        .n = out,
+                        .k = in,
+                        .a = {rows.ptr<T>(), in},
+                        .b = {w.ptr<T>(), turned ? out : in, !turned},
+                        .c = to.ptr<T>(),
+                        .c_stride = out,
+                        .bias = b.defined() ? b.ptr<T>() : nullptr,
+                        .relu = then_relu});
     };
     run(relu, y);
     if (checked) run(false, z);

@@ -7,6 +7,7 @@
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernel_log.h>
 
+#include <cstddef>
 #include <span>
 #include <type_traits>
 
@@ -29,6 +30,11 @@ void run_first(std::span<const Path<Call, Result>> paths, const Call& call) {
     else if (!path.run(call)) continue;
     return log_kernel(path.name);  // last: not a name of what the row itself calls
   }
+}
+
+template <class Call, class Result, size_t N>
+void run_first(const Path<Call, Result> (&paths)[N], const Call& call) {
+  run_first(std::span<const Path<Call, Result>>(paths), call);
 }
 
 /// Predicates that every family shares: LOUPE_CPU=reference asks for the plain loops; the last row.

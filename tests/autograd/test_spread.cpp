@@ -97,7 +97,7 @@ TEST_CASE("convolution: one huge, infinite or undefined pixel, weight or upstrea
     };
     const Tensor x = normal(c.x, 1), w = normal(c.w, 2, 0.2), up = normal(op({x, w}).shape(), 3);
     op({x.to(DType::f32), w.to(DType::f32)});
-    if (!plain_kernels()) CHECK(std::string(kernels::last_conv_kernel()) == c.kernel);
+    if (!plain_kernels()) CHECK(std::string(last_kernel()) == c.kernel);
     const int64_t pixel = x.numel() / 2 + 5;
     only_what_sees_it(std::string("conv2d ") + c.kernel, op, {x, w, up},
                       {{0, pixel}, {0, 0}, {1, w.numel() / 2}, {2, up.numel() / 2 + 3}});
@@ -109,7 +109,7 @@ TEST_CASE("convolution: numbers that are large throughout stay with Winograd") {
     const Tensor x = normal({2, 16, 12, 12}, 1, size).to(DType::f32),
                  w = normal({16, 16, 3, 3}, 2, 0.2).to(DType::f32);
     const Tensor y = conv2d(x, w, Tensor(), {.padding = 1});
-    if (!plain_kernels()) CHECK(std::string(kernels::last_conv_kernel()) == "winograd4");
+    if (!plain_kernels()) CHECK(std::string(last_kernel()) == "winograd4");
     const Tensor want = conv2d(x.to(DType::f64), w.to(DType::f64), Tensor(), {.padding = 1});
     CHECK(allclose(y.to(DType::f64) / size, want / size, 0, 2e-5));
   }

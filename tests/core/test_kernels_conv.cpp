@@ -1,11 +1,14 @@
 #include "kernel_tests.h"
 
+#include <loupe/core/kernel_log.h>
 #include <loupe/core/kernels/conv/conv.h>
 #include <loupe/core/kernels/conv/winograd.h>
 #include <loupe/core/threads.h>
 
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <set>
 #include <string>
 
 using namespace loupe;
@@ -45,6 +48,15 @@ struct Bounds {
   double forward, input, weight;
 };
 
+struct Widened {
+  std::vector<double> x, w, bias, dy;
+};
+
+// The rows of the tables that ran so far: of the forward pass and of the two gradients.
+struct Met {
+  std::set<std::string> forward, input, weight;
+} met;
+
 // The f32 kernels against plain loops in f64: output, input gradient and weight gradient.
 void check(const ConvShape& s, const std::string& fast, Bounds bounds) {
   const std::string kernel = plain_kernels() ? "plain" : fast;
@@ -54,22 +66,29 @@ void check(const ConvShape& s, const std::string& fast, Bounds bounds) {
   const auto x = numbers<float>(in, 1), w = numbers<float>(weights, 2),
              bias = numbers<float>(s.o, 3), dy = numbers<float>(out, 4);
   std::vector<double> y64(static_cast<size_t>(out)), dx64(x.size()), dw64(w.size());
-  kernels::conv_forward_plain(s, widened(x).data(), widened(w).data(), widened(bias).data(),
-                              y64.data());
-  kernels::conv_input_gradient_plain(s, widened(dy).data(), widened(w).data(), dx64.data());
-  kernels::conv_weight_gradient_plain(s, widened(x).data(), widened(dy).data(), dw64.data());
+  const Widened wide{widened(x), widened(w), widened(bias), widened(dy)};
+  kernels::conv_forward_plain<double>(
+      {s, wide.x.data(), wide.w.data(), wide.bias.data(), y64.data()});
+  kernels::conv_input_gradient_plain<double>({s, wide.dy.data(), wide.w.data(), dx64.data()});
+  kernels::conv_weight_gradient_plain<double>({s, wide.x.data(), wide.dy.data(), dw64.data()});
 
-  const auto y = same_bits(
-      out, [&](float* p) { kernels::conv_forward(s, x.data(), w.data(), bias.data(), p); });
-  REQUIRE(kernels::last_conv_kernel() == kernel);
+  const auto y = same_bits(out, [&](float* p) {
+    kernels::conv_forward<float>({s, x.data(), w.data(), bias.data(), p});
+  });
+  REQUIRE(last_kernel() == kernel);
+  met.forward.insert(kernel);
   REQUIRE(error_of(y, y64) <= bounds.forward);
-  const auto dx =
-      same_bits(in, [&](float* p) { kernels::conv_input_gradient(s, dy.data(), w.data(), p); });
-  REQUIRE(kernels::last_conv_kernel() == kernel);
+  const auto dx = same_bits(in, [&](float* p) {
+    kernels::conv_input_gradient<float>({s, dy.data(), w.data(), p});
+  });
+  REQUIRE(last_kernel() == kernel);
+  met.input.insert(kernel);
   REQUIRE(error_of(dx, dx64) <= bounds.input);
-  const auto dw = same_bits(
-      weights, [&](float* p) { kernels::conv_weight_gradient(s, x.data(), dy.data(), p); });
-  REQUIRE(kernels::last_conv_kernel() == kernel);
+  const auto dw = same_bits(weights, [&](float* p) {
+    kernels::conv_weight_gradient<float>({s, x.data(), dy.data(), p});
+  });
+  REQUIRE(last_kernel() == kernel);
+  met.weight.insert(kernel);
   REQUIRE(error_of(dw, dw64) <= bounds.weight);
 }
 
@@ -281,23 +300,25 @@ void check_winograd(const ConvShape& s) {
   const auto x = numbers<float>(in, 1), w = numbers<float>(weights, 2),
              bias = numbers<float>(s.o, 3), dy = numbers<float>(out, 4);
   std::vector<double> y64(static_cast<size_t>(out)), dx64(x.size()), dw64(w.size());
-  kernels::conv_forward_plain(s, widened(x).data(), widened(w).data(), widened(bias).data(),
-                              y64.data());
-  kernels::conv_input_gradient_plain(s, widened(dy).data(), widened(w).data(), dx64.data());
-  kernels::conv_weight_gradient_plain(s, widened(x).data(), widened(dy).data(), dw64.data());
+  const Widened wide{widened(x), widened(w), widened(bias), widened(dy)};
+  kernels::conv_forward_plain<double>(
+      {s, wide.x.data(), wide.w.data(), wide.bias.data(), y64.data()});
+  kernels::conv_input_gradient_plain<double>({s, wide.dy.data(), wide.w.data(), dx64.data()});
+  kernels::conv_weight_gradient_plain<double>({s, wide.x.data(), wide.dy.data(), dw64.data()});
   at_every_level([&] {
     for (int64_t tile : {2, 4}) {
       CAPTURE(tile);
       const Bounds bounds = tile == 2 ? Bounds{1e-6, 1e-6, 1e-6} : Bounds{4e-6, 4e-6, 2e-6};
       const auto y = same_bits(out, [&](float* p) {
-        kernels::winograd_forward(tile, s, x.data(), w.data(), bias.data(), p);
+        kernels::winograd_forward(tile, {s, x.data(), w.data(), bias.data(), p});
       });
       REQUIRE(error_of(y, y64) <= bounds.forward);
-      const auto dx = same_bits(
-          in, [&](float* p) { kernels::winograd_input_gradient(tile, s, dy.data(), w.data(), p); });
+      const auto dx = same_bits(in, [&](float* p) {
+        kernels::winograd_input_gradient(tile, {s, dy.data(), w.data(), p});
+      });
       REQUIRE(error_of(dx, dx64) <= bounds.input);
       const auto dw = same_bits(weights, [&](float* p) {
-        kernels::winograd_weight_gradient(tile, s, x.data(), dy.data(), p);
+        kernels::winograd_weight_gradient(tile, {s, x.data(), dy.data(), p});
       });
       REQUIRE(error_of(dw, dw64) <= bounds.weight);
     }
@@ -336,15 +357,143 @@ TEST_CASE("which convolution runs: Winograd where it applies, unless it is switc
   check(s, "direct", kExact);
 }
 
+namespace {
+
+// A call of each kind whose operands hold ones, but for one number of the given size.
+struct Ones {
+  ConvShape s;
+  std::vector<float> x, w, dy, y, dx, dw;
+
+  explicit Ones(const ConvShape& shape)
+      : s(shape),
+        x(sized(s.input_size())),
+        w(sized(s.weight_size())),
+        dy(sized(s.output_size())),
+        y(dy),
+        dx(x),
+        dw(w) {}
+  static std::vector<float> sized(int64_t n) {
+    return std::vector<float>(static_cast<size_t>(n), 1);
+  }
+
+  std::string forward() {
+    kernels::conv_forward<float>({s, x.data(), w.data(), nullptr, y.data()});
+    return note(met.forward);
+  }
+  std::string input_gradient() {
+    kernels::conv_input_gradient<float>({s, dy.data(), w.data(), dx.data()});
+    return note(met.input);
+  }
+  std::string weight_gradient() {
+    kernels::conv_weight_gradient<float>({s, x.data(), dy.data(), dw.data()});
+    return note(met.weight);
+  }
+  static std::string note(std::set<std::string>& names) {
+    names.insert(last_kernel());
+    return last_kernel();
+  }
+};
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+}  // namespace
+
+// A corner's output does not meet the weight of the kernel's first row and column, if it is
+// padding that the weight lies on.
+TEST_CASE("convolution: the plain loops take weights of which some are infinite") {
+  if (plain_kernels()) return;
+  for (const ConvShape& s :
+       {ConvShape{.n = 2, .c = 3, .h = 6, .w = 6, .o = 4, .kh = 3, .kw = 3, .ph = 1, .pw = 1},
+        ConvShape{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1},
+        ConvShape{.n = 2,
+        .c = 4,
+        .h = 6,
+        .w = 6,
+        .o = 4,
+        .kh = 3,
+        .kw = 3,
+        .ph = 1,
+        .pw = 1,
+        .groups = 4}}) {
+    CAPTURE(s.c, s.groups);
+    Ones infinite(s);
+    infinite.w[0] = kInfinity;
+    CHECK(infinite.forward() == "plain_not_finite");
+    CHECK(infinite.y[0] == static_cast<float>(4 * (s.c / s.groups)));
+    CHECK(infinite.y[static_cast<size_t>((s.ow() + 1) * s.o)] == kInfinity);
+    CHECK(infinite.input_gradient() == "plain_not_finite");
+    for (const float v : infinite.dx) REQUIRE(!std::isnan(v));
+    Ones pixel(s);  // at the corner, which the kernel's last row and column never meets
+    pixel.dy[0] = kInfinity;
+    CHECK(pixel.weight_gradient() == "plain_not_finite");
+    for (const float v : pixel.dw) REQUIRE(!std::isnan(v));
+  }
+}
+
+TEST_CASE("convolution: where all weights are infinite nothing is lost, and the fast way runs") {
+  if (plain_kernels()) return;
+  Ones all({.n = 2, .c = 3, .h = 6, .w = 6, .o = 4, .kh = 3, .kw = 3, .ph = 1, .pw = 1});
+  for (float& w : all.w) w = kInfinity;
+  CHECK(all.forward() == "direct");
+  CHECK(all.input_gradient() == "direct");
+}
+
 TEST_CASE("convolutions of nothing") {
   std::vector<float> none, bias{1, 2}, y(2 * 3 * 3 * 2, 9.0f);
   ConvShape s{.n = 2, .c = 0, .h = 5, .w = 5, .o = 2, .kh = 3, .kw = 3};
-  kernels::conv_forward<float>(s, none.data(), none.data(), bias.data(), y.data());
+  kernels::conv_forward<float>({s, none.data(), none.data(), bias.data(), y.data()});
   for (size_t i = 0; i < y.size(); ++i) REQUIRE(y[i] == bias[i % 2]);
   s = {.n = 0, .c = 2, .h = 5, .w = 5, .o = 1, .kh = 3, .kw = 3};
   std::vector<float> dw(18, 9.0f);
-  kernels::conv_weight_gradient<float>(s, none.data(), none.data(), dw.data());
+  kernels::conv_weight_gradient<float>({s, none.data(), none.data(), dw.data()});
   for (float v : dw) REQUIRE(v == 0);
-  kernels::conv_forward<float>(s, none.data(), dw.data(), nullptr, none.data());
-  kernels::conv_input_gradient<float>(s, none.data(), dw.data(), none.data());
+  kernels::conv_forward<float>({s, none.data(), dw.data(), nullptr, none.data()});
+  kernels::conv_input_gradient<float>({s, none.data(), dw.data(), none.data()});
+  s = {.n = 2, .c = 2, .h = 5, .w = 5, .o = 0, .kh = 3, .kw = 3};
+  std::vector<float> dx(100, 9.0f);
+  kernels::conv_input_gradient<float>({s, none.data(), none.data(), dx.data()});
+  for (float v : dx) REQUIRE(v == 0);
+}
+
+namespace {
+
+template <class Paths> void all_met(const Paths& paths, const std::set<std::string>& names) {
+  for (const auto& path : paths) {
+    INFO("no case meets " << path.name);
+    CHECK(names.count(path.name) == 1);
+  }
+}
+
+}  // namespace
+
+// Each row of the tables runs here, and does what its name says.
+TEST_CASE("every way of a convolution runs where its row of the table says, and is right") {
+  const WinogradSwitch on(true);
+  met = {};
+  at_every_level([] {
+    check({.n = 4, .c = 16, .h = 12, .w = 12, .o = 16, .kh = 3, .kw = 3, .ph = 1, .pw = 1},
+          "winograd4", {4e-6, 4e-6, 2e-6});
+    check({.n = 9, .c = 16, .h = 6, .w = 6, .o = 16, .kh = 3, .kw = 3, .ph = 1, .pw = 1},
+          "winograd2", {1e-6, 1e-6, 1e-6});
+    check({.n = 2, .c = 4, .h = 5, .w = 5, .o = 6}, "matmul", kExact);
+    check({.n = 2, .c = 4, .h = 5, .w = 5, .o = 4, .kh = 3, .kw = 3, .groups = 4}, "depthwise",
+          kExact);
+    check({.n = 2, .c = 4, .h = 5, .w = 5, .o = 6, .kh = 3, .kw = 3}, "direct", kExact);
+    Ones no_inputs({.n = 2, .c = 0, .h = 5, .w = 5, .o = 2, .kh = 3, .kw = 3});
+    CHECK(no_inputs.forward() == "no_terms");
+    Ones no_outputs({.n = 2, .c = 2, .h = 5, .w = 5, .o = 0, .kh = 3, .kw = 3});
+    CHECK(no_outputs.input_gradient() == "no_terms");
+    Ones no_images({.n = 0, .c = 2, .h = 5, .w = 5, .o = 2, .kh = 3, .kw = 3});
+    CHECK(no_images.weight_gradient() == "no_terms");
+    if (plain_kernels()) return;
+    Ones infinite({.n = 2, .c = 3, .h = 6, .w = 6, .o = 4, .kh = 3, .kw = 3, .ph = 1, .pw = 1});
+    infinite.w[0] = kInfinity;
+    infinite.dy[0] = kInfinity;
+    CHECK(infinite.forward() == "plain_not_finite");
+    CHECK(infinite.input_gradient() == "plain_not_finite");
+    CHECK(infinite.weight_gradient() == "plain_not_finite");
+  });
+  all_met(kernels::conv_forward_paths<float>(), met.forward);
+  all_met(kernels::conv_input_gradient_paths<float>(), met.input);
+  all_met(kernels::conv_weight_gradient_paths<float>(), met.weight);
 }

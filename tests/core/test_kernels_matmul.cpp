@@ -1,11 +1,15 @@
 #include "kernel_tests.h"
 
+#include <loupe/core/kernel_log.h>
 #include <loupe/core/kernels/matmul/gemm.h>
 #include <loupe/core/threads.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <set>
+#include <string>
 #include <vector>
 
 using namespace loupe;
@@ -33,40 +37,130 @@ Truth product(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const T* a, int
   return truth;
 }
 
-template <class T>
-void check_matmul(bool ta, bool tb, int64_t m, int64_t n, int64_t k, bool accumulate) {
-  CAPTURE(ta, tb, m, n, k, accumulate);
-  const int64_t lda = (ta ? m : k) + 3, ldb = (tb ? k : n) + 5, ldc = n + 2;
-  const auto a = numbers<T>((ta ? k : m) * lda + 1, 1), b = numbers<T>((tb ? n : k) * ldb + 1, 2);
-  const auto before = numbers<T>(m * ldc + 1, 3);
-  const Truth truth = product(ta, tb, m, n, k, a.data(), lda, b.data(), ldb);
+// A product to check: its shape, how A and B are stored, and what is done with the sums.
+struct Case {
+  int64_t m, n, k;
+  bool ta = false, tb = false;  // A, B stored as their transpose
+  bool accumulate = false, bias = false, relu = false;
+};
+
+// Runs a case at several thread limits, which must give the same bits, and holds the result against
+// the definition. Returns the name of the way that ran.
+template <class T> std::string check_gemm(const Case& c) {
+  CAPTURE(c.m, c.n, c.k, c.ta, c.tb, c.accumulate, c.bias, c.relu);
+  const int64_t a_stride = (c.ta ? c.m : c.k) + 3, b_stride = (c.tb ? c.k : c.n) + 5,
+                c_stride = c.n + 2;
+  const auto a = numbers<T>((c.ta ? c.k : c.m) * a_stride + 1, 1);
+  const auto b = numbers<T>((c.tb ? c.n : c.k) * b_stride + 1, 2);
+  const auto bias = numbers<T>(c.n + 1, 4), before = numbers<T>(c.m * c_stride + 1, 3);
+  const Truth truth = product(c.ta, c.tb, c.m, c.n, c.k, a.data(), a_stride, b.data(), b_stride);
   std::vector<T> first;
   for (int limit : {1, 2, 3, 8}) {
     ThreadLimit scope(limit);
-    auto c = before;
-    kernels::matmul<T>(ta, tb, m, n, k, a.data(), lda, b.data(), ldb, c.data(), ldc, accumulate);
-    if (first.empty()) first = c;
-    else REQUIRE(std::memcmp(first.data(), c.data(), c.size() * sizeof(T)) == 0);
+    auto result = before;
+    clear_kernel_log();
+    kernels::gemm<T>({.m = c.m,
+                      .n = c.n,
+                      .k = c.k,
+                      .a = {a.data(), a_stride, c.ta},
+                      .b = {b.data(), b_stride, c.tb},
+                      .c = result.data(),
+                      .c_stride = c_stride,
+                      .bias = c.bias ? bias.data() : nullptr,
+                      .accumulate = c.accumulate,
+                      .relu = c.relu});
+    if (first.empty()) first = result;
+    else REQUIRE(std::memcmp(first.data(), result.data(), result.size() * sizeof(T)) == 0);
   }
   const double eps = std::is_same_v<T, float> ? 6e-8 : 1.2e-16;
   double worst = 0;
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t j = 0; j < ldc; ++j) {
-      const size_t at = static_cast<size_t>(i * ldc + j);
-      if (j >= n) {
+  for (int64_t i = 0; i < c.m; ++i)
+    for (int64_t j = 0; j < c_stride; ++j) {
+      const size_t at = static_cast<size_t>(i * c_stride + j);
+      if (j >= c.n) {
         REQUIRE(first[at] == before[at]);  // the gap between rows is not ours
         continue;
       }
-      const double old = accumulate ? static_cast<double>(before[at]) : 0;
-      const double size = truth.sizes[static_cast<size_t>(i * n + j)] + std::abs(old);
-      const double error = std::abs(static_cast<double>(first[at]) - old -
-                                    truth.sums[static_cast<size_t>(i * n + j)]);
+      double start = 0;
+      if (c.accumulate) start = static_cast<double>(before[at]);
+      else if (c.bias) start = static_cast<double>(bias[static_cast<size_t>(j)]);
+      const size_t sum = static_cast<size_t>(i * c.n + j);
+      double want = start + truth.sums[sum];
+      if (c.relu) want = std::max(want, 0.0);
+      const double size = truth.sizes[sum] + std::abs(start);
+      const double error = std::abs(static_cast<double>(first[at]) - want);
       worst = std::max(worst, size > 0 ? error / size : error);
     }
-  REQUIRE(worst <= eps * static_cast<double>(k + 2));
+  REQUIRE(worst <= eps * static_cast<double>(c.k + 2));
+  return last_kernel();
+}
+
+// A product that a row of gemm_paths() is there for.
+struct RowCase {
+  std::string row;
+  Case call;
+};
+
+// Sizes on both sides of every bound that paths.cpp names.
+const std::vector<RowCase> kFloatRows{
+    {"no_terms", {.m = 4, .n = 3, .k = 0}},
+    {"no_terms", {.m = 4, .n = 3, .k = 0, .accumulate = true}},
+    {"no_terms", {.m = 4, .n = 3, .k = 0, .bias = true, .relu = true}},
+    {"dots", {.m = 1, .n = 70, .k = 300, .tb = true, .bias = true}},
+    {"dots", {.m = 8, .n = 33, .k = 45, .tb = true, .accumulate = true}},
+    {"dots", {.m = 7, .n = 9, .k = 20, .tb = true, .bias = true, .relu = true}},
+    {"row_multiples", {.m = 1, .n = 70, .k = 301, .bias = true, .relu = true}},
+    {"row_multiples", {.m = 8, .n = 33, .k = 46, .accumulate = true}},
+    {"split_terms", {.m = 20, .n = 30, .k = 256, .ta = true}},
+    {"split_terms", {.m = 130, .n = 50, .k = 2000, .ta = true, .accumulate = true}},
+    {"split_terms", {.m = 400, .n = 390, .k = 300, .ta = true, .tb = true}},
+    {"few_terms", {.m = 20, .n = 150, .k = 128, .ta = true, .accumulate = true}},
+    {"few_terms", {.m = 100, .n = 64, .k = 60, .ta = true}},
+    {"few_terms", {.m = 30, .n = 37, .k = 9, .ta = true, .tb = true}},
+    {"transposed", {.m = 9, .n = 200, .k = 130, .tb = true, .bias = true, .relu = true}},
+    {"transposed", {.m = 20, .n = 150, .k = 1000, .tb = true, .accumulate = true}},
+    {"column_pieces", {.m = 127, .n = 70, .k = 90, .bias = true, .relu = true}},
+    {"column_pieces", {.m = 64, .n = 64, .k = 255, .ta = true}},                // between the two
+    {"column_pieces", {.m = 20, .n = 30, .k = 256, .ta = true, .bias = true}},  // a bias
+    {"column_pieces", {.m = 9, .n = 40, .k = 30, .ta = true, .relu = true}},
+    {"column_pieces", {.m = 100, .n = 50, .k = 40, .tb = true, .accumulate = true}},
+    {"row_pieces", {.m = 128, .n = 40, .k = 50, .bias = true, .relu = true}},
+    {"row_pieces", {.m = 300, .n = 33, .k = 1000, .accumulate = true}},
+    {"row_pieces", {.m = 300, .n = 33, .k = 910, .tb = true, .bias = true}},
+    {"row_pieces", {.m = 130, .n = 40, .k = 300, .ta = true, .relu = true}},
+};
+const std::vector<RowCase> kDoubleRows{
+    {"no_terms", {.m = 4, .n = 3, .k = 0, .bias = true, .relu = true}},
+    {"dgemm_split_terms", {.m = 130, .n = 50, .k = 2000, .ta = true, .accumulate = true}},
+    {"dgemm_column_pieces", {.m = 3, .n = 70, .k = 90, .tb = true, .bias = true, .relu = true}},
+    {"dgemm_column_pieces", {.m = 20, .n = 30, .k = 256, .ta = true, .bias = true}},
+    {"dgemm_row_pieces", {.m = 128, .n = 40, .k = 50, .bias = true, .relu = true}},
+};
+
+template <class T> const std::vector<RowCase>& row_cases() {
+  if constexpr (std::is_same_v<T, float>) return kFloatRows;
+  else return kDoubleRows;
 }
 
 }  // namespace
+
+TEMPLATE_TEST_CASE("every way of gemm() runs where its row of the table says, and is right", "",
+                   float, double) {
+  std::set<std::string> met;
+  at_every_level([&] {
+    for (const RowCase& one : row_cases<TestType>()) {
+      const bool plain = plain_kernels() && one.row != "no_terms";
+      const std::string ran = check_gemm<TestType>(one.call);
+      CAPTURE(one.call.m, one.call.n, one.call.k);
+      REQUIRE(ran == (plain ? "plain" : one.row));
+      met.insert(ran);
+    }
+  });
+  for (const auto& path : kernels::gemm_paths<TestType>()) {
+    INFO("no case meets " << path.name);
+    CHECK(met.count(path.name) == 1);
+  }
+}
 
 TEMPLATE_TEST_CASE("matmul equals its definition, with the same bits at any thread limit", "",
                    float, double) {
@@ -84,10 +178,15 @@ TEMPLATE_TEST_CASE("matmul equals its definition, with the same bits at any thre
                                {150, 80, 96},
                                {9, 64, 30},
                                {150, 300, 700}})
-          check_matmul<TestType>(ta, tb, m, n, k, m == 3 || m == 9 || m == 20 || m == 200);
-        check_matmul<TestType>(ta, tb, 4, 3, 0, false);
-        check_matmul<TestType>(ta, tb, 4, 3, 0, true);
-        check_matmul<TestType>(ta, tb, 0, 3, 2, false);
+          check_gemm<TestType>({.m = m,
+                                .n = n,
+                                .k = k,
+                                .ta = ta,
+                                .tb = tb,
+                                .accumulate = m == 3 || m == 9 || m == 20 || m == 200});
+        check_gemm<TestType>({.m = 4, .n = 3, .k = 0, .ta = ta, .tb = tb});
+        check_gemm<TestType>({.m = 4, .n = 3, .k = 0, .ta = ta, .tb = tb, .accumulate = true});
+        check_gemm<TestType>({.m = 0, .n = 3, .k = 2, .ta = ta, .tb = tb});
       }
   });
 }
@@ -106,9 +205,17 @@ TEMPLATE_TEST_CASE("batched matmul takes offsets per operand, equal ones for a s
         at_b.push_back(shared ? 0 : i * n * k);
         at_c.push_back(i * m * n);
       }
-      kernels::matmul_batched<T>(batch, m, n, k, {a.data(), at_a.data(), k},
-                                 {b.data(), at_b.data(), k, true}, {c.data(), at_c.data(), n},
-                                 false);
+      kernels::gemm_batch<T>({.gemm = {.m = m,
+                                       .n = n,
+                                       .k = k,
+                                       .a = {a.data(), k},
+                                       .b = {b.data(), k, true},
+                                       .c = c.data(),
+                                       .c_stride = n},
+                              .count = batch,
+                              .a_offsets = at_a.data(),
+                              .b_offsets = at_b.data(),
+                              .c_offsets = at_c.data()});
       for (int64_t i = 0; i < batch; ++i) {
         const Truth truth = product(false, true, m, n, k, a.data() + at_a[static_cast<size_t>(i)],
                                     k, b.data() + (shared ? 0 : i * n * k), k);
@@ -118,6 +225,43 @@ TEMPLATE_TEST_CASE("batched matmul takes offsets per operand, equal ones for a s
       }
     }
 }
+
+namespace {
+
+// The four products of a linear layer: x is rows x in, W out x in, dy rows x out.
+template <class T> struct LinearLayer {
+  int64_t rows, in, out;
+
+  // y = x W^T + bias; W is stored as out x in or, if `turned`, as in x out.
+  void forward(const T* x, const T* w, bool turned, const T* bias, bool relu, T* y) const {
+    kernels::gemm<T>({.m = rows,
+                      .n = out,
+                      .k = in,
+                      .a = {x, in},
+                      .b = {w, turned ? out : in, !turned},
+                      .c = y,
+                      .c_stride = out,
+                      .bias = bias,
+                      .relu = relu});
+  }
+  // dx = dy W
+  void input_gradient(const T* dy, const T* w, T* dx) const {
+    kernels::gemm<T>(
+        {.m = rows, .n = in, .k = out, .a = {dy, out}, .b = {w, in}, .c = dx, .c_stride = in});
+  }
+  // dW = dy^T x
+  void weight_gradient(const T* dy, const T* x, T* dw) const {
+    kernels::gemm<T>({.m = out,
+                      .n = in,
+                      .k = rows,
+                      .a = {dy, out, true},
+                      .b = {x, in},
+                      .c = dw,
+                      .c_stride = in});
+  }
+};
+
+}  // namespace
 
 TEMPLATE_TEST_CASE("linear: forward and the three gradients", "", float, double) {
   using T = TestType;
@@ -132,10 +276,11 @@ TEMPLATE_TEST_CASE("linear: forward and the three gradients", "", float, double)
     const auto x = numbers<T>(rows * in, 1), w = numbers<T>(out * in, 2), bias = numbers<T>(out, 3),
                dy = numbers<T>(rows * out, 4);
     std::vector<T> y(static_cast<size_t>(rows * out)), dx(x.size()), dw(w.size()), db(bias.size());
-    kernels::linear<T>(rows, in, out, x.data(), w.data(), false, bias.data(), false, y.data());
-    kernels::linear_dx<T>(rows, in, out, dy.data(), w.data(), dx.data());
-    kernels::linear_dw<T>(rows, in, out, dy.data(), x.data(), dw.data());
-    kernels::column_sums<T>(rows, out, dy.data(), out, db.data(), false);
+    const LinearLayer<T> layer{rows, in, out};
+    layer.forward(x.data(), w.data(), false, bias.data(), false, y.data());
+    layer.input_gradient(dy.data(), w.data(), dx.data());
+    layer.weight_gradient(dy.data(), x.data(), dw.data());
+    kernels::column_sums<T>(rows, out, dy.data(), out, db.data());
     const double eps = std::is_same_v<T, float> ? 6e-8 : 1.2e-16;
     const auto check = [&](const std::vector<T>& got, const Truth& truth, int64_t terms,
                            const T* add) {
@@ -172,8 +317,9 @@ TEMPLATE_TEST_CASE("linear: both layouts of W, and max(y, 0) to the bit on every
         at_every_level([&, rows = rows, in = in, out = out] {
           CAPTURE(rows, in, out, turned, b != nullptr);
           std::vector<T> y(static_cast<size_t>(rows * out)), z(y.size());
-          kernels::linear<T>(rows, in, out, x.data(), w.data(), turned, b, false, y.data());
-          kernels::linear<T>(rows, in, out, x.data(), w.data(), turned, b, true, z.data());
+          const LinearLayer<T> layer{rows, in, out};
+          layer.forward(x.data(), w.data(), turned, b, false, y.data());
+          layer.forward(x.data(), w.data(), turned, b, true, z.data());
           const Truth truth =
               product(false, !turned, rows, out, in, x.data(), in, w.data(), turned ? out : in);
           const double eps = std::is_same_v<T, float> ? 6e-8 : 1.2e-16;
@@ -189,7 +335,7 @@ TEMPLATE_TEST_CASE("linear: both layouts of W, and max(y, 0) to the bit on every
   for (int64_t rows : {3, 20, 200}) {
     std::vector<T> x(static_cast<size_t>(rows * 40), std::numeric_limits<T>::quiet_NaN()),
         w(40 * 30, T(-1)), y(static_cast<size_t>(rows * 30));
-    kernels::linear<T>(rows, 40, 30, x.data(), w.data(), false, nullptr, true, y.data());
+    LinearLayer<T>{rows, 40, 30}.forward(x.data(), w.data(), false, nullptr, true, y.data());
     for (T v : y) REQUIRE(std::isnan(v));
   }
 }

@@ -10,7 +10,7 @@ namespace {
 
 RightOperand packed(bool trans, int64_t k, int64_t n, const HeadMatrix<const float>& x, float* to) {
   const int64_t panel = micro().panel;
-  micro().pack(trans, k, n, x.data, x.row, 0, (n + panel - 1) / panel, to);
+  micro().pack_right({k, n, x.data, x.row, trans}, 0, (n + panel - 1) / panel, to);
   return {to, panel, k * panel};
 }
 

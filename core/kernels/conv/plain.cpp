@@ -11,7 +11,8 @@ namespace {
 template <class F> void each_pixel(const ConvShape& s, int64_t a, int64_t b, const F& f) {
   for (int64_t i = 0; i < s.oh(); ++i)
     for (int64_t j = 0; j < s.ow(); ++j) {
-      const int64_t y = i * s.sh - s.ph + a * s.dh, x = j * s.sw - s.pw + b * s.dw;
+      const int64_t y = i * s.sh - s.ph + a * s.dh;
+      const int64_t x = j * s.sw - s.pw + b * s.dw;
       if (y >= 0 && y < s.h && x >= 0 && x < s.w) f(i, j, y, x);
     }
 }
@@ -26,11 +27,12 @@ template <class F> void each_weight(const ConvShape& s, int64_t a, int64_t b, co
 
 }  // namespace
 
-template <class T>
-void conv_forward_plain(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
+template <class T> void conv_forward_plain(const ConvForward<T>& call) {
+  const ConvShape& s = call.shape;
+  const T *w = call.w, *bias = call.bias;
   parallel_pieces(s.n, [&](int64_t n) {
-    const T* in = x + n * s.h * s.w * s.c;
-    T* out = y + n * s.oh() * s.ow() * s.o;
+    const T* in = call.x + n * s.h * s.w * s.c;
+    T* out = call.y + n * s.oh() * s.ow() * s.o;
     for (int64_t i = 0; i < s.oh() * s.ow() * s.o; ++i) out[i] = bias ? bias[i % s.o] : T(0);
     for (int64_t a = 0; a < s.kh; ++a)
       for (int64_t b = 0; b < s.kw; ++b)
@@ -42,11 +44,12 @@ void conv_forward_plain(const ConvShape& s, const T* x, const T* w, const T* bia
   });
 }
 
-template <class T>
-void conv_input_gradient_plain(const ConvShape& s, const T* dy, const T* w, T* dx) {
+template <class T> void conv_input_gradient_plain(const ConvInputGradient<T>& call) {
+  const ConvShape& s = call.shape;
+  const T* w = call.w;
   parallel_pieces(s.n, [&](int64_t n) {
-    const T* out = dy + n * s.oh() * s.ow() * s.o;
-    T* in = dx + n * s.h * s.w * s.c;
+    const T* out = call.dy + n * s.oh() * s.ow() * s.o;
+    T* in = call.dx + n * s.h * s.w * s.c;
     std::fill_n(in, s.h * s.w * s.c, T(0));
     for (int64_t a = 0; a < s.kh; ++a)
       for (int64_t b = 0; b < s.kw; ++b)
@@ -58,14 +61,15 @@ void conv_input_gradient_plain(const ConvShape& s, const T* dy, const T* w, T* d
   });
 }
 
-template <class T>
-void conv_weight_gradient_plain(const ConvShape& s, const T* x, const T* dy, T* dw) {
-  std::fill_n(dw, s.o * (s.c / s.groups) * s.taps(), T(0));
+template <class T> void conv_weight_gradient_plain(const ConvWeightGradient<T>& call) {
+  const ConvShape& s = call.shape;
+  T* const dw = call.dw;
+  std::fill_n(dw, s.weight_size(), T(0));
   parallel_pieces(s.taps(), [&](int64_t tap) {
     const int64_t a = tap / s.kw, b = tap % s.kw;
     for (int64_t n = 0; n < s.n; ++n) {
-      const T* in = x + n * s.h * s.w * s.c;
-      const T* out = dy + n * s.oh() * s.ow() * s.o;
+      const T* in = call.x + n * s.h * s.w * s.c;
+      const T* out = call.dy + n * s.oh() * s.ow() * s.o;
       each_pixel(s, a, b, [&](int64_t i, int64_t j, int64_t row, int64_t column) {
         each_weight(s, a, b, [&](int64_t o, int64_t c, int64_t at) {
           dw[at] += in[(row * s.w + column) * s.c + c] * out[(i * s.ow() + j) * s.o + o];
@@ -75,10 +79,10 @@ void conv_weight_gradient_plain(const ConvShape& s, const T* x, const T* dy, T* 
   });
 }
 
-#define LOUPE_CONV(T)                                                                      \
-  template void conv_forward_plain<T>(const ConvShape&, const T*, const T*, const T*, T*); \
-  template void conv_input_gradient_plain<T>(const ConvShape&, const T*, const T*, T*);    \
-  template void conv_weight_gradient_plain<T>(const ConvShape&, const T*, const T*, T*);
+#define LOUPE_CONV(T)                                                      \
+  template void conv_forward_plain<T>(const ConvForward<T>&);              \
+  template void conv_input_gradient_plain<T>(const ConvInputGradient<T>&); \
+  template void conv_weight_gradient_plain<T>(const ConvWeightGradient<T>&);
 LOUPE_CONV(float)
 LOUPE_CONV(double)
 

@@ -25,16 +25,8 @@ int64_t winograd_tile(const ConvShape& s);
 
 /// conv.h's functions with tiles of the given size, 2 or 4, where Winograd applies. False: out of
 /// range.
-bool winograd_forward(int64_t tile, const ConvShape& s, const float* x, const float* w,
-                      const float* bias, float* y);
-bool winograd_input_gradient(int64_t tile, const ConvShape& s, const float* dy, const float* w,
-                             float* dx);
-bool winograd_weight_gradient(int64_t tile, const ConvShape& s, const float* x, const float* dy,
-                              float* dw);
-
-/// dw = the `count` partial sums, each [tap, c, o] and `distance` floats from the next, added in
-/// order. Overwrites the first of them.
-void add_weight_sums(const ConvShape& s, int64_t count, int64_t distance, float* partials,
-                     float* dw);
+bool winograd_forward(int64_t tile, const ConvForward<float>& call);
+bool winograd_input_gradient(int64_t tile, const ConvInputGradient<float>& call);
+bool winograd_weight_gradient(int64_t tile, const ConvWeightGradient<float>& call);
 
 }  // namespace loupe::kernels

@@ -3,48 +3,62 @@
 //
 // The pieces depend on m, n and k alone, and partial sums are added in a fixed order: the same bits
 // at any thread limit. A row's bits may depend on how many rows are in the call.
+//
+// gemm() chooses among the ways of paths.cpp; gemm_plain() is the loop that they are tested against.
+#include <loupe/core/kernels/paths.h>
+
 #include <cstdint>
+#include <span>
 
 namespace loupe::kernels {
 
-/// C = op(A) op(B), or C += when `accumulate`: op(A) is m x k, op(B) k x n, C m x n; op transposes
-/// if the flag is set. lda, ldb, ldc: elements between rows as stored. k = 0 gives zeros (or leaves
-/// C alone).
-template <class T>
-void matmul(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
-            const T* b, int64_t ldb, T* c, int64_t ldc, bool accumulate);
-
-/// One operand of a batched product: matrix i begins at data + offsets[i], `ld` elements between
-/// rows as stored.
-template <class T> struct Matrices {
-  T* data;
-  const int64_t* offsets;
-  int64_t ld;
-  bool trans = false;
+/// A matrix in memory, `stride` elements between two rows as stored. `transposed`: what is stored
+/// is the transpose of the matrix that is meant.
+template <class T> struct Operand {
+  const T* data = nullptr;
+  int64_t stride = 0;
+  bool transposed = false;
 };
 
-/// C[i] = op(A[i]) op(B[i]) for i in [0, batch), or += when `accumulate`. C's matrices must not
-/// overlap.
-template <class T>
-void matmul_batched(int64_t batch, int64_t m, int64_t n, int64_t k, Matrices<const T> a,
-                    Matrices<const T> b, Matrices<T> c, bool accumulate);
+/// C = A B: each of m x n elements is a sum of k products, C[i, j] = sum over p of A[i, p] B[p, j].
+///
+///   A: m x k     B: k x n     C: m x n, rows c_stride apart; it overlaps neither A nor B
+///
+/// The sums start from bias (n values, one a column), from C if `accumulate`, else from 0; bias and
+/// accumulate exclude each other. k = 0 leaves what the sums start from.
+template <class T> struct Gemm {
+  int64_t m = 0, n = 0, k = 0;
+  Operand<T> a = {}, b = {};
+  T* c = nullptr;
+  int64_t c_stride = 0;
+  const T* bias = nullptr;
+  bool accumulate = false;
+  bool relu = false;  // max(C, 0) is stored; a NaN stays
+};
 
-/// y = x op(W) + bias, or max(that, 0) if `relu`: x is rows x in, op(W) in x out, y rows x out,
-/// bias out or null; all dense. W is stored as out x in (a linear layer) or, if `turned`, as in x
-/// out.
-template <class T>
-void linear(int64_t rows, int64_t in, int64_t out, const T* x, const T* w, bool turned,
-            const T* bias, bool relu, T* y);
-/// dx = dy W.
-template <class T>
-void linear_dx(int64_t rows, int64_t in, int64_t out, const T* dy, const T* w, T* dx);
-/// dW = dy^T x.
-template <class T>
-void linear_dw(int64_t rows, int64_t in, int64_t out, const T* dy, const T* x, T* dw);
+/// Computes a product in the way that is fast for its shape.
+template <class T> void gemm(const Gemm<T>& g);
 
-/// out[j] = sum over i of x[i, j], x rows x cols with `ld` elements between rows; or += when
-/// `accumulate`.
+/// The same by the definition: one dot product for each element of C, its terms in order.
+template <class T> void gemm_plain(const Gemm<T>& g);
+
+/// The ways of gemm(), in the order in which they are asked.
+template <class T> std::span<const Path<Gemm<T>>> gemm_paths();
+
+/// `count` products of one shape. Product i takes its matrices at a.data + a_offsets[i], b.data +
+/// b_offsets[i] and c + c_offsets[i]; two of C's matrices never overlap.
+template <class T> struct GemmBatch {
+  Gemm<T> gemm;
+  int64_t count = 0;
+  const int64_t* a_offsets = nullptr;
+  const int64_t* b_offsets = nullptr;
+  const int64_t* c_offsets = nullptr;
+};
+template <class T> void gemm_batch(const GemmBatch<T>& batch);
+
+/// out[j] = sum over i of x[i, j]: the gradient of a bias. x is rows x columns, `stride` elements
+/// between two rows.
 template <class T>
-void column_sums(int64_t rows, int64_t cols, const T* x, int64_t ld, T* out, bool accumulate);
+void column_sums(int64_t rows, int64_t columns, const T* x, int64_t stride, T* out);
 
 }  // namespace loupe::kernels

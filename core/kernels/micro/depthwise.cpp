@@ -6,31 +6,41 @@
 namespace loupe::kernels::LOUPE_LEVEL {
 namespace {
 
-// All lanes of a vector, or the first n where the channels end.
-template <bool Whole> Vec get(const float* p, int64_t n) {
-  return Whole ? load(p) : load_part(p, n);
-}
-template <bool Whole> void put(float* p, Vec v, int64_t n) {
-  Whole ? store(p, v) : store_part(p, v, n);
+// The channels that a vector holds: from `first` on all its lanes or, where the channels end,
+// `count`.
+template <bool Whole> struct Channels {
+  int64_t first, count;
+  Vec get(const float* p) const { return Whole ? load(p) : load_part(p, count); }
+  void put(float* p, Vec v) const { Whole ? store(p, v) : store_part(p, v, count); }
+};
+
+// Calls f(channels) for every vector of a pixel's channels.
+template <class F> [[gnu::always_inline]] inline void each_vector(int64_t channels, const F& f) {
+  for (int64_t first = 0; first < channels; first += kLanes) {
+    const int64_t count = channels - first;
+    if (count >= kLanes) f(Channels<true>{first, count});
+    else f(Channels<false>{first, count});
+  }
 }
 
 // A row of the output and its taps [first, last), those that meet rows of the image.
-struct Row {
+struct OutputRow {
   const Depthwise& d;
-  int64_t first, last, y;  // the row of the image that tap.y = 0 meets
+  int64_t first, last;
+  int64_t y;  // the row of the image that tap.y = 0 meets
 
-  Row(const Depthwise& all, int64_t i) : d(all), first(0), last(all.taps), y(i * all.step_y) {
+  OutputRow(const Depthwise& all, int64_t i) : d(all), first(0), last(all.taps), y(i * all.step_y) {
     while (first < last && y + d.tap[first].y < 0) ++first;
     while (last > first && y + d.tap[last - 1].y >= d.h) --last;
   }
 
-  // Neither image lies in the cache as a rule, and channels met a vector at a time are too far
-  // apart to be followed. So pixels that rows further down will meet are fetched into L2, past the
-  // end of the image too, where the next one lies: those below column j of the input and, given
-  // channel `at` of column j, of the output. Always inlined: g++ 12 drops calls of functions that
-  // do nothing but fetch.
+  // Prefetches into L2 what rows further down will meet: the pixels below column j of the input
+  // and, given the channel `at` of column j, of the output. Neither image lies in the cache as a
+  // rule, and the hardware prefetcher does not follow channels that are met a vector at a time.
+  // Past the end of the image lies the next one. Always inlined: g++ 12 drops calls of functions
+  // that do nothing but prefetch.
   template <int Pixels>
-  [[gnu::always_inline]] void fetch(int64_t j, int64_t at, const float* out) const {
+  [[gnu::always_inline]] void prefetch(int64_t j, int64_t at, const float* out) const {
     constexpr int64_t kAhead = 4;  // of 2 to 8 rows, none was better
     const float* in = d.x + ((y + kAhead * d.step_y) * d.w + j * d.step_x) * d.channels + at;
     for (int i = 0; i < Pixels; ++i)
@@ -41,159 +51,163 @@ struct Row {
   }
 };
 
-// The channels from `at` on of the pixels that a tap meets, from column j of the output on; zeros
-// beside the image.
+// The pixels that a tap meets, from column j of the output on; zeros beside the image.
 template <bool Whole> class Walk {
  public:
-  Walk(const Row& r, const Tap& tap, int64_t at, int64_t j)
-      : x_(j * r.d.step_x + tap.x),
+  Walk(const OutputRow& r, Channels<Whole> channels, const Tap& tap, int64_t j)
+      : channels_(channels),
+        x_(j * r.d.step_x + tap.x),
         step_(r.d.step_x),
         w_(static_cast<uint64_t>(r.d.w)),
-        pixel_(r.d.x + ((r.y + tap.y) * r.d.w + x_) * r.d.channels + at),
+        pixel_(r.d.x + ((r.y + tap.y) * r.d.w + x_) * r.d.channels + channels.first),
         distance_(step_ * r.d.channels) {}
 
-  Vec next(int64_t n) {
-    const Vec pixel = static_cast<uint64_t>(x_) < w_ ? get<Whole>(pixel_, n) : Vec{};
+  Vec next() {
+    const Vec pixel = static_cast<uint64_t>(x_) < w_ ? channels_.get(pixel_) : Vec{};
     x_ += step_;
     pixel_ += distance_;
     return pixel;
   }
 
  private:
+  Channels<Whole> channels_;
   int64_t x_, step_;
   uint64_t w_;
   const float* pixel_;
   int64_t distance_;
 };
 
-// Taps of a kernel's row that are each a pixel on from the one before: a pixel is loaded once for
-// all of them. 7, 5, 3, or 1.
-int64_t run_length(const Depthwise& d) {
-  for (int64_t run = 7; run > 1; run -= 2) {
-    bool fits = d.taps % run == 0;
-    for (int64_t t = 0; fits && t < d.taps; ++t)
-      fits =
-          t % run == 0 || (d.tap[t].y == d.tap[t - 1].y && d.tap[t].x == d.tap[t - 1].x + d.step_x);
-    if (fits) return run;
+// Whether the taps form runs of this length: neighbours in a row of the kernel, each a step of the
+// output on from the one before.
+bool has_runs(const Depthwise& d, int64_t length) {
+  if (d.taps % length != 0) return false;
+  for (int64_t t = 0; t < d.taps; ++t) {
+    if (t % length == 0) continue;
+    const Tap &tap = d.tap[t], &before = d.tap[t - 1];
+    if (tap.y != before.y || tap.x != before.x + d.step_x) return false;
   }
-  return 1;
-}
-// Calls f with a value whose type holds run_length(d).
-template <int N> struct Length { static constexpr int value = N; };
-template <class F> void with_run_length(const Depthwise& d, const F& f) {
-  const int64_t run = run_length(d);
-  run == 7   ? f(Length<7>{})
-  : run == 5 ? f(Length<5>{})
-  : run == 3 ? f(Length<3>{})
-             : f(Length<1>{});
+  return true;
 }
 
-// `Pixels` neighbours from column j on: each tap's weights are loaded once for all of them.
-template <bool Whole, int Run, int Pixels>
-void pixels(const Row& r, int64_t at, int64_t j, const float* w, Vec start, float* y, int64_t n) {
+// Calls f with a value whose type holds the length of the runs: 7, 5, 3, or 1. A pixel is loaded
+// once for all taps of a run.
+template <int N> struct Run { static constexpr int length = N; };
+template <class F> void with_runs(const Depthwise& d, const F& f) {
+  if (has_runs(d, 7)) return f(Run<7>{});
+  if (has_runs(d, 5)) return f(Run<5>{});
+  if (has_runs(d, 3)) return f(Run<3>{});
+  f(Run<1>{});
+}
+
+// `Pixels` neighbours of the output from column j on: each tap's weights are loaded once for all of
+// them.
+template <int Length, int Pixels, bool Whole>
+void pixels(const OutputRow& r, Channels<Whole> channels, int64_t j, const float* w, Vec start,
+            float* y) {
   const Depthwise& d = r.d;
   Vec sum[Pixels];
   LOUPE_UNROLL for (int i = 0; i < Pixels; ++i) sum[i] = start;
-  for (int64_t t = r.first; t < r.last; t += Run) {
-    Walk<Whole> x(r, d.tap[t], at, j);
-    Vec weight[Run];
-    LOUPE_UNROLL for (int q = 0; q < Run; ++q) weight[q] = get<Whole>(w + (t + q) * d.channels, n);
-    LOUPE_UNROLL for (int i = 0; i < Pixels + Run - 1; ++i) {
-      const Vec pixel = x.next(n);
-      LOUPE_UNROLL for (int q = 0; q < Run; ++q) if (i >= q && i - q < Pixels) sum[i - q] =
+  for (int64_t t = r.first; t < r.last; t += Length) {
+    Walk<Whole> x(r, channels, d.tap[t], j);
+    Vec weight[Length];
+    LOUPE_UNROLL for (int q = 0; q < Length; ++q) weight[q] =
+        channels.get(w + (t + q) * d.channels);
+    LOUPE_UNROLL for (int i = 0; i < Pixels + Length - 1; ++i) {
+      const Vec pixel = x.next();
+      LOUPE_UNROLL for (int q = 0; q < Length; ++q) if (i >= q && i - q < Pixels) sum[i - q] =
           multiply_add(pixel, weight[q], sum[i - q]);
     }
   }
-  LOUPE_UNROLL for (int i = 0; i < Pixels; ++i) put<Whole>(y + i * d.y_column, sum[i], n);
+  LOUPE_UNROLL for (int i = 0; i < Pixels; ++i) channels.put(y + i * d.y_column, sum[i]);
 }
 
 // All channels of some pixels.
-template <int Run, int Pixels>
-void block(const Row& r, int64_t j, const float* w, const float* bias, float* y) {
-  for (int64_t at = 0; at < r.d.channels; at += kLanes) {
-    const int64_t n = r.d.channels - at;
-    r.fetch<Pixels>(j, at, y + at);
-    if (n >= kLanes)
-      pixels<true, Run, Pixels>(r, at, j, w + at, bias ? load(bias + at) : Vec{}, y + at, n);
-    else
-      pixels<false, Run, Pixels>(r, at, j, w + at, bias ? load_part(bias + at, n) : Vec{}, y + at,
-                                 n);
-  }
+template <int Length, int Pixels>
+void all_channels(const OutputRow& r, int64_t j, const float* w, const float* bias, float* y) {
+  each_vector(r.d.channels, [&](auto channels) {
+    const int64_t at = channels.first;
+    r.prefetch<Pixels>(j, at, y + at);
+    const Vec start = bias ? channels.get(bias + at) : Vec{};
+    pixels<Length, Pixels>(r, channels, j, w + at, start, y + at);
+  });
 }
 
-// What `Lines` runs of taps from `tap` on get from `Pixels` neighbours.
-template <bool Whole, int Run, int Lines, int Pixels>
-void columns(const Row& r, const Tap* tap, int64_t at, int64_t j, const float* y,
-             Vec (&sum)[Lines * Run], int64_t n) {
+// What `Runs` runs of taps from `tap` on get from `Pixels` neighbours.
+template <int Length, int Runs, int Pixels, bool Whole>
+void add_pixels(const OutputRow& r, Channels<Whole> channels, const Tap* tap, int64_t j,
+                const float* y, Vec (&sum)[Runs * Length]) {
   Vec dy[Pixels];
-  LOUPE_UNROLL for (int i = 0; i < Pixels; ++i) dy[i] = get<Whole>(y + (j + i) * r.d.y_column, n);
-  LOUPE_UNROLL for (int l = 0; l < Lines; ++l) {
-    Walk<Whole> x(r, tap[l * Run], at, j);
-    LOUPE_UNROLL for (int i = 0; i < Pixels + Run - 1; ++i) {
-      const Vec pixel = x.next(n);
-      LOUPE_UNROLL for (int q = 0; q < Run; ++q) if (i >= q && i - q < Pixels) sum[l * Run + q] =
-          multiply_add(pixel, dy[i - q], sum[l * Run + q]);
+  LOUPE_UNROLL for (int i = 0; i < Pixels; ++i) dy[i] = channels.get(y + (j + i) * r.d.y_column);
+  LOUPE_UNROLL for (int l = 0; l < Runs; ++l) {
+    Walk<Whole> x(r, channels, tap[l * Length], j);
+    LOUPE_UNROLL for (int i = 0; i < Pixels + Length - 1; ++i) {
+      const Vec pixel = x.next();
+      LOUPE_UNROLL for (int q = 0; q < Length; ++q) if (i >= q && i - q < Pixels)
+          sum[l * Length + q] = multiply_add(pixel, dy[i - q], sum[l * Length + q]);
     }
   }
 }
 
-// Their weight gradients, held in registers over one row.
-template <bool Whole, int Run, int Lines>
-void lines(const Row& r, int64_t first, int64_t at, const float* y, float* dw, int64_t n) {
+// The gradients of `Runs` runs of weights, held in registers over one row.
+template <int Length, int Runs, bool Whole>
+void add_row(const OutputRow& r, Channels<Whole> channels, int64_t first, const float* y,
+             float* dw) {
   const Depthwise& d = r.d;
-  Vec sum[Lines * Run];
-  LOUPE_UNROLL for (int t = 0; t < Lines * Run; ++t) sum[t] =
-      get<Whole>(dw + (first + t) * d.channels, n);
+  Vec sum[Runs * Length];
+  LOUPE_UNROLL for (int t = 0; t < Runs * Length; ++t) sum[t] =
+      channels.get(dw + (first + t) * d.channels);
   int64_t j = 0;
   for (; j + 4 <= d.columns; j += 4) {
-    if (first == r.first) r.fetch<4>(j, at, y + j * d.y_column);
-    columns<Whole, Run, Lines, 4>(r, d.tap + first, at, j, y, sum, n);
+    if (first == r.first) r.prefetch<4>(j, channels.first, y + j * d.y_column);
+    add_pixels<Length, Runs, 4>(r, channels, d.tap + first, j, y, sum);
   }
-  for (; j < d.columns; ++j) columns<Whole, Run, Lines, 1>(r, d.tap + first, at, j, y, sum, n);
-  LOUPE_UNROLL for (int t = 0; t < Lines * Run; ++t)
-      put<Whole>(dw + (first + t) * d.channels, sum[t], n);
+  for (; j < d.columns; ++j) add_pixels<Length, Runs, 1>(r, channels, d.tap + first, j, y, sum);
+  LOUPE_UNROLL for (int t = 0; t < Runs * Length; ++t)
+      channels.put(dw + (first + t) * d.channels, sum[t]);
 }
 
-template <bool Whole, int Run>
-void row_weights(const Row& r, int64_t at, const float* y, float* dw, int64_t n) {
+// The gradients of all weights over one row: as many runs at a time as registers hold sums for.
+template <int Length, bool Whole>
+void row_weights(const OutputRow& r, Channels<Whole> channels, const float* y, float* dw) {
+  constexpr int kMost = 9 / Length;
   int64_t t = r.first;
-  constexpr int kMost = 9 / Run;  // runs whose sums registers can hold
-  for (; t + kMost * Run <= r.last; t += kMost * Run) lines<Whole, Run, kMost>(r, t, at, y, dw, n);
+  for (; t + kMost * Length <= r.last; t += kMost * Length)
+    add_row<Length, kMost>(r, channels, t, y, dw);
   if constexpr (kMost > 3)
-    for (; t + 3 * Run <= r.last; t += 3 * Run) lines<Whole, Run, 3>(r, t, at, y, dw, n);
+    for (; t + 3 * Length <= r.last; t += 3 * Length) add_row<Length, 3>(r, channels, t, y, dw);
   if constexpr (kMost == 3)
-    for (; t + 2 * Run <= r.last; t += 2 * Run) lines<Whole, Run, 2>(r, t, at, y, dw, n);
-  for (; t < r.last; t += Run) lines<Whole, Run, 1>(r, t, at, y, dw, n);
+    for (; t + 2 * Length <= r.last; t += 2 * Length) add_row<Length, 2>(r, channels, t, y, dw);
+  for (; t < r.last; t += Length) add_row<Length, 1>(r, channels, t, y, dw);
 }
 
 }  // namespace
 
 // What the taps of a row see stays in L1. The image is read a few pixels at a time, all of their
 // channels, so that the reads follow each other in memory.
-void depthwise(const Depthwise& d, const float* w, const float* bias) {
-  with_run_length(d, [&](auto run) {
-    constexpr int kRun = decltype(run)::value;
+void depthwise(const Depthwise& d, const float* w, const float* bias, float* y) {
+  with_runs(d, [&](auto run) {
+    constexpr int kLength = decltype(run)::length;
     for (int64_t i = d.begin; i < d.end; ++i) {
-      const Row r(d, i);
-      float* y = d.y + i * d.y_row;
+      const OutputRow r(d, i);
+      float* row = y + i * d.y_row;
       int64_t j = 0;
-      for (; j + 8 <= d.columns; j += 8) block<kRun, 8>(r, j, w, bias, y + j * d.y_column);
-      for (; j + 4 <= d.columns; j += 4) block<kRun, 4>(r, j, w, bias, y + j * d.y_column);
-      for (; j < d.columns; ++j) block<kRun, 1>(r, j, w, bias, y + j * d.y_column);
+      for (; j + 8 <= d.columns; j += 8)
+        all_channels<kLength, 8>(r, j, w, bias, row + j * d.y_column);
+      for (; j + 4 <= d.columns; j += 4)
+        all_channels<kLength, 4>(r, j, w, bias, row + j * d.y_column);
+      for (; j < d.columns; ++j) all_channels<kLength, 1>(r, j, w, bias, row + j * d.y_column);
     }
   });
 }
 
-void depthwise_weights(const Depthwise& d, float* dw) {
-  with_run_length(d, [&](auto run) {
-    constexpr int kRun = decltype(run)::value;
+void depthwise_weights(const Depthwise& d, const float* dy, float* dw) {
+  with_runs(d, [&](auto run) {
     for (int64_t i = d.begin; i < d.end; ++i) {
-      const Row r(d, i);
-      for (int64_t at = 0; at < d.channels; at += kLanes) {
-        const int64_t n = d.channels - at;
-        (n >= kLanes ? row_weights<true, kRun>
-                     : row_weights<false, kRun>)(r, at, d.y + i * d.y_row + at, dw + at, n);
-      }
+      const OutputRow r(d, i);
+      each_vector(d.channels, [&](auto channels) {
+        row_weights<decltype(run)::length>(r, channels, dy + i * d.y_row + channels.first,
+                                           dw + channels.first);
+      });
     }
   });
 }

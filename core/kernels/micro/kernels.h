@@ -5,16 +5,13 @@
 namespace loupe::kernels::LOUPE_LEVEL {
 
 void product(const Product& p);
-void pack(bool trans, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t first,
-          int64_t last, float* packed);
-void pack_left(int64_t k, int64_t m, const float* a, int64_t lda, float* packed);
-void turn(int64_t m, int64_t n, const float* from, int64_t ld, const float* bias, bool accumulate,
-          bool rectify, float* c, int64_t ldc);
-void dots(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
-          const float* bias, bool accumulate, float* c, int64_t ldc);
-void depthwise(const Depthwise& d, const float* w, const float* bias);
-void depthwise_weights(const Depthwise& d, float* dw);
-int32_t largest(int64_t rows, int64_t n, const float* x, int64_t ld);
+void pack_right(const RightMatrix& right, int64_t first, int64_t last, float* packed);
+void pack_left(const LeftMatrix& left, float* packed);
+void transpose(const Transpose& t);
+void dots(const Dots& d);
+void depthwise(const Depthwise& d, const float* w, const float* bias, float* y);
+void depthwise_weights(const Depthwise& d, const float* dy, float* dw);
+int32_t largest(int64_t rows, int64_t n, const float* x, int64_t stride);
 
 extern const Winograd winograd2, winograd4;
 extern const Micro table;

@@ -5,9 +5,9 @@
 
 namespace loupe::kernels::LOUPE_LEVEL {
 
-int32_t largest(int64_t rows, int64_t n, const float* x, int64_t ld) {
+int32_t largest(int64_t rows, int64_t n, const float* x, int64_t stride) {
   Bits even{}, odd{};
-  for (int64_t r = 0; r < rows; ++r, x += ld) {
+  for (int64_t r = 0; r < rows; ++r, x += stride) {
     int64_t c = 0;
     for (; c + 2 * kLanes <= n; c += 2 * kLanes) {
       even = larger(even, load(x + c));

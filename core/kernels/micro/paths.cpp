@@ -1,3 +1,4 @@
+// Which instruction set's kernels run: a row for each.
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernels/micro/micro.h>
 

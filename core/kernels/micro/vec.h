@@ -23,7 +23,7 @@ constexpr int kLanes = 8, kMaxRows = 6;
 #else
 constexpr int kLanes = 4, kMaxRows = 6;
 #endif
-constexpr int kPanel = 2 * kLanes;  // columns of a product that a tile holds in registers
+constexpr int kPanel = 2 * kLanes;  // columns of the largest register tile
 
 typedef float Vec __attribute__((vector_size(kLanes * sizeof(float))));
 typedef float Loose
@@ -70,7 +70,8 @@ template <class T> static inline T opaque(T x) {
 /// The first n lanes, at most all and none below zero; the others are zero, and not stored.
 #if defined(LOUPE_LEVEL_v4)
 static inline __mmask16 first_lanes(int64_t n) {
-  return __mmask16(n < 0 ? 0 : n < kLanes ? (1 << n) - 1 : 0xffff);
+  const int64_t some = n < 0 ? 0 : n;
+  return __mmask16(some < kLanes ? (1 << some) - 1 : 0xffff);
 }
 static inline Vec load_part(const float* p, int64_t n) {
   return Vec(_mm512_maskz_loadu_ps(first_lanes(n), p));
