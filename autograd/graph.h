@@ -7,7 +7,7 @@
 // attaches the edge to this very Node again, and the engine routes gradients by (fn, output index):
 // so there is no cycle, and second derivatives are right.
 //
-// An op is a Node struct and a function under it; see autograd/ops/elementwise.cpp for short ones.
+// An op is a Node struct and a function under it; see autograd/ops/arithmetic.cpp for short ones.
 // The same mechanism serves ops written outside the library.
 #include <loupe/autograd/grad_mode.h>
 #include <loupe/core/raw.h>
@@ -85,8 +85,8 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
   /// The op's name, as users know it.
   virtual const char* name() const = 0;
   /// The gradients of the inputs from those of the outputs (dy[i] undefined: output i was not
-  /// used). One entry per input, undefined where !needs(i). A gradient may have the broadcast
-  /// shape: the engine sums it down.
+  /// used). One entry per input; where !needs(i) it is ignored and may be undefined. A gradient may
+  /// have the broadcast shape: the engine sums it down.
   virtual Tensors backward(const Tensors& dy) = 0;
   /// True for a rule that cannot be differentiated again: grad(..., {.create_graph = true}) throws
   /// and names the op.
@@ -149,8 +149,7 @@ void link(const std::shared_ptr<Node>& node, Site site, std::span<const Tensor* 
           std::span<Tensor> outputs);
 
 /// Records an op: links outputs to a new N over `inputs` and returns it, so that the caller fills
-/// in what it saves; nullptr if nothing needs recording. The site is the first input's. Undefined
-/// inputs are allowed.
+/// in what it saves; nullptr if nothing needs recording. Undefined inputs are allowed.
 template <class N>
 std::shared_ptr<N> record(Site site, std::span<const Tensor* const> inputs,
                           std::span<Tensor> outputs) {
@@ -159,9 +158,15 @@ std::shared_ptr<N> record(Site site, std::span<const Tensor* const> inputs,
   link(node, site, inputs, outputs);
   return node;
 }
+/// The same for inputs in braces. The site is the first one's. ValueError for more than
+/// kMaxListedInputs.
+inline constexpr size_t kMaxListedInputs = 8;
 template <class N>
 std::shared_ptr<N> record(std::initializer_list<In> inputs, std::span<Tensor> outputs) {
-  const Tensor* list[8];
+  if (inputs.size() > kMaxListedInputs)
+    fail<ValueError>("record: {} inputs in braces, at most {}: hand over a span", inputs.size(),
+                     kMaxListedInputs);
+  const Tensor* list[kMaxListedInputs];
   size_t n = 0;
   for (const In& in : inputs) list[n++] = &in.t;
   return record<N>(inputs.begin()->here, std::span<const Tensor* const>(list, n), outputs);

@@ -11,6 +11,8 @@ extern "C" int blas_thread_shutdown_() __attribute__((weak));
 namespace loupe::blas {
 namespace {
 
+constexpr int kPthread = 1;  // openblas_get_parallel(): 0 serial, 1 pthread, 2 openmp
+
 // OpenBLAS' openmp build keeps its thread count per calling thread, the pthread build per process:
 // one call in each thread makes both serial.
 void serial() {
@@ -49,15 +51,14 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double al
 }
 
 void stop_threads() {
-  if (openblas_get_parallel() == 1 && blas_thread_shutdown_) blas_thread_shutdown_();
+  if (openblas_get_parallel() == kPthread && blas_thread_shutdown_) blas_thread_shutdown_();
 }
 
 std::string description() {
-  const int parallel = openblas_get_parallel();
-  return fmt::format("{} {} {}", openblas_get_config(), openblas_get_corename(),
-                     parallel == 0   ? "serial"
-                     : parallel == 1 ? "pthread"
-                                     : "openmp");
+  const char* threads = "openmp";
+  if (openblas_get_parallel() == 0) threads = "serial";
+  if (openblas_get_parallel() == kPthread) threads = "pthread";
+  return fmt::format("{} {} {}", openblas_get_config(), openblas_get_corename(), threads);
 }
 
 }  // namespace loupe::blas

@@ -6,16 +6,16 @@
 namespace loupe::blas {
 
 /// C = alpha * op(A) op(B) + beta * C, row-major: op(A) is m x k, op(B) k x n, C m x n; op
-/// transposes if the flag is set. lda, ldb, ldc: elements between rows as stored. Serial. The bits
-/// of a row depend on m, n and k of the call.
+/// transposes if the flag is set. lda, ldb, ldc: elements between rows as stored. The bits of a row
+/// depend on m, n and k of the call.
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
           int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double alpha,
           const double* a, int64_t lda, const double* b, int64_t ldb, double beta, double* c,
           int64_t ldc);
 
-/// Ends the threads that OpenBLAS' pthread build starts when it is loaded. They would spin for a
-/// tenth of a second, and the system would put two of our threads on one core meanwhile.
+/// OpenBLAS' pthread build starts threads when it is loaded. They spin for a tenth of a second and
+/// can push two of our threads onto one core. This ends them.
 void stop_threads();
 
 /// Version, kernel set and threading of the library in use, e.g. "OpenBLAS 0.3.21 SkylakeX

@@ -84,6 +84,12 @@ void detail::run_rows(const Plan& plan, void (*row)(const void*, const int64_t*,
   });
 }
 
+void check_same_dtype(const Tensor& a, const Tensor& b, const char* op) {
+  if (a.dtype() != b.dtype())
+    fail<DtypeError>("{}: element types differ: {} and {}; convert one with to(...)", op, a.dtype(),
+                     b.dtype());
+}
+
 Tensor elementwise_result(const Shape& shape, DType dtype,
                           std::initializer_list<const Tensor*> operands) {
   for (const Tensor* t : operands)

@@ -51,23 +51,51 @@ template <class Level, class F, class... T>
   else return f(x...);
 }
 
+/// Calls f(Type<T>) for f32, f64, i64 and u8; DtypeError, with `op` in front, for bool.
+template <class F> decltype(auto) dispatch_number(DType t, const char* op, F&& f) {
+  if (t == DType::boolean) fail<DtypeError>("{}: bool has no arithmetic; convert with to(...)", op);
+  if (t == DType::i64) return f(Type<int64_t>{});
+  if (t == DType::u8) return f(Type<uint8_t>{});
+  return dispatch_floating(t, op, std::forward<F>(f));
+}
+
+/// One row of map1: p[i * sp] = f(q[i * sq]).
+template <class R, class A, class F>
+void map1_row(R* p, int64_t sp, const A* q, int64_t sq, int64_t n, F f) {
+  if (sp == 1 && sq == 1) {
+    simd<LoopType<R, A>>([=](auto level) {
+#pragma omp simd
+      for (int64_t i = 0; i < n; ++i) p[i] = call_at(level, f, q[i]);
+    });
+  } else {
+    for (int64_t i = 0; i < n; ++i) p[i * sp] = call_at(Separate{}, f, q[i * sq]);
+  }
+}
+
 /// out[i] = f(a[i]).
 template <class R, class A, class F> void map1(const Tensor& out, const Tensor& a, F f) {
   const Plan plan = make_plan({&out, &a});
   R* const r = out.ptr<R>();
   const A* const x = a.ptr<A>();
-  const int64_t sr = plan.stride[0][0], sa = plan.stride[1][0];
+  const int64_t sr = plan.stride[0][0], sx = plan.stride[1][0];
+  for_rows(plan,
+           [=](const int64_t* at, int64_t n) { map1_row(r + at[0], sr, x + at[1], sx, n, f); });
+}
+
+/// The same, and where rare(a[i]) out[i] = instead(a[i]): for a fast loop that does not hold for
+/// every number.
+template <class R, class A, class F, class Rare, class Instead>
+void map1_except(const Tensor& out, const Tensor& a, F f, Rare rare, Instead instead) {
+  const Plan plan = make_plan({&out, &a});
+  R* const r = out.ptr<R>();
+  const A* const x = a.ptr<A>();
+  const int64_t sr = plan.stride[0][0], sx = plan.stride[1][0];
   for_rows(plan, [=](const int64_t* at, int64_t n) {
     R* const p = r + at[0];
     const A* const q = x + at[1];
-    if (sr == 1 && sa == 1) {
-      simd<LoopType<R, A>>([=](auto level) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; ++i) p[i] = call_at(level, f, q[i]);
-      });
-    } else {
-      for (int64_t i = 0; i < n; ++i) p[i * sr] = call_at(Separate{}, f, q[i * sa]);
-    }
+    map1_row(p, sr, q, sx, n, f);
+    for (int64_t i = 0; i < n; ++i)
+      if (rare(q[i * sx])) p[i * sr] = instead(q[i * sx]);
   });
 }
 
@@ -140,6 +168,9 @@ void map3(const Tensor& out, const Tensor& a, const Tensor& b, const Tensor& c, 
     }
   });
 }
+
+/// DtypeError, with `op` in front, unless both hold the same type.
+void check_same_dtype(const Tensor& a, const Tensor& b, const char* op);
 
 /// The result of an elementwise op: the broadcast shape, with the strides of the first dense
 /// operand that has it.

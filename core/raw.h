@@ -21,9 +21,6 @@ bool is_dense(const Tensor& t);
 /// t itself if it has that layout, else a copy that has.
 Tensor row_major(const Tensor& t);
 Tensor channels_last(const Tensor& t);
-/// t itself if its last dimension has stride 1 and the others are in row-major order without gaps,
-/// else a copy.
-inline Tensor rows(const Tensor& t) { return row_major(t); }
 
 // --- Copies and fills; no version is bumped ---
 /// dst[...] = src[...], broadcast and converted; ValueError where an integer type cannot hold a
@@ -50,8 +47,6 @@ Tensor unsqueeze(const Tensor& t, int64_t axis);
 
 // --- Elementwise. Shapes broadcast; the result takes the strides of the first dense full-shape
 // operand. ---
-enum class Unary : uint8_t { neg, abs, sign, sin, cos, floor, ceil, round, trunc };
-Tensor unary(Unary op, const Tensor& a);
 enum class Binary : uint8_t { add, sub, mul, div, maximum, minimum, pow, remainder, floor_div };
 /// DtypeError if the dtypes differ. Integers wrap around on overflow.
 Tensor binary(Binary op, const Tensor& a, const Tensor& b, const char* name);

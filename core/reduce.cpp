@@ -1,7 +1,7 @@
 // Sums, products, norms, extremes and their positions. Pieces and the order of sums depend on the
 // shape alone.
 #include <loupe/core/cpu.h>
-#include <loupe/core/raw.h>
+#include <loupe/core/elementwise.h>
 #include <loupe/core/threads.h>
 
 #include <algorithm>
@@ -267,7 +267,8 @@ Tensor truth(const Tensor& t, const Dims& wanted, bool keepdim, const char* op) 
 // p other than 0, 1, 2 and infinity: in f64, relative to the element that decides, so that no power
 // overflows.
 Tensor power_norm(const Tensor& t, double p, const Dims& axes) {
-  const Tensor size = unary(Unary::abs, to(t, DType::f64));
+  const Tensor wide = to(t, DType::f64), size = empty_like(wide);
+  map1<double, double>(size, wide, [](double x) { return std::fabs(x); });
   const Tensor extreme = extremum(size, axes, true, p > 0);
   const Tensor ordinary =
       compare(Compare::lt, binary(Binary::sub, extreme, extreme, "norm"), 1);  // not Inf, not NaN
@@ -390,6 +391,16 @@ Tensor arg_extremum(const Tensor& t, int64_t axis, bool keepdim, bool largest) {
   if (t.dim() == 0) return view(out, {}, {}, 0);
   Tensor back = transpose(out, a, -1);
   return keepdim ? back : squeeze(back, a);
+}
+
+bool has_nonfinite(const Tensor& t) {
+  if (!is_floating(t.dtype())) return false;
+  // x - x is 0 for a finite x and NaN for the others; a sum of those is 0 or NaN.
+  const Tensor zeros_or_nan = empty_like(t);
+  dispatch_floating(t.dtype(), "has_nonfinite", [&]<class T>(Type<T>) {
+    map1<T, T>(zeros_or_nan, t, [](T x) { return x - x; });
+  });
+  return sum(zeros_or_nan, {}, false).item<double>() != 0;
 }
 
 }  // namespace loupe::raw

@@ -242,9 +242,9 @@ Tensor arange(Number start, Number stop, Number step, DType dtype, Here /*here*/
   if (count > 0x1p53)
     fail<ValueError>("arange: {} numbers from {} to {}", count, start.real, stop.real);
   if (!is_floating(dtype)) {
-    const Number end = stop.exact      ? stop
-                       : step.real > 0 ? Number(std::ceil(stop.real))
-                                       : Number(std::floor(stop.real));
+    // A stop with a part behind the point: the whole number beyond it leaves out the same ones.
+    const double beyond = step.real > 0 ? std::ceil(stop.real) : std::floor(stop.real);
+    const Number end = stop.exact ? stop : Number(beyond);
     return integer_range(whole_bound(start, "start", dtype), whole_bound(end, "end", dtype),
                          whole_bound(step, "step", dtype), dtype);
   }

@@ -232,7 +232,8 @@ Tensor tensor(std::initializer_list<double> values, std::optional<Shape> shape =
               DType dtype = DType::f32, Here here = {});
 /// Standard normal numbers.
 Tensor randn(Rng& rng, const Shape& shape, DType dtype = DType::f32, Here here = {});
-/// Uniform numbers in [low, high). ValueError for an empty range or an infinite one.
+/// Uniform numbers in [low, high), or all low where high = low. ValueError if low > high, or if the
+/// range is infinite.
 Tensor uniform(Rng& rng, const Shape& shape, double low = 0, double high = 1,
                DType dtype = DType::f32, Here here = {});
 /// Uniform integers in [low, high), i64.

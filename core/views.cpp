@@ -147,7 +147,8 @@ Tensor expand(const Tensor& t, const Shape& wanted) {
       fail<ShapeError>("expand: shape {} does not expand to {}", t.shape(), wanted);
     if (__builtin_mul_overflow(total, shape[i], &total))
       fail<ShapeError>("expand: shape {} has more elements than memory can address", wanted);
-    strides[i] = have == 1 && shape[i] != 1 ? 0 : (i < shift ? 0 : t.strides()[i - shift]);
+    const bool repeated = i < shift || (have == 1 && shape[i] != 1);
+    strides[i] = repeated ? 0 : t.strides()[i - shift];
   }
   return view(t, shape, strides, 0);
 }

@@ -126,7 +126,7 @@ const Writers& elementwise_writers() {
       {"sub", sub},
       {"mul", mul},
       {"div", div},
-      {"neg", affine},
+      {"neg", same("Neg")},
       {"pow", pow},
       {"sqrt", same("Sqrt")},
       {"rsqrt", rsqrt},

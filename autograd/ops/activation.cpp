@@ -8,10 +8,11 @@ namespace loupe {
 namespace {
 
 using detail::apply_rule;
+using detail::Saves;
 
 struct Relu {
   static constexpr const char* kName = "relu";
-  static constexpr bool kFromOutput = true;
+  static constexpr Saves kSaves = Saves::output;
   template <class T> T value(T x) const { return x < T(0) ? T(0) : x; }  // NaN stays
   template <class T> T grad(T up, T y) const { return y <= T(0) ? T(0) : up; }
   Tensor grad_of(const Tensor& up, const Tensor& y) const {
@@ -21,7 +22,7 @@ struct Relu {
 
 struct LeakyRelu {
   static constexpr const char* kName = "leaky_relu";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   double below = 0.01;
   Attributes attributes() const { return {{"negative_slope", below}}; }
   template <class T> T value(T x) const {
@@ -34,7 +35,7 @@ struct LeakyRelu {
 
 struct Gelu {
   static constexpr const char* kName = "gelu";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   Attributes attributes() const { return {{"approximate", std::string("none")}}; }
   template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
     return kernels::gelu(x, level);
@@ -50,7 +51,7 @@ struct Gelu {
 
 struct GeluTanh {
   static constexpr const char* kName = "gelu";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   Attributes attributes() const { return {{"approximate", std::string("tanh")}}; }
   template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
     return kernels::gelu_tanh(x, level);
@@ -67,7 +68,7 @@ struct GeluTanh {
 
 struct Silu {
   static constexpr const char* kName = "silu";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
     return kernels::silu(x, level);
   }
@@ -82,7 +83,7 @@ struct Silu {
 
 struct Sigmoid {
   static constexpr const char* kName = "sigmoid";
-  static constexpr bool kFromOutput = true;
+  static constexpr Saves kSaves = Saves::output;
   template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
     return kernels::vsigmoid(x, level);
   }
@@ -92,7 +93,7 @@ struct Sigmoid {
 
 struct Tanh {
   static constexpr const char* kName = "tanh";
-  static constexpr bool kFromOutput = true;
+  static constexpr Saves kSaves = Saves::output;
   template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
     return kernels::vtanh(x, level);
   }
@@ -102,7 +103,7 @@ struct Tanh {
 
 struct Erf {
   static constexpr const char* kName = "erf";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
     return kernels::verf(x, level);
   }
@@ -114,7 +115,7 @@ struct Erf {
 
 struct Softplus {
   static constexpr const char* kName = "softplus";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   double beta = 1, threshold = 20;
   Attributes attributes() const { return {{"beta", beta}, {"threshold", threshold}}; }
   template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
@@ -131,7 +132,7 @@ struct Softplus {
 
 struct Elu {
   static constexpr const char* kName = "elu";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   double alpha = 1;
   Attributes attributes() const { return {{"alpha", alpha}}; }
   template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
@@ -147,7 +148,7 @@ struct Elu {
 
 struct Celu {
   static constexpr const char* kName = "celu";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   double alpha = 1;
   Attributes attributes() const { return {{"alpha", alpha}}; }
   template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
@@ -163,7 +164,7 @@ struct Celu {
 
 struct Selu {
   static constexpr const char* kName = "selu";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   static constexpr double kScale = 1.0507009873554804934, kAlpha = 1.6732632423543772848;
   template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
     return T(kScale) * kernels::elu(x, T(kAlpha), level);
@@ -178,7 +179,7 @@ struct Selu {
 
 struct Mish {
   static constexpr const char* kName = "mish";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
     return kernels::mish(x, level);
   }
@@ -193,7 +194,7 @@ struct Mish {
 
 struct Hardsigmoid {
   static constexpr const char* kName = "hardsigmoid";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   template <class T> T value(T x) const {
     const T low = kernels::detail::at_least(x + T(3), T(0));
     return kernels::detail::at_most(low, T(6)) / T(6);
@@ -209,7 +210,7 @@ struct Hardsigmoid {
 
 struct Hardswish {
   static constexpr const char* kName = "hardswish";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   template <class T> T value(T x) const {
     const T low = kernels::detail::at_least(x + T(3), T(0));
     return x * kernels::detail::at_most(low, T(6)) / T(6);
@@ -227,7 +228,7 @@ struct Hardswish {
 
 struct Hardtanh {
   static constexpr const char* kName = "hardtanh";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   double low = -1, high = 1;
   Attributes attributes() const { return {{"low", low}, {"high", high}}; }
   template <class T> T value(T x) const {
@@ -245,7 +246,7 @@ struct Hardtanh {
 
 struct LogSigmoid {
   static constexpr const char* kName = "log_sigmoid";
-  static constexpr bool kFromOutput = false;
+  static constexpr Saves kSaves = Saves::input;
   template <class T, class Level> LOUPE_INLINE T value(T x, Level level) const {
     return kernels::log_sigmoid(x, level);
   }

@@ -43,8 +43,8 @@ Tensor celu(In x, double alpha = 1);
 Tensor selu(In x);
 /// x tanh(log(1 + e^x)). Misra, "Mish: a self regularized non-monotonic activation function", 2019.
 Tensor mish(In x);
-/// min(max(x + 3, 0), 6) / 6, and x times that. The gradient is 0 outside of (-3, 3), and 1 above 3 for
-/// hardswish. Howard et al., "Searching for MobileNetV3", 2019.
+/// min(max(x + 3, 0), 6) / 6, and x times that. The gradient is 0 outside of (-3, 3), but for
+/// hardswish 1 from 3 on. Howard et al., "Searching for MobileNetV3", 2019.
 Tensor hardsigmoid(In x);
 Tensor hardswish(In x);
 /// x limited to [min_val, max_val]; gradient 0 at the bounds too (clamp's is 1 there). ValueError if

@@ -2,6 +2,7 @@
 #include <loupe/autograd/ops/elementwise.h>
 #include <loupe/autograd/ops/index.h>
 #include <loupe/autograd/ops/views.h>
+#include <loupe/core/elementwise.h>
 #include <loupe/core/kernels/rowwise/index.h>
 
 #include <algorithm>
@@ -12,12 +13,6 @@ namespace {
 void check_index(const Tensor& index, const char* op) {
   if (index.dtype() != DType::i64)
     fail<DtypeError>("{}: the index must be i64, got {}", op, index.dtype());
-}
-
-void check_same_dtype(const Tensor& a, const Tensor& src, const char* op) {
-  if (a.dtype() != src.dtype())
-    fail<DtypeError>("{}: element types differ: {} and {}; convert one with to(...)", op, a.dtype(),
-                     src.dtype());
 }
 
 // A tensor without dimensions has one element and one axis.
@@ -48,6 +43,13 @@ Tensor under(In src, const Shape& index, const char* op) {
   for (int d = 0; d < index.rank(); ++d)
     if (index[d] != part.size(d)) part = slice(part, d, 0, index[d]);
   return part;
+}
+
+// A row-major copy of `a`, to scatter into.
+Tensor rows_copy(const Tensor& a) {
+  Tensor y = raw::empty(a.shape(), a.dtype());
+  raw::copy(a, y);
+  return y;
 }
 
 struct GatherNode final : Node {
@@ -119,8 +121,8 @@ struct IndexSelectNode final : Node {
 
 kernels::Rows rows_of(const Shape& shape, int axis, int64_t count) {
   kernels::Rows r{1, shape[axis], 1, count};
-  for (int d = 0; d < shape.rank(); ++d)
-    if (d != axis) (d < axis ? r.outer : r.inner) *= shape[d];
+  for (int d = 0; d < axis; ++d) r.outer *= shape[d];
+  for (int d = axis + 1; d < shape.rank(); ++d) r.inner *= shape[d];
   return r;
 }
 
@@ -199,14 +201,13 @@ Tensor scatter_add(In src, int64_t axis, In index, const Shape& shape) {
 
 Tensor scatter_add(In a, int64_t axis, In index, In src) {
   check_index(index, "scatter_add");
-  check_same_dtype(a, src, "scatter_add");
+  raw::check_same_dtype(a, src, "scatter_add");
   SiteScope site(a.here);
   const int ax = normalize_axis(axis, a->dim(), "scatter_add");
   const Tensor part = under(src, index->shape(), "scatter_add");
   const Tensor x = raw::row_major(part), ix = raw::row_major(index);
   const kernels::IndexOver s = index_over(a->shape(), ax, ix, "scatter_add");
-  Tensor y = raw::empty(a->shape(), a->dtype());
-  raw::copy(a, y);
+  Tensor y = rows_copy(a);
   dispatch(a->dtype(), [&]<class T>(Type<T>) {
     kernels::scatter_add(s, ix.ptr<int64_t>(), x.ptr<T>(), y.ptr<T>());
   });
@@ -218,31 +219,37 @@ Tensor scatter_add(In a, int64_t axis, In index, In src) {
   return y;
 }
 
+namespace {
+
+// For each element of an index, whether no later one goes to the same place of `shape`.
+Tensor last_at_its_place(const kernels::IndexOver& s, const Tensor& index, const Shape& shape) {
+  // Each place keeps the number of the last element that was put there.
+  const Tensor number = raw::reshape(arange(index.numel()), index.shape());
+  const Tensor last = raw::empty(shape, DType::i64);
+  const Tensor met = raw::empty(index.shape(), DType::i64);
+  kernels::scatter(s, index.ptr<int64_t>(), number.ptr<int64_t>(), last.ptr<int64_t>());
+  kernels::gather(s, index.ptr<int64_t>(), last.ptr<int64_t>(), met.ptr<int64_t>());
+  return raw::compare(raw::Compare::eq, met, number);
+}
+
+}  // namespace
+
 Tensor scatter(In a, int64_t axis, In index, In src) {
   check_index(index, "scatter");
-  check_same_dtype(a, src, "scatter");
+  raw::check_same_dtype(a, src, "scatter");
   SiteScope site(a.here);
   const int ax = normalize_axis(axis, a->dim(), "scatter");
   const Tensor part = under(src, index->shape(), "scatter");
   const Tensor x = raw::row_major(part), ix = raw::row_major(index);
   const kernels::IndexOver s = index_over(a->shape(), ax, ix, "scatter");
-  Tensor y = raw::empty(a->shape(), a->dtype());
-  raw::copy(a, y);
+  Tensor y = rows_copy(a);
   dispatch(a->dtype(), [&]<class T>(Type<T>) {
     kernels::scatter(s, ix.ptr<int64_t>(), x.ptr<T>(), y.ptr<T>());
   });
   if (auto n = record<ScatterNode>({a, part}, y)) {
     n->index.input(ix);
     n->axis = ax;
-    if (n->needs(1)) {
-      // Each place keeps the number of the last element that was put there.
-      const Tensor number = raw::reshape(arange(ix.numel()), ix.shape());
-      const Tensor winner = raw::empty(a->shape(), DType::i64);
-      const Tensor met = raw::empty(ix.shape(), DType::i64);
-      kernels::scatter(s, ix.ptr<int64_t>(), number.ptr<int64_t>(), winner.ptr<int64_t>());
-      kernels::gather(s, ix.ptr<int64_t>(), winner.ptr<int64_t>(), met.ptr<int64_t>());
-      n->stays.input(raw::compare(raw::Compare::eq, met, number));
-    }
+    if (n->needs(1)) n->stays.input(last_at_its_place(s, ix, a->shape()));
   }
   return y;
 }
@@ -253,8 +260,7 @@ Tensor scatter(In a, int64_t axis, In index, double value) {
   const Tensor ix = raw::row_major(index);
   const kernels::IndexOver s = index_over(a->shape(), ax, ix, "scatter");
   const Tensor x = full(index->shape(), value, a->dtype());
-  Tensor y = raw::empty(a->shape(), a->dtype());
-  raw::copy(a, y);
+  Tensor y = rows_copy(a);
   dispatch(a->dtype(), [&]<class T>(Type<T>) {
     kernels::scatter(s, ix.ptr<int64_t>(), x.ptr<T>(), y.ptr<T>());
   });

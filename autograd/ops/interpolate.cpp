@@ -81,15 +81,19 @@ Tensor spread(In dy, const Plan& p) {
   return dx;
 }
 
+// The step in the input that one step in the output is; given_scale is 0 if the size was given.
+template <class T> T step_of(int64_t in, int64_t out, double given_scale, bool align_corners) {
+  if (align_corners) return out > 1 ? static_cast<T>(in - 1) / static_cast<T>(out - 1) : T(0);
+  if (given_scale > 0) return static_cast<T>(1.0 / given_scale);
+  return static_cast<T>(in) / static_cast<T>(out);
+}
+
 // Where each output position comes from. T is the type in which PyTorch computes positions: float
 // for nearest, the image's own for linear.
 template <class T>
 std::vector<kernels::Mix> table(int64_t in, int64_t out, double given_scale,
                                 const InterpolateArgs& a) {
-  const T scale = a.align_corners
-                      ? (out > 1 ? static_cast<T>(in - 1) / static_cast<T>(out - 1) : T(0))
-                  : given_scale > 0 ? static_cast<T>(1.0 / given_scale)
-                                    : static_cast<T>(in) / static_cast<T>(out);
+  const T scale = step_of<T>(in, out, given_scale, a.align_corners);
   std::vector<kernels::Mix> list;
   for (int64_t i = 0; i < out; ++i) {
     const T at = static_cast<T>(i);

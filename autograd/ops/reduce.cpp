@@ -104,7 +104,7 @@ struct VarNode final : Node {
 // The root of a variance: gradient 0 at 0, where sqrt has none.
 struct StdRule {
   static constexpr const char* kName = "std";
-  static constexpr bool kFromOutput = true;
+  static constexpr detail::Saves kSaves = detail::Saves::output;
   template <class T> T value(T x) const { return T(std::sqrt(x)); }
   template <class T> T grad(T up, T y) const { return y == T(0) ? T(0) : up / (y * T(2)); }
   Tensor grad_of(const Tensor& up, const Tensor& y) const {
@@ -161,8 +161,7 @@ Dims averaged_axes(const Tensor& a, const Dims& axes, const char* op) {
 // -Inf and Inf give 0: e^(x - 0) then is 0 or Inf as it should be.
 Tensor finite_maximum(const Tensor& a, const Dims& axes) {
   const Tensor top = raw::extremum(a, axes, true, true);
-  const Tensor infinite = raw::compare(raw::Compare::eq, raw::unary(raw::Unary::abs, top),
-                                       std::numeric_limits<double>::infinity());
+  const Tensor infinite = raw::test(raw::Test::infinite, top);
   return raw::where(infinite, raw::zeros({}, a.dtype()), top);
 }
 
