@@ -9,16 +9,22 @@
 
 namespace loupe::testing {
 
-/// Names of the functions and classes that a header declares in namespace loupe (and the members of
-/// Tensor): lines that begin in the first column, as this house writes them. Structs are options and
-/// results.
-inline std::vector<std::string> public_names(const std::filesystem::path& header) {
+/// A function or class that a header declares in namespace loupe, or a member of Tensor: its name,
+/// and its text from the first column to the end of the line with the first `;` or `{`.
+struct Declaration {
+  std::string name;
+  std::string text;
+};
+
+/// Found by their lines, which begin in the first column, as this house writes them. Structs are
+/// options and results: they are left out, as operators are.
+inline std::vector<Declaration> declarations(const std::filesystem::path& header) {
   static const std::regex function(
       "^(template <.*> )?((inline|constexpr|extern) )*[A-Za-z_][A-Za-z0-9_:<>,&* ]*[ "
       "&*>]([A-Za-z0-9_]+)\\(.*");
   static const std::regex type("^(template <.*> )?class ([A-Za-z0-9_]+)( final)?( :.*| \\{)?$");
   const bool tensor = header.filename() == "tensor.h";
-  std::vector<std::string> names;
+  std::vector<Declaration> found;
   std::ifstream in(header);
   std::string line;
   for (bool inner = false; std::getline(in, line);) {
@@ -28,9 +34,21 @@ inline std::vector<std::string> public_names(const std::filesystem::path& header
     if (inner) continue;
     if (tensor && line.rfind("  ", 0) == 0 && line.rfind("   ", 0) != 0) line = line.substr(2);
     std::smatch m;
-    if (std::regex_match(line, m, function)) names.push_back(m[4]);
-    else if (std::regex_match(line, m, type)) names.push_back(m[2]);
+    std::string name;
+    if (std::regex_match(line, m, function)) name = m[4];
+    else if (std::regex_match(line, m, type)) name = m[2];
+    if (name.empty()) continue;
+    std::string more;
+    std::string text = line;
+    while (text.find_first_of(";{") == std::string::npos && std::getline(in, more)) text += more;
+    found.push_back({name, text});
   }
+  return found;
+}
+
+inline std::vector<std::string> public_names(const std::filesystem::path& header) {
+  std::vector<std::string> names;
+  for (const Declaration& d : declarations(header)) names.push_back(d.name);
   return names;
 }
 

@@ -40,6 +40,19 @@ template <class F, class N> OpCase comparison(std::string name, F f, N naive) {
   return c;
 }
 
+// Of one tensor, without a gradient.
+template <class F, class N> OpCase question(std::string name, F f, N naive) {
+  OpCase c = one(std::move(name), f, naive);
+  c.differentiable = false;
+  return c;
+}
+// Between bool tensors.
+template <class F, class N> OpCase of_masks(std::string name, F f, N naive) {
+  OpCase c = comparison(std::move(name), f, naive);
+  c.draw = {mask(), mask()};
+  return c;
+}
+
 template <class Keep> Naive triangle(Keep keep) {
   return [keep](const Arrays& x) {
     Array y = x[0];
@@ -198,13 +211,23 @@ std::vector<OpCase> elementwise_cases() {
           "maximum(number)", [](In a) { return maximum(0.25, a); },
           [](double a) { return a > 0.25 ? a : 0.25; }),
       one(
+          "maximum(tensor, number)", [](In a) { return maximum(a, -0.05); },
+          [](double a) { return a > -0.05 ? a : -0.05; }),
+      one(
+          "minimum(number, tensor)", [](In a) { return minimum(0.05, a); },
+          [](double a) { return a < 0.05 ? a : 0.05; }),
+      one(
           "minimum(number)", [](In a) { return minimum(a, 0.25); },
           [](double a) { return a < 0.25 ? a : 0.25; }),
       one(
-          "where(number)", [](In a) { return where(a < 0, where(a < -1, a, -0.5), 2 * a); },
-          [](double a) { return a < -1  ? a
-                                : a < 0 ? -0.5
-                                        : 2 * a; }),
+          "where(tensor, number)", [](In a) { return where(a < 0, 2 * a, -0.5); },
+          [](double a) { return a < 0 ? 2 * a : -0.5; }),
+      one(
+          "where(number, tensor)", [](In a) { return where(a < 0, -0.5, 2 * a); },
+          [](double a) { return a < 0 ? -0.5 : 2 * a; }),
+      question(
+          "where(number, number)", [](In a) { return where(a < 0, -0.5, 2); },
+          [](double a) { return a < 0 ? -0.5 : 2; }),
       two(
           "maximum", [](In a, In b) { return maximum(a, b); },
           [](double a, double b) { return a > b ? a : b; }),
@@ -260,9 +283,31 @@ std::vector<OpCase> elementwise_cases() {
           "gt", [](In a, In b) { return a > b; }, [](double a, double b) { return a > b; }),
       comparison(
           "ge", [](In a, In b) { return a >= b; }, [](double a, double b) { return a >= b; }),
-      comparison(
-          "gt(number)", [](In a, In b) { return gt(a.t + b.t, 0.25); },
-          [](double a, double b) { return a + b > 0.25; }),
+      question(
+          "eq(number)", [](In a) { return eq(trunc(a), 0); },
+          [](double a) { return std::trunc(a) == 0; }),
+      question(
+          "ne(number)", [](In a) { return ne(trunc(a), 0); },
+          [](double a) { return std::trunc(a) != 0; }),
+      question(
+          "lt(number)", [](In a) { return a < 0.05; }, [](double a) { return a < 0.05; }),
+      question(
+          "le(number)", [](In a) { return trunc(a) <= 0; },
+          [](double a) { return std::trunc(a) <= 0; }),
+      question(
+          "gt(number)", [](In a) { return a > 0.05; }, [](double a) { return a > 0.05; }),
+      question(
+          "ge(number)", [](In a) { return trunc(a) >= 0; },
+          [](double a) { return std::trunc(a) >= 0; }),
+      of_masks(
+          "logical_and(&)", [](In a, In b) { return a & b; },
+          [](double a, double b) { return a != 0 && b != 0; }),
+      of_masks(
+          "logical_or(|)", [](In a, In b) { return a | b; },
+          [](double a, double b) { return a != 0 || b != 0; }),
+      of_masks(
+          "logical_xor(^)", [](In a, In b) { return a ^ b; },
+          [](double a, double b) { return a != b; }),
       comparison(
           "logical_and", [](In a, In b) { return logical_and(trunc(a.t), trunc(b.t)); },
           [](double a, double b) { return std::trunc(a) != 0 && std::trunc(b) != 0; }),
@@ -281,6 +326,12 @@ std::vector<OpCase> elementwise_cases() {
       comparison(
           "isfinite", [](In a, In b) { return isfinite(log(a.t + b.t)); },
           [](double a, double b) { return a + b > 0; }),
+      {.name = "logical_not(~)",
+       .shapes = kOne,
+       .f = [](const Tensors& x) { return ~x[0]; },
+       .naive = map1([](double a) { return a == 0; }),
+       .draw = {mask()},
+       .differentiable = false},
       {.name = "logical_not",
        .shapes = kOne,
        .f = [](const Tensors& x) { return logical_not(x[0]); },

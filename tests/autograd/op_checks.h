@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <optional>
 
 namespace loupe::testing {
 
@@ -64,16 +65,23 @@ inline double mean_size(const std::vector<double>& v) {
   return v.empty() ? 0 : s / static_cast<double>(v.size());
 }
 
-/// Each number within `tolerance`, relative to it or to their mean size; NaN and infinities never.
+/// The first number that is not within `tolerance`, relative to it or to their mean size; NaN and
+/// infinities never are.
+inline std::optional<size_t> first_apart(const std::vector<double>& got,
+                                         const std::vector<double>& wanted, double tolerance) {
+  const double mean = mean_size(wanted);
+  for (size_t i = 0; i < got.size(); ++i)
+    if (!(std::abs(got[i] - wanted[i]) <= tolerance * std::max(mean, std::abs(wanted[i]))))
+      return i;
+  return {};
+}
 inline void require_close(const Tensor& got, const std::vector<double>& wanted, double tolerance) {
   const std::vector<double> g = got.to_vector<double>();
   REQUIRE(g.size() == wanted.size());
-  const double mean = mean_size(wanted);
-  for (size_t i = 0; i < g.size(); ++i)
-    if (!(std::abs(g[i] - wanted[i]) <= tolerance * std::max(mean, std::abs(wanted[i])))) {
-      CAPTURE(i, g[i], wanted[i], mean);
-      FAIL("differs by more than " << tolerance);
-    }
+  if (const auto i = first_apart(g, wanted, tolerance)) {
+    CAPTURE(*i, g[*i], wanted[*i], mean_size(wanted));
+    FAIL("differs by more than " << tolerance);
+  }
 }
 
 /// The same result from another run of the op: defined or not, of that shape, each number within
@@ -117,5 +125,18 @@ inline Tensors gradients(const OpCase& c, const Tensors& inputs) {
   const Tensors x = marked(inputs), y = c.f(x);
   return grad(y, needing_gradient(x), {}, upstreams(y, y[0].dtype()));
 }
+
+// --- The checks of one row, for one list of shapes (op_checks.cpp) ---
+/// The result is that of the plain loops, in f64.
+void check_forward(const OpCase& c, const std::vector<Shape>& shapes);
+/// gradcheck and gradgradcheck.
+void check_gradient(const OpCase& c, const std::vector<Shape>& shapes);
+void check_second_derivative(const OpCase& c, const std::vector<Shape>& shapes);
+/// f32 gives what f64 gives, results and gradients.
+void check_f32(const OpCase& c, const std::vector<Shape>& shapes);
+/// In shadow mode the op has its f64 twin and stays close to it.
+void check_shadow(const OpCase& c, const std::vector<Shape>& shapes);
+/// The shapes of a row, the large ones too.
+std::vector<std::vector<Shape>> all_shapes(const OpCase& c);
 
 }  // namespace loupe::testing
