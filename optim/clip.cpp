@@ -46,9 +46,11 @@ double grad_norm(const std::vector<Tensor>& parameters, double norm_type) {
     }
     for (const auto& slot : slots)
       for (const T x : std::span(slot.data, static_cast<size_t>(slot.n))) {
-        const double a = std::fabs(static_cast<double>(x));
-        if (norm_type == dmath::kInf) total = a > total || a != a ? a : total;
-        else total += norm_type == 1 ? a : dmath::pow(a, norm_type);
+        const double size = std::fabs(static_cast<double>(x));
+        const bool larger = size > total || size != size;  // a NaN stays
+        if (norm_type == dmath::kInf) total = larger ? size : total;
+        else if (norm_type == 1) total += size;
+        else total += dmath::pow(size, norm_type);
       }
   });
   if (norm_type == 2) return std::sqrt(total);

@@ -13,7 +13,8 @@ namespace loupe {
 /// Parameters that share their settings. An unset number means the optimizer's default.
 struct ParamGroup {
   StateDict params;
-  std::optional<double> lr = {}, weight_decay = {};
+  std::optional<double> lr = {};
+  std::optional<double> weight_decay = {};
 };
 
 /// Two groups of a model's parameters: tensors with two and more dimensions decay, norms and biases
@@ -30,14 +31,15 @@ template <HasParameters M> std::vector<ParamGroup> no_decay_on_norms_and_biases(
   return no_decay_on_norms_and_biases(named_parameters(m));
 }
 
-/// Base: holds groups and state, checks, and runs all parameters of a group in one parallel pass.
-/// Every parameter stands in it once: ValueError for a name that stands twice, and for two
-/// parameters that share memory, whatever their names (a tied weight is one parameter).
+/// Base of the optimizers: holds groups and state, and checks them. A step trains the parameters of a
+/// group together. Every parameter stands in it once: ValueError for a name that stands twice, and
+/// for two parameters that share memory, whatever their names (a tied weight is one parameter).
 class Optimizer : Pinned {
  public:
   struct Group {
     StateDict params;
-    double lr, weight_decay;
+    double lr;
+    double weight_decay;
     double initial_lr;  // what schedules start from
   };
   virtual ~Optimizer() = default;
@@ -52,8 +54,8 @@ class Optimizer : Pinned {
   double lr() const { return groups_[0].lr; }
   /// Sets it for all groups. ValueError unless it is finite and at least 0.
   void set_lr(double lr);
-  /// SGD's and RMSprop's momentum, Adam's beta1: what OneCycleLR moves. ValueError below 0; for
-  /// beta1 from 1 on, too.
+  /// The momentum of SGD, RMSprop and Muon, beta1 of Adam, AdamW and Lion: what OneCycleLR moves.
+  /// ValueError below 0; for beta1 also from 1 on.
   virtual void set_momentum(double value) = 0;
   int64_t steps() const { return steps_; }
   /// All parameters of all groups.
@@ -94,6 +96,9 @@ class Optimizer : Pinned {
   virtual void apply(std::span<Slot> slots, const Group& group) = 0;
 
  private:
+  // Begins the state tensors that p needs and has not; true if there were some.
+  bool complete_state(const Tensor& p, State& state) const;
+
   std::vector<Group> groups_;
   std::map<std::string, State> state_;
   int64_t steps_ = 0;
@@ -105,8 +110,12 @@ class Optimizer : Pinned {
 class SGD : public Optimizer {
  public:
   struct Options {
-    double lr = 1e-3, momentum = 0, dampening = 0, weight_decay = 0;
-    bool nesterov = false, maximize = false;
+    double lr = 1e-3;
+    double momentum = 0;
+    double dampening = 0;
+    double weight_decay = 0;
+    bool nesterov = false;
+    bool maximize = false;
   };
   SGD(std::vector<ParamGroup> groups, Options o);
   explicit SGD(std::vector<ParamGroup> groups) : SGD(std::move(groups), Options{}) {}
@@ -127,8 +136,13 @@ class SGD : public Optimizer {
 class Adam : public Optimizer {
  public:
   struct Options {
-    double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
-    bool amsgrad = false, maximize = false;
+    double lr = 1e-3;
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double eps = 1e-8;
+    double weight_decay = 0;
+    bool amsgrad = false;
+    bool maximize = false;
   };
   Adam(std::vector<ParamGroup> groups, Options o) : Adam(std::move(groups), o, false) {}
   explicit Adam(std::vector<ParamGroup> groups) : Adam(std::move(groups), Options{}) {}
@@ -152,12 +166,15 @@ class Adam : public Optimizer {
 class AdamW : public Adam {
  public:
   struct Options {
-    double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 1e-2;
-    bool amsgrad = false, maximize = false;
+    double lr = 1e-3;
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double eps = 1e-8;
+    double weight_decay = 1e-2;
+    bool amsgrad = false;
+    bool maximize = false;
   };
-  AdamW(std::vector<ParamGroup> groups, Options o)
-      : Adam(std::move(groups),
-             {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad, o.maximize}, true) {}
+  AdamW(std::vector<ParamGroup> groups, Options o);
   explicit AdamW(std::vector<ParamGroup> groups) : AdamW(std::move(groups), Options{}) {}
   template <HasParameters M> AdamW(M& m, Options o) : AdamW({{named_parameters(m)}}, o) {}
   template <HasParameters M> explicit AdamW(M& m) : AdamW(m, Options{}) {}
@@ -168,8 +185,13 @@ class AdamW : public Adam {
 class RMSprop : public Optimizer {
  public:
   struct Options {
-    double lr = 1e-2, alpha = 0.99, eps = 1e-8, weight_decay = 0, momentum = 0;
-    bool centered = false, maximize = false;
+    double lr = 1e-2;
+    double alpha = 0.99;
+    double eps = 1e-8;
+    double weight_decay = 0;
+    double momentum = 0;
+    bool centered = false;
+    bool maximize = false;
   };
   RMSprop(std::vector<ParamGroup> groups, Options o);
   explicit RMSprop(std::vector<ParamGroup> groups) : RMSprop(std::move(groups), Options{}) {}
@@ -190,7 +212,11 @@ class RMSprop : public Optimizer {
 class Adagrad : public Optimizer {
  public:
   struct Options {
-    double lr = 1e-2, lr_decay = 0, weight_decay = 0, initial_accumulator_value = 0, eps = 1e-10;
+    double lr = 1e-2;
+    double lr_decay = 0;
+    double weight_decay = 0;
+    double initial_accumulator_value = 0;
+    double eps = 1e-10;
     bool maximize = false;
   };
   Adagrad(std::vector<ParamGroup> groups, Options o);
@@ -213,7 +239,10 @@ class Adagrad : public Optimizer {
 class Lion : public Optimizer {
  public:
   struct Options {
-    double lr = 1e-4, beta1 = 0.9, beta2 = 0.99, weight_decay = 0;
+    double lr = 1e-4;
+    double beta1 = 0.9;
+    double beta2 = 0.99;
+    double weight_decay = 0;
     bool maximize = false;
   };
   Lion(std::vector<ParamGroup> groups, Options o);
@@ -241,7 +270,9 @@ enum class MuonRate { original, match_rms_adamw };
 class Muon : public Optimizer {
  public:
   struct Options {
-    double lr = 1e-3, weight_decay = 0.1, momentum = 0.95;
+    double lr = 1e-3;
+    double weight_decay = 0.1;
+    double momentum = 0.95;
     bool nesterov = true;
     std::array<double, 3> ns_coefficients = {3.4445, -4.7750, 2.0315};
     double eps = 1e-7;
@@ -259,9 +290,10 @@ class Muon : public Optimizer {
   void apply(std::span<Slot> slots, const Group& group) override;
 };
 
-/// A matrix with g's singular vectors and singular values near 1 (0.7 to 1.2 with the default
-/// numbers): x = g / max(|g|, eps), then `steps` times x = a x + (b s + c s^2) x with s = x x^T. A
-/// Newton-Schulz iteration; ShapeError unless g has two dimensions.
+/// A matrix with g's singular vectors and singular values near 1: x = g / max(|g|, eps) with |g| the
+/// Frobenius norm, then `steps` times x = a x + (b s + c s^2) x with s = x x^T. A Newton-Schulz
+/// iteration. With the default numbers a singular value of at least |g| / 500 ends between 0.68 and
+/// 1.21; smaller ones end lower. ShapeError unless g has two dimensions.
 Tensor orthogonalize(const Tensor& g,
                      std::array<double, 3> coefficients = {3.4445, -4.7750, 2.0315},
                      int64_t steps = 5, double eps = 1e-7);

@@ -82,9 +82,8 @@ CosineAnnealingLR::CosineAnnealingLR(Optimizer& o, int64_t t_max, double eta_min
   apply();
 }
 double CosineAnnealingLR::rate(double initial, int64_t t) const {
-  return eta_min_ + (initial - eta_min_) *
-                        (1 + dmath::cos_pi(static_cast<double>(t) / static_cast<double>(t_max_))) /
-                        2;
+  const double share = static_cast<double>(t) / static_cast<double>(t_max_);
+  return eta_min_ + (initial - eta_min_) * (1 + dmath::cos_pi(share)) / 2;
 }
 
 LinearLR::LinearLR(Optimizer& o, double start, double end, int64_t total)
@@ -96,8 +95,8 @@ LinearLR::LinearLR(Optimizer& o, double start, double end, int64_t total)
   apply();
 }
 double LinearLR::factor(int64_t t) const {
-  return start_ +
-         (end_ - start_) * static_cast<double>(std::min(t, total_)) / static_cast<double>(total_);
+  const auto done = static_cast<double>(std::min(t, total_));
+  return start_ + (end_ - start_) * done / static_cast<double>(total_);
 }
 
 OneCycleLR::OneCycleLR(Optimizer& o, Options options) : Schedule(o), options_(options) {
@@ -114,22 +113,25 @@ OneCycleLR::OneCycleLR(Optimizer& o, Options options) : Schedule(o), options_(op
   apply();
 }
 OneCycleLR::Place OneCycleLR::place(int64_t epoch) const {
-  const double total = static_cast<double>(options_.total_steps), last = total - 1,
-               peak = options_.pct_start * total - 1;
+  const auto total = static_cast<double>(options_.total_steps);
+  const double last = total - 1;
+  const double peak = options_.pct_start * total - 1;
   // One step beyond the last is allowed (the call after the last batch); everything stays where it
   // ended.
   const double t = std::min(static_cast<double>(epoch), last);
   if (t <= peak) return {kStart, kTop, peak > 0 ? t / peak : 1};
-  const double down = options_.three_phase ? 2 * options_.pct_start * total - 2 : peak;
-  if (t <= down) return {kTop, kStart, (t - peak) / (down - peak)};
-  return {options_.three_phase ? kStart : kTop, kEnd, last > down ? (t - down) / (last - down) : 1};
+  if (!options_.three_phase) return {kTop, kEnd, last > peak ? (t - peak) / (last - peak) : 1};
+  const double back = 2 * options_.pct_start * total - 2;  // at the start's rate again
+  if (t <= back) return {kTop, kStart, (t - peak) / (back - peak)};
+  return {kStart, kEnd, last > back ? (t - back) / (last - back) : 1};
 }
 double OneCycleLR::between(double a, double b, double share) const {
-  return options_.linear ? a + (b - a) * share : b + (a - b) / 2 * (1 + dmath::cos_pi(share));
+  if (options_.linear) return a + (b - a) * share;
+  return b + (a - b) / 2 * (1 + dmath::cos_pi(share));
 }
 double OneCycleLR::rate(double /*initial*/, int64_t epoch) const {
-  const double start = options_.max_lr / options_.div_factor,
-               levels[] = {start, options_.max_lr, start / options_.final_div_factor};
+  const double start = options_.max_lr / options_.div_factor;
+  const double levels[] = {start, options_.max_lr, start / options_.final_div_factor};
   const Place p = place(epoch);
   return between(levels[p.from], levels[p.to], p.share);
 }
@@ -195,11 +197,15 @@ void ReduceLROnPlateau::set_state(const std::vector<double>& s) {
   if (s.size() != 4 + groups.size())
     fail<ValueError>("ReduceLROnPlateau: a state of {} numbers, expected {}", s.size(),
                      4 + groups.size());
-  const int64_t epoch = count("ReduceLROnPlateau", s[0]), bad = count("ReduceLROnPlateau", s[2]),
-                left = count("ReduceLROnPlateau", s[3]);
+  const int64_t epoch = count("ReduceLROnPlateau", s[0]);
+  const int64_t bad = count("ReduceLROnPlateau", s[2]);
+  const int64_t cooldown_left = count("ReduceLROnPlateau", s[3]);
   for (size_t i = 0; i < groups.size(); ++i)
     not_negative(s[4 + i], "ReduceLROnPlateau", "a learning rate");
-  epoch_ = epoch, best_ = s[1], bad_ = bad, cooldown_left_ = left;
+  epoch_ = epoch;
+  best_ = s[1];
+  bad_ = bad;
+  cooldown_left_ = cooldown_left;
   for (size_t i = 0; i < groups.size(); ++i) groups[i].lr = s[4 + i];
 }
 

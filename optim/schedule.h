@@ -1,5 +1,6 @@
 #pragma once
-// Learning-rate schedules with PyTorch's names, formulas and defaults. A schedule sets the groups'
+// Learning-rate schedules with PyTorch's names, formulas and defaults, but for what a comment says.
+// A schedule sets the groups'
 // learning rates when it is made (epoch 0) and at every step(); call step() after
 // Optimizer::step(). "Epoch" is whatever one step() stands for: the programs here step once a
 // batch.
@@ -35,8 +36,8 @@ class Schedule : Pinned {
   int64_t epoch_ = 0;
 };
 
-/// initial * factor until epoch total_iters, initial after it (1/3 and 5 in PyTorch); factor = 1 is
-/// a constant rate.
+/// initial * factor before epoch total_iters, initial from there on. With the default factor 1 the
+/// rate is constant (PyTorch's default is 1/3).
 class ConstantLR : public Schedule {
  public:
   explicit ConstantLR(Optimizer& o, double factor = 1, int64_t total_iters = 5);
@@ -49,7 +50,7 @@ class ConstantLR : public Schedule {
   int64_t total_;
 };
 
-/// initial * gamma^(t / step_size), rounded down.
+/// initial * gamma^floor(t / step_size).
 class StepLR : public Schedule {
  public:
   StepLR(Optimizer& o, int64_t step_size, double gamma = 0.1);
@@ -116,18 +117,21 @@ class LinearLR : public Schedule {
 
 /// Up from max_lr / div_factor to max_lr in the first pct_start of total_steps, down to (max_lr /
 /// div_factor) / final_div_factor in the rest, by half cosines. A phase without steps is left out.
-/// Smith and Topin, "Super-convergence", 2017. The initial rates are not used.
+/// Smith and Topin, "Super-convergence", 2017. The groups' initial rates are not used.
 class OneCycleLR : public Schedule {
  public:
   struct Options {
     double max_lr = 1e-2;
     int64_t total_steps = 1;
     double pct_start = 0.3;
-    bool linear = false;  // straight lines for the cosines
+    bool linear = false;  // straight lines instead of cosines
     /// The optimizer's momentum (Adam's beta1) goes the other way: max, base, max. Replaces what it
     /// was made with.
     bool cycle_momentum = true;
-    double base_momentum = 0.85, max_momentum = 0.95, div_factor = 25, final_div_factor = 1e4;
+    double base_momentum = 0.85;
+    double max_momentum = 0.95;
+    double div_factor = 25;
+    double final_div_factor = 1e4;
     /// As many steps down to max_lr / div_factor as up, then on to the end.
     bool three_phase = false;
   };
@@ -161,7 +165,8 @@ class ReduceLROnPlateau : public Schedule {
     /// loss of -9.9995 counts as better than one of -10.)
     bool relative = true;
     int64_t cooldown = 0;
-    double min_lr = 0, eps = 1e-8;
+    double min_lr = 0;
+    double eps = 1e-8;
   };
   ReduceLROnPlateau(Optimizer& o, Options options);
   /// ValueError, both: this schedule needs the metric.
