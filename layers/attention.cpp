@@ -33,7 +33,7 @@ MultiheadAttention::MultiheadAttention(Rng& rng, int64_t embed_dim, int64_t num_
     fail<ValueError>("MultiheadAttention: dropout must lie in [0, 1], got {}", dropout_);
   const auto draw = [&](int64_t rows, int64_t columns) {
     const Tensor w = empty({rows, columns});
-    init::xavier_uniform(w, rng);
+    init::xavier_uniform_(w, rng);
     return Tensor(w).requires_grad_();
   };
   if (kdim_ == embed_dim && vdim_ == embed_dim) {
@@ -60,9 +60,10 @@ Tensor MultiheadAttention::project(const Tensor& x, int part) const {
   const auto third = [&](const Tensor& t) {
     return t.slice(0, part * embed_dim_, (part + 1) * embed_dim_);
   };
-  const Tensor& own = part == 0 ? q_proj_weight : part == 1 ? k_proj_weight : v_proj_weight;
-  return linear(x, own.defined() ? own : third(in_proj_weight),
-                in_proj_bias.defined() ? third(in_proj_bias) : Tensor());
+  const Tensor* const own[] = {&q_proj_weight, &k_proj_weight, &v_proj_weight};
+  const Tensor weight = own[part]->defined() ? *own[part] : third(in_proj_weight);
+  const Tensor bias = in_proj_bias.defined() ? third(in_proj_bias) : Tensor();
+  return linear(x, weight, bias);
 }
 
 // The masks, true = ignore, as the op's mask, true = attend; `scores` is (B, heads, L, S).

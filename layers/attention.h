@@ -11,9 +11,9 @@ namespace loupe {
 /// Batch first: query (B, L, embed_dim), key (B, S, kdim), value (B, S, vdim) -> (B, L, embed_dim);
 /// the batch dimension may be absent. With batch_first = false the length comes first: (L, B,
 /// embed_dim), (S, B, kdim), (S, B, vdim) -> (L, B, embed_dim); masks and weights stay as they are.
-/// Names and initialisation are PyTorch's: in_proj_weight (3
-/// embed_dim, embed_dim), or q_proj_weight, k_proj_weight, v_proj_weight where kdim or vdim differ,
-/// from xavier_uniform; biases 0.
+/// Names and initialisation are PyTorch's: in_proj_weight (3 embed_dim, embed_dim), or
+/// q_proj_weight, k_proj_weight, v_proj_weight where kdim or vdim differ, from xavier_uniform_;
+/// out_proj.weight as Linear's; biases 0.
 class MultiheadAttention : public Layer<MultiheadAttention> {
  public:
   struct Options {

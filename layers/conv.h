@@ -1,6 +1,7 @@
 #pragma once
 // Convolution layers. Options are PyTorch's, but for padding_mode (zeros only). Weights and biases
-// start from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in = in_channels / groups * kernel size.
+// start from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in = in_channels / groups * kernel size; a
+// transposed layer takes out_channels instead, as PyTorch does.
 #include <loupe/autograd/ops/conv.h>
 #include <loupe/layers/module.h>
 
@@ -52,8 +53,7 @@ class Conv2d : public Layer<Conv2d> {
 };
 
 /// (N, in_channels, L) -> (N, out_channels, L'); see conv_transpose1d. weight (in, out / groups,
-/// kernel_size), bias (out); PyTorch draws both from U(-1/sqrt(fan), 1/sqrt(fan)) with fan = out /
-/// groups * kernel_size.
+/// kernel_size), bias (out).
 class ConvTranspose1d : public Layer<ConvTranspose1d> {
  public:
   struct Options {

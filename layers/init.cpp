@@ -20,23 +20,25 @@ int64_t receptive_field(const Tensor& w) {
   return n;
 }
 
+constexpr double kRootOfHalf = 0.70710678118654752440;     // sqrt(1 / 2)
+constexpr double kDensityAtZero = 0.39894228040143267794;  // 1 / sqrt(2 pi)
+
+double normal_cdf(double x) { return 0.5 * dmath::erfc(x * -kRootOfHalf); }
+
 // The x with Phi(x) = p for 0 < p <= 1/2: a rational first guess (Abramowitz and Stegun, 26.2.23, good to
 // 4.5e-4), then Halley's steps, each of which triples the digits.
 double lower_quantile(double p) {
   const double t = std::sqrt(-2 * dmath::log(p));
-  double x = (2.515517 + t * (0.802853 + t * 0.010328)) /
-                 (1 + t * (1.432788 + t * (0.189269 + t * 0.001308))) -
-             t;
+  const double above = 2.515517 + t * (0.802853 + t * 0.010328);
+  const double below = 1 + t * (1.432788 + t * (0.189269 + t * 0.001308));
+  double x = above / below - t;
   for (int i = 0; i < 3; ++i) {
-    const double cdf = 0.5 * dmath::erfc(x * -0.70710678118654752440);
-    const double density = 0.39894228040143267794 * dmath::exp(-0.5 * x * x);
-    const double step = (cdf - p) / density;
+    const double density = kDensityAtZero * dmath::exp(-0.5 * x * x);
+    const double step = (normal_cdf(x) - p) / density;
     x -= step / (1 + 0.5 * x * step);
   }
   return x;
 }
-
-double normal_cdf(double x) { return 0.5 * dmath::erfc(x * -0.70710678118654752440); }
 
 // `n` columns of `size` numbers each, made orthonormal one after the other. Twice is enough: what
 // rounding left of the earlier columns goes the second time.
@@ -58,8 +60,8 @@ void orthonormalize(std::vector<double>& columns, int64_t n, int64_t size) {
   }
 }
 
-double kaiming_gain(const KaimingOptions& o, const Tensor& w) {
-  return calculate_gain(o.nonlinearity, o.a) / root(o.mode == Fan::in ? fan_in(w) : fan_out(w));
+double fan_root(Fan mode, const Tensor& w) {
+  return root(mode == Fan::in ? fan_in(w) : fan_out(w));
 }
 
 }  // namespace
@@ -126,11 +128,13 @@ void xavier_normal_(const Tensor& w, Rng& rng, double gain) {
   normal_(w, rng, 0, gain * std::sqrt(2.0) / root(fan_in(w) + fan_out(w)));
 }
 void kaiming_uniform_(const Tensor& w, Rng& rng, KaimingOptions options) {
-  const double b = kaiming_gain(options, w) * std::sqrt(3.0);
+  const double gain = calculate_gain(options.nonlinearity, options.a);
+  const double b = gain * std::sqrt(3.0) / fan_root(options.mode, w);
   uniform_(w, rng, -b, b);
 }
 void kaiming_normal_(const Tensor& w, Rng& rng, KaimingOptions options) {
-  normal_(w, rng, 0, kaiming_gain(options, w));
+  const double gain = calculate_gain(options.nonlinearity, options.a);
+  normal_(w, rng, 0, gain / fan_root(options.mode, w));
 }
 
 void orthogonal_(const Tensor& w, Rng& rng, double gain) {
@@ -147,14 +151,6 @@ void orthogonal_(const Tensor& w, Rng& rng, double gain) {
   w.copy_(matrix.reshape(w.shape()));
 }
 
-void uniform(const Tensor& w, Rng& rng, double low, double high) { uniform_(w, rng, low, high); }
-void normal(const Tensor& w, Rng& rng, double mean, double std) { normal_(w, rng, mean, std); }
-void kaiming_uniform(const Tensor& w, Rng& rng, double a) {
-  const double b = calculate_gain(Nonlinearity::leaky_relu, a) * std::sqrt(3.0) / root(fan_in(w));
-  uniform_(w, rng, -b, b);
-}
-void kaiming_normal(const Tensor& w, Rng& rng, double a) { kaiming_normal_(w, rng, {.a = a}); }
-void xavier_uniform(const Tensor& w, Rng& rng, double gain) { xavier_uniform_(w, rng, gain); }
 void bias_for(const Tensor& bias, const Tensor& weight, Rng& rng) {
   const double b = 1 / root(fan_in(weight));
   uniform_(bias, rng, -b, b);

@@ -18,11 +18,13 @@ struct KaimingOptions {
   Nonlinearity nonlinearity = Nonlinearity::leaky_relu;
 };
 
+/// Every element the same number, 0 or 1.
 void constant_(const Tensor& weight, double value);
 void zeros_(const Tensor& weight);
 void ones_(const Tensor& weight);
 /// Ones on the diagonal of two dimensions, else zeros: y = x. ShapeError for other ranks.
 void eye_(const Tensor& weight);
+/// U(low, high) and N(mean, std^2).
 void uniform_(const Tensor& weight, Rng& rng, double low = 0, double high = 1);
 void normal_(const Tensor& weight, Rng& rng, double mean = 0, double std = 1);
 
@@ -41,24 +43,18 @@ void trunc_normal_(const Tensor& weight, Rng& rng, TruncNormalOptions options = 
 void xavier_uniform_(const Tensor& weight, Rng& rng, double gain = 1);
 void xavier_normal_(const Tensor& weight, Rng& rng, double gain = 1);
 /// U(-b, b) with b = gain * sqrt(3 / fan); N(0, gain^2 / fan). He et al., "Delving deep into rectifiers",
-/// 2015.
+/// 2015. With a = kLayerSlope b is 1 / sqrt(fan_in): so PyTorch's Linear and convolutions begin, and
+/// this library's.
+inline constexpr double kLayerSlope = 2.2360679774997896964;  // sqrt(5)
 void kaiming_uniform_(const Tensor& weight, Rng& rng, KaimingOptions options = {});
 void kaiming_normal_(const Tensor& weight, Rng& rng, KaimingOptions options = {});
 /// gain times a matrix with orthonormal rows or columns, whichever are fewer: the first dimension by all
 /// others. ShapeError below two dimensions. Saxe et al., "Exact solutions to the nonlinear dynamics of
 /// learning in deep linear neural networks", 2013.
 void orthogonal_(const Tensor& weight, Rng& rng, double gain = 1);
-
-// What the layers of this library call; a = sqrt(5) is the default of PyTorch's Linear and Conv:
-// U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
-/// kaiming_uniform_ and kaiming_normal_ for leaky_relu with slope a, over fan_in.
-void kaiming_uniform(const Tensor& weight, Rng& rng, double a = 2.2360679774997896964);
-void kaiming_normal(const Tensor& weight, Rng& rng, double a = 0);
-void xavier_uniform(const Tensor& weight, Rng& rng, double gain = 1);
-void normal(const Tensor& weight, Rng& rng, double mean = 0, double std = 1);
-void uniform(const Tensor& weight, Rng& rng, double low, double high);
-/// The bias that goes with kaiming_uniform: U(-1/sqrt(fan_in), 1/sqrt(fan_in)) of the weight.
+/// The bias of such a layer: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in being the weight's.
 void bias_for(const Tensor& bias, const Tensor& weight, Rng& rng);
+/// ShapeError below two dimensions.
 int64_t fan_in(const Tensor& weight);
 int64_t fan_out(const Tensor& weight);
 

@@ -8,7 +8,7 @@ Linear::Linear(Rng& rng, int64_t in_features, int64_t out_features, Options opti
   if (in_features < 0 || out_features < 0)
     fail<ValueError>("Linear: sizes must not be negative, got {} -> {}", in_features, out_features);
   weight = empty({out_features, in_features});
-  init::kaiming_uniform(weight, rng);
+  init::kaiming_uniform_(weight, rng, {.a = init::kLayerSlope});
   weight.requires_grad_();
   if (!options.bias) return;
   bias = empty({out_features});

@@ -160,9 +160,9 @@ Tensor LayerNorm::forward(In x) const {
 }
 
 std::string LayerNorm::describe() const {
-  return to_string(normalized_shape) + (!weight.defined() ? ", no affine"
-                                        : bias.defined()  ? ""
-                                                          : ", no bias");
+  const std::string shape = to_string(normalized_shape);
+  if (!weight.defined()) return shape + ", no affine";
+  return bias.defined() ? shape : shape + ", no bias";
 }
 
 RMSNorm::RMSNorm(const Shape& shape, Options o) : options(o), normalized_shape(shape) {

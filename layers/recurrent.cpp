@@ -10,7 +10,9 @@ namespace loupe {
 namespace {
 
 int64_t gates(RecurrentCell cell) {
-  return cell == RecurrentCell::lstm ? 4 : cell == RecurrentCell::gru ? 3 : 1;
+  if (cell == RecurrentCell::lstm) return 4;
+  if (cell == RecurrentCell::gru) return 3;
+  return 1;
 }
 
 // The parameters of one layer and direction, all drawn from U(-1/sqrt(H), 1/sqrt(H)).
@@ -128,7 +130,8 @@ RecurrentResult Recurrent::run(const Tensor& input, const SequenceArgs& args) {
       const int64_t index = layer * directions() + d;
       const Weights& w = parts_[static_cast<size_t>(index)].weights;
       const Tensor h0 = args.h0.defined() ? args.h0.select(0, index) : zero;
-      const Tensor c0 = !lstm ? Tensor() : args.c0.defined() ? args.c0.select(0, index) : zero;
+      Tensor c0;
+      if (lstm) c0 = args.c0.defined() ? args.c0.select(0, index) : zero;
       const RecurrenceResult r =
           recurrence(cell_, linear(x, w.weight_ih, w.bias_ih), h0, c0, w.weight_hh, w.bias_hh,
                      {.lengths = args.lengths, .reverse = d == 1});

@@ -18,10 +18,12 @@ struct RecurrentOptions {
 
 /// What a sequence comes with. All may be left out.
 struct SequenceArgs {
-  Tensor h0{};  // (D num_layers, B, H), D = 2 if bidirectional; zeros by default
-  Tensor c0{};  // the same, LSTM only
-  Tensor
-      lengths{};  // (B), i64: the steps of each sequence that count, in any order; all by default
+  /// (D num_layers, B, H), D = 2 if bidirectional; zeros by default.
+  Tensor h0{};
+  /// The same, LSTM only.
+  Tensor c0{};
+  /// (B), i64: how many steps of each sequence count, in any order; all by default.
+  Tensor lengths{};
 };
 
 /// output: h of the last layer after each step, both directions side by side, 0 beyond a sequence's

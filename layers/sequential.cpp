@@ -26,7 +26,9 @@ Tensor Sequential::forward(In x) {
                         pool->options.stride.value_or(2) == Size2(2) &&
                         pool->options.padding == Size2(0) && pool->options.dilation == Size2(1) &&
                         !pool->options.ceil_mode;
-    y = linear ? linear_relu(*linear, in) : halves ? bn_relu_max_pool(*bn, in) : bn_relu(*bn, in);
+    if (linear) y = linear_relu(*linear, in);
+    else if (halves) y = bn_relu_max_pool(*bn, in);
+    else y = bn_relu(*bn, in);
     i += halves ? 3 : 2;
   }
   return y;

@@ -228,12 +228,9 @@ std::string grouped(int64_t n) {
 
 std::string in_units(double flops) {
   for (const char* unit : {"", "k", "M", "G"}) {
-    if (flops < 1000)
-      return fmt::format("{:.{}f}{}", flops,
-                         flops < 10 && *unit    ? 2
-                         : flops < 100 && *unit ? 1
-                                                : 0,
-                         unit);
+    int digits = 0;  // behind the point: three in all
+    if (*unit && flops < 100) digits = flops < 10 ? 2 : 1;
+    if (flops < 1000) return fmt::format("{:.{}f}{}", flops, digits, unit);
     flops /= 1000;
   }
   return fmt::format("{:.2f}T", flops);

@@ -12,15 +12,15 @@ namespace {
 
 Linear linear_layer(Rng& rng, int64_t in, int64_t out, double std, bool bias) {
   Linear l(rng, in, out, {.bias = bias});
-  init::normal(l.weight, rng, 0, std);
-  if (bias) init::uniform(l.bias, rng, 0, 0);
+  init::normal_(l.weight, rng, 0, std);
+  if (bias) init::uniform_(l.bias, rng, 0, 0);
   return l;
 }
 
 Conv2d conv_layer(Rng& rng, int64_t in, int64_t out, int64_t stride, double gain, bool bias) {
   Conv2d c(rng, in, out, {.kernel_size = 3, .stride = stride, .padding = 1, .bias = bias});
-  init::normal(c.weight, rng, 0, gain * std::sqrt(2.0 / static_cast<double>(9 * in)));
-  if (bias) init::uniform(c.bias, rng, 0, 0);
+  init::normal_(c.weight, rng, 0, gain * std::sqrt(2.0 / static_cast<double>(9 * in)));
+  if (bias) init::uniform_(c.bias, rng, 0, 0);
   return c;
 }
 

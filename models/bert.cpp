@@ -9,7 +9,7 @@ namespace {
 Linear linear_layer(Rng& rng, int64_t in, int64_t out, double std) {
   Linear l(rng, in, out);
   NoGrad guard;
-  init::normal(l.weight, rng, 0, std);
+  init::normal_(l.weight, rng, 0, std);
   l.bias.zero_();
   return l;
 }
@@ -17,7 +17,7 @@ Linear linear_layer(Rng& rng, int64_t in, int64_t out, double std) {
 Embedding table(Rng& rng, int64_t rows, const BertConfig& c, EmbeddingOptions options = {}) {
   Embedding e(rng, rows, c.width, options);
   NoGrad guard;
-  init::normal(e.weight, rng, 0, c.init_std);
+  init::normal_(e.weight, rng, 0, c.init_std);
   if (options.padding_idx) e.weight.select(0, *options.padding_idx).zero_();
   return e;
 }

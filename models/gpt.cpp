@@ -31,7 +31,7 @@ double parameter_count(const GptConfig& c) {
 
 Conv1D::Conv1D(Rng& rng, int64_t in, int64_t out, double std)
     : weight(zeros({in, out})), bias(zeros({out})) {
-  init::normal(weight, rng, 0, std);
+  init::normal_(weight, rng, 0, std);
   weight.requires_grad_();
   bias.requires_grad_();
 }
@@ -98,8 +98,8 @@ GptBody::GptBody(Rng& rng, const GptConfig& c)
       wpe(rng, c.context, c.width),
       drop(rng, c.dropout),
       ln_f(feature_norm(c.norm, c.width, c.norm_eps)) {
-  init::normal(wte.weight, rng, 0, c.init_std);
-  init::normal(wpe.weight, rng, 0, c.init_std);
+  init::normal_(wte.weight, rng, 0, c.init_std);
+  init::normal_(wpe.weight, rng, 0, c.init_std);
   for (int64_t i = 0; i < c.layers; ++i) h.push_back(GptBlock(rng, c));
 }
 
@@ -144,7 +144,7 @@ Gpt::Gpt(Rng& rng, GptConfig c) : config(checked(c)), transformer(rng, c) {
   lm_head.weight = transformer.wte.weight;
   if (!c.tied) {
     lm_head.weight = zeros({c.vocab, c.width});
-    init::normal(lm_head.weight, rng, 0, c.init_std);
+    init::normal_(lm_head.weight, rng, 0, c.init_std);
     lm_head.weight.requires_grad_();
   }
 }

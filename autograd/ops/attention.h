@@ -10,7 +10,7 @@ namespace loupe {
 struct AttentionOptions {
   /// Broadcast to (..., L, S). bool: true = may attend. Of q's type: added to the scaled scores.
   Tensor attn_mask{};
-  /// Query i attends to keys 0 to i; a mask holds besides.
+  /// Query i attends to keys 0 to i. A mask applies too.
   bool is_causal = false;
   /// Probability that a weight is dropped; the masks come from rng.
   double dropout_p = 0;
@@ -25,10 +25,9 @@ struct AttentionOptions {
 /// an rng.
 Tensor scaled_dot_product_attention(In q, In k, In v, const AttentionOptions& options = {});
 
-/// Self-attention of all heads from one projection: qkv (B, T, 3E) holds q, k and v, each of
-/// `heads` heads side by side
-/// -> (B, T, E). The same as splitting, attending and joining, without the copies. A mask is
-/// broadcast to (B, heads, T, T).
+/// Self-attention of all heads from one projection, qkv (B, T, 3E) -> (B, T, E). qkv holds q, k and
+/// v, each of `heads` heads side by side. The same as splitting, attending and joining, without the
+/// copies. A mask is broadcast to (B, heads, T, T).
 Tensor self_attention(In qkv, int64_t heads, const AttentionOptions& options = {});
 
 struct AttentionResult {

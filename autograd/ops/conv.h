@@ -1,7 +1,7 @@
 #pragma once
-// Convolution (cross-correlation). Memory of images is channels last (N, H, W, C) inside: another
-// layout is copied, and the result has it. That is a matter of strides; shapes are (N, C, H, W) and
-// (N, C, L) as in PyTorch.
+// Convolution (cross-correlation). Shapes are (N, C, H, W) and (N, C, L), as in PyTorch. Memory runs
+// channels last (N, H, W, C): an input of another layout is copied, and the result is channels
+// last. Strides hide it from the user.
 #include <loupe/core/tensor.h>
 
 namespace loupe {

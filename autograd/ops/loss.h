@@ -36,7 +36,8 @@ struct NllLossOptions {
   int64_t ignore_index = -100;
   Reduction reduction = Reduction::mean;
 };
-/// -log_probabilities[target]: cross_entropy of what log_softmax gives.
+/// -weight[target] log_probabilities[target]: nll_loss(log_softmax(x, 1), target) is
+/// cross_entropy(x, target). Shapes, reductions and errors are cross_entropy's.
 Tensor nll_loss(In log_probabilities, In target, const NllLossOptions& options = {});
 
 struct LossOptions {

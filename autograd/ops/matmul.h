@@ -12,7 +12,7 @@ Tensor matmul(In a, In b);
 
 /// y = x W^T + bias: x (..., in), W (out, in), bias (out) or undefined -> (..., out).
 Tensor linear(In x, In weight, In bias = Tensor());
-/// relu(linear(x, weight, bias)) as one pass over memory; recorded as the two ops it is.
+/// relu(linear(x, weight, bias)) in one pass over memory. Recorded as two ops.
 Tensor linear_relu(In x, In weight, In bias = Tensor());
 
 /// y = x W + bias: x (..., in), W (in, out), bias (out) or undefined -> (..., out). The layout of

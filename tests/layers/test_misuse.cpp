@@ -490,20 +490,16 @@ TEST_CASE("misuse: initialisation") {
   refuses<ValueError>("uniform", [&] {
     init::xavier_uniform_(f23, rng, init::calculate_gain(init::Nonlinearity::leaky_relu, nan));
   });
-  refuses<ShapeError>("init", [&] { init::kaiming_uniform(zeros({3}), rng); });
-  refuses<ShapeError>("init", [&] { init::kaiming_normal(scalar0, rng); });
-  refuses<ShapeError>("init", [&] { init::xavier_uniform(zeros({3}), rng); });
+  refuses<ShapeError>("init", [&] { init::kaiming_normal_(scalar0, rng); });
   refuses<ShapeError>("init", [&] { init::bias_for(zeros({3}), zeros({3}), rng); });
   refuses<ShapeError>("init", [&] { init::fan_in(zeros({3})); });
   refuses<ShapeError>("init", [&] { init::fan_out(zeros({3})); });
-  refuses<ValueError>("tensor", [&] { init::normal(none, rng); });
-  refuses<ValueError>("tensor", [&] { init::uniform(none, rng, 0, 1); });
-  refuses<ValueError>("tensor", [&] { init::kaiming_uniform(none, rng); });
-  refuses<DtypeError>("randn", [&] { init::normal(zeros({3}, DType::i64), rng); });
-  refuses<DtypeError>("uniform", [&] { init::uniform(zeros({3}, DType::i64), rng, 0, 1); });
-  refuses<ValueError>("uniform", [&] { init::uniform(zeros({3}), rng, 1, 0); });
-  refuses<ValueError>("uniform", [&] { init::kaiming_uniform(f23, rng, nan); });
-  refuses<ValueError>("uniform", [&] { init::xavier_uniform(f23, rng, -1); });
-  refuses<ValueError>("normal_", [&] { init::normal(f23, rng, 0, nan); });
-  refuses<ValueError>("normal_", [&] { init::normal(f23, rng, 0, -1); });
+  refuses<ValueError>("tensor", [&] { init::normal_(none, rng); });
+  refuses<ValueError>("tensor", [&] { init::uniform_(none, rng, 0, 1); });
+  refuses<ValueError>("tensor", [&] { init::kaiming_uniform_(none, rng); });
+  refuses<DtypeError>("randn", [&] { init::normal_(zeros({3}, DType::i64), rng); });
+  refuses<DtypeError>("uniform", [&] { init::uniform_(zeros({3}, DType::i64), rng, 0, 1); });
+  refuses<ValueError>("uniform", [&] { init::kaiming_uniform_(f23, rng, {.a = nan}); });
+  refuses<ValueError>("uniform", [&] { init::xavier_uniform_(f23, rng, -1); });
+  refuses<ValueError>("normal_", [&] { init::normal_(f23, rng, 0, nan); });
 }

@@ -121,7 +121,7 @@ TEST_CASE("to() converts in place: who holds a tensor or a hook goes on with it"
 TEST_CASE("load_state_dict is strict, lists everything, and changes nothing when it throws") {
   Net a, b;
   Rng rng(1);
-  init::uniform(a.first.weight, rng, 5, 6);
+  init::uniform_(a.first.weight, rng, 5, 6);
   copy_state(a, b);
   REQUIRE(equal(a.first.weight, b.head));
   StateDict d = state_dict(a);
@@ -162,12 +162,12 @@ TEST_CASE("initialisation has PyTorch's scale") {
   const Tensor w = zeros({256, 128, 3, 3});
   REQUIRE(init::fan_in(w) == 1152);
   REQUIRE(init::fan_out(w) == 2304);
-  init::kaiming_uniform(w, rng);
+  init::kaiming_uniform_(w, rng, {.a = init::kLayerSlope});
   REQUIRE(std::abs(max(w).item() * std::sqrt(1152.0) - 1) < 1e-3);
   REQUIRE(std::abs(loupe::std(w).item() * std::sqrt(3 * 1152.0) - 1) < 0.01);
-  init::kaiming_normal(w, rng);
+  init::kaiming_normal_(w, rng);
   REQUIRE(std::abs(loupe::std(w).item() * std::sqrt(1152.0 / 2) - 1) < 0.01);
-  init::xavier_uniform(w, rng);
+  init::xavier_uniform_(w, rng);
   REQUIRE(std::abs(max(w).item() / std::sqrt(6.0 / 3456) - 1) < 1e-3);
   REQUIRE_THROWS_AS(init::fan_in(zeros({3})), ShapeError);
 }
