@@ -10,6 +10,8 @@ namespace {
 
 using Values = std::vector<double>;
 
+constexpr const char* kRandomUpstream = "a random upstream gradient";
+
 // A leaf with t's values and strides; a tensor whose elements share memory becomes dense.
 Tensor leaf_like(const Tensor& t) {
   int64_t span = 1;
@@ -109,9 +111,13 @@ class Check {
       }
       const double mean = mean_size(numeric);
       for (size_t j = 0; j < chosen.size(); ++j)
-        compare(c, fmt::format("at {}", position(x.shape(), chosen[j])),
-                "a random upstream gradient", g[c][static_cast<size_t>(chosen[j])], numeric[j],
-                mean, noise[j]);
+        compare({.input = c,
+                 .where = fmt::format("at {}", position(x.shape(), chosen[j])),
+                 .upstream = kRandomUpstream,
+                 .analytic = g[c][static_cast<size_t>(chosen[j])],
+                 .numeric = numeric[j],
+                 .mean = mean,
+                 .noise = noise[j]});
       for (size_t o = 0; o < rows.size(); ++o) {
         Values row;
         for (const Values& column : columns) row.push_back(column[o]);
@@ -119,9 +125,13 @@ class Check {
         Values one(outputs);
         one[o] = 1;
         for (size_t j = 0; j < chosen.size(); ++j)
-          compare(c, fmt::format("at {}", position(x.shape(), chosen[j])), output_name(o),
-                  rows[o][c][static_cast<size_t>(chosen[j])], row[j], row_mean,
-                  rounding(one, columns[j], options_.step));
+          compare({.input = c,
+                   .where = fmt::format("at {}", position(x.shape(), chosen[j])),
+                   .upstream = output_name(o),
+                   .analytic = rows[o][c][static_cast<size_t>(chosen[j])],
+                   .numeric = row[j],
+                   .mean = row_mean,
+                   .noise = rounding(one, columns[j], options_.step)});
       }
       if (static_cast<int64_t>(chosen.size()) < n) along_direction(c, g[c], projection);
     }
@@ -217,9 +227,13 @@ class Check {
     };
     const Values column = difference(
         move, [&] { move(0); }, options_.step);
-    const double size = std::sqrt(dot(g, g));
-    compare(c, "along a random direction", "a random upstream gradient", dot(g, direction),
-            dot(column, projection), size, rounding(projection, column, options_.step));
+    compare({.input = c,
+             .where = "along a random direction",
+             .upstream = kRandomUpstream,
+             .analytic = dot(g, direction),
+             .numeric = dot(column, projection),
+             .mean = std::sqrt(dot(g, g)),
+             .noise = rounding(projection, column, options_.step)});
   }
 
   std::vector<int64_t> choose(int64_t n) {
@@ -262,15 +276,24 @@ class Check {
     return "an output";
   }
 
-  void compare(size_t c, const std::string& where, const std::string& of, double analytic,
-               double numeric, double mean, double noise) {
-    const double scale = std::max({std::abs(analytic), std::abs(numeric), mean});
-    const double excess = std::max(0.0, std::abs(analytic - numeric) - noise);
+  // One number of the gradient, and what the difference quotient says.
+  struct Comparison {
+    size_t input;          // among the checked ones
+    std::string where;     // the element, or direction
+    std::string upstream;  // for which upstream gradient
+    double analytic;
+    double numeric;
+    double mean;   // size of that input's gradient
+    double noise;  // rounding of the quotient itself
+  };
+  void compare(const Comparison& c) {
+    const double scale = std::max({std::abs(c.analytic), std::abs(c.numeric), c.mean});
+    const double excess = std::max(0.0, std::abs(c.analytic - c.numeric) - c.noise);
     if (!(excess <= options_.tolerance * scale))
       fail<GradError>(
           "{}: {}: the gradient of input {} {}, for {}, is {:.12g}, but the difference quotient is "
           "{:.12g}",
-          name_, label_, checked_[c], where, of, analytic, numeric);
+          name_, label_, checked_[c.input], c.where, c.upstream, c.analytic, c.numeric);
     if (scale > 0) result_.worst = std::max(result_.worst, excess / scale);
     ++result_.comparisons;
   }

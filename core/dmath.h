@@ -95,7 +95,8 @@ inline SinCos sincos_quarter(double a, int64_t quarter) {
   s = a + a * s;
   c += 1;
   // Each quarter turn maps (s, c) to (c, -s).
-  const double sin = quarter & 1 ? c : s, cos = quarter & 1 ? s : c;
+  const double sin = quarter & 1 ? c : s;
+  const double cos = quarter & 1 ? s : c;
   return {quarter & 2 ? -sin : sin, (quarter + 1) & 2 ? -cos : cos};
 }
 /// sin and cos of `turns` * 2 pi.
@@ -192,7 +193,8 @@ inline double erf_series(double x) {
 inline double erf(double x) {
   if (x != x) return x;
   const double a = std::fabs(x);
-  return a < 2 ? erf_series(x) : std::copysign(a > 6 ? 1.0 : 1 - erfc_tail(a), x);
+  if (a < 2) return erf_series(x);
+  return std::copysign(a > 6 ? 1.0 : 1 - erfc_tail(a), x);
 }
 inline double erfc(double x) {
   if (x != x) return x;
