@@ -30,6 +30,7 @@ std::string command_text(const LessonOptions& o, const std::string& profile) {
   for (const auto& c : o.claims) claims += (claims.empty() ? "" : ",") + c;
   if (!claims.empty()) text += " --claims " + claims;
   if (o.seeds) text += fmt::format(" --seeds {}", o.seeds);
+  if (o.retune) text += " --retune";
   if (!o.text.empty()) text += " --text " + o.text;
   if (!o.data.empty()) text += " --data " + o.data;
   return text;
@@ -47,6 +48,8 @@ int lesson(const LessonOptions& options) {
                           .out = options.out,
                           .logdir = options.logdir,
                           .resume = options.resume,
+                          .overwrite = options.overwrite,
+                          .retune = options.retune,
                           .workers = options.threads,
                           .command = command_text(options, profile),
                           .progress = show};
@@ -59,6 +62,11 @@ int lesson(const LessonOptions& options) {
     fmt::print(stderr, "{}", isatty(STDERR_FILENO) ? "\r\033[K" : "");
     // With --json the claims were printed as they came.
     write_out(options.json ? lesson::result_json(report) : lesson::to_terminal(report));
+    if (report.foreign > 0)
+      fmt::print(stderr,
+                 "{} runs in the file were made by another version, commit or instruction set: "
+                 "made again.\n",
+                 report.foreign);
     if (!o.out.empty()) fmt::print(stderr, "Report: {0}/report.html. Runs: {0}/runs.csv.\n", o.out);
     return 0;
   } catch (const lesson::Stopped&) {

@@ -279,9 +279,9 @@ void bind_commands(CLI::App& app) {
   command<LessonOptions>(
       app, "lesson", "measure every claim of \"BatchNorm vs LayerNorm\" and write the report",
       lesson, [](CLI::App& c, LessonOptions& o) {
-        CLI::Option* quick = c.add_flag("--quick", o.quick, "3 seeds, minutes (the default)");
+        CLI::Option* quick = c.add_flag("--quick", o.quick, "8 seeds, minutes (the default)");
         CLI::Option* full =
-            c.add_flag("--full", o.full, "5 seeds, all grids, all secondary networks")
+            c.add_flag("--full", o.full, "8 seeds, all grids, all secondary networks")
                 ->excludes(quick);
         c.add_flag("--tiny", o.tiny, "seconds; the numbers mean nothing (for tests)")
             ->excludes(quick)
@@ -293,7 +293,8 @@ void bind_commands(CLI::App& app) {
                      "the word list");
         c.add_option("--data", o.data, "folder of Fashion-MNIST [the Debian package's]");
         c.add_option("--out", o.out,
-                     "folder for runs.jsonl, runs.csv, report.html, report.md, report.jsonl")
+                     "folder for runs.jsonl, runs.csv, questions.jsonl, report.html, report.md, "
+                     "report.jsonl")
             ->capture_default_str();
         c.add_option("--logdir", o.logdir,
                      "folder for TensorBoard's event files, one run a folder");
@@ -301,7 +302,13 @@ void bind_commands(CLI::App& app) {
                      "trainings at a time; 0: one a core. The numbers do not depend on it")
             ->capture_default_str()
             ->check(whole(0, 256));
-        c.add_flag("--resume", o.resume, "go on from --out: finished runs are not repeated");
+        CLI::Option* resume =
+            c.add_flag("--resume", o.resume, "go on from --out: finished runs are not repeated");
+        c.add_flag("--retune", o.retune,
+                   "choose the learning rates anew (into --out/rates.txt), not from the program's "
+                   "table");
+        c.add_flag("--overwrite", o.overwrite, "start anew, whatever --out holds")
+            ->excludes(resume);
         c.add_flag("--json", o.json, "JSON lines on stdout, text on stderr");
       });
 

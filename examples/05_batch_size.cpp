@@ -7,17 +7,20 @@ using namespace loupe::lesson;
 
 int main() {
   const auto data = Data::load(
-      "", {""}, 16384, 2000);  // Fashion-MNIST and the word list, from their Debian packages
+      "", {""}, 16384, 10000);  // Fashion-MNIST and the word list, from their Debian packages
   Scheduler::Options options;
   options.progress = [](const Progress& p) {
     fmt::print(stderr, "\r{}/{} runs, about {:.0f} s left ", p.done, p.total, p.seconds_left);
   };
   Scheduler scheduler(options);
-  Lab lab("C5", Profile::named("quick"), data, scheduler);
+  const RateTable rates = RateTable::committed();
+  Lab lab(
+      "C5",
+      {.profile = Profile::named("quick"), .data = data, .scheduler = &scheduler, .known = &rates});
 
   CnnArms arms(lab, "F1", {.layer = true}, {64, 8, 2});
-  arms.run(lab);  // a learning rate for each arm, on validation images and seeds of their own; then
-                  // three seeds an arm, spread over the cores
+  arms.run(lab);  // a learning rate for each arm, chosen on validation images and seeds of their
+                  // own; then eight seeds an arm, spread over the cores
 
   fmt::print("\n{:<14} {:>8}   test accuracy, %\n", "arm", "rate");
   for (const ClassifierArm* arm : arms.list()) {

@@ -72,13 +72,12 @@ constexpr double kDecades = 3;   // margin for "another order of things" at a wr
 constexpr double kGradientDecades =
     0.3;                        // margin for the spread over layers at the right one: a factor of 2
 constexpr double kTrains = 20;  // points of accuracy between training and not training
-const double kGridStep = std::log2(3.0);  // margin for rates, in doublings: one step of the grid
 const std::vector<double> kGains{0.25, 0.5, 1, 2};
 
 using InitArm = Arm<InitSpec>;
 
 // What is compared: no norm, LayerNorm, BatchNorm.
-struct Role {
+struct Compared {
   const char* name;
   Style style;
   Norm norm;
@@ -118,7 +117,7 @@ class Claim1 : public Claim {
   Rates convolutions() const;
   void full_questions(std::vector<Question>& all) const;
 
-  std::vector<Role> roles_;
+  std::vector<Compared> roles_;
   std::shared_ptr<const Data> data_;
   Profile profile_;
   std::map<double, Three<InitSpec>> starts_;         // 12 layers, by initial scale
@@ -149,7 +148,7 @@ Claim1::Claim1(Lab& lab)
 Three<InitSpec> Claim1::start_of(const std::string& net, double gain,
                                  const std::string& suffix) const {
   std::vector<InitArm> arms;
-  for (const Role& role : roles_)
+  for (const Compared& role : roles_)
     arms.push_back({fmt::format("{} {}", role.name, suffix),
                     role.style,
                     {.data = data_, .net = net, .norm = role.norm, .gain = gain}});
@@ -158,7 +157,7 @@ Three<InitSpec> Claim1::start_of(const std::string& net, double gain,
 
 Three<ClassifierSpec> Claim1::trained_of(double gain) const {
   std::vector<ClassifierArm> arms;
-  for (const Role& role : roles_)
+  for (const Compared& role : roles_)
     arms.push_back({fmt::format("{} {}", role.name, gain),
                     role.style,
                     {.data = data_,
@@ -176,7 +175,7 @@ Three<ClassifierSpec> Claim1::trained_of(double gain) const {
 Rates Claim1::rates_of(const std::string& net, const std::string& title,
                        const std::vector<double>& grid, ClassifierSpec base) const {
   std::vector<Cells> cells;
-  for (const Role& role : roles_) {
+  for (const Compared& role : roles_) {
     base.norm = role.norm;
     cells.push_back(at_rates(ClassifierArm{role.name, role.style, base}, grid));
   }
@@ -227,9 +226,7 @@ Question usable(const std::string& id, const Cells& arm, const Cells& rival) {
                   .pick = Sample::Pick::usable_rate,
                   .bound = kUsable};
   };
-  Question q = doublings(id, rate(arm), rate(rival), 0, Expect::positive);
-  q.margin = kGridStep;
-  return q;
+  return doublings(id, rate(arm), rate(rival), 0, Expect::positive);
 }
 
 // Over layers, at He's scale.
@@ -261,9 +258,9 @@ std::vector<Question> Claim1::questions() const {
       decades("C1a1", activations(&Start::none), activations(&Start::bn), kDecades),
       decades("C1a2", activations(&Start::none), activations(&Start::ln), kDecades),
       accuracy("C1a3", 0.25, kTrains),
-      beside(accuracy("C1a4", 1, kAccuracyMargin)),
-      usable("C1b1", m17.bn, m17.none),
-      usable("C1b2", m17.ln, m17.none),
+      accuracy("C1a4", 1, kAccuracyMargin),
+      primary(usable("C1b1", m17.bn, m17.none)),
+      limits(usable("C1b2", m17.ln, m17.none)),
       decades("C1c1", gradients(&Start::none), gradients(&Start::bn), kDecades),
       decades("C1c2", gradients(&Start::none), gradients(&Start::ln), kDecades),
       uneven("C1c3", deep.none, deep.bn),

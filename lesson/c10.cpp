@@ -71,9 +71,11 @@ std::vector<Question> Claim10::questions() const {
     const TextArms& m = models_[i];
     const std::string suffix = i ? fmt::format("-{}", i + 1) : "";
     all.push_back(fact("C10a" + suffix, of(m.ln, "token_mean"), Holds::at_most, kMeanBound));
+    if (i == 0) all.back().role = Role::primary;
     all.push_back(spread("C10b" + suffix, of(m.bn, "token_std_sd")));
+    all.back().role = i ? Role::explains : Role::limits;
     all.push_back(fact("C10c" + suffix, of(m.ln, "token_std_off"), Holds::at_most, kStdBound));
-    all.push_back(beside(spread("C10d" + suffix, of(m.ln, "feature_mean"))));
+    all.push_back(spread("C10d" + suffix, of(m.ln, "feature_mean")));
     if (i > 0) continue;
     all.push_back(fact("C10e", of(exact_, "along"), Holds::at_most, kAlongBound));
     all.push_back(fact("C10f", of(exact_, "formula"), Holds::at_most, 1e-4));
@@ -96,7 +98,7 @@ Series histogram(const TransformerArm& arm) {
     const auto& shares = run.series.at("token_std");
     if (s.line.empty())
       for (size_t b = 0; b < shares.size(); ++b)
-        s.line.push_back({kBin * (static_cast<double>(b) + 0.5), 0});
+        s.line.push_back({kBin * static_cast<double>(b), 0});
     for (size_t b = 0; b < shares.size(); ++b) {
       const double x = s.line[b].x, y = 100 * shares[b];
       s.line[b].y += y / n;

@@ -1,10 +1,12 @@
 // C11: for small batches LayerNorm is the better choice.
 #include <loupe/lesson/lab.h>
 
+#include <cmath>
+
 namespace loupe::lesson {
 namespace {
 
-constexpr int64_t kSmall = 8;  // larger groups stand beside the claim: it speaks of small batches
+constexpr int64_t kSmall = 8;  // up to where the claim is tried: it speaks of small batches
 
 // A size of the batch and the line that asks about it.
 struct Asked {
@@ -60,13 +62,14 @@ Question ahead(const std::string& id, const CnnArms& arms, int64_t group) {
 
 Question Claim11::group(const Asked& asked) const {
   const Question q = ahead(asked.id, f1_, asked.size);
-  return asked.size > kSmall ? beside(q) : q;
+  return asked.size == kSmall ? limits(q) : q;
 }
 
 std::vector<Question> Claim11::questions() const {
   std::vector<Question> all;
   for (const Asked& g : kGroups)
     if (f1_.bn.contains(g.size)) all.push_back(group(g));
+  all.front().role = Role::primary;
   for (const Asked& w : kWindows) {
     if (!windows_.contains(w.size)) continue;
     const WindowArms& arms = windows_.at(w.size);
@@ -94,9 +97,9 @@ std::vector<Chart> Claim11::charts() const {
     const auto x = static_cast<double>(asked.size);
     c.x.ticks.push_back(x);
     const Line line = answer(group(asked));
-    if (line.survival) continue;
     s.line.push_back({x, line.effect.mean});
-    s.bars.push_back({x, line.effect.lo, line.effect.hi});
+    if (std::isfinite(line.effect.hi - line.effect.lo))
+      s.bars.push_back({x, line.effect.lo, line.effect.hi});
     const Records &ln = f1_.ln.runs, &bn = f1_.bn.at(asked.size).runs;
     const auto score = [](const Record& r) { return r.dead ? kChance : r["test_accuracy"]; };
     for (size_t i = 0; i < ln.size(); ++i) {

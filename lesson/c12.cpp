@@ -90,8 +90,8 @@ std::vector<Question> Claim12::questions() const {
     return fact(id, of(influences_, part.name), Holds::at_most, 0);
   };
   return {independent("C12a", kLayerPart), independent("C12b", kFeedPart),
-          independent("C12c", kAttentionPart), independent("C12d", kModelPart),
-          beside(fact("C12e", of(influences_, kBatchPart.name), Holds::above, 0))};
+          independent("C12c", kAttentionPart), primary(independent("C12d", kModelPart)),
+          explains(fact("C12e", of(influences_, kBatchPart.name), Holds::above, 0))};
 }
 
 // Four of them: the whole model looks like attention.

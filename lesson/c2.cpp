@@ -7,21 +7,7 @@
 namespace loupe::lesson {
 namespace {
 
-constexpr double kThreshold = 1.0;  // training loss, mean of 10 steps; fixed before the runs
-
-// The first step whose last ten losses average below the threshold; the whole budget if there is
-// none.
-double steps_to_threshold(const Record& r, double budget) {
-  const auto& loss = r.series.at("loss");
-  double sum = 0;
-  for (size_t i = 0; i < loss.size(); ++i) {
-    sum += loss[i];
-    if (i >= 10) sum -= loss[i - 10];
-    if (!std::isfinite(sum)) break;
-    if (i >= 9 && sum / 10 < kThreshold) return static_cast<double>(i + 1);
-  }
-  return budget;
-}
+constexpr double kThreshold = kStepsLoss;  // training loss, mean of 10 steps
 
 // A network's race: its arms, and that of no norm at each rate.
 struct Race {
@@ -54,33 +40,25 @@ Claim2::Claim2(Lab& lab) {
   if (lab.profile().full()) races_.emplace_back(lab, 14);
 }
 
-// Every run learns how many steps it took.
-void count_steps(Records& runs, double budget) {
-  for (Record& r : runs) r.metrics["steps"] = steps_to_threshold(r, budget);
-}
-
 void Claim2::run(Lab& lab) {
   for (Race& race : races_) race.arms.run(lab);
   races_[0].generous = generous(d8().arms.none);
   lab.measure(races_[0].generous);
-  for (Race& race : races_) {
-    for (ClassifierArm* arm : race.arms.all()) count_steps(arm->runs, race.budget);
-    for (ClassifierArm& cell : race.generous) count_steps(cell.runs, race.budget);
-  }
 }
 
 // --- What is asked ---
 
 Question faster(const std::string& id, const Race& race, const Sample& slow,
                 const ClassifierArm& fast) {
-  return doublings(id, slow, of(fast, "steps"), race.budget, Expect::positive);
+  return doublings(id, slow, of(fast, kSteps), race.budget, Expect::positive);
 }
 
 std::vector<Question> Claim2::questions() const {
-  const auto none = [](const Race& race) { return of(race.arms.none, "steps"); };
-  std::vector<Question> all{faster("C2a", d8(), none(d8()), d8().arms.bn),
-                            faster("C2b", d8(), none(d8()), d8().arms.ln),
-                            faster("C2c", d8(), best_valid(d8().generous, "steps"), d8().arms.bn)};
+  const auto none = [](const Race& race) { return of(race.arms.none, kSteps); };
+  std::vector<Question> all{
+      faster("C2a", d8(), none(d8()), d8().arms.bn),
+      limits(faster("C2b", d8(), none(d8()), d8().arms.ln)),
+      primary(faster("C2c", d8(), best_valid(d8().generous, kSteps), d8().arms.bn))};
   if (races_.size() > 1) {
     const Race& d14 = races_[1];
     all.push_back(faster("C2d", d14, none(d14), d14.arms.bn));
@@ -131,10 +109,11 @@ Chart curves(const Race& race) {
   return c;
 }
 
-// A run that died stands at the budget.
+// A run that died or never got there stands at the budget.
 ClassifierArm at_budget(ClassifierArm arm, double budget) {
   for (Record& r : arm.runs) {
-    if (r.dead) r.metrics["steps"] = budget;
+    double& steps = r.metrics[kSteps];
+    if (r.dead || std::isnan(steps)) steps = budget;
     r.dead = false;
   }
   return arm;

@@ -304,14 +304,14 @@ std::vector<Question> Claim4::questions() const {
   const auto shift = [this](const std::string& id, const Cells& cells, size_t rate, Expect expect) {
     return doublings(id, of(cells[rate], "shift"), of(none_[rate], "shift"), kDeadRatio, expect);
   };
-  return {shift("C4a", bn_, 0, Expect::negative),
+  return {primary(shift("C4a", bn_, 0, Expect::negative)),
           shift("C4b", bn_, 1, Expect::negative),
           shift("C4c", ln_, 0, Expect::negative),
-          nats("C4d", of(own_noisy_, "final_loss"), of(own_none_, "final_loss"), std::log(10.0),
-               Expect::positive),
-          beside(shift("C4e", noisy_, 0, Expect::positive)),
-          beside(doublings("C4f", of(bn_[0], "gradient_change"), of(none_[0], "gradient_change"),
-                           kDeadRatio, Expect::negative))};
+          limits(nats("C4d", of(own_noisy_, "final_loss"), of(own_none_, "final_loss"),
+                      std::log(10.0), Expect::positive)),
+          shift("C4e", noisy_, 0, Expect::positive),
+          doublings("C4f", of(bn_[0], "gradient_change"), of(none_[0], "gradient_change"),
+                    kDeadRatio, Expect::negative)};
 }
 
 void Claim4::facts(Facts& facts) const {

@@ -79,6 +79,7 @@ class Claim5 : public Claim {
 
  private:
   Measured exact_facts(Lab& lab) const;
+  Question gap_of_gaps() const;
   Chart against_group() const;
   Chart trap() const;
 
@@ -125,19 +126,30 @@ void Claim5::run(Lab& lab) {
   facts_ = exact_facts(lab);
 }
 
+// The groups' cost in one network minus that in the other.
+Question Claim5::gap_of_gaps() const {
+  const auto cost = [](const CnnArms& arms) {
+    return Sample{.arms = {&arms.bn.at(64), &arms.bn.at(2)},
+                  .metric = "test_accuracy",
+                  .pick = Sample::Pick::gap};
+  };
+  return points("C5k", cost(f1_), cost(f0_));
+}
+
 std::vector<Question> Claim5::questions() const {
   const auto groups = [](const std::string& id, const CnnArms& arms, int64_t many, int64_t few) {
     return points(id, of(arms.bn.at(many), "test_accuracy"), of(arms.bn.at(few), "test_accuracy"));
   };
   std::vector<Question> all{
-      groups("C5a", f1_, 64, 2),
+      primary(groups("C5a", f1_, 64, 2)),
       groups("C5b", f1_, 64, 8),
-      groups("C5c", f0_, 64, 2),
+      limits(groups("C5c", f0_, 64, 2)),
+      gap_of_gaps(),
       fact("C5d", of(facts_, "layer"), Holds::at_most, 0),
       fact("C5e", of(facts_, "network"), Holds::at_most, 0, "logits"),
       fact("C5f", of(facts_, "batch"), Holds::above, kNotZero, "logits"),
       fact("C5g", of(facts_, "accepted"), Holds::at_most, 0),
-      beside(fact("C5h", of(facts_, "batch_eval"), Holds::at_most, 0, "logits"))};
+      explains(fact("C5h", of(facts_, "batch_eval"), Holds::at_most, 0, "logits"))};
   if (!full_) return all;
   all.push_back(groups("C5i", d4_, 64, 2));
   all.push_back(groups("C5j", f1_, 64, 16));

@@ -68,10 +68,10 @@ std::vector<Question> Claim7::questions() const {
     return q;
   };
   const std::string large = fmt::format("{}", large_);
-  return {ways("C7a", score("running_1"), score("batch_2"), 20, Expect::positive),
+  return {primary(ways("C7a", score("running_1"), score("batch_2"), 20, Expect::positive)),
           largest_gap("C7b", score("running_1"), score("running_250"), 0, "points", 100),
           ways("C7c", score("batch_" + large), score("sorted_" + large), 10, Expect::positive),
-          beside(ways("C7d", score("batch_250"), score("running_250"), 1, Expect::none)),
+          ways("C7d", score("batch_250"), score("running_250"), 1, Expect::none),
           fact("C7e", of(exact_, "running_variance"), Holds::at_most, 1e-5),
           fact("C7f", of(exact_, "formula"), Holds::at_most, 1e-4)};
 }

@@ -104,8 +104,7 @@ struct Counts {
   Counts(const Lab& lab, int64_t batch, const std::string& suffix);
   Arms<TransformerSpec> all();
   std::vector<const TransformerArm*> list() const;
-  TransformerArm ln, bn, masked, none;
-  TransformerArm fixed;  // without a name where it is not wanted
+  TransformerArm ln, bn, masked, none;  // without names where nothing is wanted
 };
 
 Counts::Counts(const Lab& lab, int64_t batch, const std::string& suffix) {
@@ -127,14 +126,14 @@ Counts::Counts(const Lab& lab, int64_t batch, const std::string& suffix) {
 
 Arms<TransformerSpec> Counts::all() {
   Arms<TransformerSpec> arms;
-  for (TransformerArm* arm : {&ln, &bn, &masked, &none, &fixed})
+  for (TransformerArm* arm : {&ln, &bn, &masked, &none})
     if (!arm->name.empty()) arms.push_back(arm);
   return arms;
 }
 
 std::vector<const TransformerArm*> Counts::list() const {
   std::vector<const TransformerArm*> arms;
-  for (const TransformerArm* arm : {&ln, &bn, &masked, &none, &fixed})
+  for (const TransformerArm* arm : {&ln, &bn, &masked, &none})
     if (!arm->name.empty()) arms.push_back(arm);
   return arms;
 }
@@ -180,9 +179,6 @@ Claim9::Claim9(Lab& lab)
   for (size_t text = 0; text < data_->texts.size(); ++text)
     for (int64_t context : full_ ? std::vector<int64_t>{16, 32} : std::vector<int64_t>{16})
       windows_.push_back({text, context, WindowArms(lab, text, context, 1)});
-  four_.fixed = four_.bn;
-  four_.fixed.name = "BN fixed";
-  four_.fixed.spec.shortest = four_.fixed.spec.longest = 18;
   if (full_) sixteen_ = Counts(lab, 16, " 16");
 }
 
@@ -209,7 +205,7 @@ void Claim9::run(Lab& lab) {
   lab.measure(Arms<TransformerSpec>{&many_.ln, &many_.bn});
   const Arms<TransformerSpec> counts = four_.all() + sixteen_.all();
   lab.tune(counts, {0.001, 0.003, 0.01});
-  for (TransformerArm* arm : {&four_.bn, &four_.masked, &four_.fixed}) arm->spec.inspect = true;
+  four_.masked.spec.inspect = true;
   lab.measure(counts);
   cnn_.tune(lab);
   lab.measure(Arms<ClassifierSpec>{&cnn_.bn.at(64)});
@@ -229,12 +225,14 @@ std::vector<Question> Claim9::questions() const {
 
 void Claim9::ask_leak(std::vector<Question>& all) const {
   const double ln2 = std::log(2.0);
-  const auto below_ln2 = [&](const char* id, const Measured& arm, Expect expect) {
+  const auto below_ln2 = [&](const char* id, const Measured& arm, Expect expect,
+                             Role role = Role::explains) {
     Question q = nats(id, constant(ln2), of(arm, "train_mode_loss"), ln2, expect);
     q.margin = kLeakMargin;
+    q.role = role;
     all.push_back(q);
   };
-  below_ln2("C9a1", bits_.at(1).bn, Expect::positive);
+  below_ln2("C9a1", bits_.at(1).bn, Expect::positive, Role::primary);
   below_ln2("C9a2", bits_.at(1).ln, Expect::none);
   below_ln2("C9a3", bits_.at(2).bn, Expect::positive);
   below_ln2("C9a4", bits_.at(16).bn, Expect::positive);
@@ -279,9 +277,10 @@ void Claim9::ask_lengths(std::vector<Question>& all) const {
   ask(accuracy("C9c2", four_.ln, four_.masked));
   ask(fact("C9c3", of(facts_, "padding LN"), Holds::at_most, kPaddingBound, "logits"));
   ask(fact("C9c4", of(facts_, "padding BN"), Holds::above, kPaddingMoves, "logits"));
-  ask(beside(fact("C9c5", of(facts_, "padding masked"), Holds::at_most, kPaddingBound, "logits")));
+  ask(explains(
+      fact("C9c5", of(facts_, "padding masked"), Holds::at_most, kPaddingBound, "logits")));
   ask(fact("C9c6", of(facts_, "mates masked"), Holds::above, kPaddingMoves, "logits"));
-  ask(beside(accuracy("C9c7", four_.ln, four_.none)));
+  ask(accuracy("C9c7", four_.ln, four_.none));
   if (!full_) return;
   ask(accuracy("C9c8", sixteen_.ln, sixteen_.bn));
   ask(accuracy("C9c9", sixteen_.ln, sixteen_.masked));
@@ -289,20 +288,23 @@ void Claim9::ask_lengths(std::vector<Question>& all) const {
 
 void Claim9::ask_fluctuation(std::vector<Question>& all) const {
   const Measured& cnn = cnn_.bn.at(64);
-  const auto over = [&all](const char* id, const char* metric, const Measured& a,
-                           const Measured& b) {
-    all.push_back(doublings(id, of(a, metric), of(b, metric), 1, Expect::positive));
+  const auto over = [&all](const char* id, const Sample& a, const Sample& b) {
+    all.push_back(doublings(id, a, b, 1, Expect::positive));
   };
-  over("C9d1", "fluctuation_mean_16", many_.bn, cnn);
-  over("C9d2", "fluctuation_variance_16", many_.bn, cnn);
-  over("C9d3", "fluctuation_mean_16", four_.bn, four_.fixed);
-  over("C9d4", "fluctuation_mean_16", four_.masked, four_.fixed);
+  over("C9d1", of(many_.bn, "fluctuation_mean_16"), of(cnn, "fluctuation_mean_16"));
+  all.back().role = Role::limits;
+  over("C9d2", of(many_.bn, "fluctuation_variance_16"), of(cnn, "fluctuation_variance_16"));
+  // One model on three kinds of batch.
+  over("C9d3", of(four_.masked, "fluctuation_mean_counted"),
+       of(four_.masked, "fluctuation_mean_fixed"));
+  over("C9d4", of(four_.masked, "fluctuation_mean_real"),
+       of(four_.masked, "fluctuation_mean_fixed"));
 }
 
 // How many values stand behind one statistic.
-std::string values_behind(const Measured& arm) {
+std::string values_behind(const Measured& arm, const std::string& metric) {
   const auto alive = std::ranges::find(arm.runs, false, &Record::dead);
-  return alive == arm.runs.end() ? "?" : fmt::format("{:.0f}", (*alive)["values_16"]);
+  return alive == arm.runs.end() ? "?" : fmt::format("{:.0f}", (*alive)[metric]);
 }
 
 void Claim9::facts(Facts& facts) const {
@@ -311,11 +313,11 @@ void Claim9::facts(Facts& facts) const {
   auto counts = four_.list();
   for (const TransformerArm* arm : sixteen_.list()) counts.push_back(arm);
   facts.text("count_rates", chosen_rates(counts));
-  facts.text("values_text", values_behind(many_.bn));
-  facts.text("values_cnn", values_behind(cnn_.bn.at(64)));
-  facts.text("values_padded", values_behind(four_.bn));
-  facts.text("values_fixed", values_behind(four_.fixed));
-  facts.text("values_masked", values_behind(four_.masked));
+  facts.text("values_text", values_behind(many_.bn, "values_16"));
+  facts.text("values_cnn", values_behind(cnn_.bn.at(64), "values_16"));
+  facts.text("values_padded", values_behind(four_.masked, "values_counted"));
+  facts.text("values_fixed", values_behind(four_.masked, "values_fixed"));
+  facts.text("values_masked", values_behind(four_.masked, "values_real"));
 }
 
 // --- Charts and tables ---
@@ -350,14 +352,21 @@ Chart Claim9::modes_chart() const {
   return c;
 }
 
+// The arms of the fluctuation chart, their metric under one name.
 std::vector<Measured> Claim9::watched() const {
-  const auto as = [](const std::string& name, Look look, const Measured& arm) {
-    return Measured{name, {name, look}, arm.runs};
+  const auto as = [](const std::string& name, Look look, const Measured& arm,
+                     const std::string& batch) {
+    Measured m{name, {name, look}, arm.runs};
+    for (Record& r : m.runs)
+      for (const char* of : {"fluctuation_mean", "fluctuation_variance", "values"})
+        r.metrics[of] = r.dead ? NAN : r[fmt::format("{}_{}", of, batch)];
+    return m;
   };
-  return {as("CNN", Look::blue, cnn_.bn.at(64)), as("text, fixed length", Look::purple, many_.bn),
-          as("bits, fixed length", Look::green, four_.fixed),
-          as("bits, padding counted", Look::yellow, four_.bn),
-          as("bits, padding left out", Look::gray, four_.masked)};
+  return {as("CNN", Look::blue, cnn_.bn.at(64), "16"),
+          as("text, fixed length", Look::purple, many_.bn, "16"),
+          as("bits, fixed length", Look::green, four_.masked, "fixed"),
+          as("bits, padding counted", Look::yellow, four_.masked, "counted"),
+          as("bits, padding left out", Look::gray, four_.masked, "real")};
 }
 
 std::vector<const Measured*> pointers_to(const std::vector<Measured>& arms) {
@@ -372,7 +381,7 @@ Chart Claim9::fluctuation_chart() const {
       columns({.title = "(d) Fluctuation of the batch mean, 16 images or sequences a batch",
                .y_label = "fluctuation / deviation of the data",
                .arms = pointers_to(arms),
-               .metric = "fluctuation_mean_16",
+               .metric = "fluctuation_mean",
                .paired = false,
                .note = "How far the mean of a channel strays from batch to batch, in units of that "
                        "channel's deviation; average of the layers."});
@@ -408,14 +417,12 @@ std::vector<Table> Claim9::tables() const {
       seed_table("Loss in eval mode, nats", pointers_to(losses), "eval_loss", 1, 3),
       seed_table("Counting task: accuracy in eval mode, %", counts, "accuracy", 100)};
   const std::vector<Measured> arms = watched();
-  for (int batch : {16, 2})
-    for (const char* what : {"mean", "variance"})
-      all.push_back(seed_table(fmt::format("Fluctuation of the batch {}, {} a batch", what, batch),
-                               pointers_to(arms), fmt::format("fluctuation_{}_{}", what, batch), 1,
-                               3));
+  for (const char* what : {"mean", "variance"})
+    all.push_back(seed_table(fmt::format("Fluctuation of the batch {}, 16 a batch", what),
+                             pointers_to(arms), fmt::format("fluctuation_{}", what), 1, 3));
   all.push_back(
       seed_table("Values behind one statistic, 16 a batch (average of layers and batches)",
-                 pointers_to(arms), "values_16", 1, 0));
+                 pointers_to(arms), "values", 1, 0));
   return all;
 }
 

@@ -66,11 +66,13 @@ ClaimResult result_of(const std::string& id, Lab& lab) {
   check_told(story, facts);
   for (const Question& q : claim->questions()) {
     r.lines.push_back(answer(q));
+    r.asked.push_back(to_json(q, id));
     facts.line(r.lines.back());
   }
   for (Line& line : r.lines) tell(line, story, facts, lab);
   for (const std::string& text : story.experiment) r.experiment.push_back(fill(text, facts));
   r.meaning = fill(story.meaning, facts);
+  r.condition = fill(story.condition, facts);
   r.trap = fill(story.trap, facts);
   r.papers = story.papers;
   r.code = "lesson/c" + id.substr(1) + ".cpp";

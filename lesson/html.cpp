@@ -12,7 +12,7 @@ using view::css;
 using view::escape;
 using view::prose;
 
-constexpr const char* kClasses[] = {"r", "p", "n", "c", "i"};  // of a verdict's colour
+constexpr const char* kClasses[] = {"r", "p", "n", "c", "i", "p", "c"};  // of a verdict's colour
 const char* css(Verdict v) { return kClasses[static_cast<size_t>(v)]; }
 
 std::string chip(Verdict v) {
@@ -42,14 +42,15 @@ std::string interval(const Line& l) {
 
 std::string seeds_text(const Line& l) {
   if (l.kind == Kind::exact) return "–";
-  return fmt::format("{}{}", l.seeds, l.dead ? fmt::format(", {} dead", l.dead) : "");
+  return fmt::format("{}{}", l.seeds,
+                     l.dead() ? fmt::format(", {} + {} died", l.dead_a, l.dead_b) : "");
 }
 
 std::string row_of(const Line& l) {
   return fmt::format(
-      "<tr><td><b>{}</b></td><td>{}{}</td><td data-k=\"effect\">{}{}</td><td data-k=\"margin\" "
+      "<tr{}><td><b>{}</b></td><td>{}{}</td><td data-k=\"effect\">{}{}</td><td data-k=\"margin\" "
       "class=\"num\">{}</td><td data-k=\"seeds\">{}</td><td>{}</td></tr>",
-      l.id, prose(l.text),
+      l.role == Role::primary ? " class=\"primary\"" : "", l.id, prose(l.text),
       l.meaning.empty() ? "" : "<span class=\"says\">" + prose(l.meaning) + "</span>",
       prose(effect_text(l)), interval(l), margin_text(l), seeds_text(l), chip(l));
 }
@@ -60,11 +61,10 @@ std::string numbers(const ClaimResult& c) {
       "interval]</th><th>margin</th><th>seeds</th><th>verdict</th></tr></thead><tbody>";
   for (const Line& l : c.lines) out += row_of(l);
   out += "</tbody></table>";
-  if (std::ranges::any_of(c.lines, &Line::beside))
-    out +=
-        "<p class=\"note\">In brackets: a check of the experiment or a rival explanation, which "
-        "does not count in the claim's word.</p>";
-  return out;
+  return out +
+         "<p class=\"note\">Bold: the line behind the claim's word. In brackets: lines that "
+         "explain "
+         "and do not count in it.</p>";
 }
 
 std::string pictures(const ClaimResult& c) {
@@ -85,11 +85,18 @@ std::string sources(const ClaimResult& c) {
   return out + "</p>";
 }
 
+// Under which a PARTLY holds.
+std::string condition(const ClaimResult& c) {
+  if (c.verdict() != Verdict::partly) return "";
+  return "<span class=\"one condition\">" + prose(c.condition) + "</span>";
+}
+
 std::string section(const ClaimResult& c) {
   std::string out = fmt::format(
       "<section id=\"{}\"><div class=\"head\"><h2>{} · "
       "{}</h2>{}</div>\n<blockquote>{}</blockquote>\n",
       c.id, c.id, escape(c.title), chip(c.verdict()), escape(c.says));
+  out += condition(c);
   out += fmt::format("<p>{}</p>\n<h3>The experiment</h3><ol class=\"how\">", prose(c.meaning));
   for (const auto& e : c.experiment) out += "<li>" + prose(e) + "</li>";
   out += "</ol>\n" + pictures(c);
@@ -152,8 +159,9 @@ std::string lesson(const Report& r) {
 // "Of 12 claims 2 REPRODUCED, 9 PARTLY, 1 INCONCLUSIVE."
 std::string tally(const Report& r) {
   std::string out;
-  for (Verdict v : {Verdict::reproduced, Verdict::partly, Verdict::no_difference,
-                    Verdict::contradicted, Verdict::inconclusive}) {
+  for (Verdict v :
+       {Verdict::reproduced, Verdict::partly, Verdict::no_difference, Verdict::contradicted,
+        Verdict::small, Verdict::small_opposite, Verdict::inconclusive}) {
     const auto n =
         std::ranges::count_if(r.claims, [v](const ClaimResult& c) { return c.verdict() == v; });
     if (n) out += fmt::format("{}{} {}", out.empty() ? "" : ", ", n, chip(v));
@@ -170,8 +178,8 @@ std::string overview(const Report& r) {
   for (const auto& c : r.claims)
     out += fmt::format(
         "<tr><td><a href=\"#{}\"><b>{}</b></a></td><td>{}<span "
-        "class=\"one\">{}</span></td><td>{}</td></tr>",
-        c.id, c.id, escape(c.says), prose(c.meaning), chip(c.verdict()));
+        "class=\"one\">{}</span></td><td>{}{}</td></tr>",
+        c.id, c.id, escape(c.says), prose(c.meaning), chip(c.verdict()), condition(c));
   out += "</tbody></table>\n<p>" + prose(chance_text(r)) + "</p>\n";
   return out + fmt::format(
                    "<p class=\"soft\">{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}. "

@@ -8,7 +8,7 @@ namespace loupe::lesson {
 
 Profile Profile::named(const std::string& name) {
   if (name == "quick") return {};
-  if (name == "full") return {"full", 5, 2, 10000};
+  if (name == "full") return {"full", 8, 4, 10000};
   if (name == "tiny") return {"tiny", 2, 1, 200};
   fail<ValueError>("lesson: no profile '{}'; there are quick, full and tiny", name);
 }
@@ -22,7 +22,15 @@ Measured Lab::compute(const std::string& arm, const Config& config,
   job.record.config["exact"] = claim_ + " " + arm;
   job.cost = 0.2;
   job.make = std::move(make);
-  return {arm, kNone, scheduler_->run({job})};
+  return {arm, kNone, run(std::vector<Job>{job})};
+}
+
+Records Lab::run(const std::vector<Job>& jobs) {
+  if (mode_ == Mode::measure) return with_.scheduler->run(jobs);
+  with_.scheduler->plan(jobs);
+  Records records;
+  for (const Job& job : jobs) records.push_back(job.record);
+  return records;
 }
 
 std::vector<uint64_t> Lab::range(uint64_t first, int n) {
@@ -92,6 +100,7 @@ std::vector<const ClassifierArm*> CnnArms::list() const {
 }
 
 void CnnArms::tune(Lab& lab) {
+  if (bn.contains(64)) bn.at(64).spec.inspect = false;
   lab.tune(all(), {0.02, 0.06, 0.2});
   if (bn.contains(64)) bn.at(64).spec.inspect = true;
 }
@@ -160,6 +169,7 @@ TextArms::TextArms(const Lab& lab, size_t text) {
 }
 
 void TextArms::tune(Lab& lab) {
+  ln.spec.inspect = bn.spec.inspect = false;
   lab.tune(all(), text_grid(lab.profile()));
   ln.spec.inspect = bn.spec.inspect = true;
 }

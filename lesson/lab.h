@@ -4,6 +4,7 @@
 // claims ask for are made once.
 #include <loupe/lesson/arm.h>
 #include <loupe/lesson/claim.h>
+#include <loupe/lesson/rates.h>
 #include <loupe/lesson/training.h>
 
 #include <algorithm>
@@ -13,8 +14,8 @@ namespace loupe::lesson {
 
 struct Profile {
   std::string name = "quick";
-  int seeds = 3, tuning_seeds = 2;
-  int64_t test_images = 2000;
+  int seeds = 8, tuning_seeds = 2;
+  int64_t test_images = 10000;
   bool full() const { return name == "full"; }
   bool tiny() const { return name == "tiny"; }
   /// quick, full, tiny (tests: seconds, numbers mean nothing). ValueError for another name.
@@ -23,25 +24,34 @@ struct Profile {
   int64_t steps(int64_t n) const { return tiny() ? std::max<int64_t>(6, n / 50) : n; }
 };
 
+/// What a lab needs besides its claim's name.
+struct Equipment {
+  Profile profile{};
+  std::shared_ptr<const Data> data{};
+  Scheduler* scheduler = nullptr;
+  Norms norms{};                     // what is compared: a test puts a broken one in
+  const RateTable* known = nullptr;  // learning rates that need not be looked for
+  RateTable* chosen = nullptr;       // is told the others
+};
+
 class Lab {
  public:
-  Lab(std::string claim, Profile profile, std::shared_ptr<const Data> data, Scheduler& scheduler,
-      Norms norms = {})
-      : claim_(std::move(claim)),
-        profile_(std::move(profile)),
-        data_(std::move(data)),
-        scheduler_(&scheduler),
-        norms_(std::move(norms)) {}
+  enum class Mode {
+    measure,
+    plan  // nothing is run: the scheduler is told what will be
+  };
+  Lab(std::string claim, Equipment equipment, Mode mode = Mode::measure)
+      : claim_(std::move(claim)), with_(std::move(equipment)), mode_(mode) {}
 
-  const Profile& profile() const { return profile_; }
-  const std::shared_ptr<const Data>& data() const { return data_; }
-  const Norm& batch() const { return norms_.batch; }
-  const Norm& layer() const { return norms_.layer; }
+  const Profile& profile() const { return with_.profile; }
+  const std::shared_ptr<const Data>& data() const { return with_.data; }
+  const Norm& batch() const { return with_.norms.batch; }
+  const Norm& layer() const { return with_.norms.layer; }
   /// "batch, layer": for the configuration of exact facts.
-  std::string norm_names() const { return norms_.batch.name + ", " + norms_.layer.name; }
+  std::string norm_names() const { return batch().name + ", " + layer().name; }
   /// Seeds 1, 2, ... decide verdicts; 1001, 1002, ... choose learning rates and nothing else.
-  std::vector<uint64_t> seeds() const { return range(1, profile_.seeds); }
-  std::vector<uint64_t> tuning_seeds() const { return range(1001, profile_.tuning_seeds); }
+  std::vector<uint64_t> seeds() const { return range(1, profile().seeds); }
+  std::vector<uint64_t> tuning_seeds() const { return range(1001, profile().tuning_seeds); }
 
   /// Every arm over the verdict seeds: fills in their runs.
   template <class Spec> void measure(const Arms<Spec>& arms) {
@@ -55,22 +65,17 @@ class Lab {
   }
   template <class Spec> void measure(std::vector<Arm<Spec>>& arms) { measure(pointers(arms)); }
 
-  /// Chooses each arm's learning rate: the smallest median validation loss over the tuning seeds,
-  /// the smaller rate in a tie; where the best is at an edge, the grid grows there once by the
-  /// factor of its last step.
+  /// Gives each arm its learning rate: the known one, or else that with the smallest median
+  /// validation loss over the tuning seeds, the smaller rate in a tie; where the best is at an edge,
+  /// the grid grows there once by the factor of its last step.
   template <class Spec> void tune(const Arms<Spec>& arms, const std::vector<double>& grid) {
-    std::vector<std::map<double, double>> medians(arms.size());  // by learning rate
-    std::vector<std::vector<double>> wanted(arms.size(), grid);
-    // The verdict runs follow: the time left should know of them.
-    for (const Arm<Spec>* arm : arms) scheduler_->announce(profile_.seeds, arm->spec.cost());
-    for (int round = 0; round < 2; ++round) {
-      try_rates(arms, wanted, medians);
-      for (size_t a = 0; a < arms.size(); ++a) {
-        arms[a]->spec.lr = best(medians[a]);
-        wanted[a].clear();
-        if (round == 0 && !profile_.tiny()) wanted[a] = beyond_the_edge(arms[a]->spec.lr, grid);
-      }
+    Arms<Spec> unknown;
+    for (Arm<Spec>* arm : arms) {
+      const auto rate = with_.known ? with_.known->find(arm->spec.config()) : std::nullopt;
+      if (rate) arm->spec.lr = *rate;
+      else unknown.push_back(arm);
     }
+    if (!unknown.empty()) search(unknown, grid);
   }
   template <class Spec> void tune(std::vector<Arm<Spec>>& arms, const std::vector<double>& grid) {
     tune(pointers(arms), grid);
@@ -87,6 +92,21 @@ class Lab {
   /// The median of the validation losses, a dead run's being infinite.
   double median_loss(std::span<const Record> runs) const;
 
+  template <class Spec> void search(const Arms<Spec>& arms, const std::vector<double>& grid) {
+    std::vector<std::map<double, double>> medians(arms.size());  // by learning rate
+    std::vector<std::vector<double>> wanted(arms.size(), grid);
+    for (int round = 0; round < 2; ++round) {
+      try_rates(arms, wanted, medians);
+      if (mode_ == Mode::plan) return;
+      for (size_t a = 0; a < arms.size(); ++a) {
+        arms[a]->spec.lr = best(medians[a]);
+        wanted[a].clear();
+        if (round == 0 && !profile().tiny()) wanted[a] = beyond_the_edge(arms[a]->spec.lr, grid);
+      }
+    }
+    if (!with_.chosen) return;
+    for (const Arm<Spec>* arm : arms) with_.chosen->add(arm->spec.config(), arm->spec.lr);
+  }
   template <class Spec>
   void try_rates(const Arms<Spec>& arms, const std::vector<std::vector<double>>& wanted,
                  std::vector<std::map<double, double>>& medians) {
@@ -97,6 +117,7 @@ class Lab {
         trials.back().spec.lr = lr;
       }
     const Records records = run(pointers(trials), tuning_seeds(), true);
+    if (mode_ == Mode::plan) return;
     std::span<const Record> rest(records);
     for (size_t a = 0; a < arms.size(); ++a)
       for (double lr : wanted[a]) {
@@ -120,14 +141,14 @@ class Lab {
         job.make = [spec = arm->spec](Record& r) { spec.make(r); };
         jobs.push_back(std::move(job));
       }
-    return scheduler_->run(jobs);
+    return run(jobs);
   }
+  /// Makes them, or tells the scheduler of them and returns records without numbers.
+  Records run(const std::vector<Job>& jobs);
 
   std::string claim_;
-  Profile profile_;
-  std::shared_ptr<const Data> data_;
-  Scheduler* scheduler_;
-  Norms norms_;
+  Equipment with_;
+  Mode mode_;
 };
 
 extern template void Lab::measure(const Arms<ClassifierSpec>&);

@@ -84,6 +84,7 @@ std::shared_ptr<const Data> data_of(const LessonOptions& options, const Profile&
 Scheduler::Options schedule_of(const LessonOptions& options) {
   Scheduler::Options schedule{.workers = options.workers,
                               .resume = options.resume,
+                              .overwrite = options.overwrite,
                               .progress = options.progress,
                               .stop = options.stop};
   if (!options.logdir.empty())
@@ -97,20 +98,22 @@ Scheduler::Options schedule_of(const LessonOptions& options) {
 
 // Each claim waits for its own runs on a thread of its own; the scheduler's workers do the
 // computing. The first error, once all have ended.
-std::exception_ptr try_claims(const LessonOptions& options, const Profile& profile,
-                              const std::shared_ptr<const Data>& data, Scheduler& scheduler,
+std::exception_ptr try_claims(const std::vector<std::string>& claims, const Equipment& equipment,
                               std::vector<ClaimResult>& results) {
+  for (const std::string& id : claims) {
+    Lab plan(id, equipment, Lab::Mode::plan);
+    make_claim(id, plan)->run(plan);
+  }
   std::vector<std::future<ClaimResult>> waiting;
-  for (const std::string& id : chosen_claims(options.claims))
-    waiting.push_back(std::async(std::launch::async, [&, id] {
-      Lab lab(id, profile, data, scheduler, options.norms);
+  for (const std::string& id : claims)
+    waiting.push_back(std::async(std::launch::async, [&equipment, id] {
+      Lab lab(id, equipment);
       return result_of(id, lab);
     }));
   std::exception_ptr error;
   for (auto& w : waiting) {
     try {
       results.push_back(w.get());
-      if (!error && options.on_claim) options.on_claim(results.back());
     } catch (...) {
       if (!error) error = std::current_exception();
     }
@@ -131,27 +134,47 @@ void describe(Report& report, const LessonOptions& options, const Data& data, co
   report.interview = interview(report.claims);
 }
 
+std::string questions_of(const Report& report) {
+  std::string out;
+  for (const ClaimResult& c : report.claims)
+    for (const std::string& question : c.asked) out += question + "\n";
+  return out;
+}
+
 }  // namespace
 
 Report run_lesson(const LessonOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   const Profile profile = profile_of(options);
-  chosen_claims(options.claims);  // an unknown one is told before anything is read
-  const auto data = data_of(options, profile);
+  const std::vector<std::string> claims = chosen_claims(options.claims);
+  const RateTable known = RateTable::committed();
+  RateTable chosen;
   Scheduler scheduler(schedule_of(options));
+  const Equipment equipment{.profile = profile,
+                            .data = data_of(options, profile),
+                            .scheduler = &scheduler,
+                            .norms = options.norms,
+                            .known = options.retune ? nullptr : &known,
+                            .chosen = &chosen};
   Report report{.profile = profile.name, .command = options.command, .machine = "", .data = ""};
   report.seeds = profile.seeds;
-  const std::exception_ptr error = try_claims(options, profile, data, scheduler, report.claims);
+  const std::exception_ptr error = try_claims(claims, equipment, report.claims);
   const Records runs = scheduler.finished();
   if (!options.out.empty()) write(options.out + "/runs.csv", to_csv(runs));
   if (error) std::rethrow_exception(error);
 
-  describe(report, options, *data, runs);
+  correct(report.claims);
+  if (options.on_claim)
+    for (const ClaimResult& c : report.claims) options.on_claim(c);
+  report.foreign = scheduler.foreign();
+  describe(report, options, *equipment.data, runs);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (!options.out.empty()) {
     write(options.out + "/report.html", to_html(report));
     write(options.out + "/report.md", to_markdown(report));
     write(options.out + "/report.jsonl", to_json_lines(report));
+    write(options.out + "/questions.jsonl", questions_of(report));
+    if (!chosen.text().empty()) write(options.out + "/rates.txt", chosen.text());
   }
   return report;
 }

@@ -13,18 +13,22 @@ struct LessonOptions {
   std::string profile = "quick";      // quick, full, tiny
   std::vector<std::string> claims{};  // {"C5", "C9"}; empty: all
   int seeds = 0;                      // 0: the profile's
-  std::string text{};    // a UTF-8 file in place of the word list; in the full profile beside it
-  std::string data{};    // folder of Fashion-MNIST; empty: the package's
-  std::string out{};     // folder for runs.jsonl, runs.csv, report.html, report.md, report.jsonl;
-                         // empty: nothing is written
-  std::string logdir{};  // folder for TensorBoard's event files; empty: none
-  bool resume = false;   // go on from out/runs.jsonl
-  int workers = 0;       // 0: one a core
+  std::string text{};  // a UTF-8 file in place of the word list; in the full profile beside it
+  std::string data{};  // folder of Fashion-MNIST; empty: the package's
+  std::string out{};   // folder for runs.jsonl, runs.csv, questions.jsonl, report.html, report.md,
+                       // report.jsonl (recompute.py computes the verdicts again from these);
+                       // empty: nothing is written
+  std::string logdir{};    // folder for TensorBoard's event files; empty: none
+  bool resume = false;     // go on from out/runs.jsonl
+  bool overwrite = false;  // start anew, whatever out holds
+  bool retune = false;     // choose every learning rate anew; else from the program's table
+  int workers = 0;         // 0: one a core
   std::string command = "loupe lesson";  // as the report shows it
   Norms norms{};                         // what is compared: a test puts a broken one in
   std::function<void(const Progress&)> progress{};
   std::function<void(const ClaimResult&)>
-      on_claim{};                // in the order of claims, as soon as each is finished
+      on_claim{};                // in the order of claims, once all are done: their words are
+                                 // corrected together
   std::function<bool()> stop{};  // true once the user asked to stop
 };
 

@@ -1,4 +1,4 @@
-#include <loupe/core/error.h>
+#include <loupe/io/json.h>
 #include <loupe/lesson/question.h>
 
 #include <algorithm>
@@ -26,29 +26,52 @@ Outcome decades(const Runs& runs, const std::string& metric) {
   return {std::log10(std::ranges::max(v)) - std::log10(std::ranges::min(v)), false};
 }
 
+// A step count that was cut off may be any larger one.
+Outcome outcome_of(const Record& r, const std::string& metric) {
+  Outcome o = r.outcome(metric);
+  const auto marks = r.marks.find(metric);
+  if (marks != r.marks.end()) o.marks = &marks->second;
+  if (!o.dead && metric == kSteps && std::isnan(o.value)) {
+    o.value = std::stod(r.config.at("steps"));
+    o.slack = kInf;
+  }
+  return o;
+}
+
+Outcome gap(const Runs& runs, const std::string& metric) {
+  const bool dead = runs[0]->dead || runs[1]->dead;
+  return {(*runs[0])[metric] - (*runs[1])[metric], dead};
+}
+
 Outcome best_valid(const Runs& runs, const std::string& metric) {
   const Record* best = runs[0];
   for (const Record* r : runs) {
     if (r->dead) continue;
     if (best->dead || (*r)["valid_loss"] < (*best)["valid_loss"]) best = r;
   }
-  return best->outcome(metric);
+  return outcome_of(*best, metric);
 }
 
+// Between the largest usable rate and the next of the grid; above the last nothing is known.
 Outcome usable_rate(const Runs& runs, const Sample& s) {
-  const double first = rate_of(*runs[0]),
-               second = rate_of(*runs[std::min<size_t>(1, runs.size() - 1)]);
-  double largest = first * first / second;  // a step below the grid
-  for (const Record* r : runs)
-    if (!r->dead && (*r)[s.metric] < s.bound) largest = rate_of(*r);
-  return {largest, false};
+  std::vector<double> rates;
+  for (const Record* r : runs) rates.push_back(rate_of(*r));
+  const double step = rates.size() > 1 ? rates[1] / rates[0] : 1;
+  double largest = rates[0] / step, next = rates[0];
+  for (size_t i = 0; i < runs.size(); ++i) {
+    if (runs[i]->dead || !((*runs[i])[s.metric] < s.bound)) continue;
+    largest = rates[i];
+    next = i + 1 < rates.size() ? rates[i + 1] : kInf;
+  }
+  return {largest, false, next - largest};
 }
 
 Outcome pick(const Sample& s, const Runs& runs) {
   switch (s.pick) {
-    case Sample::Pick::value: return runs[0]->outcome(s.metric);
+    case Sample::Pick::value: return outcome_of(*runs[0], s.metric);
     case Sample::Pick::largest: return {std::ranges::max(metric_of(runs, s.metric)), false};
     case Sample::Pick::decades: return decades(runs, s.metric);
+    case Sample::Pick::gap: return gap(runs, s.metric);
     case Sample::Pick::best_valid: return best_valid(runs, s.metric);
     case Sample::Pick::usable_rate: return usable_rate(runs, s);
     case Sample::Pick::constant: break;
@@ -64,15 +87,38 @@ Line answer_exact(const Question& q) {
     const double gap = std::abs(a[i].value - b[i].value);
     largest = std::max(largest, std::isnan(gap) ? kInf : gap);
   }
-  return exact(q.id, "", q.scale * largest, q.holds, q.margin, q.unit);
+  return exact(q, q.scale * largest);
 }
 
 Line answer_statistical(const Question& q) {
   const size_t n = std::max(q.a.seeds(), q.b.seeds());
   const std::vector<Outcome> a = q.a.outcomes(n), b = q.b.outcomes(n);
-  const Comparison c = q.contrast == Contrast::doublings ? compare_log2(a, b, q.nothing, q.better)
-                                                         : compare(a, b, q.nothing, q.better);
-  return statistical(q.id, "", c, q.margin, q.expect, q.unit, q.scale);
+  return statistical(q, compare(a, b, {q.nothing, q.better, q.contrast}));
+}
+
+// --- As JSON ---
+
+std::string json(const Config& config) {
+  std::string out;
+  for (const auto& [key, value] : config)
+    out += fmt::format("{}{}:{}", out.empty() ? "" : ",", json_quote(key), json_quote(value));
+  return "{" + out + "}";
+}
+
+// The runs of an arm: their common configuration and their seeds.
+std::string json(const Measured& arm) {
+  std::string seeds;
+  for (const Record& r : arm.runs) seeds += fmt::format("{}{}", seeds.empty() ? "" : ",", r.seed);
+  return fmt::format(R"({{"config":{},"seeds":[{}]}})", json(arm.runs.at(0).config), seeds);
+}
+
+std::string json(const Sample& s) {
+  constexpr const char* names[] = {"value",      "largest",     "decades", "gap",
+                                   "best_valid", "usable_rate", "constant"};
+  std::string arms;
+  for (const Measured* arm : s.arms) arms += (arms.empty() ? "" : ",") + json(*arm);
+  return fmt::format(R"({{"pick":"{}","metric":{},"bound":{},"arms":[{}]}})",
+                     names[static_cast<size_t>(s.pick)], json_quote(s.metric), s.bound, arms);
 }
 
 }  // namespace
@@ -134,7 +180,8 @@ Question fact(const std::string& id, const Sample& a, Holds holds, double bound,
           .margin = bound,
           .unit = unit,
           .kind = Kind::exact,
-          .holds = holds};
+          .holds = holds,
+          .role = Role::limits};
 }
 
 Question largest_gap(const std::string& id, const Sample& a, const Sample& b, double bound,
@@ -143,46 +190,65 @@ Question largest_gap(const std::string& id, const Sample& a, const Sample& b, do
       .id = id, .a = a, .b = b, .margin = bound, .unit = unit, .scale = scale, .kind = Kind::exact};
 }
 
-Question beside(Question q) {
-  q.beside = true;
+Question primary(Question q) {
+  q.role = Role::primary;
+  return q;
+}
+
+Question limits(Question q) {
+  q.role = Role::limits;
+  return q;
+}
+
+Question explains(Question q) {
+  q.role = Role::explains;
   return q;
 }
 
 Line answer(const Question& q) {
-  Line line = q.kind == Kind::exact ? answer_exact(q) : answer_statistical(q);
-  line.beside = q.beside;
-  return line;
+  return q.kind == Kind::exact ? answer_exact(q) : answer_statistical(q);
 }
 
-Line statistical(std::string id, std::string text, const Comparison& c, double margin,
-                 Expect expect, std::string unit, double scale) {
-  Line l{.id = std::move(id), .text = std::move(text)};
-  l.effect = c.effect;
-  l.seeds = c.effect.n;
-  l.dead = c.dead;
-  l.survival = c.survival;
-  if (c.survival) {
-    l.margin = 0.1;  // ten points of survival
-    l.unit = "surviving";
-  } else {
-    l.effect = {scale * c.effect.mean, scale * c.effect.lo, scale * c.effect.hi, c.effect.n};
-    l.margin = margin;
-    l.unit = std::move(unit);
-  }
-  l.verdict = judge(l.effect, l.margin, c.survival ? expect_of_survival(expect, c.better) : expect);
+Line statistical(const Question& q, const Comparison& c) {
+  Line l{.id = q.id, .text = ""};
+  const Interval& e = c.effect;
+  l.effect = {q.scale * e.mean, q.scale * e.lo, q.scale * e.hi, e.n};
+  l.margin = q.margin;
+  l.unit = q.unit;
+  l.seeds = e.n;
+  l.dead_a = c.dead_a;
+  l.dead_b = c.dead_b;
+  l.against_nothing = c.against_nothing;
+  l.role = q.role;
+  l.verdict = judge(l.effect, l.margin, q.expect);
+  l.p = p_value(c.estimate, q.margin / q.scale, q.expect, l.verdict);
   return l;
 }
 
-Line exact(std::string id, std::string text, double value, Holds holds, double bound,
-           std::string unit) {
-  Line l{.id = std::move(id), .text = std::move(text), .kind = Kind::exact};
-  l.verdict = (holds == Holds::at_most ? value <= bound : value > bound) ? Verdict::reproduced
-                                                                         : Verdict::contradicted;
+Line exact(const Question& q, double value) {
+  Line l{.id = q.id, .text = "", .kind = Kind::exact};
+  const bool holds = q.holds == Holds::at_most ? value <= q.margin : value > q.margin;
+  l.verdict = holds ? Verdict::reproduced : Verdict::contradicted;
   l.effect = {value, value, value, 1};
-  l.margin = bound;
-  l.holds = holds;
-  l.unit = std::move(unit);
+  l.margin = q.margin;
+  l.holds = q.holds;
+  l.unit = q.unit;
+  l.role = q.role;
   return l;
+}
+
+std::string to_json(const Question& q, const std::string& claim) {
+  constexpr const char* expects[] = {"positive", "negative", "none"};
+  constexpr const char* roles[] = {"primary", "limits", "explains"};
+  return fmt::format(
+      R"({{"claim":{},"id":{},"role":"{}","kind":"{}","holds":"{}","contrast":"{}","better":"{}",)"
+      R"("nothing":{},"margin":{},"expect":"{}","unit":{},"scale":{},"a":{},"b":{}}})",
+      json_quote(claim), json_quote(q.id), roles[static_cast<size_t>(q.role)],
+      q.kind == Kind::exact ? "exact" : "statistical",
+      q.holds == Holds::at_most ? "at_most" : "above",
+      q.contrast == Contrast::difference ? "difference" : "doublings",
+      q.better == Better::more ? "more" : "less", q.nothing, q.margin,
+      expects[static_cast<size_t>(q.expect)], json_quote(q.unit), q.scale, json(q.a), json(q.b));
 }
 
 }  // namespace loupe::lesson

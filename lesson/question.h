@@ -15,9 +15,11 @@ struct Sample {
     value,        // the metric of the one arm
     largest,      // the largest of the arms'
     decades,      // log10 of the largest over the smallest of the arms'
+    gap,          // the first arm's minus the second's; dead if one is
     best_valid,   // of the arm that lives and has the smallest validation loss
-    usable_rate,  // the largest learning rate of the arms whose metric is below `bound`; a step of
-                  // the grid below them where none is
+    usable_rate,  // the largest learning rate of the arms whose metric is below `bound`, and from
+                  // there to the next rate of the grid: the truth lies between; a step of the grid
+                  // below them where none is
     constant      // `bound`, whatever the seed
   };
   std::vector<const Measured*> arms{};
@@ -36,8 +38,12 @@ Sample constant(double value);
 enum class Kind { statistical, exact };
 /// How an exact fact's number is held against its bound.
 enum class Holds { at_most, above };
-/// How two samples are compared, seed by seed.
-enum class Contrast { difference, doublings };
+/// What a line is to its claim.
+enum class Role {
+  primary,  // the claim's word is this line's, corrected for the number of claims
+  limits,   // where it does not hold, the claim holds only under a condition: PARTLY
+  explains  // a check of the experiment, a rival explanation, another network: no part of the word
+};
 
 /// One sub-claim: a against b.
 struct Question {
@@ -52,8 +58,7 @@ struct Question {
   double scale = 1;  // turns the difference into the unit: 100 for points
   Kind kind = Kind::statistical;
   Holds holds = Holds::at_most;
-  bool beside = false;  // a check of the experiment or a rival explanation: no part of the claim's
-                        // word
+  Role role = Role::explains;
 };
 
 /// Test accuracy of a minus b, in points.
@@ -70,8 +75,10 @@ Question fact(const std::string& id, const Sample& a, Holds holds, double bound,
 /// The largest |a - b|.
 Question largest_gap(const std::string& id, const Sample& a, const Sample& b, double bound,
                      const std::string& unit, double scale = 1);
-/// The question, which then does not count in the claim's word.
-Question beside(Question q);
+/// The question in another role. (Statistical ones explain, exact ones limit, if nothing is said.)
+Question primary(Question q);
+Question limits(Question q);
+Question explains(Question q);
 
 /// One sub-claim answered: a number, how sure it is, and one word.
 struct Line {
@@ -82,22 +89,27 @@ struct Line {
   Interval effect{};  // exact facts: effect.mean is the number, without interval
   double margin = 0;  // exact facts: the bound that the number is held against, 0 for "exactly 0"
   Holds holds = Holds::at_most;
-  std::string unit{};  // "points", "nats", "doublings"; "surviving" where survival is compared
-  int seeds = 0, dead = 0;
-  bool survival = false;
-  bool beside = false;
+  std::string unit{};            // "points", "nats", "doublings"
+  int seeds = 0;                 // compared
+  int dead_a = 0, dead_b = 0;    // runs of each arm that died; they are left out of the comparison,
+  bool against_nothing = false;  // unless an arm died whole and enters as knowing nothing
+  Role role = Role::explains;
+  double p = 0;           // of the word; exact facts: 0
   std::string meaning{};  // one plain sentence with its conditions
+
+  int dead() const { return dead_a + dead_b; }
 };
 
 /// The answer; text and meaning are the story's to fill in.
 Line answer(const Question& question);
 
-/// Judges a comparison by the margin rule. `scale` turns it into the unit shown (100 for points).
-Line statistical(std::string id, std::string text, const Comparison& c, double margin,
-                 Expect expect, std::string unit, double scale = 1);
+/// Judges a comparison by the margin rule.
+Line statistical(const Question& question, const Comparison& comparison);
 /// A fact without uncertainty: value <= bound, or value > bound where it must not be small.
-Line exact(std::string id, std::string text, double value, Holds holds, double bound,
-           std::string unit = "");
+Line exact(const Question& question, double value);
+/// {"claim":...,"id":...}: all that is needed to answer the question from the file of runs, which
+/// recompute.py does. One line.
+std::string to_json(const Question& question, const std::string& claim);
 
 inline constexpr double kChance = 0.1;             // ten classes
 inline constexpr double kAccuracyMargin = 0.5;     // points

@@ -12,7 +12,7 @@ int decimals(const Line& l) {
   const double width = std::isfinite(l.effect.hi - l.effect.lo) ? l.effect.hi - l.effect.lo
                                                                 : std::abs(l.effect.mean);
   if (!(width > 0)) return 1;
-  return std::clamp(static_cast<int>(std::ceil(-std::log10(width / 2))) + 1, l.survival ? 2 : 1, 4);
+  return std::clamp(static_cast<int>(std::ceil(-std::log10(width / 2))) + 1, 1, 4);
 }
 
 std::vector<std::string> wrapped(const std::string& text, size_t width) {
@@ -30,6 +30,13 @@ std::vector<std::string> wrapped(const std::string& text, size_t width) {
 
 std::string json_number(double v) { return std::isfinite(v) ? fmt::format("{}", v) : "null"; }
 
+// Of an interval; null where there is none, or where an end is open.
+std::string ends(const Line& l) {
+  const bool none = !std::isfinite(l.effect.lo) && !std::isfinite(l.effect.hi);
+  if (l.kind == Kind::exact || none) return "null";
+  return fmt::format("[{},{}]", json_number(l.effect.lo), json_number(l.effect.hi));
+}
+
 int count(const Report& r, bool intervals_only) {
   int n = 0;
   for (const auto& c : r.claims)
@@ -39,11 +46,36 @@ int count(const Report& r, bool intervals_only) {
 
 }  // namespace
 
+const Line& ClaimResult::primary() const {
+  const auto line = std::ranges::find(lines, Role::primary, &Line::role);
+  return line == lines.end() ? lines.at(0) : *line;
+}
+
 Verdict ClaimResult::verdict() const {
-  std::vector<Verdict> parts;
-  for (const Line& l : lines)
-    if (!l.beside) parts.push_back(l.verdict);
-  return combine(parts);
+  if (!stands) return Verdict::inconclusive;
+  const auto limited = [](const Line& l) {
+    return l.role == Role::limits && decided(l.verdict) && l.verdict != Verdict::reproduced;
+  };
+  const Verdict word = primary().verdict;
+  const bool partly = word == Verdict::reproduced && std::ranges::any_of(lines, limited);
+  return partly ? Verdict::partly : word;
+}
+
+std::string word_text(const ClaimResult& c) {
+  const Verdict v = c.verdict();
+  return v == Verdict::partly ? fmt::format("{}: {}", name(v), c.condition) : name(v);
+}
+
+void correct(std::vector<ClaimResult>& claims) {
+  std::vector<ClaimResult*> family;
+  std::vector<double> levels;
+  for (ClaimResult& c : claims) {
+    if (c.primary().kind == Kind::exact) continue;
+    family.push_back(&c);
+    levels.push_back(c.primary().p);
+  }
+  const std::vector<bool> stand = holm(levels);
+  for (size_t i = 0; i < family.size(); ++i) family[i]->stands = stand[i];
 }
 
 std::vector<std::string> seed_row(const std::string& arm, const Records& runs,
@@ -68,8 +100,12 @@ std::string effect_text(const Line& l) {
   }
   const int d = decimals(l);
   const std::string unit = l.unit.empty() ? "" : " " + l.unit;
-  if (!std::isfinite(l.effect.hi - l.effect.lo))
-    return fmt::format("{:+.{}f} (one seed){}", l.effect.mean, d, unit);
+  const bool above = std::isfinite(l.effect.lo), below = std::isfinite(l.effect.hi);
+  if (!above && !below)
+    return fmt::format("{:+.{}f} ({}){}", l.effect.mean, d,
+                       l.effect.n < 2 ? "one seed" : "no spread", unit);
+  if (!below) return fmt::format("at least {:+.{}f}{}", l.effect.lo, d, unit);
+  if (!above) return fmt::format("at most {:+.{}f}{}", l.effect.hi, d, unit);
   return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}]{}", l.effect.mean, d, l.effect.lo, d,
                      l.effect.hi, d, unit);
 }
@@ -86,16 +122,16 @@ std::string margin_text(const Line& l) {
 }
 
 std::string verdict_text(const Line& l) {
-  return l.beside ? fmt::format("({})", name(l.verdict)) : name(l.verdict);
+  return l.role == Role::explains ? fmt::format("({})", name(l.verdict)) : name(l.verdict);
 }
 
 std::string chance_text(const Report& r) {
   const int all = count(r, false), intervals = count(r, true);
   return fmt::format(
-      "{} verdicts stand here: {} exact facts and {} that rest on a 95 % interval. Of such "
-      "intervals, {:.1f} would miss "
-      "their true value by chance alone.",
-      all, all - intervals, intervals, expected_misses(intervals));
+      "{} lines stand here: {} exact facts and {} with a 95 % interval. A claim's word comes from "
+      "one of them, its primary line, corrected for the number of claims (Holm): the chance that "
+      "any of the words errs is at most 5 %.",
+      all, all - intervals, intervals);
 }
 
 namespace {
@@ -130,13 +166,7 @@ std::string run_text(const Report& r) {
 std::string legend(const Report& r) {
   std::string text = chance_text(r);
   if (r.dead) text += " n+: n of the runs compared died.";
-  const auto has_beside = [](const ClaimResult& c) {
-    return std::ranges::any_of(c.lines, &Line::beside);
-  };
-  if (std::ranges::any_of(r.claims, has_beside))
-    text +=
-        " (WORD): a check of the experiment or a rival explanation, which does not count in the "
-        "claim's word.";
+  text += " (WORD): a line that explains and does not count in the claim's word.";
   return text;
 }
 
@@ -148,8 +178,9 @@ std::string to_terminal(const Report& r) {
   for (const ClaimResult& c : r.claims) {
     out +=
         rule + fmt::format("{:<5} {:<58} {:>15}\n", c.id, c.title.substr(0, 58), name(c.verdict()));
+    if (c.verdict() == Verdict::partly) out += paragraph("      Partly: " + c.condition);
     for (const Line& l : c.lines)
-      out += row_of(l.id, l.text, effect_text(l) + (l.dead ? fmt::format(" {}+", l.dead) : ""),
+      out += row_of(l.id, l.text, effect_text(l) + (l.dead() ? fmt::format(" {}+", l.dead()) : ""),
                     verdict_text(l));
   }
   out += rule + paragraph(legend(r));
@@ -185,12 +216,10 @@ std::string markdown_lines(const Report& r) {
     out += fmt::format("| **{}** | **{}** | | | | **{}** |\n", c.id, c.title, name(c.verdict()));
     for (const Line& l : c.lines)
       out += markdown_row({l.id, l.text, effect_text(l), margin_text(l),
-                           l.kind == Kind::exact ? "" : fmt::format("{} ({})", l.seeds, l.dead),
+                           l.kind == Kind::exact ? "" : fmt::format("{} ({})", l.seeds, l.dead()),
                            verdict_text(l)});
   }
-  return out +
-         "\nIn brackets: a check of the experiment or a rival explanation, which does not count in "
-         "the claim's word.\n";
+  return out + "\nIn brackets: a line that explains and does not count in the claim's word.\n";
 }
 
 std::string markdown_advice(const Report& r) {
@@ -206,8 +235,7 @@ std::string markdown_advice(const Report& r) {
 }
 
 std::string markdown(const ClaimResult& c) {
-  std::string out =
-      fmt::format("\n### {} {}: {}\n\n> {}\n\n", c.id, c.title, name(c.verdict()), c.says);
+  std::string out = fmt::format("\n### {} {}: {}\n\n> {}\n\n", c.id, c.title, word_text(c), c.says);
   for (const auto& e : c.experiment) out += "- " + e + "\n";
   out += "\n" + c.meaning + "\n";
   for (const Line& l : c.lines)
@@ -233,20 +261,20 @@ std::string to_markdown(const Report& r) {
 }
 
 std::string to_json_lines(const ClaimResult& c) {
-  const auto event = [](const std::string& id, Verdict verdict, const Line& l) {
-    const bool interval = l.kind == Kind::statistical && std::isfinite(l.effect.hi - l.effect.lo);
+  constexpr const char* roles[] = {"primary", "limits", "explains"};
+  const auto event = [](const std::string& id, const std::string& role, Verdict verdict,
+                        const Line& l) {
     return fmt::format(
-        "{{\"event\":\"claim\",\"id\":{},\"kind\":\"{}\",\"verdict\":\"{}\",\"effect\":{},\"ci\":{}"
-        ",\"margin\":{},\"unit\":{},"
-        "\"seeds\":{},\"dead\":{}}}\n",
-        json_quote(id), l.kind == Kind::exact ? "exact" : "statistical", name(verdict),
-        json_number(l.effect.mean),
-        interval ? fmt::format("[{},{}]", json_number(l.effect.lo), json_number(l.effect.hi))
-                 : "null",
-        json_number(l.margin), json_quote(l.unit), l.seeds, l.dead);
+        "{{\"event\":\"claim\",\"id\":{},\"role\":\"{}\",\"kind\":\"{}\",\"verdict\":\"{}\","
+        "\"effect\":{},\"ci\":{},\"margin\":{},\"unit\":{},\"seeds\":{},\"dead\":{},\"p\":{}}}\n",
+        json_quote(id), role, l.kind == Kind::exact ? "exact" : "statistical", name(verdict),
+        json_number(l.effect.mean), ends(l), json_number(l.margin), json_quote(l.unit), l.seeds,
+        l.dead(), json_number(l.p));
   };
-  std::string out = c.lines.empty() ? "" : event(c.id, c.verdict(), c.lines[0]);
-  for (const auto& l : c.lines) out += event(l.id, l.verdict, l);
+  if (c.lines.empty()) return "";
+  std::string out = event(c.id, "claim", c.verdict(), c.primary());
+  for (const auto& l : c.lines)
+    out += event(l.id, roles[static_cast<size_t>(l.role)], l.verdict, l);
   return out;
 }
 

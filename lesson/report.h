@@ -35,9 +35,21 @@ struct ClaimResult {
   std::vector<Heatmap> maps{};
   std::vector<Table> tables{};
   std::vector<Link> papers{};
-  std::string code{};  // "lesson/c5.cpp"
+  std::string code{};                // "lesson/c5.cpp"
+  std::string condition{};           // under which it holds, in a few words
+  std::vector<std::string> asked{};  // the questions as JSON (question.h)
+  bool stands = true;                // its word survives the correction for the number of claims
+
+  /// The line behind the word; the first where none is called primary.
+  const Line& primary() const;
+  /// Its verdict, INCONCLUSIVE unless it stands; PARTLY where it is reproduced and a line that
+  /// limits it is decided otherwise.
   Verdict verdict() const;
 };
+/// "PARTLY: only where a statistic averages few values"; other words stand alone.
+std::string word_text(const ClaimResult& claim);
+/// Holm's correction of the claims' words: over the primary lines that rest on an interval.
+void correct(std::vector<ClaimResult>& claims);
 
 /// One line of the lesson's own table (what it says of BatchNorm and of LayerNorm) beside what this
 /// run measured.
@@ -53,6 +65,7 @@ struct Answer {
 struct Report {
   std::string profile, command, machine, data;
   int seeds = 0, runs = 0, dead = 0;
+  int foreign = 0;  // runs in the file that another program made: made again
   double seconds = 0;
   std::vector<ClaimResult> claims{};
   std::vector<Advice> advice{};
@@ -69,16 +82,15 @@ std::string number_text(const Line& line);
 std::string margin_text(const Line& line);
 /// "REPRODUCED"; in brackets where it does not count in the claim's word.
 std::string verdict_text(const Line& line);
-/// "41 verdicts stand on this page; 30 rest on a 95 % interval, of which 1.5 would miss by chance
-/// ..."
+/// "84 lines stand here ... the words of the claims are corrected for their number ..."
 std::string chance_text(const Report& report);
 
 /// At most 80 columns.
 std::string to_terminal(const Report& report);
 std::string to_markdown(const Report& report);
-/// JSON lines {"event":"claim","id","kind","verdict","effect","ci","margin","unit","seeds","dead"}:
-/// the claim ("C5", its word beside the numbers of its first sub-claim), then each sub-claim
-/// ("C5a").
+/// JSON lines {"event":"claim","id","role","kind","verdict","effect","ci","margin","unit","seeds",
+/// "dead","p"}: the claim ("C5", role "claim", its word and the numbers of its primary line), then
+/// each line ("C5a"). An open end of an interval is null.
 std::string to_json_lines(const ClaimResult& claim);
 /// {"event":"result",...} and a newline.
 std::string result_json(const Report& report);

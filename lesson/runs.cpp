@@ -1,5 +1,8 @@
+#include <loupe/core/cpu.h>
 #include <loupe/core/threads.h>
+#include <loupe/core/version.h>
 #include <loupe/io/json.h>
+#include <loupe/lesson/commit.h>
 #include <loupe/lesson/runs.h>
 
 #include <algorithm>
@@ -25,7 +28,7 @@ double thread_seconds() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-std::string number_text(double v) { return std::isfinite(v) ? fmt::format("{}", v) : "null"; }
+std::string number_or_null(double v) { return std::isfinite(v) ? fmt::format("{}", v) : "null"; }
 
 double number(JsonReader& json) {
   return json.null() ? std::numeric_limits<double>::quiet_NaN() : json.number();
@@ -53,8 +56,15 @@ std::string csv_field(const std::string& s) {
 
 }  // namespace
 
+const Config& this_program() {
+  static const Config program{
+      {"version", kVersion}, {"commit", kCommit}, {"instruction_set", loupe::name(cpu_level())}};
+  return program;
+}
+
 std::string Record::key() const {
   std::string text = fmt::format("seed={}", seed);
+  for (const auto& [k, v] : made_by) text += fmt::format(";{}={}", k, v);
   for (const auto& [k, v] : config) text += fmt::format(";{}={}", k, v);
   return text;
 }
@@ -86,19 +96,21 @@ std::vector<Outcome> outcomes(const Records& runs, const std::string& metric) {
 std::string to_json(const Record& r) {
   const auto list = [](const std::vector<double>& v) {
     std::string out;
-    for (double x : v) out += (out.empty() ? "" : ",") + number_text(x);
+    for (double x : v) out += (out.empty() ? "" : ",") + number_or_null(x);
     return "[" + out + "]";
   };
   return fmt::format(
-      R"({{"claim":{},"arm":{},"role":"{}","seed":{},"dead":{},"seconds":{:.3f},"config":{},"metrics":{},"series":{}}})",
+      R"({{"claim":{},"arm":{},"role":"{}","seed":{},"dead":{},"seconds":{:.3f},"made_by":{},"config":{},"metrics":{},"series":{},"marks":{}}})",
       json_quote(r.claim), json_quote(r.arm), r.tuning ? "tuning" : "verdict", r.seed, r.dead,
-      r.seconds, object_text(r.config, [](const std::string& v) { return json_quote(v); }),
-      object_text(r.metrics, number_text), object_text(r.series, list));
+      r.seconds, object_text(r.made_by, json_quote), object_text(r.config, json_quote),
+      object_text(r.metrics, number_or_null), object_text(r.series, list),
+      object_text(r.marks, json_quote));
 }
 
 Record from_json(const std::string& line, const std::string& name) {
   JsonReader json(line, name);
   Record r;
+  r.made_by.clear();  // of a file of an older program: unknown
   std::set<std::string> missing{"claim",   "arm",    "role",    "seed",  "dead",
                                 "seconds", "config", "metrics", "series"};
   json.object([&](const std::string& key) {
@@ -111,6 +123,9 @@ Record from_json(const std::string& line, const std::string& name) {
     else if (key == "seconds") r.seconds = json.number();
     else if (key == "config")
       json.object([&](const std::string& k) { r.config[k] = json.string(); });
+    else if (key == "made_by")
+      json.object([&](const std::string& k) { r.made_by[k] = json.string(); });
+    else if (key == "marks") json.object([&](const std::string& k) { r.marks[k] = json.string(); });
     else if (key == "metrics")
       json.object([&](const std::string& k) { r.metrics[k] = number(json); });
     else if (key == "series")
@@ -130,13 +145,15 @@ std::string to_csv(const Records& runs) {
     for (const auto& [k, v] : r.config) keys.insert(k);
     for (const auto& [k, v] : r.metrics) metrics.insert(k);
   }
-  std::string text = "claim,arm,role,seed,dead,seconds";
+  std::string text = "claim,arm,role,seed,dead,seconds,version,commit,instruction_set";
   for (const auto& k : keys) text += "," + csv_field("config." + k);
   for (const auto& m : metrics) text += "," + csv_field(m);
   text += '\n';
   for (const Record& r : runs) {
     text += fmt::format("{},{},{},{},{},{:.3f}", csv_field(r.claim), csv_field(r.arm),
                         r.tuning ? "tuning" : "verdict", r.seed, r.dead ? 1 : 0, r.seconds);
+    for (const char* k : {"version", "commit", "instruction_set"})
+      text += "," + (r.made_by.contains(k) ? csv_field(r.made_by.at(k)) : "");
     for (const auto& k : keys)
       text += "," + (r.config.contains(k) ? csv_field(r.config.at(k)) : "");
     for (const auto& m : metrics)
@@ -150,29 +167,45 @@ struct Scheduler::Task {
   Job job;
   std::string key;
   bool done = false;
+  bool asked = false;  // by this run, not only found in the file
   std::exception_ptr error;
 };
 
-Scheduler::Scheduler(Options options) : options_(std::move(options)), start_(now()) {
-  if (!options_.file.empty() && options_.resume) {
-    std::ifstream in(options_.file);
-    for (std::string line; std::getline(in, line);) {
-      if (line.empty()) continue;
-      auto task = std::make_shared<Task>();
-      try {
-        task->job.record = from_json(line, options_.file);
-      } catch (const IoError&) {
-        continue;  // the last line of a program that was killed while writing
-      }
-      task->done = true;
-      task->key = task->job.record.key();
-      tasks_[task->key] = task;
+void Scheduler::read_file() {
+  std::ifstream in(options_.file);
+  bool cut = false;  // the last line of a program that was killed while writing
+  for (std::string line; std::getline(in, line);) {
+    if (line.empty()) continue;
+    auto task = std::make_shared<Task>();
+    cut = in.eof();
+    try {
+      task->job.record = from_json(line, options_.file);
+    } catch (const IoError&) { continue; }
+    if (task->job.record.made_by != this_program()) {
+      ++foreign_;
+      continue;
     }
-    resumed_ = static_cast<int>(tasks_.size());
+    task->done = true;
+    task->key = task->job.record.key();
+    tasks_[task->key] = task;
   }
-  if (!options_.file.empty()) {  // rewritten: without a broken last line, or empty
-    std::ofstream out(options_.file);
-    for (const auto& [key, task] : tasks_) out << to_json(task->job.record) << '\n';
+  resumed_ = static_cast<int>(tasks_.size());
+  if (!cut) return;
+  std::ofstream out(options_.file, std::ios::app);
+  if (!(out << '\n' << std::flush)) fail<IoError>("lesson: cannot write {}", options_.file);
+}
+
+Scheduler::Scheduler(Options options) : options_(std::move(options)), start_(now()) {
+  if (!options_.file.empty()) {
+    const bool there = std::ifstream(options_.file).peek() != std::ifstream::traits_type::eof();
+    if (there && !options_.resume && !options_.overwrite)
+      fail<ValueError>(
+          "lesson: {} holds runs. --resume goes on from them, --overwrite starts anew, --out takes "
+          "another folder",
+          options_.file);
+    if (there && options_.resume) read_file();
+    const auto mode = options_.resume ? std::ios::app : std::ios::trunc;
+    std::ofstream out(options_.file, mode);
     if (!out.flush()) fail<IoError>("lesson: cannot write {}", options_.file);
   }
   int workers = options_.workers;
@@ -189,10 +222,12 @@ Scheduler::~Scheduler() {
   for (auto& t : threads_) t.join();
 }
 
-void Scheduler::announce(int runs, double cost_each) {
+void Scheduler::plan(const std::vector<Job>& jobs) {
   std::lock_guard lock(mutex_);
-  announced_ += runs;
-  announced_cost_ += runs * cost_each;
+  for (const Job& job : jobs) {
+    std::string key = job.record.key();
+    if (!tasks_.contains(key)) planned_[std::move(key)] = job.cost;
+  }
 }
 
 Records Scheduler::run(const std::vector<Job>& jobs) {
@@ -201,10 +236,7 @@ Records Scheduler::run(const std::vector<Job>& jobs) {
   for (const Job& job : jobs) {
     std::string key = job.record.key();
     auto& task = tasks_[key];
-    if (announced_ > 0) {
-      --announced_;
-      announced_cost_ = std::max(0.0, announced_cost_ - job.cost);
-    }
+    planned_.erase(key);
     if (!task) {
       task = std::make_shared<Task>();
       task->job = job;
@@ -213,6 +245,7 @@ Records Scheduler::run(const std::vector<Job>& jobs) {
       ++count_total_;
       cost_total_ += job.cost;
     }
+    task->asked = true;
     mine.push_back(task);
   }
   todo_.notify_all();
@@ -276,11 +309,14 @@ void Scheduler::work() {
 
 void Scheduler::report(const Record& r) {
   if (!options_.progress) return;
-  Progress p{r.claim, r.arm, r.seed, count_done_, count_total_ + announced_, 0};
+  Progress p{r.claim, r.arm, r.seed, count_done_, count_total_ + static_cast<int>(planned_.size()),
+             0};
+  double left = cost_total_ - cost_done_;
+  for (const auto& [key, cost] : planned_) left += cost;
   // Before the first run is done, the rough seconds of the costs.
   const double pace =
       cost_done_ > 0 ? (now() - start_) / cost_done_ : 1 / static_cast<double>(threads_.size());
-  p.seconds_left = pace * (cost_total_ - cost_done_ + announced_cost_);
+  p.seconds_left = pace * left;
   options_.progress(p);
 }
 
@@ -288,7 +324,7 @@ Records Scheduler::finished() const {
   std::lock_guard lock(mutex_);
   Records records;
   for (const auto& [key, task] : tasks_)
-    if (task->done) records.push_back(task->job.record);
+    if (task->done && task->asked) records.push_back(task->job.record);
   std::ranges::stable_sort(records, [](const Record& a, const Record& b) {
     return std::tie(a.claim, a.arm, a.tuning, a.seed) < std::tie(b.claim, b.arm, b.tuning, b.seed);
   });

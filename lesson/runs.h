@@ -23,6 +23,9 @@ namespace loupe::lesson {
 /// their hash.
 using Config = std::map<std::string, std::string>;
 
+/// {version, commit, instruction set}: who makes a run's numbers besides its configuration.
+const Config& this_program();
+
 /// One run. `claim` and `arm` say who asked for it first; they are no part of its identity.
 struct Record {
   std::string claim, arm;
@@ -31,10 +34,12 @@ struct Record {
   Config config;
   std::map<std::string, double> metrics;
   std::map<std::string, std::vector<double>> series;
+  std::map<std::string, std::string> marks;  // of a metric: which test images were right (marks_of)
+  Config made_by = this_program();
   bool dead = false;
   double seconds = 0;  // of processor time
 
-  /// Configuration and seed as one text: two runs with equal keys are the same run.
+  /// Program, configuration and seed as one text: two runs with equal keys are the same run.
   std::string key() const;
   /// metrics.at(name) with an error that says which run lacks it.
   double operator[](const std::string& name) const;
@@ -42,6 +47,9 @@ struct Record {
   Outcome outcome(const std::string& metric) const;
 };
 using Records = std::vector<Record>;
+
+/// The metric that counts steps to a training loss of 1; NaN where a run never got there.
+inline const std::string kSteps = "steps";
 
 std::vector<double> values(const Records& runs, const std::string& metric);
 std::vector<Outcome> outcomes(const Records& runs, const std::string& metric);
@@ -77,29 +85,35 @@ struct Stopped : Error {
 class Scheduler : Pinned {
  public:
   struct Options {
-    int workers = 0;      // 0: one a core
-    std::string file{};   // JSON lines, appended to as runs finish; empty: memory only
-    bool resume = false;  // take what the file holds; else the file starts empty
+    int workers = 0;         // 0: one a core
+    std::string file{};      // JSON lines, appended to as runs finish; empty: memory only
+    bool resume = false;     // take what the file holds and this program made
+    bool overwrite = false;  // start the file empty, whatever it holds
     std::function<void(const Progress&)> progress{};  // called with a lock held: be brief
     std::function<void(const Record&)> finished{};    // called by the worker with each run it made
     std::function<bool()>
         stop{};  // true once the user asked to stop: running runs finish, no new one starts
   };
+  /// ValueError where the file holds runs and neither resume nor overwrite is said.
   explicit Scheduler(Options options);
   ~Scheduler();
 
   /// Makes the runs, or finds them finished, and returns them in the order asked for. Blocks; many
   /// threads may call it. A job's exception is rethrown here.
   Records run(const std::vector<Job>& jobs);
-  /// Runs that will be asked for later, so that the time left is honest from the start.
-  void announce(int runs, double cost_each);
-  /// All finished runs, by claim, arm, key.
+  /// Runs that will be asked for later, so that the time left is right from the start.
+  void plan(const std::vector<Job>& jobs);
+  /// All finished runs that were asked for, by claim, arm, key.
   Records finished() const;
   int made() const { return made_; }
   int resumed() const { return resumed_; }
+  /// Runs in the file that another program made, by version, commit or instruction set: they stay
+  /// there, and are made again.
+  int foreign() const { return foreign_; }
 
  private:
   struct Task;
+  void read_file();
   void work();
   void report(const Record& r);
 
@@ -109,8 +123,9 @@ class Scheduler : Pinned {
   std::vector<std::shared_ptr<Task>> queue_;
   std::map<std::string, std::shared_ptr<Task>> tasks_;  // by key
   std::vector<std::thread> threads_;
-  double cost_done_ = 0, cost_total_ = 0, announced_cost_ = 0, start_ = 0;
-  int announced_ = 0, count_done_ = 0, count_total_ = 0, made_ = 0, resumed_ = 0;
+  std::map<std::string, double> planned_;  // costs, by key
+  double cost_done_ = 0, cost_total_ = 0, start_ = 0;
+  int count_done_ = 0, count_total_ = 0, made_ = 0, resumed_ = 0, foreign_ = 0;
   bool closing_ = false;
 };
 

@@ -44,30 +44,67 @@ double upper_tail(double t, double dof) {
   return 0.5 * regularised_beta(dof / 2, 0.5, dof / s, t * t / s);
 }
 
-Comparison compare_with(std::span<const Outcome> a, std::span<const Outcome> b, double nothing,
-                        Better better, bool ratio) {
-  if (a.size() != b.size())
-    fail<ValueError>("compare: arms of {} and {} seeds cannot be paired", a.size(), b.size());
-  const auto deaths = [](std::span<const Outcome> arm) {
-    return static_cast<int>(std::ranges::count_if(arm, [](const Outcome& o) { return o.dead; }));
-  };
-  const int n = static_cast<int>(a.size()), dead_a = deaths(a), dead_b = deaths(b);
-  Comparison result;
-  result.dead = dead_a + dead_b;
-  result.better = better;
-  result.survival = 2 * std::max(dead_a, dead_b) > n;
-  if (result.survival) {
-    result.effect = survival_difference(n - dead_a, n, n - dead_b, n);
-    return result;
+// The difference at one seed, between two bounds.
+struct Pair {
+  double lower, upper;
+};
+
+Pair pair_of(const Outcome& a, const Outcome& b, Contrast contrast) {
+  if (contrast == Contrast::difference)
+    return {a.value - (b.value + b.slack), a.value + a.slack - b.value};
+  if (a.value <= 0 || b.value <= 0)
+    fail<ValueError>("compare: a ratio needs positive values, got {} and {}", a.value, b.value);
+  return {std::log2(a.value / (b.value + b.slack)), std::log2((a.value + a.slack) / b.value)};
+}
+
+// A dead run as knowing nothing. Of a loss that is a lower bound.
+Outcome alive(Outcome o, const Rules& rules) {
+  if (!o.dead) return o;
+  return {rules.nothing, false, rules.better == Better::less ? kInf : 0, nullptr};
+}
+
+// What the test images add to the variance of the mean difference; 0 where marks are not known.
+struct Images {
+  double variance = 0;
+  double count = 0;
+};
+
+Images images_of(std::span<const Outcome> a, std::span<const Outcome> b) {
+  const auto marked = [](const Outcome& o) { return o.marks != nullptr; };
+  const bool both = std::ranges::all_of(a, marked) && std::ranges::all_of(b, marked);
+  const bool one = std::ranges::all_of(a, marked) && std::ranges::none_of(b, marked);
+  if (a.empty() || !(both || one)) return {};
+  const auto n = static_cast<double>(a.size());
+  const size_t images = 4 * a[0].marks->size();
+  std::vector<double> means;
+  double within = 0;  // sum over images of the variance over seeds
+  for (size_t j = 0; j < images; ++j) {
+    std::vector<double> d;
+    for (size_t i = 0; i < a.size(); ++i)
+      d.push_back(mark(*a[i].marks, j) - (both ? mark(*b[i].marks, j) : 0));
+    means.push_back(mean(d));
+    within += stddev(d) * stddev(d);
   }
-  const auto values = [nothing](std::span<const Outcome> arm) {
-    std::vector<double> v;
-    for (const Outcome& o : arm) v.push_back(o.dead ? nothing : o.value);
-    return v;
-  };
-  result.effect = t_interval(ratio ? paired_log2_ratio(values(a), values(b))
-                                   : paired_difference(values(a), values(b)));
-  return result;
+  const auto count = static_cast<double>(images);
+  const double between = stddev(means) * stddev(means) - within / count / n;
+  return {std::max(0.0, between) / count, count};
+}
+
+Estimate::Bound bound_of(const std::vector<double>& x, const Images& images) {
+  const auto n = static_cast<double>(x.size());
+  Estimate::Bound b{mean(x), 0, n - 1};
+  const double seeds = stddev(x) * stddev(x) / n;
+  const double variance = seeds + images.variance;
+  b.error = std::sqrt(variance);
+  if (images.variance > 0)  // Satterthwaite
+    b.dof = variance * variance /
+            (seeds * seeds / (n - 1) + images.variance * images.variance / (images.count - 1));
+  return b;
+}
+
+// t(.975) standard errors.
+double half_width(const Estimate::Bound& b) {
+  return b.error > 0 ? t_quantile(0.975, b.dof) * b.error : 0;
 }
 
 }  // namespace
@@ -115,12 +152,9 @@ double t_quantile(double p, double dof) {
 }
 
 Interval t_interval(std::span<const double> x) {
-  const int n = static_cast<int>(x.size());
-  if (n == 0) fail<ValueError>("t_interval: needs at least one value");
-  const double m = mean(x);
-  if (n < 2) return {m, -kInf, kInf, n};
-  const double half = t_quantile(0.975, n - 1) * stddev(x) / std::sqrt(n);
-  return {m, m - half, m + half, n};
+  if (x.empty()) fail<ValueError>("t_interval: needs at least one value");
+  const Estimate::Bound b = bound_of(std::vector<double>(x.begin(), x.end()), {});
+  return interval({b, b, static_cast<int>(x.size())});
 }
 
 std::vector<double> paired_difference(std::span<const double> a, std::span<const double> b) {
@@ -161,8 +195,8 @@ Interval survival_difference(int survived_a, int n_a, int survived_b, int n_b) {
 }
 
 const char* name(Verdict v) {
-  constexpr const char* names[] = {"REPRODUCED", "PARTLY", "NO DIFFERENCE", "CONTRADICTED",
-                                   "INCONCLUSIVE"};
+  constexpr const char* names[] = {"REPRODUCED",   "PARTLY", "NO DIFFERENCE", "CONTRADICTED",
+                                   "INCONCLUSIVE", "SMALL",  "SMALL OPPOSITE"};
   return names[static_cast<size_t>(v)];
 }
 
@@ -172,12 +206,14 @@ Verdict judge(const Interval& effect, double margin, Expect expect) {
   if (!(effect.lo <= effect.hi)) return Verdict::inconclusive;
   const bool above = effect.lo > margin, below = effect.hi < -margin;
   const bool inside = effect.lo >= -margin && effect.hi <= margin;
-  if (expect == Expect::none)
-    return inside           ? Verdict::reproduced
-           : above || below ? Verdict::contradicted
-                            : Verdict::inconclusive;
+  if (expect == Expect::none) {
+    if (inside) return Verdict::reproduced;
+    return above || below ? Verdict::contradicted : Verdict::inconclusive;
+  }
   if (above) return Verdict::reproduced;
   if (below) return Verdict::contradicted;
+  if (effect.lo > 0) return Verdict::small;
+  if (effect.hi < 0) return Verdict::small_opposite;
   return inside ? Verdict::no_difference : Verdict::inconclusive;
 }
 
@@ -189,19 +225,117 @@ Verdict combine(std::span<const Verdict> parts) {
   return any(Verdict::inconclusive) ? Verdict::inconclusive : Verdict::contradicted;
 }
 
-Comparison compare(std::span<const Outcome> a, std::span<const Outcome> b, double knowing_nothing,
-                   Better better) {
-  return compare_with(a, b, knowing_nothing, better, false);
+Interval interval(const Estimate& e) {
+  const auto &lower = e.lower, &upper = e.upper;
+  const double none = kInf;
+  // Values that are all the same say nothing of their spread; a cell of a grid has its own width.
+  const bool measured = lower.mean == upper.mean;
+  if (e.n < 2 || (measured && lower.error == 0)) return {lower.mean, -none, none, e.n};
+  Interval i{0, -none, none, e.n};
+  if (std::isfinite(lower.mean)) i.lo = lower.mean - half_width(lower);
+  if (std::isfinite(upper.mean)) i.hi = upper.mean + half_width(upper);
+  const bool both = std::isfinite(lower.mean) && std::isfinite(upper.mean);
+  if (both) i.mean = (lower.mean + upper.mean) / 2;
+  else i.mean = std::isfinite(lower.mean) ? lower.mean : upper.mean;
+  return i;
 }
 
-Comparison compare_log2(std::span<const Outcome> a, std::span<const Outcome> b,
-                        double knowing_nothing, Better better) {
-  return compare_with(a, b, knowing_nothing, better, true);
+namespace {
+
+// Two-sided level of "the bound lies `distance` beyond": distance / error under Student's t.
+double level_of(double distance, const Estimate::Bound& b, int n) {
+  if (!(distance > 0) || n < 2) return 1;
+  if (b.error == 0) return std::pow(2.0, 1 - n);
+  return std::min(1.0, 2 * upper_tail(distance / b.error, b.dof));
 }
 
-Expect expect_of_survival(Expect expect, Better better) {
-  if (better == Better::more || expect == Expect::none) return expect;
-  return expect == Expect::positive ? Expect::negative : Expect::positive;
+}  // namespace
+
+double p_value(const Estimate& e, double margin, Expect expect, Verdict word) {
+  if (expect == Expect::negative) {
+    const auto minus = [](Estimate::Bound b) {
+      b.mean = -b.mean;
+      return b;
+    };
+    return p_value({minus(e.upper), minus(e.lower), e.n}, margin, Expect::positive, word);
+  }
+  const double above = level_of(e.lower.mean - margin, e.lower, e.n);
+  const double below = level_of(-e.upper.mean - margin, e.upper, e.n);
+  const double inside = std::max(level_of(margin - e.upper.mean, e.upper, e.n),
+                                 level_of(margin + e.lower.mean, e.lower, e.n));
+  switch (word) {
+    case Verdict::reproduced: return expect == Expect::none ? inside : above;
+    case Verdict::contradicted: return expect == Expect::none ? std::min(above, below) : below;
+    case Verdict::no_difference: return inside;
+    case Verdict::small: return level_of(e.lower.mean, e.lower, e.n);
+    case Verdict::small_opposite: return level_of(-e.upper.mean, e.upper, e.n);
+    default: return 1;
+  }
+}
+
+Comparison compare(std::span<const Outcome> a, std::span<const Outcome> b, const Rules& rules) {
+  if (a.size() != b.size())
+    fail<ValueError>("compare: arms of {} and {} seeds cannot be paired", a.size(), b.size());
+  Comparison result;
+  std::vector<Outcome> live_a, live_b;
+  for (size_t i = 0; i < a.size(); ++i) {
+    result.dead_a += a[i].dead;
+    result.dead_b += b[i].dead;
+    if (a[i].dead || b[i].dead) continue;
+    live_a.push_back(a[i]);
+    live_b.push_back(b[i]);
+  }
+  if (live_a.size() < 2 && live_a.size() < a.size()) {
+    result.against_nothing = true;
+    live_a.clear();
+    live_b.clear();
+    for (size_t i = 0; i < a.size(); ++i) {
+      live_a.push_back(alive(a[i], rules));
+      live_b.push_back(alive(b[i], rules));
+    }
+  }
+  std::vector<double> lower, upper;
+  for (size_t i = 0; i < live_a.size(); ++i) {
+    const Pair p = pair_of(live_a[i], live_b[i], rules.contrast);
+    lower.push_back(p.lower);
+    upper.push_back(p.upper);
+  }
+  const Images images =
+      rules.contrast == Contrast::difference ? images_of(live_a, live_b) : Images{};
+  result.estimate = {bound_of(lower, images), bound_of(upper, images),
+                     static_cast<int>(lower.size())};
+  result.effect = interval(result.estimate);
+  return result;
+}
+
+std::string marks_of(const std::vector<bool>& right) {
+  std::string text((right.size() + 3) / 4, '0');
+  for (size_t i = 0; i < right.size(); ++i) {
+    const size_t digit = i / 4;
+    const int before = text[digit] <= '9' ? text[digit] - '0' : text[digit] - 'a' + 10;
+    const int after = before | (right[i] ? 8 >> (i % 4) : 0);
+    text[digit] = "0123456789abcdef"[after];
+  }
+  return text;
+}
+
+bool mark(const std::string& marks, size_t i) {
+  const char c = marks[i / 4];
+  const int digit = c <= '9' ? c - '0' : c - 'a' + 10;
+  return (digit >> (3 - i % 4)) & 1;
+}
+
+std::vector<bool> holm(std::span<const double> p_values, double level) {
+  std::vector<size_t> order(p_values.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::ranges::stable_sort(order, {}, [&](size_t i) { return p_values[i]; });
+  std::vector<bool> stands(p_values.size(), false);
+  for (size_t rank = 0; rank < order.size(); ++rank) {
+    const auto left = static_cast<double>(order.size() - rank);
+    if (!(p_values[order[rank]] <= level / left)) break;
+    stands[order[rank]] = true;
+  }
+  return stands;
 }
 
 }  // namespace loupe::lesson

@@ -22,8 +22,8 @@ double t_cdf(double t, double dof);
 /// = 2.7764.
 double t_quantile(double p, double dof);
 
-/// An estimate with its two-sided 95 % interval. No interval (lo = -inf, hi = inf) for fewer than
-/// two values.
+/// An estimate with its two-sided 95 % interval. An end is infinite where nothing bounds it: fewer
+/// than two values, values that are all the same, runs that were cut off.
 struct Interval {
   double mean = 0, lo = 0, hi = 0;
   int n = 0;
@@ -41,50 +41,96 @@ Interval wilson_interval(int successes, int n);
 /// none of the other.
 Interval survival_difference(int survived_a, int n_a, int survived_b, int n_b);
 
-enum class Verdict { reproduced, partly, no_difference, contradicted, inconclusive };
-/// "REPRODUCED", "PARTLY", "NO DIFFERENCE", "CONTRADICTED", "INCONCLUSIVE".
+enum class Verdict {
+  reproduced,
+  partly,
+  no_difference,
+  contradicted,
+  inconclusive,
+  small,          // surely in the expected direction, but perhaps by less than the margin
+  small_opposite  // surely in the other direction, but perhaps by less than the margin
+};
+/// "REPRODUCED", "PARTLY", "NO DIFFERENCE", "CONTRADICTED", "INCONCLUSIVE", "SMALL",
+/// "SMALL OPPOSITE".
 const char* name(Verdict v);
+/// Is there a conclusion?
+inline bool decided(Verdict v) { return v != Verdict::inconclusive; }
 
 /// What the lesson says of an effect: it is positive, it is negative, or there is none.
 enum class Expect { positive, negative, none };
 
 /// The margin rule. positive: REPRODUCED if the interval lies beyond +margin, CONTRADICTED beyond
-/// -margin, NO DIFFERENCE inside +-margin, else INCONCLUSIVE; negative: mirrored. none: REPRODUCED
-/// inside +-margin, CONTRADICTED wholly outside on either side, else INCONCLUSIVE. A NaN anywhere
-/// is INCONCLUSIVE.
+/// -margin; else SMALL if it lies beyond 0, SMALL OPPOSITE below 0; else NO DIFFERENCE inside
+/// +-margin, else INCONCLUSIVE. negative: mirrored. none: REPRODUCED inside +-margin, CONTRADICTED
+/// wholly outside on either side, else INCONCLUSIVE. A NaN anywhere is INCONCLUSIVE.
 Verdict judge(const Interval& effect, double margin, Expect expect);
 /// The word of a claim from its parts: theirs if all agree, else PARTLY when some part was
 /// reproduced, else INCONCLUSIVE when some part is, else CONTRADICTED.
 Verdict combine(std::span<const Verdict> parts);
 
-/// One measured value and whether its run died (diverged, or never left chance with a loss that is
-/// not finite).
+/// One measured value and whether its run died (diverged, or ended no better than knowing nothing).
 struct Outcome {
   double value = 0;
   bool dead = false;
+  /// The true value lies between `value` and `value + slack`: 0 where it was measured, the step of
+  /// a grid, infinite where the measurement was cut off.
+  double slack = 0;
+  /// Which test images were right, one bit an image (marks_of); null where that is not known.
+  const std::string* marks = nullptr;
 };
 
 /// Which direction of the value is good: accuracy, or loss and steps.
 enum class Better { more, less };
+/// How two values are compared.
+enum class Contrast { difference, doublings };
+
+/// How a comparison is made.
+struct Rules {
+  double nothing = 0;  // what a run that learned nothing scores: chance, ln(classes), the budget
+  Better better = Better::more;
+  Contrast contrast = Contrast::difference;
+};
+
+/// A mean over seeds, known between two bounds; they are equal unless some run was cut off.
+struct Estimate {
+  struct Bound {
+    double mean = 0;
+    double error = 0;  // standard error of the mean
+    double dof = 0;    // its degrees of freedom
+  };
+  Bound lower{}, upper{};
+  int n = 0;
+};
+/// The 95 % interval: from the lower bound minus t times its error to the upper one plus t times
+/// its own. Where all values are the same and none was cut off, there is no interval.
+Interval interval(const Estimate& e);
+/// The two-sided level at which the estimate just earns the word: the p-value of the test behind
+/// it. 1 for INCONCLUSIVE. With n values that are all the same: 2^(1-n), that of the sign test.
+double p_value(const Estimate& e, double margin, Expect expect, Verdict word);
 
 /// Two arms compared seed by seed.
 struct Comparison {
-  Interval effect;               // of a - b, or of the difference of survival rates
-  bool survival = false;         // more than half of an arm was dead: survival is compared instead
-  int dead = 0;                  // dead runs in both arms
-  Better better = Better::more;  // a's survival counts like a larger, or like a smaller, value of a
+  Estimate estimate{};
+  Interval effect{};  // of a - b
+  int dead_a = 0, dead_b = 0;
+  bool against_nothing = false;  // an arm died whole: its runs enter as knowing nothing
 };
-/// a[i] - b[i] with a t interval. A dead run enters as `knowing_nothing` (chance accuracy,
-/// ln(classes), the full budget).
-Comparison compare(std::span<const Outcome> a, std::span<const Outcome> b, double knowing_nothing,
-                   Better better);
-/// The same of log2(a / b).
-Comparison compare_log2(std::span<const Outcome> a, std::span<const Outcome> b,
-                        double knowing_nothing, Better better);
-/// What to expect of the difference of survival rates where `expect` is expected of the values.
-Expect expect_of_survival(Expect expect, Better better);
+/// a[i] - b[i], or log2(a[i] / b[i]), over the seeds at which both arms live. Survival is reported
+/// beside, never instead. Where fewer than two such seeds are left, a dead run enters as knowing
+/// nothing; of a loss that is a lower bound, since a dead run's is larger still.
+/// The images' own sampling enters where marks are known: to the error over seeds,
+/// s^2 / n, comes max(0, var_j(d_j) - mean_j(s_j^2) / n) / images, with d_j the mean over seeds of
+/// the difference at image j and s_j^2 its variance over seeds (two crossed samples; degrees of
+/// freedom by Satterthwaite).
+Comparison compare(std::span<const Outcome> a, std::span<const Outcome> b, const Rules& rules);
 
-/// How many of n honest 95 % intervals miss their true value by chance, on average.
-inline double expected_misses(int intervals) { return 0.05 * intervals; }
+/// Bits as text, four a character: "1" is the last of four.
+std::string marks_of(const std::vector<bool>& right);
+/// The bit of a text of marks.
+bool mark(const std::string& marks, size_t i);
+
+/// Holm's step-down rule (Scandinavian Journal of Statistics 6, 1979): which of the tests stand
+/// when the chance that any of them errs is to be at most `level`.
+std::vector<bool> holm(std::span<const double> p_values, double level = 0.05);
 
 }  // namespace loupe::lesson

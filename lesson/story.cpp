@@ -9,7 +9,7 @@
 namespace loupe::lesson {
 namespace {
 
-const std::set<std::string> kLabels{"yes", "same", "no", "open"};
+const std::set<std::string> kLabels{"yes", "small", "same", "less", "no", "open"};
 
 std::string trimmed(std::string_view s) {
   while (!s.empty() && std::isspace(static_cast<unsigned char>(s.front()))) s.remove_prefix(1);
@@ -70,8 +70,9 @@ Parsed parse(std::string_view inside) {
     const std::string label = trimmed(part.substr(0, colon));
     if (colon == std::string_view::npos || !kLabels.contains(label))
       fail<ValueError>(
-          "story: \"{}\" in {{{}}} starts with no label; there are yes, same, no, open", part,
-          inside);
+          "story: \"{}\" in {{{}}} starts with no label; there are yes, small, same, less, no, "
+          "open",
+          part, inside);
     p.choices.emplace_back(label, part.substr(colon + 1));
   }
   return p;
@@ -92,6 +93,22 @@ std::string value_of(const Line& l, const std::string& part) {
                    part);
 }
 
+std::string expand(std::string_view text, const Facts& facts);
+
+std::string chosen(const Parsed& p, const Facts& facts) {
+  std::string label = facts.label(p.name), suffix;
+  const auto has = [&p](const std::string& l) {
+    return std::ranges::any_of(p.choices, [&l](const auto& c) { return c.first == l; });
+  };
+  if ((label == "small" || label == "less") && !has(label)) {
+    label = label == "small" ? "yes" : "no";
+    suffix = has(label) ? " (perhaps by little)" : "";
+  }
+  for (const auto& [when, then] : p.choices)
+    if (when == label) return trimmed(expand(then, facts)) + suffix;
+  return "";
+}
+
 std::string expand(std::string_view text, const Facts& facts) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
@@ -106,9 +123,7 @@ std::string expand(std::string_view text, const Facts& facts) {
       out += facts.value(p.name);
       continue;
     }
-    const std::string label = facts.label(p.name);
-    for (const auto& [when, then] : p.choices)
-      if (when == label) out += trimmed(expand(then, facts));
+    out += chosen(p, facts);
   }
   return out;
 }
@@ -191,6 +206,8 @@ std::string Facts::label(const std::string& name) const {
     case Verdict::reproduced: return "yes";
     case Verdict::no_difference: return "same";
     case Verdict::contradicted: return "no";
+    case Verdict::small: return "small";
+    case Verdict::small_opposite: return "less";
     default: return "open";
   }
 }
@@ -219,6 +236,7 @@ Story Story::of(const std::string& id) {
     const std::string& first = section.paragraphs[0];
     if (section.head == "title") s.title = first;
     else if (section.head == "says") s.says = first;
+    else if (section.head == "condition") s.condition = first;
     else if (section.head == "meaning") s.meaning = first;
     else if (section.head == "trap") s.trap = first;
     else if (section.head == "experiment") s.experiment = section.paragraphs;
@@ -231,7 +249,7 @@ Story Story::of(const std::string& id) {
 }
 
 std::vector<std::string> Story::texts() const {
-  std::vector<std::string> all{meaning, trap};
+  std::vector<std::string> all{meaning, trap, condition};
   all.insert(all.end(), experiment.begin(), experiment.end());
   for (const auto& [line, paragraphs] : lines)
     all.insert(all.end(), paragraphs.begin(), paragraphs.end());

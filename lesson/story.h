@@ -12,10 +12,13 @@
 //                                 mean, minus the mean, its size, 2 to the mean, the word of the
 //                                 verdict, number and word
 //   {rates}                       a text that the claim says itself
-//   {C5a yes: text | same: text | no: text | open: text}
-//                                 a choice by the line's verdict: the claim holds, no difference,
-//                                 its opposite, not decided. Of a flag: yes or no. A label that is
-//                                 not there gives nothing; texts may hold placeholders again.
+//   {C5a yes: text | small: text | same: text | less: text | no: text | open: text}
+//                                 a choice by the line's verdict: the claim holds, it holds but
+//                                 perhaps by little, no difference, the opposite by little, the
+//                                 opposite, not decided. Of a flag: yes or no. Where small and less
+//                                 are not there, they take yes and no with "(perhaps by little)";
+//                                 another label that is not there gives nothing. Texts may hold
+//                                 placeholders again.
 #include <loupe/lesson/question.h>
 
 #include <map>
@@ -79,10 +82,10 @@ struct Link {
   std::string text, url;
 };
 
-/// A claim's file: title, says, experiment, meaning, trap, papers, and a section for each line:
+/// A claim's file: title, says, condition, experiment, meaning, trap, papers, and a section for each line:
 /// what is compared, and what it means.
 struct Story {
-  std::string id, title, says, meaning, trap;
+  std::string id, title, says, condition, meaning, trap;
   std::vector<std::string> experiment{};
   std::map<std::string, std::vector<std::string>> lines{};
   std::vector<Link> papers{};

@@ -49,6 +49,11 @@ double tail_mean(const std::vector<double>& loss) {
   return n ? mean(std::span(loss).last(n)) : NAN;
 }
 
+// One bit an answer.
+std::vector<int64_t> right_answers(const Tensor& logits, const Tensor& labels) {
+  return eq(argmax(logits, -1), labels).to(DType::i64).to_vector<int64_t>();
+}
+
 int64_t correct(const Tensor& logits, const Tensor& labels) {
   return sum(eq(argmax(logits, -1), labels)).item<int64_t>();
 }
@@ -60,7 +65,18 @@ uint64_t stream(uint64_t seed, uint64_t purpose) { return seed * 16 + purpose; }
 }  // namespace
 
 bool is_dead(double final_loss, int64_t classes) {
-  return !std::isfinite(final_loss) || final_loss >= std::log(static_cast<double>(classes));
+  return !std::isfinite(final_loss) || final_loss > 0.9 * std::log(static_cast<double>(classes));
+}
+
+double steps_to_loss(const std::vector<double>& loss) {
+  double sum = 0;
+  for (size_t i = 0; i < loss.size(); ++i) {
+    sum += loss[i];
+    if (i >= 10) sum -= loss[i - 10];
+    if (!std::isfinite(sum)) break;
+    if (i >= 9 && sum / 10 < kStepsLoss) return static_cast<double>(i + 1);
+  }
+  return NAN;
 }
 
 std::shared_ptr<const Data> Data::load(const std::string& folder,
@@ -98,17 +114,21 @@ std::string Data::images_id() const {
   return fmt::format("{} {}, {} images", images_name, images_hash, train_x.size(0));
 }
 
-Score evaluate(Classifier& net, const Tensor& x, const Tensor& y, int64_t batch) {
+Score evaluate(Classifier& net, const Tensor& x, const Tensor& y, int64_t batch,
+               std::vector<bool>* right) {
   NoGrad guard;
   Score score;
-  int64_t right = 0;
+  int64_t count = 0;
   for (int64_t i = 0; i < x.size(0); i += batch) {
     const Tensor labels = y.slice(0, i, i + batch), logits = net(x.slice(0, i, i + batch));
     score.loss += cross_entropy(logits, labels).item() * static_cast<double>(labels.numel());
-    right += correct(logits, labels);
+    for (int64_t bit : right_answers(logits, labels)) {
+      count += bit;
+      if (right) right->push_back(bit != 0);
+    }
   }
   const double n = static_cast<double>(x.size(0));
-  return {score.loss / n, static_cast<double>(right) / n};
+  return {score.loss / n, static_cast<double>(count) / n};
 }
 
 Config ClassifierSpec::config() const {
@@ -189,13 +209,16 @@ void ClassifierSpec::make(Record& r) const {
     optimizer.step();
   }
   r.metrics["final_loss"] = tail_mean(loss_curve);
+  r.metrics[kSteps] = steps_to_loss(loss_curve);
   r.dead = is_dead(r.metrics["final_loss"], 10);
   eval(model);
   const Score valid = evaluate(model, data->valid_x, data->valid_y, 256);
   r.metrics["valid_loss"] = valid.loss;
   r.dead |= !std::isfinite(valid.loss);
   if (r.tuning) return;
-  const Score test = evaluate(model, data->test_x, data->test_y, 250);
+  std::vector<bool> right;
+  const Score test = evaluate(model, data->test_x, data->test_y, 250, &right);
+  r.marks["test_accuracy"] = marks_of(right);
   r.metrics["test_accuracy"] = test.accuracy;
   r.metrics["test_loss"] = test.loss;
   if (inspect) inspect_classifier(*this, model, r);
@@ -305,7 +328,7 @@ void token_statistics(Transformer& model, const Batch& batch, Record& r) {
   double off = 0;
   for (double d : deviations) {
     off = std::max(off, std::abs(d - 1));
-    histogram[std::min<size_t>(29, static_cast<size_t>(d / 0.1))] +=
+    histogram[std::min<size_t>(29, static_cast<size_t>(d / 0.1 + 0.5))] +=
         1 / static_cast<double>(deviations.size());
   }
   r.metrics["token_mean"] = token_mean;
@@ -314,9 +337,10 @@ void token_statistics(Transformer& model, const Batch& batch, Record& r) {
   r.metrics["feature_mean"] = feature_mean / norms;
 }
 
-// Fluctuation over 60 batches of held-out data, in training mode.
+// Fluctuation over 60 batches of data, in training mode; of the real tokens alone, or of padding
+// too.
 void batch_fluctuation(Transformer& model, const Dataset& data, int64_t batch, bool masked,
-                       Record& r) {
+                       const std::string& suffix, Record& r) {
   Fluctuation watch(model, Fluctuation::Of::all);
   NoGrad guard;
   std::vector<int64_t> index(static_cast<size_t>(batch));
@@ -326,7 +350,18 @@ void batch_fluctuation(Transformer& model, const Dataset& data, int64_t batch, b
     if (masked) watch.keep = b.mask.reshape({-1});
     model.masked(b.x, b.mask);
   }
-  watch.write(r, fmt::format("_{}", batch));
+  watch.write(r, suffix);
+}
+
+// One model of the counting task on three kinds of batches of 16: a fixed length, a variable length
+// with padding counted, and without.
+void length_fluctuation(Transformer& model, const TransformerSpec& s, uint64_t seed, Record& r) {
+  const int64_t middle = (s.shortest + s.longest) / 2;
+  const CountTask fixed(stream(seed, 4), 960, middle, middle);
+  const CountTask variable(stream(seed, 3), 960, s.shortest, s.longest);
+  batch_fluctuation(model, fixed, 16, true, "_fixed", r);
+  batch_fluctuation(model, variable, 16, false, "_counted", r);
+  batch_fluctuation(model, variable, 16, true, "_real", r);
 }
 
 }  // namespace
@@ -378,8 +413,9 @@ void TransformerSpec::make(Record& r) const {
   if (r.dead) return;
   train(model);
   r.metrics["train_mode_loss"] = evaluate(model, *data_of.test, samples, batch).loss;
-  for (int64_t b : {16, 2})
-    if (inspect) batch_fluctuation(model, *data_of.test, b, norm.masked, r);
+  if (!inspect) return;
+  batch_fluctuation(model, *data_of.test, 16, norm.masked, "_16", r);
+  if (task == "count") length_fluctuation(model, *this, r.seed, r);
 }
 
 }  // namespace loupe::lesson

@@ -35,8 +35,13 @@ struct Data {
   std::string images_id() const;
 };
 
-/// A run whose loss is not finite at some step, or ends no better than knowing nothing, is dead.
+/// A loss that is not finite, or above nine tenths of knowing nothing, ln(classes). A net that
+/// learned nothing ends at ln(classes) plus or minus noise.
 bool is_dead(double final_loss, int64_t classes);
+
+inline constexpr double kStepsLoss = 1.0;  // training loss to which steps are counted
+/// The first step whose last ten losses average below kStepsLoss; NaN if there is none.
+double steps_to_loss(const std::vector<double>& loss);
 
 /// Training of a Classifier by SGD with momentum .9. The optimiser's batch is always `batch`;
 /// BatchNorm's statistics come from groups of `group` samples (NormLayer). So the normalisation's
@@ -53,8 +58,9 @@ struct ClassifierSpec {
 
   Config config() const;
   double cost() const;  // rough seconds
-  /// Metrics: final_loss (mean over the last 10 steps), valid_loss; test_accuracy and test_loss
-  /// unless it chooses a rate. Series: loss, one value a step.
+  /// Metrics: final_loss (mean over the last 10 steps), steps (steps_to_loss), valid_loss;
+  /// test_accuracy, with its marks, and test_loss unless it chooses a rate. Series: loss, one value
+  /// a step.
   void make(Record& r) const;
 };
 
@@ -83,6 +89,8 @@ struct TransformerSpec {
 struct Score {
   double loss = 0, accuracy = 0;
 };
-Score evaluate(Classifier& net, const Tensor& x, const Tensor& y, int64_t batch);
+/// right: is filled with one bit an image, if given.
+Score evaluate(Classifier& net, const Tensor& x, const Tensor& y, int64_t batch,
+               std::vector<bool>* right = nullptr);
 
 }  // namespace loupe::lesson

@@ -133,7 +133,9 @@ TEST_CASE("a second text doubles the lines of C10", "[.full]") {
     for (int i = 0; i < 3000; ++i) out << "to be or not to be " << i << '\n';
   }
   Scheduler scheduler({.workers = 2});
-  Lab lab("C10", Profile::named("tiny"), Data::load("", {"", path}, 512, 200), scheduler);
+  Lab lab("C10", {.profile = Profile::named("tiny"),
+                  .data = Data::load("", {"", path}, 512, 200),
+                  .scheduler = &scheduler});
   const ClaimResult r = result_of("C10", lab);
   REQUIRE(r.lines.size() == 10);
   CHECK(r.lines[6].id == "C10a-2");
@@ -164,7 +166,8 @@ TEST_CASE("the tiny lesson runs from end to end, is deterministic, and resumes",
         CHECK(l.verdict == Verdict::reproduced);  // exact facts hold at any size
       }
   }
-  for (const char* name : {"runs.jsonl", "runs.csv", "report.html", "report.md", "report.jsonl"})
+  for (const char* name :
+       {"runs.jsonl", "runs.csv", "report.html", "report.md", "report.jsonl", "questions.jsonl"})
     CHECK(std::filesystem::file_size(folder / name) > 1000);
   // One folder a run for TensorBoard, with its curve and its result.
   size_t runs_logged = 0;
@@ -196,13 +199,15 @@ TEST_CASE("the tiny lesson runs from end to end, is deterministic, and resumes",
   CHECK(landscapes >= 16);
   CHECK_FALSE(first.decisions.empty());
   CHECK(first.advice.size() == 5);
+  CHECK(first.foreign == 0);
+  CHECK_THROWS_AS(run_lesson(o), ValueError);  // the folder holds runs
   o.workers = 1, o.resume = true, o.logdir = "";
   int made = 0;
   o.progress = [&](const Progress& p) { made = std::max(made, p.done); };
   const Report second = run_lesson(o);
   CHECK(made == 0);  // nothing was left to do
   CHECK(to_json_lines(first).substr(0, 4000) == to_json_lines(second).substr(0, 4000));
-  o.resume = false, o.claims = {"C9"};
+  o.resume = false, o.overwrite = true, o.claims = {"C9"};
   const Report again = run_lesson(o);
   const auto c9 = std::ranges::find(first.claims, "C9", &ClaimResult::id);
   for (size_t i = 0; i < c9->lines.size(); ++i)

@@ -34,12 +34,14 @@ TEST_CASE("the terminal table fits 80 columns and gives every verdict", "[report
   CHECK(text.find("CONTRADICTED") != std::string::npos);
 }
 
-TEST_CASE("a mostly dead arm is judged by survival and says so", "[report]") {
+TEST_CASE("an arm that died whole enters as knowing nothing, and says how many died", "[report]") {
   const Line l = synthetic_report().claims[0].lines[3];
-  CHECK(l.survival);
-  CHECK(l.unit == "surviving");
-  CHECK(l.dead == 2);
-  CHECK(l.verdict == Verdict::inconclusive);  // three seeds: 3 of 3 against 1 of 3
+  CHECK(l.against_nothing);
+  CHECK(l.unit == "points");
+  CHECK(l.dead_a == 0);
+  CHECK(l.dead_b == 3);
+  CHECK(l.verdict == Verdict::reproduced);  // far above chance on every seed
+  CHECK(l.effect.mean == Approx(75.9).margin(0.1));
 }
 
 TEST_CASE("the JSON lines parse and carry what was agreed", "[report]") {
@@ -47,8 +49,8 @@ TEST_CASE("the JSON lines parse and carry what was agreed", "[report]") {
   std::vector<nlohmann::json> events;
   for (std::string line; std::getline(lines, line);) events.push_back(nlohmann::json::parse(line));
   REQUIRE(events.size() == 4 + 9 + 1);  // the claims, their lines, the result
-  const std::set<std::string> agreed{"event", "id",     "kind", "verdict", "effect",
-                                     "ci",    "margin", "unit", "seeds",   "dead"};
+  const std::set<std::string> agreed{"event", "id",     "role", "kind",  "verdict", "effect",
+                                     "ci",    "margin", "unit", "seeds", "dead",    "p"};
   for (size_t i = 0; i + 1 < events.size(); ++i) {
     std::set<std::string> keys;
     for (const auto& [key, value] : events[i].items()) keys.insert(key);
@@ -56,7 +58,10 @@ TEST_CASE("the JSON lines parse and carry what was agreed", "[report]") {
   }
   CHECK(events[0]["event"] == "claim");
   CHECK(events[0]["id"] == "C5");
-  CHECK(events[0]["verdict"] == "PARTLY");
+  CHECK(events[0]["verdict"] == "PARTLY");  // C5b limits it
+  CHECK(events[0]["role"] == "claim");
+  CHECK(events[1]["role"] == "primary");
+  CHECK(events[2]["role"] == "limits");
   CHECK(events[0]["effect"] == events[1]["effect"]);
   CHECK(events[1]["id"] == "C5a");
   CHECK(events[1]["kind"] == "statistical");
@@ -68,45 +73,78 @@ TEST_CASE("the JSON lines parse and carry what was agreed", "[report]") {
   CHECK(events[3]["kind"] == "exact");
   CHECK(events[3]["ci"].is_null());
   CHECK(events[3]["margin"] == 0);
-  CHECK(events[4]["dead"] == 2);
+  CHECK(events[4]["dead"] == 3);
   CHECK(events[13]["event"] == "result");
   CHECK(events[13]["verdicts"] == 9);
   CHECK(events[13]["intervals"] == 5);
 }
 
-TEST_CASE("a line beside the claim does not count in its word", "[report]") {
+namespace {
+Line fact_line(const char* id, double value, Holds holds, double bound) {
+  return exact(fact(id, {}, holds, bound), value);
+}
+Line line_in(Role role, Verdict verdict, double p = 0) {
+  Line l{.id = "C0", .text = "t"};
+  l.role = role;
+  l.verdict = verdict;
+  l.p = p;
+  return l;
+}
+}  // namespace
+
+TEST_CASE("a claim's word: its primary line, limited by others", "[report]") {
+  using enum Verdict;
   ClaimResult c{.id = "C0", .title = "t"};
-  c.lines = {exact("C0a", "holds", 0, Holds::at_most, 0),
-             exact("C0b", "does not", 1, Holds::at_most, 1e-3),
-             exact("C0c", "is not small", 1, Holds::above, 1e-3)};
-  CHECK(c.verdict() == Verdict::partly);
-  c.lines[1].beside = true;
-  CHECK(c.verdict() == Verdict::reproduced);
-  CHECK(verdict_text(c.lines[1]) == "(CONTRADICTED)");
-  CHECK(margin_text(c.lines[0]) == "= 0");
-  CHECK(margin_text(c.lines[1]) == "≤ 0.001");
-  CHECK(margin_text(c.lines[2]) == "> 0.001");
-  CHECK(exact("", "", 1e-3, Holds::above, 1e-3).verdict == Verdict::contradicted);
-  CHECK(exact("", "", NAN, Holds::at_most, 1).verdict == Verdict::contradicted);
+  c.condition = "only on Sundays";
+  const auto word = [&c](Verdict primary, Verdict limit) {
+    c.lines = {line_in(Role::explains, contradicted), line_in(Role::limits, limit),
+               line_in(Role::primary, primary)};
+    return c.verdict();
+  };
+  CHECK(word(reproduced, reproduced) == reproduced);
+  CHECK(word(reproduced, inconclusive) == reproduced);  // nothing follows from an undecided line
+  for (Verdict v : {contradicted, no_difference, small, small_opposite}) {
+    CHECK(word(reproduced, v) == partly);
+    CHECK(word_text(c) == "PARTLY: only on Sundays");
+    CHECK(word(contradicted, v) == contradicted);
+  }
+  CHECK(word(small, reproduced) == small);
+  CHECK(word(inconclusive, reproduced) == inconclusive);
+  CHECK(word_text(c) == "INCONCLUSIVE");
 }
 
-TEST_CASE("mostly dead rivals: survival decides in the direction of the value", "[report]") {
-  const std::vector<Outcome> lives{{1.1}, {1.2}, {1.1}},
-      dies{{NAN, true}, {NAN, true}, {NAN, true}};
-  // A loss: "the dying arm minus the living one is positive" holds, "the living one minus the dying
-  // one is negative" too.
-  CHECK(statistical("", "", compare(dies, lives, 2.3, Better::less), .02, Expect::positive, "nats")
-            .verdict == Verdict::reproduced);
-  CHECK(statistical("", "", compare(lives, dies, 2.3, Better::less), .02, Expect::negative, "nats")
-            .verdict == Verdict::reproduced);
-  CHECK(statistical("", "", compare_log2(lives, dies, 200, Better::less), .3, Expect::positive,
-                    "doublings")
-            .verdict == Verdict::contradicted);
-  // An accuracy: the living arm is ahead.
-  CHECK(statistical("", "", compare(lives, dies, .1, Better::more), .5, Expect::positive, "points")
-            .verdict == Verdict::reproduced);
-  CHECK(statistical("", "", compare(dies, lives, .1, Better::more), .5, Expect::positive, "points")
-            .verdict == Verdict::contradicted);
+TEST_CASE("the words are corrected for their number", "[report]") {
+  std::vector<ClaimResult> claims(3, ClaimResult{.id = "C0", .title = "t"});
+  claims[0].lines = {line_in(Role::primary, Verdict::reproduced, 0.03)};
+  claims[1].lines = {line_in(Role::primary, Verdict::reproduced, 0.001)};
+  claims[2].lines = {fact_line("C2", 0, Holds::at_most, 0)};  // exact: not of the family
+  correct(claims);
+  CHECK(claims[0].verdict() == Verdict::reproduced);  // 0.001 <= 0.05 / 2, then 0.03 <= 0.05
+  claims[1].lines[0].p = 0.04;
+  correct(claims);
+  CHECK(claims[0].verdict() == Verdict::inconclusive);  // 0.03 > 0.05 / 2
+  CHECK(claims[1].verdict() == Verdict::inconclusive);
+  CHECK(claims[2].verdict() == Verdict::reproduced);
+}
+
+TEST_CASE("bounds and open ends are told as such", "[report]") {
+  Line l = fact_line("C0b", 1, Holds::at_most, 1e-3);
+  CHECK(margin_text(fact_line("C0a", 0, Holds::at_most, 0)) == "= 0");
+  CHECK(margin_text(l) == "≤ 0.001");
+  CHECK(margin_text(fact_line("C0c", 1, Holds::above, 1e-3)) == "> 0.001");
+  CHECK(fact_line("", 1e-3, Holds::above, 1e-3).verdict == Verdict::contradicted);
+  CHECK(fact_line("", NAN, Holds::at_most, 1).verdict == Verdict::contradicted);
+  CHECK(verdict_text(l) == "CONTRADICTED");
+  l.role = Role::explains;
+  CHECK(verdict_text(l) == "(CONTRADICTED)");
+  l.kind = Kind::statistical;
+  l.unit = "doublings";
+  l.effect = {1.2, 1.0, INFINITY, 3};
+  CHECK(effect_text(l) == "at least +1.00 doublings");
+  l.effect = {-1.2, -INFINITY, -1.5, 3};
+  CHECK(effect_text(l) == "at most -1.50 doublings");
+  l.effect = {1.2, -INFINITY, INFINITY, 1};
+  CHECK(effect_text(l) == "+1.20 (one seed) doublings");
 }
 
 TEST_CASE("the page has every claim, chart and number, and fetches nothing", "[report]") {
@@ -131,9 +169,9 @@ TEST_CASE("the page has every claim, chart and number, and fetches nothing", "[r
   CHECK(html.find("@media print") != std::string::npos);
   for (const char* fetch : {"<script", "src=", "url(", "@import", "<link", "<iframe"})
     CHECK(count(html, fetch) == 0);
-  CHECK(html.find("0.4 would miss") == std::string::npos);
-  CHECK(html.find("0.2 would miss") != std::string::npos);  // 5 intervals
-  CHECK(count(html, "<title>") > 300);                      // values on hover
+  CHECK(html.find("4 exact facts and 5 with a 95 % interval") != std::string::npos);
+  CHECK(html.find("only where a statistic averages few values.") != std::string::npos);
+  CHECK(count(html, "<title>") > 300);  // values on hover
   CHECK(count(html, "NaN") == 0);
 }
 

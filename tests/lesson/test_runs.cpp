@@ -80,11 +80,14 @@ TEST_CASE("a finished run is not repeated; another configuration is", "[runs]") 
     CHECK(s.resumed() == 2);
     CHECK(r[0]["accuracy"] == 1.0 / 3 + 0.1);  // every digit survived the file
     CHECK(std::isnan(r[0].series.at("loss")[1]));
-    CHECK(s.finished().size() == 4);
+    CHECK(s.finished().size() == 3);  // of what was asked for; seed 2 stays in the file
     const std::string csv = to_csv(s.finished());
-    CHECK(std::ranges::count(csv, '\n') == 5);
-    CHECK(csv.rfind("claim,arm,role,seed,dead,seconds,config.lr,config.norm,accuracy,threads\n",
-                    0) == 0);
+    CHECK(std::ranges::count(csv, '\n') == 4);
+    CHECK(
+        csv.rfind(
+            "claim,arm,role,seed,dead,seconds,version,commit,instruction_set,config.lr,config.norm,"
+            "accuracy,threads\n",
+            0) == 0);
   }
   std::filesystem::remove(file);
   CHECK_THROWS_AS(from_json("{\"claim\":3}", "x"), IoError);
@@ -93,6 +96,42 @@ TEST_CASE("a finished run is not repeated; another configuration is", "[runs]") 
   Record dead;
   dead.dead = true;
   CHECK(dead.outcome("anything").dead);  // a dead run may lack a metric
+}
+
+TEST_CASE("nothing is overwritten by accident; another program's runs stay and are not taken",
+          "[runs]") {
+  const std::string file = temporary("foreign.jsonl");
+  std::atomic<int> made{0};
+  { Scheduler({.workers = 1, .file = file}).run({job("batch", 1, made), job("batch", 2, made)}); }
+  CHECK_THROWS_WITH(
+      Scheduler({.workers = 1, .file = file}),
+      Catch::Matchers::Contains("--resume") && Catch::Matchers::Contains("--overwrite"));
+  const auto read = [&file] {
+    std::ifstream in(file);
+    return std::string{std::istreambuf_iterator<char>(in), {}};
+  };
+  std::string text = read();
+  CHECK(text.find(R"("instruction_set":)") != std::string::npos);
+  const size_t at = text.find(R"("version":")");
+  REQUIRE(at != std::string::npos);
+  std::ofstream(file) << text.replace(at + 11, 1, "x");  // the first run is another version's
+  made = 0;
+  {
+    Scheduler s({.workers = 1, .file = file, .resume = true});
+    CHECK(s.resumed() == 1);
+    CHECK(s.foreign() == 1);
+    CHECK(s.finished().empty());  // nothing was asked for yet
+    CHECK(s.run({job("batch", 1, made), job("batch", 2, made)}).size() == 2);
+    CHECK(made == 1);
+    CHECK(s.finished().size() == 2);
+  }
+  CHECK(std::ranges::count(read(), '\n') == 3);  // the other version's run is still there
+  {
+    Scheduler s({.workers = 1, .file = file, .overwrite = true});
+    s.run({job("batch", 5, made)});
+  }
+  CHECK(std::ranges::count(read(), '\n') == 1);
+  std::filesystem::remove(file);
 }
 
 TEST_CASE("an error in a run reaches the caller; a stop ends the waiting", "[runs]") {
@@ -116,11 +155,11 @@ TEST_CASE("an error in a run reaches the caller; a stop ends the waiting", "[run
   CHECK(t.finished().size() == 1);  // the run that was under way is kept
 }
 
-TEST_CASE("progress names the run and counts what was announced", "[runs]") {
+TEST_CASE("progress names the run and counts what was planned", "[runs]") {
   std::atomic<int> made{0};
   std::vector<Progress> seen;
   Scheduler s({.workers = 1, .progress = [&](const Progress& p) { seen.push_back(p); }});
-  s.announce(3, 1.0);
+  s.plan({job("batch", 1, made), job("batch", 2, made), job("layer", 1, made)});
   s.run({job("batch", 1, made)});
   REQUIRE(seen.size() == 2);
   CHECK(seen[1].done == 1);

@@ -4,6 +4,7 @@
 #include <loupe/lesson/stats.h>
 
 #include <cmath>
+#include <random>
 
 #include "catch.h"
 
@@ -83,16 +84,19 @@ TEST_CASE("each verdict word comes from its interval", "[stats]") {
   CHECK(judge(i(0.6, 2), 0.5, Expect::positive) == reproduced);
   CHECK(judge(i(-2, -0.6), 0.5, Expect::positive) == contradicted);
   CHECK(judge(i(-0.4, 0.3), 0.5, Expect::positive) == no_difference);
-  CHECK(judge(i(0.1, 2), 0.5, Expect::positive) ==
-        inconclusive);  // clear of zero, not of the margin
+  CHECK(judge(i(0.1, 2), 0.5, Expect::positive) == small);    // surely there, how large is open
+  CHECK(judge(i(0.1, 0.4), 0.5, Expect::positive) == small);  // surely there, surely below
+  CHECK(judge(i(-2, -0.1), 0.5, Expect::positive) == small_opposite);
   CHECK(judge(i(-3, 3), 0.5, Expect::positive) == inconclusive);
   CHECK(judge(i(-2, -0.6), 0.5, Expect::negative) == reproduced);
   CHECK(judge(i(0.6, 2), 0.5, Expect::negative) == contradicted);
+  CHECK(judge(i(0.1, 2), 0.5, Expect::negative) == small_opposite);
   CHECK(judge(i(-0.4, 0.3), 0.5, Expect::none) == reproduced);
   CHECK(judge(i(0.6, 2), 0.5, Expect::none) == contradicted);
   CHECK(judge(i(-2, -0.6), 0.5, Expect::none) == contradicted);
   CHECK(judge(i(0.1, 2), 0.5, Expect::none) == inconclusive);
   CHECK(judge(i(NAN, NAN), 0.5, Expect::none) == inconclusive);
+  CHECK(judge(i(1, INFINITY), 0.5, Expect::positive) == reproduced);  // "at least 1"
   CHECK(judge(t_interval(std::vector<double>{9.0}), 0.5, Expect::positive) ==
         inconclusive);  // one seed proves nothing
 
@@ -103,21 +107,218 @@ TEST_CASE("each verdict word comes from its interval", "[stats]") {
   CHECK(combine(std::vector{no_difference, inconclusive}) == inconclusive);
   CHECK(combine(std::vector{no_difference}) == no_difference);
   CHECK(std::string(name(no_difference)) == "NO DIFFERENCE");
+  CHECK(std::string(name(small_opposite)) == "SMALL OPPOSITE");
 }
 
-TEST_CASE("a dead run enters as knowing nothing; a dead arm is compared by survival", "[stats]") {
+TEST_CASE("no interval has width 0", "[stats]") {
+  const Interval same = t_interval(std::vector<double>{2, 2, 2});
+  CHECK(std::isinf(same.hi - same.lo));
+  const std::vector<Outcome> one{{0.8}, {0.8}};
+  CHECK(judge(compare(one, one, {}).effect, 0.5, Expect::positive) == Verdict::inconclusive);
+}
+
+TEST_CASE("runs that live are compared; survival stands beside", "[stats]") {
   const std::vector<Outcome> a{{.80}, {.82}, {.81}};
-  const std::vector<Outcome> one_dead{{.70}, {NAN, true}, {.72}};
-  const Comparison c = compare(a, one_dead, 0.1, Better::more);
-  CHECK_FALSE(c.survival);
-  CHECK(c.dead == 1);
-  CHECK(c.effect.mean == Approx((.10 + .72 + .09) / 3));  // .82 - chance for the dead seed
-  const std::vector<Outcome> two_dead{{.70}, {NAN, true}, {NAN, true}};
-  const Comparison s = compare(a, two_dead, 0.1, Better::more);
-  CHECK(s.survival);
-  CHECK(s.dead == 2);
-  CHECK(s.effect.mean == Approx(2.0 / 3));
-  const Comparison r = compare_log2(std::vector<Outcome>{{50}, {50}},
-                                    std::vector<Outcome>{{100}, {0, true}}, 200, Better::less);
-  CHECK(r.effect.mean == Approx(-1.5));  // 50/100 and 50/200: half the steps, a quarter
+  const std::vector<Outcome> one_dead{{.70}, {NAN, true}, {.73}};
+  const Comparison c = compare(a, one_dead, {.nothing = 0.1});
+  CHECK_FALSE(c.against_nothing);
+  CHECK(c.dead_a == 0);
+  CHECK(c.dead_b == 1);
+  CHECK(c.effect.n == 2);
+  CHECK(c.effect.mean == Approx((.10 + .08) / 2));
+}
+
+TEST_CASE("E1: an arm at chance on every seed is compared by its value", "[stats]") {
+  // BatchNorm 77.2, 73.5, 76.8 % against no norm at 10.15 % on all three seeds.
+  const std::vector<Outcome> bn{{.772}, {.735}, {.768}};
+  const std::vector<Outcome> none{{.1015, true}, {.1015, true}, {.1015, true}};
+  const Comparison c = compare(bn, none, {.nothing = 0.1});
+  CHECK(c.against_nothing);
+  CHECK(c.dead_b == 3);
+  CHECK(judge({100 * c.effect.mean, 100 * c.effect.lo, 100 * c.effect.hi, 3}, 20,
+              Expect::positive) == Verdict::reproduced);
+  // A loss of knowing nothing is a bound: a run that diverged has a larger one.
+  const std::vector<Outcome> ln{{2.5}, {2.6}, {2.7}};
+  const Comparison loss = compare(ln, none, {.nothing = 4.17, .better = Better::less});
+  CHECK(std::isinf(loss.effect.lo));
+  CHECK(loss.effect.hi < -1);
+}
+
+TEST_CASE("E4: what a grid or a budget cut off says 'at least'", "[stats]") {
+  // Three seeds at the end of the grid over three seeds at a rate whose next one is three times as
+  // large: more than twice, and no end.
+  const std::vector<Outcome> end{
+      {.06, false, INFINITY}, {.06, false, INFINITY}, {.06, false, INFINITY}};
+  const std::vector<Outcome> inner{{.01, false, .02}, {.01, false, .02}, {.01, false, .02}};
+  const Rules ratio{.better = Better::less, .contrast = Contrast::doublings};
+  const Comparison c = compare(end, inner, ratio);
+  CHECK(c.effect.lo == Approx(1));
+  CHECK(std::isinf(c.effect.hi));
+  CHECK(judge(c.effect, std::log2(3.0), Expect::positive) == Verdict::small);
+  CHECK(judge(c.effect, std::log2(1.25), Expect::positive) == Verdict::reproduced);
+  const Comparison inside = compare(inner, inner, ratio);
+  CHECK(inside.effect.lo == Approx(-std::log2(3.0)));
+  CHECK(inside.effect.hi == Approx(std::log2(3.0)));
+}
+
+TEST_CASE("the level of a word is where its interval just reaches the margin", "[stats]") {
+  const Estimate e{{1.0, 0.2, 7}, {1.0, 0.2, 7}, 8};
+  const double p = p_value(e, 0.5, Expect::positive, Verdict::reproduced);
+  CHECK(t_quantile(1 - p / 2, 7) * 0.2 == Approx(0.5).epsilon(1e-9));
+  const double zero = p_value(e, 2.0, Expect::positive, Verdict::small);
+  CHECK(t_quantile(1 - zero / 2, 7) * 0.2 == Approx(1.0).epsilon(1e-9));
+  CHECK(p_value(e, 0.5, Expect::positive, Verdict::inconclusive) == 1);
+  const Estimate minus{{-1.0, 0.2, 7}, {-1.0, 0.2, 7}, 8};
+  CHECK(p_value(minus, 0.5, Expect::negative, Verdict::reproduced) == Approx(p));
+  CHECK(p_value({{1, 0, 7}, {2, 0, 7}, 8}, 0.5, Expect::positive, Verdict::reproduced) ==
+        Approx(1.0 / 128));  // the sign test
+}
+
+TEST_CASE("Holm's rule: his example of four", "[stats]") {
+  // Ordered .005 .01 .03 .04 against .0125 .0167 .025 .05: the third fails, and so does the fourth.
+  CHECK(holm(std::vector<double>{.01, .04, .03, .005}) ==
+        std::vector<bool>{true, false, false, true});
+  CHECK(holm(std::vector<double>{}).empty());
+}
+
+TEST_CASE("marks keep one bit an image", "[stats]") {
+  const std::string marks = marks_of({true, false, true, true, false, false, false, true, true});
+  CHECK(marks == "b18");
+  CHECK(mark(marks, 0));
+  CHECK_FALSE(mark(marks, 1));
+  CHECK(mark(marks, 8));
+}
+
+// --- Coverage, by simulation: how often the 95 % interval holds the true value ---
+
+namespace {
+
+constexpr int kTrials = 2000;
+
+struct World {
+  std::mt19937_64 random{20};
+  double normal() { return std::normal_distribution<double>()(random); }
+  double uniform() { return std::uniform_real_distribution<double>()(random); }
+};
+
+// `make` fills two arms; the share of intervals that hold `truth`.
+template <class F> double coverage(double truth, const Rules& rules, int trials, F make) {
+  World world;
+  int holds = 0;
+  for (int t = 0; t < trials; ++t) {
+    std::vector<Outcome> a, b;
+    make(world, a, b);
+    const Interval i = compare(a, b, rules).effect;
+    holds += i.lo <= truth && truth <= i.hi;
+  }
+  return static_cast<double>(holds) / trials;
+}
+
+void check_honest(double share) {
+  CHECK(share >= 0.92);
+  CHECK(share <= 0.98);
+}
+
+}  // namespace
+
+TEST_CASE("coverage: differences and ratios of arms that live", "[stats]") {
+  for (const int seeds : {3, 5, 8}) {
+    CAPTURE(seeds);
+    check_honest(coverage(0.5, {}, kTrials, [seeds](World& w, auto& a, auto& b) {
+      for (int i = 0; i < seeds; ++i) {
+        const double shared = w.normal();  // pairing: the same data order
+        a.push_back({2.5 + 0.5 * shared + 0.7 * w.normal()});
+        b.push_back({2.0 + 0.5 * shared + 0.4 * w.normal()});
+      }
+    }));
+    check_honest(coverage(1.5, {.contrast = Contrast::doublings}, kTrials,
+                          [seeds](World& w, auto& a, auto& b) {
+                            for (int i = 0; i < seeds; ++i) {
+                              a.push_back({std::exp2(5 + 0.3 * w.normal())});
+                              b.push_back({std::exp2(3.5 + 0.2 * w.normal())});
+                            }
+                          }));
+  }
+}
+
+TEST_CASE("coverage: arms whose runs can fail", "[stats]") {
+  for (const double rate : {1 / 12.0, 0.3}) {
+    CAPTURE(rate);
+    check_honest(coverage(5, {.nothing = 10}, kTrials, [rate](World& w, auto& a, auto& b) {
+      for (int i = 0; i < 8; ++i) {
+        a.push_back({85 + w.normal()});
+        if (w.uniform() < rate) b.push_back({16, true});
+        else b.push_back({80 + w.normal()});
+      }
+    }));
+  }
+  check_honest(coverage(70, {.nothing = 10}, kTrials, [](World& w, auto& a, auto& b) {
+    for (int i = 0; i < 8; ++i) {
+      a.push_back({80 + w.normal()});
+      b.push_back({10 + 0.01 * w.normal(), true});  // dies always
+    }
+  }));
+}
+
+TEST_CASE("coverage: accuracy, over seeds and over test images", "[stats]") {
+  // Each image has its own chance of being right under each arm; the truth is over all images that
+  // could be drawn. Without the images' part the interval would hold it in some 85 % of the cases.
+  constexpr int kImages = 400, kSeeds = 8;
+  std::vector<std::string> kept;
+  kept.reserve(2 * kSeeds * 1000);
+  check_honest(coverage(0.05, {}, 1000, [&kept](World& w, auto& a, auto& b) {
+    std::vector<double> easy_a, easy_b;
+    for (int j = 0; j < kImages; ++j) {
+      const double u = w.uniform();  // 20 % differ by half, in favour of a in three of four cases
+      const double gap = u < 0.1 + 0.05 ? 0.5 : u < 0.2 ? -0.5 : 0;
+      easy_a.push_back(0.5 + gap / 2 + 0.0);
+      easy_b.push_back(0.5 - gap / 2);
+    }
+    for (int i = 0; i < kSeeds; ++i) {
+      const double luck_a = 0.02 * w.normal(), luck_b = 0.02 * w.normal();
+      for (const auto& [easy, luck, arm] :
+           {std::tuple{&easy_a, luck_a, &a}, std::tuple{&easy_b, luck_b, &b}}) {
+        std::vector<bool> right;
+        int count = 0;
+        for (double p : *easy) {
+          right.push_back(w.uniform() < p + luck);
+          count += right.back();
+        }
+        kept.push_back(marks_of(right));
+        arm->push_back({static_cast<double>(count) / kImages, false, 0, &kept.back()});
+      }
+    }
+  }));
+}
+
+TEST_CASE("coverage: grids and budgets", "[stats]") {
+  // The truth lies in a cell of a grid of factor 3, or beyond its end: never less than 92 %. (The
+  // interval holds the whole cell, so it may be more than 98 %.)
+  const auto on_grid = [](double rate) -> Outcome {
+    const double grid[] = {.003, .01, .03, .1, .3};
+    Outcome o{.001, false, .002};
+    for (size_t i = 0; i < 5; ++i)
+      if (grid[i] <= rate) o = {grid[i], false, i < 4 ? grid[i + 1] - grid[i] : INFINITY};
+    return o;
+  };
+  const Rules ratio{.better = Better::less, .contrast = Contrast::doublings};
+  for (const double wide : {0.2, 1.5}) {
+    const double share = coverage(2, ratio, kTrials, [&](World& w, auto& a, auto& b) {
+      for (int i = 0; i < 8; ++i) {
+        a.push_back(on_grid(std::exp2(-3 + wide * w.normal())));
+        b.push_back(on_grid(std::exp2(-5 + wide * w.normal())));
+      }
+    });
+    CHECK(share >= 0.92);
+  }
+  const Rules steps{.nothing = 200, .better = Better::less, .contrast = Contrast::doublings};
+  const double share = coverage(1, steps, kTrials, [](World& w, auto& a, auto& b) {
+    for (int i = 0; i < 8; ++i) {
+      const double needed = std::exp2(7.5 + 0.3 * w.normal());
+      if (needed > 200) a.push_back({200, false, INFINITY});
+      else a.push_back({needed});
+      b.push_back({std::exp2(6.5 + 0.2 * w.normal())});
+    }
+  });
+  CHECK(share >= 0.92);
 }

@@ -16,7 +16,7 @@ using namespace loupe::lesson;
 namespace {
 
 Line line_with(const std::string& id, Verdict verdict) {
-  Line l = exact(id, "", 1.5, Holds::at_most, 2, "points");
+  Line l = exact(fact(id, {}, Holds::at_most, 2, "points"), 1.5);
   l.kind = Kind::statistical;
   l.effect = {1.5, 1.0, 2.0, 3};
   l.verdict = verdict;
@@ -46,7 +46,8 @@ struct Asked {
 };
 Asked asked_by(const std::string& id, const std::string& profile, size_t texts = 1) {
   Scheduler scheduler({.workers = 1});
-  Lab lab(id, Profile::named(profile), empty_data(texts), scheduler);
+  Lab lab(id,
+          {.profile = Profile::named(profile), .data = empty_data(texts), .scheduler = &scheduler});
   return {make_claim(id, lab)->questions(), profile == "full"};
 }
 
@@ -63,6 +64,10 @@ TEST_CASE("placeholders: numbers, choices by verdict and by flag, inner ones", "
   CHECK(with(no_difference, choice) == "It draws.");
   CHECK(with(contradicted, choice) == "It loses by 1.5.");
   CHECK(with(inconclusive, choice) == "It waits.");
+  CHECK(with(small, choice) == "It wins (perhaps by little).");
+  CHECK(with(small_opposite, choice) == "It loses by 1.5 (perhaps by little).");
+  CHECK(with(small, "{C0a yes: y | small: s | open: o}") == "s");
+  CHECK(with(small, "{C0a open: o}").empty());
   CHECK(with(reproduced, "a {full yes: b | no: c} d {full yes: e}.") == "a c d.");
   CHECK(with(reproduced, "{C0a yes: {full no: {rate}}}") == "0.1");
   Facts f;
@@ -100,6 +105,14 @@ TEST_CASE("every line has its words and every word its line", "[story]") {
       for (const Question& q : asked_by(id, profile).questions) asked.insert(q.id);
     for (const auto& [line, text] : story.lines) told.insert(line);
     CHECK(asked == told);
+    // One line decides; what limits it has its condition.
+    for (const char* profile : {"tiny", "quick", "full"}) {
+      const auto questions = asked_by(id, profile).questions;
+      CHECK(std::ranges::count(questions, Role::primary, &Question::role) == 1);
+      for (const Question& q : questions)
+        if (q.role == Role::limits && q.kind == Kind::statistical && id != "C10")
+          CHECK(story.condition.find("{" + q.id) != std::string::npos);
+    }
     // A second text asks again, by the same words.
     for (const Question& q : asked_by(id, "full", 2).questions)
       CHECK(told.contains(q.id.substr(0, q.id.find('-'))));
@@ -142,6 +155,19 @@ TEST_CASE("the summaries speak of lines that exist", "[story]") {
   for (const Section& s : embedded_sections("lesson/which.txt")) CHECK(lines.contains(s.head));
 }
 
+TEST_CASE("learning rates come from the table where it knows the configuration", "[story]") {
+  RateTable table("0.03 net=F1;norm=batch\n");
+  const Config known{{"net", "F1"}, {"norm", "batch"}, {"lr", "9"}, {"role", "tuning"}};
+  CHECK(table.find(known) == 0.03);
+  Config other = known;
+  other["data"] = "one's own images";
+  CHECK_FALSE(table.find(other));
+  table.add(other, 0.5);
+  CHECK(RateTable(table.text()).find(other) == 0.5);
+  CHECK_THROWS_AS(RateTable("no rate"), ValueError);
+  CHECK(RateTable::committed().text().size() > 1000);
+}
+
 TEST_CASE("the texts are in the program as they stand in the tree", "[story]") {
   const std::filesystem::path root = LOUPE_SOURCE_ROOT;
   int texts = 0;
@@ -156,7 +182,7 @@ TEST_CASE("the texts are in the program as they stand in the tree", "[story]") {
     CHECK(embedded("lesson/" + name) == text.str());
     ++texts;
   }
-  CHECK(texts >= 16);
+  CHECK(texts >= 18);
   CHECK(embedded("lesson/nothing.txt").empty());
   CHECK_FALSE(view::embedded("view/page.css").empty());
 }
