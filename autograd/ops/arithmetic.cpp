@@ -41,7 +41,7 @@ Tensor sub(In a, In b) {
 namespace {
 
 struct MulNode final : Node {
-  SavedTensor a{this}, b{this};
+  SavedTensor a{this, "a"}, b{this, "b"};
   const char* name() const override { return "mul"; }
   Tensors replay(const Tensors& x) const override { return {x[0] * x[1]}; }
   Tensors backward(const Tensors& dy) override {
@@ -63,7 +63,7 @@ Tensor mul(In a, In b) {
 namespace {
 
 struct DivNode final : Node {
-  SavedTensor a{this}, b{this};
+  SavedTensor a{this, "a"}, b{this, "b"};
   const char* name() const override { return "div"; }
   Tensors replay(const Tensors& x) const override { return {x[0] / x[1]}; }
   Tensors backward(const Tensors& dy) override {
@@ -118,7 +118,7 @@ Tensor affine(const char* label, In a, WithNumber call) {
 
 // number / a
 struct DivideNumberNode final : Node {
-  SavedTensor a{this};
+  SavedTensor a{this, "a"};
   double number = 1;
   const char* name() const override { return "div"; }
   Attributes attributes() const override { return {{"number", number}}; }
@@ -171,7 +171,7 @@ Tensor reciprocal(In a) { return 1 / a; }
 namespace {
 
 struct PowNode final : Node {
-  SavedTensor a{this}, b{this}, y{this};
+  SavedTensor a{this, "a"}, b{this, "b"}, y{this, "y"};
   const char* name() const override { return "pow"; }
   Tensors replay(const Tensors& x) const override { return {pow(x[0], x[1])}; }
   Tensors backward(const Tensors& dy) override {
@@ -205,7 +205,7 @@ Tensor pow(In a, In b) {
 namespace {
 
 struct PowNumberNode final : Node {
-  SavedTensor a{this};
+  SavedTensor a{this, "a"};
   double exponent = 1;
   const char* name() const override { return "pow"; }
   Attributes attributes() const override { return {{"exponent", exponent}}; }
@@ -237,7 +237,7 @@ Tensor square(In a) { return pow(a, 2); }
 namespace {
 
 struct RemainderNode final : Node {
-  SavedTensor a{this}, b{this};
+  SavedTensor a{this, "a"}, b{this, "b"};
   const char* name() const override { return "remainder"; }
   Tensors replay(const Tensors& x) const override { return {remainder(x[0], x[1])}; }
   Tensors backward(const Tensors& dy) override {

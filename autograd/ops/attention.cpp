@@ -130,7 +130,8 @@ AttentionResult composed(const Qkv& x, const Problem& p) {
 }
 
 struct AttentionNode final : Node {
-  SavedTensor q{this}, k{this}, v{this}, mask{this}, y{this}, stats{this}, weights{this};
+  SavedTensor q{this, "q"}, k{this, "k"}, v{this, "v"}, mask{this, "mask"}, y{this, "y"},
+      stats{this, "stats"}, weights{this, "weights"};
   AttentionShape shape;
   int64_t packed = 0;  // heads of a packed input, which is q; else 0
   const char* name() const override {

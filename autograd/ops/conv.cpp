@@ -16,7 +16,7 @@ Tensor input_gradient(In dy, In w, const ConvShape& s, const char* label = "conv
 Tensor weight_gradient(In x, In dy, const ConvShape& s);
 
 struct ConvNode final : Node {
-  SavedTensor x{this}, w{this};
+  SavedTensor x{this, "x"}, w{this, "w"};
   ConvShape s;
   const char* label = "conv2d";
   const char* name() const override { return label; }
@@ -46,7 +46,7 @@ struct ConvNode final : Node {
 };
 
 struct InputGradientNode final : Node {
-  SavedTensor dy{this}, w{this};
+  SavedTensor dy{this, "dy"}, w{this, "w"};
   ConvShape s;
   const char* label = "conv2d_input_gradient";
   const char* name() const override { return label; }
@@ -67,7 +67,7 @@ struct InputGradientNode final : Node {
 };
 
 struct WeightGradientNode final : Node {
-  SavedTensor x{this}, dy{this};
+  SavedTensor x{this, "x"}, dy{this, "dy"};
   ConvShape s;
   const char* name() const override { return "conv2d_weight_gradient"; }
   Tensors replay(const Tensors& in) const override { return {weight_gradient(in[0], in[1], s)}; }

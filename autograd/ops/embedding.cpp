@@ -8,7 +8,7 @@ namespace loupe {
 namespace {
 
 struct EmbeddingNode final : Node {
-  SavedTensor indices{this};
+  SavedTensor indices{this, "indices"};
   int64_t entries = 0, padding = -1;  // -1: none
   const char* name() const override { return "embedding"; }
   Attributes attributes() const override { return {{"padding_idx", padding}}; }

@@ -53,7 +53,7 @@ Tensor rows_copy(const Tensor& a) {
 }
 
 struct GatherNode final : Node {
-  SavedTensor index{this};
+  SavedTensor index{this, "index"};
   int axis = 0;
   Shape shape;
   const char* name() const override { return "gather"; }
@@ -66,7 +66,7 @@ struct GatherNode final : Node {
 
 // Zeros, or `a`, with src added at the index.
 struct ScatterAddNode final : Node {
-  SavedTensor index{this};
+  SavedTensor index{this, "index"};
   int axis = 0;
   Shape shape;
   const char* name() const override { return "scatter_add"; }
@@ -85,8 +85,9 @@ struct ScatterAddNode final : Node {
 
 // `a` with src, or a number, at the index.
 struct ScatterNode final : Node {
-  SavedTensor index{this};
-  SavedTensor stays{this};  // where an element of src is the last for its place; undefined: all are
+  SavedTensor index{this, "index"};
+  SavedTensor stays{
+      this, "stays"};  // where an element of src is the last for its place; undefined: all are
   int axis = 0;
   double value = 0;
   const char* name() const override { return "scatter"; }
@@ -108,7 +109,7 @@ struct ScatterNode final : Node {
 };
 
 struct IndexSelectNode final : Node {
-  SavedTensor index{this};
+  SavedTensor index{this, "index"};
   int axis = 0;
   Shape shape;
   const char* name() const override { return "index_select"; }
@@ -130,7 +131,7 @@ kernels::Rows rows_of(const Shape& shape, int axis, int64_t count) {
 Tensor add_rows(In dy, int axis, const Tensor& index, const Shape& shape);
 
 struct AddRowsNode final : Node {
-  SavedTensor index{this};
+  SavedTensor index{this, "index"};
   int axis = 0;
   Shape shape;
   const char* name() const override { return "index_select_backward"; }

@@ -103,7 +103,7 @@ struct Labels {
 };
 
 struct CrossEntropyNode final : Node {
-  SavedTensor x{this}, target{this}, weight{this}, stats{this};
+  SavedTensor x{this, "x"}, target{this, "target"}, weight{this, "weight"}, stats{this, "stats"};
   kernels::CrossEntropyShape shape;
   bool reduced = true;
   double factor = 1;  // of the sum; where every label is ignored 0, so that none of them counts
@@ -298,7 +298,7 @@ Tensor binary_cross_entropy_with_logits(In x, In target, const BceOptions& o) {
 namespace {
 
 struct BinaryCrossEntropyNode final : Node {
-  SavedTensor p{this}, target{this};
+  SavedTensor p{this, "p"}, target{this, "target"};
   const char* name() const override { return "binary_cross_entropy"; }
   Tensors replay(const Tensors& x) const override;
   Tensors backward(const Tensors& dy) override {

@@ -117,7 +117,7 @@ Tensor product(const Tensor& a, const Tensor& b) {
 }
 
 struct MatmulNode final : Node {
-  SavedTensor a{this}, b{this};
+  SavedTensor a{this, "a"}, b{this, "b"};
   Shape right;
   const char* name() const override { return "matmul"; }
   Tensors replay(const Tensors& x) const override { return {matmul(x[0], x[1])}; }
@@ -135,7 +135,7 @@ struct MatmulNode final : Node {
 
 // x op(W) + b over all rows of x: linear() with W stored as (out, in), addmm() with W as (in, out).
 struct LinearNode final : Node {
-  SavedTensor x{this}, w{this};
+  SavedTensor x{this, "x"}, w{this, "w"};
   bool turned = false;
   const char* name() const override { return turned ? "addmm" : "linear"; }
   Tensors replay(const Tensors& in) const override {

@@ -226,8 +226,8 @@ struct NormRecord {
 Tensor finish(const NormRecord& norm, Tensor y, In x, In weight, In bias);
 
 struct ChannelNormNode final : Node {
-  SavedTensor x{this}, weight{this}, bias{this};
-  SavedTensor mask{this};  // the norm's: a write to it since is found
+  SavedTensor x{this, "x"}, weight{this, "weight"}, bias{this, "bias"};
+  SavedTensor mask{this, "mask"};  // the norm's: a write to it since is found
   NormRecord norm;
   const char* name() const override { return norm.label; }
   Attributes attributes() const override {
@@ -364,7 +364,7 @@ void check_image(const char* op, const Tensor& x) {
 
 // Layer norm (mean defined) and RMS norm.
 struct RowNormNode final : Node {
-  SavedTensor x{this}, weight{this};
+  SavedTensor x{this, "x"}, weight{this, "weight"};
   const char* label = "";
   double eps = 0;
   int axes = 1;

@@ -148,8 +148,10 @@ State state_of_ops(RecurrentCell cell, const Inputs& in, const Walk& walk, std::
 // --- The Node ---
 
 struct RecurrenceNode final : Node {
-  SavedTensor x_gates{this}, h0{this}, c0{this}, weight{this}, bias{this};
-  SavedTensor states{this}, cells{this}, kept{this};  // (T, B, H), (T, B, H), (T, B, K H)
+  SavedTensor x_gates{this, "x_gates"}, h0{this, "h0"}, c0{this, "c0"}, weight{this, "weight"},
+      bias{this, "bias"};
+  SavedTensor states{this, "states"}, cells{this, "cells"},
+      kept{this, "kept"};  // (T, B, H), (T, B, H), (T, B, K H)
   RecurrentCell cell = RecurrentCell::lstm;
   RecurrenceArgs args;
   Tensor given_lengths;  // args.lengths is a copy of them

@@ -54,7 +54,7 @@ Tensor product_of_others(const Tensor& a) {
 }
 
 struct ProdNode final : Node {
-  SavedTensor a{this};
+  SavedTensor a{this, "a"};
   Dims axes;
   bool keepdim = false;
   const char* name() const override { return "prod"; }
@@ -80,7 +80,7 @@ struct ProdNode final : Node {
 
 // sum((a - mean)^2) / n; its gradient is 2 (a - mean) / n, exactly 0 where all elements are equal.
 struct VarNode final : Node {
-  SavedTensor a{this};
+  SavedTensor a{this, "a"};
   Tensor center;
   Dims axes;
   int64_t correction = 1;
@@ -113,7 +113,7 @@ struct StdRule {
 };
 
 struct ExtremeNode final : Node {
-  SavedTensor a{this}, y{this};
+  SavedTensor a{this, "a"}, y{this, "y"};
   Dims axes;
   bool keepdim = false, largest = true;
   const char* name() const override { return largest ? "max" : "min"; }
@@ -166,7 +166,7 @@ Tensor finite_maximum(const Tensor& a, const Dims& axes) {
 }
 
 struct LogSumExpNode final : Node {
-  SavedTensor a{this};
+  SavedTensor a{this, "a"};
   Dims axes;
   bool keepdim = false;
   const char* name() const override { return "logsumexp"; }
@@ -184,7 +184,7 @@ struct LogSumExpNode final : Node {
 };
 
 struct NormNode final : Node {
-  SavedTensor a{this}, y{this};
+  SavedTensor a{this, "a"}, y{this, "y"};
   double p = 2;
   Dims axes;
   bool keepdim = false;

@@ -48,13 +48,14 @@ template <class Rule> constexpr bool rule_has_loop() {
 
 /// Stands for the SavedTensor of a rule that saves nothing: its backward can run any number of times.
 struct NothingSaved {
-  explicit NothingSaved(Node* /*owner*/) {}
+  NothingSaved(Node* /*owner*/, const char* /*name*/) {}
   Tensor get() const { return {}; }
 };
 
 template <class Rule> struct RuleNode final : Node {
   Rule rule;
-  std::conditional_t<Rule::kSaves == Saves::nothing, NothingSaved, SavedTensor> saved{this};
+  std::conditional_t<Rule::kSaves == Saves::nothing, NothingSaved, SavedTensor> saved{
+      this, Rule::kSaves == Saves::input ? "x" : "y"};
   const char* name() const override { return Rule::kName; }
   Attributes attributes() const override {
     if constexpr (requires { rule.attributes(); }) return rule.attributes();

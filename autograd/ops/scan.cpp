@@ -34,7 +34,7 @@ Tensor behind(const Tensor& a, int axis) {
 }
 
 struct CumprodNode final : Node {
-  SavedTensor a{this};
+  SavedTensor a{this, "a"};
   int axis = 0;
   const char* name() const override { return "cumprod"; }
   Attributes attributes() const override { return {{"axis", axis}}; }

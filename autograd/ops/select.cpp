@@ -12,7 +12,7 @@ using raw::Binary;
 using raw::Compare;
 
 struct ClampNode final : Node {
-  SavedTensor inside{this};
+  SavedTensor inside{this, "inside"};
   std::optional<Number> low, high;
   const char* name() const override { return "clamp"; }
   Attributes attributes() const override {
@@ -47,7 +47,7 @@ namespace {
 // Bounds that are tensors, one of which may be absent. The element that was taken gets the gradient;
 // a tie counts as inside.
 struct ClampTensorsNode final : Node {
-  SavedTensor a{this}, low{this}, high{this};
+  SavedTensor a{this, "a"}, low{this, "low"}, high{this, "high"};
   const char* name() const override { return "clamp"; }
   Tensors replay(const Tensors& x) const override { return {clamp(x[0], x[1], x[2])}; }
   Tensors backward(const Tensors& dy) override {
@@ -82,7 +82,7 @@ Tensor clamp(In a, In low, In high) {
 namespace {
 
 struct ExtremumNode final : Node {
-  SavedTensor a{this}, b{this};
+  SavedTensor a{this, "a"}, b{this, "b"};
   bool largest = true;
   const char* name() const override { return largest ? "maximum" : "minimum"; }
   Tensors replay(const Tensors& x) const override {
@@ -126,7 +126,7 @@ Tensor minimum(In a, Number b) {
 namespace {
 
 struct WhereNode final : Node {
-  SavedTensor cond{this};
+  SavedTensor cond{this, "cond"};
   const char* name() const override { return "where"; }
   Tensors replay(const Tensors& x) const override { return {where(x[0], x[1], x[2])}; }
   Tensors backward(const Tensors& dy) override {

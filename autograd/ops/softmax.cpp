@@ -8,7 +8,7 @@ namespace loupe {
 namespace {
 
 struct SoftmaxNode final : Node {
-  SavedTensor y{this};
+  SavedTensor y{this, "y"};
   bool log = false;
   int axis = 0;
   const char* name() const override { return log ? "log_softmax" : "softmax"; }

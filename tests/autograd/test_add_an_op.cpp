@@ -20,7 +20,7 @@ Tensor hypot(In a, In b);
 namespace {
 
 struct HypotNode final : Node {
-  SavedTensor a{this}, b{this}, y{this};
+  SavedTensor a{this, "a"}, b{this, "b"}, y{this, "y"};
   const char* name() const override { return "hypot"; }
   Tensors replay(const Tensors& x) const override { return {hypot(x[0], x[1])}; }
   // dy/da = a / y and dy/db = b / y.
@@ -76,7 +76,7 @@ enum class Mistake { no_division, cut_graph, no_gradient, rough_f32 };
 Tensor wrong_hypot(In a, In b, Mistake mistake);
 
 struct WrongHypotNode final : Node {
-  SavedTensor a{this}, b{this}, y{this};
+  SavedTensor a{this, "a"}, b{this, "b"}, y{this, "y"};
   Mistake mistake{};
   const char* name() const override { return "hypot"; }
   Tensors replay(const Tensors& x) const override { return {wrong_hypot(x[0], x[1], mistake)}; }

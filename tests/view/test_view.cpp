@@ -154,9 +154,23 @@ TEST_CASE("the graph as text names results, parameters, lines, and what is kept"
   CHECK(text.find("%1 f32 (16, 8) = linear(-, 0.weight, 0.bias)") == 0);
   CHECK(text.find("# 0, " + here) != std::string::npos);
   CHECK(text.find("%2 f32 (16, 8) = relu(%1)") != std::string::npos);
-  CHECK(text.find("(16, 3) 192 B") != std::string::npos);
+  CHECK(text.find("; keeps x (16, 3) 192 B") != std::string::npos);
   CHECK(text.find("%3 f32 () = sum(%2)") != std::string::npos);
   CHECK(text == to_text(graph_of(loss, named_parameters(net))));
+}
+
+TEST_CASE("every tensor that the ops of a model keep has a name") {
+  Rng rng(0);
+  Gpt gpt(rng, {.vocab = 20, .context = 16, .layers = 1, .heads = 2, .width = 32});
+  const Graph graph = graph_of(gpt(zeros({2, 16}, DType::i64)).sum(), named_parameters(gpt));
+  int kept = 0;
+  for (const GraphOp& op : graph.ops)
+    for (const KeptTensor& t : op.kept) {
+      INFO(op.name);
+      CHECK_FALSE(t.name.empty());
+      ++kept;
+    }
+  CHECK(kept > 10);
 }
 
 TEST_CASE("a graph counts what two ops keep once, and says when it was released") {
