@@ -116,7 +116,8 @@ template <class T> struct Planes {
 /// A tile that a Winograd transform reads or writes, and the tile after it, which is only
 /// prefetched. `channels` is a multiple of 16.
 template <class T> struct TileStep {
-  TilePixels<T> tile, next;
+  const TilePixels<T>& tile;
+  const TilePixels<T>& next;
   int64_t channels;
 };
 
