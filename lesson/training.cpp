@@ -410,7 +410,7 @@ void TransformerSpec::make(Record& r) const {
     token_statistics(model, data_of.test->batch(index), r);
   }
   r.metrics["train_mode_loss"] = NAN;
-  if (r.dead) return;
+  if (!std::isfinite(held.loss)) return;  // a run that learned nothing still has both losses
   train(model);
   r.metrics["train_mode_loss"] = evaluate(model, *data_of.test, samples, batch).loss;
   if (!inspect) return;
