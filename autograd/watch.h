@@ -3,6 +3,7 @@
 // took. The profile and the pages of view/ are built on it. When nobody watches, an op costs one
 // comparison more.
 #include <loupe/autograd/graph.h>
+#include <loupe/core/place.h>
 #include <loupe/core/stretch.h>
 
 #include <span>
@@ -60,23 +61,58 @@ class Watch : Pinned {
 };
 
 namespace detail {
-bool watching();
+/// Somebody hears of the ops that this thread runs now. The rest below runs only then.
+inline bool watching() { return t_place.watched; }
 
 // Lives in link() and note() while an op is recorded: takes the time at which the op ended, and
 // tells the watches when the record is complete.
 class WatchedOp : Pinned {
  public:
   WatchedOp(const std::shared_ptr<Node>& node, std::span<const Tensor* const> inputs,
-            std::span<const Tensor> outputs);
-  ~WatchedOp();
+            std::span<const Tensor> outputs)
+      : node_(node), inputs_(inputs), outputs_(outputs), heard_(watching()) {
+    if (heard_) [[unlikely]]
+      take_time();
+  }
+  ~WatchedOp() {
+    if (heard_) [[unlikely]]
+      tell();
+  }
 
  private:
+  void take_time();
+  void tell() const;
   const std::shared_ptr<Node>& node_;
   std::span<const Tensor* const> inputs_;
   std::span<const Tensor> outputs_;
-  bool heard_;
+  const bool heard_;
   double end_ = 0;
   const char* kernel_ = "";
+};
+
+// Around a backward rule, whose own ops are not told.
+class WatchedRule : Pinned {
+ public:
+  explicit WatchedRule(const Node& node) : heard_(watching()) {
+    if (heard_) [[unlikely]]
+      begin(node);
+  }
+  ~WatchedRule() {
+    if (heard_) [[unlikely]]
+      end();
+  }
+  /// The rule has given its gradients.
+  void done(const Node& node, const Tensors& dy, const Tensors& dx) const {
+    if (heard_) [[unlikely]]
+      tell(node, dy, dx);
+  }
+
+ private:
+  void begin(const Node& node);
+  static void end();
+  void tell(const Node& node, const Tensors& dy, const Tensors& dx) const;
+  const bool heard_;
+  double begin_ = 0;
 };
 
 // Called by shadow mode.
@@ -88,19 +124,8 @@ class WatchPause : Pinned {
   ~WatchPause();
 
  private:
-  StretchListener* before_;
-};
-
-// Around a backward rule.
-class WatchedRule : Pinned {
- public:
-  explicit WatchedRule(const Node& node);
-  ~WatchedRule();
-  void done(const Node& node, const Tensors& dy, const Tensors& dx);
-
- private:
-  double begin_ = 0;
-  bool before_;
+  StretchListener* listener_;
+  bool watched_;
 };
 }  // namespace detail
 

@@ -31,7 +31,7 @@ struct Place {
   const Site* site = nullptr;  // of the outermost SiteScope
   const Rule* rule = nullptr;
   int path = 0;
-  bool timed = false;  // somebody measures (core/stretch.h)
+  bool watched = false;  // somebody hears of the ops (core/stretch.h, autograd/watch.h)
 };
 extern constinit thread_local Place t_place;
 // The outermost call of the library begins now.
@@ -51,7 +51,7 @@ class Here : public Site {
   Here(Implied = Implied(), const char* f = __builtin_FILE(), int l = __builtin_LINE())
       : Here(f, l) {}
   Here(const char* f, int l) : Site{f, l}, outer_(detail::t_place.call) {
-    if (detail::t_place.timed && !outer_) [[unlikely]]
+    if (detail::t_place.watched && !outer_) [[unlikely]]
       detail::entered();
     detail::t_place.call = this;
   }

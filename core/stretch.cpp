@@ -28,7 +28,7 @@ StretchListener* detail::stretch_listener() { return t_listener; }
 
 void detail::set_stretch_listener(StretchListener* listener) {
   t_listener = listener;
-  t_place.timed = listener != nullptr;
+  t_place.watched = listener != nullptr;
 }
 
 void detail::entered() { t_entered = clock_seconds(); }
