@@ -1,18 +1,24 @@
+// Channel norms: batch, group and instance norm. Layer and RMS norm: row_norm.cpp.
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/ops/activation.h>
 #include <loupe/autograd/ops/elementwise.h>
 #include <loupe/autograd/ops/norm.h>
+#include <loupe/autograd/ops/norm_parts.h>
 #include <loupe/autograd/ops/pool.h>
 #include <loupe/autograd/ops/reduce.h>
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernels/norm/norm.h>
 
 #include <cmath>
-#include <limits>
 
 namespace loupe {
 namespace {
 
+using detail::check_eps;
+using detail::check_vector;
+using detail::data_or_null;
+using detail::dense;
+using detail::Formula;
 using kernels::NormGradients;
 using kernels::NormImage;
 using kernels::NormInput;
@@ -21,10 +27,6 @@ using kernels::NormShape;
 using kernels::NormStats;
 
 enum class After { nothing, relu, relu_max_pool };
-
-// Kernels read weights, biases and gradients one after the other.
-Tensor dense(const Tensor& t) { return t.defined() ? raw::row_major(t) : t; }
-template <class T> T* data_or_null(const Tensor& t) { return t.defined() ? t.ptr<T>() : nullptr; }
 
 // x with `axis` last, in row-major memory: no copy if memory was channels-last.
 Tensor to_rows(const Tensor& x, int axis) {
@@ -40,37 +42,6 @@ Tensor from_rows(const Tensor& rows, int axis) {
   order.insert(axis, rows.dim() - 1);
   return raw::permute(rows, order);
 }
-
-// Second derivatives: dx = r (g - <g> - xhat <g xhat>), made of ops. The kernels' formula, with the
-// same mask and extra.
-struct Formula {
-  Dims axes;
-  double eps, count, extra = 0;
-  bool centre = true;
-  Tensor mask = {};  // as x's type, or undefined
-
-  struct Result {
-    Tensor dx, xhat;
-  };
-  Result operator()(const Tensor& x, const Tensor& g) const {
-    const double n = count + extra;
-    auto total = [&](const Tensor& t) { return t.sum(axes, true); };
-    auto masked = [&](const Tensor& t) { return mask.defined() ? t * mask : t; };
-    const Tensor mean = centre ? total(masked(x)) / n : Tensor();
-    Tensor xc = centre ? x - mean : x;
-    if (centre && extra == 0) {  // exactly 0 where all elements are equal
-      xc = x - mean.detach();
-      xc = xc - total(masked(xc)) / n;
-    }
-    const Tensor r = rsqrt(total(masked(square(xc))) / n + eps);
-    const Tensor xhat = xc * r;
-    const Tensor sum_gx = total(g * xhat);
-    Tensor flow = xhat * sum_gx;
-    if (centre) flow = flow + total(g);
-    if (extra != 0) flow = flow - r * sum_gx * mean * (extra / n);
-    return {r * (g - masked(flow) / n), xhat};
-  }
-};
 
 // A channel norm: what forward, backward and replay share.
 struct NormRecord {
@@ -256,22 +227,6 @@ struct ChannelNormNode final : Node {
   }
 };
 
-void check_eps(const char* op, double eps) {
-  if (!(eps >= 0)) fail<ValueError>("{}: eps must not be negative, got {}", op, eps);
-}
-
-// Weight, bias or running statistics against what x asks for.
-void check_vector(const char* op, const char* what, const Tensor& t, const Shape& shape,
-                  const Tensor& x, bool same_type = true) {
-  if (!t.defined()) return;
-  if (t.shape() != shape)
-    fail<ShapeError>("{}: {} must have shape {} for an input of shape {}, got {}", op, what, shape,
-                     x.shape(), t.shape());
-  if (same_type ? t.dtype() != x.dtype() : !is_floating(t.dtype()))
-    fail<DtypeError>("{}: {} is {}, the input {}; convert one with to(...)", op, what, t.dtype(),
-                     x.dtype());
-}
-
 void check_channels(const char* op, const Tensor& x, int axis, const Tensor& weight,
                     const Tensor& bias, const BatchNormArgs& a) {
   const Shape c{x.shape()[axis]};
@@ -362,91 +317,6 @@ void check_image(const char* op, const Tensor& x) {
   if (x.dim() < 2) fail<ShapeError>("{}: expected (N, C) or (N, C, ...), got {}", op, x.shape());
 }
 
-// Layer norm (mean defined) and RMS norm.
-struct RowNormNode final : Node {
-  SavedTensor x{this, "x"}, weight{this, "weight"};
-  const char* label = "";
-  double eps = 0;
-  int axes = 1;
-  Tensor mean, rstd;  // (rows)
-  const char* name() const override { return label; }
-  Attributes attributes() const override { return {{"axes", axes}, {"eps", eps}}; }
-  Tensors backward(const Tensors& dy) override {
-    const Tensor in = x.get(), w = weight.get();
-    const bool need_b = input_count() > 2 && needs(2);
-    Tensors out(input_count());
-    if (grad_enabled()) {
-      Dims last;
-      for (int i = in.dim() - axes; i < in.dim(); ++i) last.push_back(i);
-      double n = 1;
-      for (int64_t i : last) n *= static_cast<double>(in.shape()[static_cast<int>(i)]);
-      const Formula::Result r =
-          Formula{last, eps, n, 0, mean.defined()}(in, w.defined() ? dy[0] * w : dy[0]);
-      if (needs(0)) out[0] = r.dx;
-      if (needs(1)) out[1] = dy[0] * r.xhat;
-      if (need_b) out[2] = dy[0];
-      return out;
-    }
-    const Tensor rows = raw::row_major(in), g = raw::row_major(dy[0]), gain = dense(w);
-    const Tensor dx = raw::empty(in.shape(), in.dtype());
-    Shape shape;
-    for (int i = in.dim() - axes; i < in.dim(); ++i) shape.push_back(in.shape()[i]);
-    if (needs(1)) out[1] = raw::empty(shape, in.dtype());
-    if (need_b) out[2] = raw::empty(shape, in.dtype());
-    const Scratch<double> room(kernels::row_norm_scratch(rstd.numel(), shape.numel()));
-    dispatch_floating(in.dtype(), label, [&]<class T>(Type<T>) {
-      kernels::row_norm_backward<T>(
-          {rstd.numel(), shape.numel(), rows.ptr<T>(), data_or_null<T>(gain)},
-          {data_or_null<T>(mean), rstd.ptr<T>()},
-          {g.ptr<T>(), dx.ptr<T>(), data_or_null<T>(out[1]), need_b ? out[2].ptr<T>() : nullptr},
-          room.data());
-    });
-    if (needs(0)) out[0] = dx;
-    return out;
-  }
-  Tensors replay(const Tensors& in) const override {
-    Shape shape;
-    for (int i = in[0].dim() - axes; i < in[0].dim(); ++i) shape.push_back(in[0].shape()[i]);
-    return {mean.defined() ? layer_norm(in[0], shape, in[1], in[2], eps)
-                           : rms_norm(in[0], shape, in[1], eps)};
-  }
-};
-
-Tensor row_norm(const char* op, bool centre, In x, const Shape& shape, In weight, In bias,
-                double eps) {
-  bool fits = !shape.empty() && shape.rank() <= x->dim();
-  for (int i = 0; fits && i < shape.rank(); ++i)
-    fits = shape[i] == x->shape()[x->dim() - shape.rank() + i];
-  if (!fits)
-    fail<ShapeError>("{}: the input's last dimensions must be {}, got an input of shape {}", op,
-                     shape, x->shape());
-  check_eps(op, eps);
-  check_vector(op, "weight", weight, shape, x);
-  check_vector(op, "bias", bias, shape, x);
-  int64_t count = 1;
-  for (int i = 0; i + shape.rank() < x->dim(); ++i) count *= x->shape()[i];
-  const Tensor rows = raw::row_major(x), rstd = raw::empty({count}, x->dtype());
-  const Tensor mean = centre ? raw::empty({count}, x->dtype()) : Tensor();
-  const Tensor gain = dense(weight), offset = dense(bias);
-  Tensor y = raw::empty(x->shape(), x->dtype());
-  dispatch_floating(x->dtype(), op, [&]<class T>(Type<T>) {
-    kernels::row_norm<T>(
-        {count, shape.numel(), rows.ptr<T>(), data_or_null<T>(gain), data_or_null<T>(offset)}, eps,
-        y.ptr<T>(), {data_or_null<T>(mean), rstd.ptr<T>()});
-  });
-  const auto n =
-      centre ? record<RowNormNode>({x, weight, bias}, y) : record<RowNormNode>({x, weight}, y);
-  if (!n) return y;
-  n->x.input(x);
-  if (weight->defined()) n->weight.input(weight);
-  n->label = op;
-  n->eps = eps;
-  n->axes = shape.rank();
-  n->mean = mean;
-  n->rstd = rstd;
-  return y;
-}
-
 }  // namespace
 
 Tensor batch_norm(In x, In weight, In bias, const BatchNormArgs& a) {
@@ -503,16 +373,6 @@ Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& a) {
     update_running(a.running_var, a.momentum, average(1, n / (n - 1)));
   }
   return finish(norm, std::move(y), x, weight, bias);
-}
-
-Tensor layer_norm(In x, const Shape& shape, In weight, In bias, double eps) {
-  return row_norm("layer_norm", true, x, shape, weight, bias, eps);
-}
-
-Tensor rms_norm(In x, const Shape& shape, In weight, std::optional<double> eps) {
-  const double tiny = x->dtype() == DType::f64 ? std::numeric_limits<double>::epsilon()
-                                               : double(std::numeric_limits<float>::epsilon());
-  return row_norm("rms_norm", false, x, shape, weight, Tensor(), eps.value_or(tiny));
 }
 
 }  // namespace loupe

@@ -44,7 +44,8 @@ TEST_CASE("loupe.h has every public header") {
                                     "io/onnx_step.h", "io/onnx_writers.h", "io/unicode.h",
                                     "io/utf8.h",      "io/json.h",         "io/inflate.h",
                                     "core/raw.h",     "autograd/trace.h",  "view/explain_parts.h",
-                                    "view/chart.h",   "view/page.h",       "optim/step.h"};
+                                    "view/words.h",   "view/chart.h",      "view/page.h",
+                                    "optim/step.h"};
   const std::set<std::string> all = included(kRoot / "loupe.h");
   size_t seen = 0;
   for (const char* folder : {"core", "autograd", "layers", "optim", "models", "io", "view"})
@@ -59,7 +60,9 @@ TEST_CASE("loupe.h has every public header") {
   const std::set<std::string> ops = included(kRoot / "autograd/ops.h");
   for (const auto& entry : fs::directory_iterator(kRoot / "autograd/ops")) {
     const std::string name = "autograd/ops/" + entry.path().filename().string();
-    if (entry.path().extension() != ".h" || name == "autograd/ops/rule.h") continue;
+    if (entry.path().extension() != ".h" || name == "autograd/ops/rule.h" ||
+        name == "autograd/ops/norm_parts.h")
+      continue;
     INFO(name << ": add its line to autograd/ops.h");
     CHECK(ops.count(name) == 1);
   }
