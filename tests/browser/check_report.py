@@ -6,15 +6,10 @@ Checks at 400 and 1400 pixels, light and dark, and as printed on A4: every figur
 overlaps another or leaves its drawing, nothing is wider than the page, and no request leaves the page. Exits 77
 (skipped) without chromium or chromedriver.
 """
-import json
 import pathlib
-import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
+
+import chromium
 
 CHECK = r"""
 const problems = [], width = document.documentElement.clientWidth;
@@ -60,56 +55,18 @@ return {problems, figures: figures.length, requests: performance.getEntriesByTyp
 """
 
 
-def call(url, data=None):
-    body = None if data is None else json.dumps(data).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return json.load(response)["value"]
-
-
 def check(page, width, dark, printed, base):
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-background-networking",
-             f"--window-size={width},1200"] + (["--blink-settings=preferredColorScheme=0"] if dark else [])
-    options = {"args": flags, "perfLoggingPrefs": {"enableNetwork": True}}
-    session = call(base + "/session", {"capabilities": {"alwaysMatch": {
-        "browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"performance": "ALL"}}}})["sessionId"]
-    try:
-        root = f"{base}/session/{session}"
-        # Exactly `width` CSS pixels, below the smallest window that Chromium opens.
-        call(root + "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": {
-            "width": width, "height": 1200, "deviceScaleFactor": 1, "mobile": width < 600}})
-        call(root + "/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {
-            "media": "print" if printed else "", "features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}})
-        call(root + "/url", {"url": page.as_uri()})
-        result = call(root + "/execute/sync", {"script": CHECK, "args": []})
-        log = [json.loads(e["message"])["message"] for e in call(root + "/se/log", {"type": "performance"})]
-        sent = {m["params"]["request"]["url"] for m in log if m["method"] == "Network.requestWillBeSent"}
-        for url in sorted((sent | set(result["requests"])) - {page.as_uri()}):
-            result["problems"].append("request: " + url)
-        if result["dark"] != dark:
-            result["problems"].append("the colour scheme was not applied")
-        return result
-    finally:
-        urllib.request.urlopen(urllib.request.Request(f"{base}/session/{session}", method="DELETE"), timeout=60)
+    result = chromium.run_in(page, CHECK, base, width, 1200, dark, printed)
+    if result["dark"] != dark:
+        result["problems"].append("the colour scheme was not applied")
+    return result
 
 
 def main():
     page = pathlib.Path(sys.argv[1]).resolve()
-    if not shutil.which("chromedriver") or not (shutil.which("chromium") or shutil.which("google-chrome")):
-        print("no chromium or chromedriver: apt-get install chromium chromium-driver")
-        return 77
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    base = f"http://127.0.0.1:{port}"
-    driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
-            try:
-                if call(base + "/status")["ready"]:
-                    break
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.1)
+    if not chromium.is_there():
+        return chromium.SKIPPED
+    with chromium.driver() as base:
         expected, failed, backgrounds = page.read_text().count("<figure"), False, set()
         # 718 pixels: A4 without its margins.
         for width, dark, printed in ((400, False, False), (400, True, False), (1400, False, False), (1400, True, False), (718, False, True)):
@@ -126,9 +83,6 @@ def main():
             print("  light and dark look alike:", backgrounds)
             failed = True
         return 1 if failed else 0
-    finally:
-        driver.terminate()
-        driver.wait()
 
 
 if __name__ == "__main__":

@@ -9,16 +9,11 @@ drawing takes less than 50 ms in the median. Exits 77 (skipped) without chromium
 import json
 import pathlib
 import re
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 
-from check_report import call
+import chromium
 
 # A canvas is drawn on if two of its pixels differ.
 CHECK = r"""
@@ -83,54 +78,17 @@ def many_ops(page, wanted):
     return out
 
 
-def check(page, width, dark, base):
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", f"--window-size={width},900"]
-    session = call(base + "/session", {"capabilities": {"alwaysMatch": {
-        "browserName": "chrome", "goog:chromeOptions": {"args": flags, "perfLoggingPrefs": {"enableNetwork": True}},
-        "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}}}})["sessionId"]
-    try:
-        root = f"{base}/session/{session}"
-        call(root + "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": {
-            "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}})
-        call(root + "/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {
-            "features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}})
-        call(root + "/url", {"url": page.as_uri()})
-        result = call(root + "/execute/sync", {"script": CHECK, "args": []})
-        log = [json.loads(e["message"])["message"] for e in call(root + "/se/log", {"type": "performance"})]
-        sent = {m["params"]["request"]["url"] for m in log if m["method"] == "Network.requestWillBeSent"}
-        for url in sorted((sent | set(result["requests"])) - {page.as_uri()}):
-            result["problems"].append("request: " + url)
-        for entry in call(root + "/se/log", {"type": "browser"}):
-            if entry["level"] == "SEVERE":
-                result["problems"].append("script: " + entry["message"])
-        return result
-    finally:
-        urllib.request.urlopen(urllib.request.Request(f"{base}/session/{session}", method="DELETE"), timeout=60)
-
-
 def main():
-    if not shutil.which("chromedriver") or not (shutil.which("chromium") or shutil.which("google-chrome")):
-        print("no chromium or chromedriver: apt-get install chromium chromium-driver")
-        return 77
+    if not chromium.is_there():
+        return chromium.SKIPPED
     folder = tempfile.TemporaryDirectory()
     page = pathlib.Path(folder.name) / "step.html"
     subprocess.run([sys.argv[1], "see", "small-cnn", "--batch-size", "4", "--shadow", "--out", str(page)], check=True)
     assert not re.search(r"https?://", page.read_text()), "an address in the page"
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    base = f"http://127.0.0.1:{port}"
-    driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     failed, inks = False, set()
-    try:
-        for _ in range(100):
-            try:
-                if call(base + "/status")["ready"]:
-                    break
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.1)
+    with chromium.driver() as base:
         for which, width, dark in ((page, 400, False), (page, 1400, False), (page, 1400, True), (many_ops(page, 5000), 1400, False)):
-            result = check(which, width, dark, base)
+            result = chromium.run_in(which, CHECK, base, width, 900, dark)
             inks.add((dark, result["ink"]))
             if which != page and result["median"] > 50:
                 result["problems"].append(f"a drawing of {result['rows']} rows takes {result['median']:.0f} ms")
@@ -142,11 +100,8 @@ def main():
         if len(inks) != 2:
             print("  light and dark look alike:", inks)
             failed = True
-        return 1 if failed else 0
-    finally:
-        driver.terminate()
-        driver.wait()
-        folder.cleanup()
+    folder.cleanup()
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
