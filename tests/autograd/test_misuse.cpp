@@ -434,6 +434,22 @@ TEST_CASE("misuse: products, convolution, pooling") {
   refuses<ShapeError>("adaptive_avg_pool2d", [&] { adaptive_avg_pool2d(zeros({1, 2, 0, 4}), 1); });
 }
 
+namespace {
+
+struct ManyNode final : Node {
+  const char* name() const override { return "many"; }
+  Tensors backward(const Tensors& /*dy*/) override { return Tensors(input_count()); }
+};
+
+}  // namespace
+
+TEST_CASE("misuse: record takes eight inputs in braces, and refuses a ninth") {
+  const In x(ones({2}));
+  Tensor y = ones({2});
+  CHECK(record<ManyNode>({x, x, x, x, x, x, x, x}, y) == nullptr);
+  misuse::refuses<ValueError>("record", [&] { record<ManyNode>({x, x, x, x, x, x, x, x, x}, y); });
+}
+
 TEST_CASE("misuse: gradients") {
   const auto leaf = [] { return zeros({2, 3}).requires_grad_(); };
   const Tensor x = leaf();
