@@ -1,3 +1,4 @@
+#include <loupe/view/chart.h>
 #include <loupe/view/document.h>
 
 #include <fmt/format.h>
@@ -10,20 +11,6 @@ namespace {
 
 template <class... Fs> struct Cases : Fs... { using Fs::operator()...; };
 template <class... Fs> Cases(Fs...) -> Cases<Fs...>;
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '&': out += "&amp;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
 
 constexpr size_t kWidth = 78;  // of the text
 
@@ -55,7 +42,7 @@ bool is_marked(const NumberGrid& g, size_t row, size_t column) {
 
 // A cell in the text: the number, its group's letter behind it, the marked one in brackets.
 std::string cell_text(const NumberGrid& g, size_t row, size_t column) {
-  std::string text = short_number(g.cells[row][column]);
+  std::string text = decimal(g.cells[row][column]);
   if (is_marked(g, row, column)) text = "[" + text + "]";
   const int group = group_of(g, row, column);
   if (group >= 0) text += fmt::format(" {}", static_cast<char>('a' + group % 26));
@@ -91,20 +78,20 @@ std::string grid_html(const NumberGrid& g) {
   std::string out = "<figure><table>";
   if (!g.columns.empty()) {
     out += "<tr><th></th>";
-    for (const std::string& column : g.columns) out += "<th>" + escaped(column) + "</th>";
+    for (const std::string& column : g.columns) out += "<th>" + view::escape(column) + "</th>";
     out += "</tr>";
   }
   for (size_t i = 0; i < g.cells.size(); ++i) {
-    out += "<tr><th>" + escaped(g.rows.empty() ? "" : g.rows[i]) + "</th>";
+    out += "<tr><th>" + view::escape(g.rows.empty() ? "" : g.rows[i]) + "</th>";
     for (size_t j = 0; j < g.cells[i].size(); ++j) {
       const int group = group_of(g, i, j);
       std::string classes = group >= 0 ? fmt::format("g{}", group % kColours) : "";
       if (is_marked(g, i, j)) classes += " marked";
-      out += fmt::format("<td class=\"{}\">{}</td>", classes, short_number(g.cells[i][j]));
+      out += fmt::format("<td class=\"{}\">{}</td>", classes, decimal(g.cells[i][j]));
     }
     out += "</tr>";
   }
-  return out + "</table><figcaption>" + escaped(g.caption) + "</figcaption></figure>\n";
+  return out + "</table><figcaption>" + view::escape(g.caption) + "</figcaption></figure>\n";
 }
 
 constexpr const char* kStyle = R"(
@@ -134,7 +121,7 @@ td.marked { outline: 3px solid var(--ink); outline-offset: -3px; font-weight: 70
 
 }  // namespace
 
-std::string short_number(double value) {
+std::string decimal(double value) {
   if (value == 0) return "0";  // -0 too
   if (!std::isfinite(value)) return fmt::format("{}", value);
   if (std::abs(value) < 5e-5 || std::abs(value) >= 1e7) return fmt::format("{:.1e}", value);
@@ -175,15 +162,15 @@ std::string Document::to_text() const {
 std::string Document::html_blocks() const {
   std::string out;
   for (const Block& block : blocks_)
-    std::visit(Cases{[&](const Heading& b) { out += "<h2>" + escaped(b.text) + "</h2>\n"; },
-                     [&](const Paragraph& b) { out += "<p>" + escaped(b.text) + "</p>\n"; },
-                     [&](const Lines& b) { out += "<pre>" + escaped(b.text) + "</pre>\n"; },
+    std::visit(Cases{[&](const Heading& b) { out += "<h2>" + view::escape(b.text) + "</h2>\n"; },
+                     [&](const Paragraph& b) { out += "<p>" + view::escape(b.text) + "</p>\n"; },
+                     [&](const Lines& b) { out += "<pre>" + view::escape(b.text) + "</pre>\n"; },
                      [&](const NumberGrid& b) { out += grid_html(b); },
                      [&](const Pair& b) {
                        out += "<div class=\"pair\">";
                        for (const Document& d : b.both)
-                         out += "<section><h2>" + escaped(d.title_) + "</h2>\n" + d.html_blocks() +
-                                "</section>";
+                         out += "<section><h2>" + view::escape(d.title_) + "</h2>\n" +
+                                d.html_blocks() + "</section>";
                        out += "</div>\n";
                      }},
                block);
@@ -193,8 +180,8 @@ std::string Document::html_blocks() const {
 std::string Document::to_html() const {
   return "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" "
          "content=\"width=device-width, initial-scale=1\"><title>" +
-         escaped(title_) + "</title><style>" + kStyle + "</style>\n<h1>" + escaped(title_) +
-         "</h1>\n" + html_blocks() + "</html>\n";
+         view::escape(title_) + "</title><style>" + kStyle + "</style>\n<h1>" +
+         view::escape(title_) + "</h1>\n" + html_blocks() + "</html>\n";
 }
 
 }  // namespace loupe

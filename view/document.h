@@ -55,6 +55,6 @@ class Document {
 
 /// A number as these pages show it: up to four digits behind the point, without trailing zeros;
 /// "3.2e-07" where that would be 0.
-std::string short_number(double value);
+std::string decimal(double value);
 
 }  // namespace loupe

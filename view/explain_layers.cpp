@@ -64,7 +64,7 @@ Document linear_by_numbers(const ExplainOptions& o) {
   std::vector<std::pair<double, double>> terms;
   for (int64_t k = 0; k < x.columns; ++k) terms.push_back({x(i, k), w(j, k)});
   d.lines(fmt::format("y = {} + {} = {}", sum_of_products(terms),
-                      signed_term(b[static_cast<size_t>(j)]), short_number(y(i, j))));
+                      signed_term(b[static_cast<size_t>(j)]), decimal(y(i, j))));
   d.grid(plain_grid(y, "The output y.", i, j));
   d.heading("Backward");
   d.paragraph(
@@ -74,11 +74,11 @@ Document linear_by_numbers(const ExplainOptions& o) {
   terms.clear();
   for (int64_t k = 0; k < outputs; ++k) terms.push_back({dy(i, k), w(k, 0)});
   std::string lines = fmt::format("dx of sample {}, input 0 = {} = {}\n", i, sum_of_products(terms),
-                                  short_number(dx(i, 0)));
+                                  decimal(dx(i, 0)));
   terms.clear();
   for (int64_t r = 0; r < x.rows; ++r) terms.push_back({dy(r, j), x(r, 0)});
   d.lines(lines + fmt::format("dW of output {}, input 0  = {} = {}", j, sum_of_products(terms),
-                              short_number(dw(j, 0))));
+                              decimal(dw(j, 0))));
   d.paragraph(checked_sentence(worst));
   return d;
 }
@@ -134,7 +134,7 @@ Document conv2d_by_numbers(const ExplainOptions& o) {
     for (int64_t c = 0; c < 3; ++c) terms.push_back({x(i + a, j + c), w(a, c)});
     lines += (a > 0 ? "\n  + " : "") + sum_of_products(terms);
   }
-  d.lines(lines + " = " + short_number(y(i, j)));
+  d.lines(lines + " = " + decimal(y(i, j)));
   d.grid(plain_grid(y, "The output y: smaller by 2, since there is no padding.", i, j));
   d.heading("Backward");
   d.paragraph(
@@ -148,8 +148,7 @@ Document conv2d_by_numbers(const ExplainOptions& o) {
     for (int64_t c = 0; c < y.columns; ++c)
       if (1 - r >= 0 && 1 - r < 3 && 1 - c >= 0 && 1 - c < 3)
         terms.push_back({dy(r, c), w(1 - r, 1 - c)});
-  d.lines(
-      fmt::format("dx of pixel (1, 1) = {} = {}", sum_of_products(terms), short_number(dx(1, 1))));
+  d.lines(fmt::format("dx of pixel (1, 1) = {} = {}", sum_of_products(terms), decimal(dx(1, 1))));
   d.grid(plain_grid(dx, "The gradient dx.", 1, 1));
   d.grid(plain_grid(dw, "The gradient dW."));
   d.paragraph(checked_sentence(worst));
@@ -220,14 +219,14 @@ Document attention_by_numbers(const ExplainOptions& o) {
     std::vector<std::pair<double, double>> terms;
     for (int64_t c = 0; c < x.columns; ++c) terms.push_back({x(i, c), x(j, c)});
     lines += fmt::format("score of token {} = ({}) / sqrt({}) = {}\n", j, sum_of_products(terms),
-                         x.columns, short_number(scores(i, j)));
+                         x.columns, decimal(scores(i, j)));
   }
   for (int64_t j = 0; j < x.rows; ++j)
     lines += fmt::format("weight of token {} = exp({}) / sum of all exp = {}\n", j,
-                         short_number(scores(i, j)), short_number(p(i, j)));
+                         decimal(scores(i, j)), decimal(p(i, j)));
   std::vector<std::pair<double, double>> terms;
   for (int64_t j = 0; j < x.rows; ++j) terms.push_back({p(i, j), x(j, 0)});
-  lines += fmt::format("y, first number = {} = {}", sum_of_products(terms), short_number(y(i, 0)));
+  lines += fmt::format("y, first number = {} = {}", sum_of_products(terms), decimal(y(i, 0)));
   d.lines(lines);
   d.grid(plain_grid(p, "The weights P: each row sums to 1.", i));
   d.grid(plain_grid(y, "The output y.", i, 0));
@@ -239,14 +238,14 @@ Document attention_by_numbers(const ExplainOptions& o) {
   d.grid(plain_grid(dy, "The gradient dy that arrives from above.", i));
   double dot = 0;
   for (int64_t j = 0; j < x.rows; ++j) dot += p(i, j) * dp(i, j);
-  lines = fmt::format("sum of P dP over row {} = {}\n", i, short_number(dot));
+  lines = fmt::format("sum of P dP over row {} = {}\n", i, decimal(dot));
   for (int64_t j = 0; j < x.rows; ++j)
-    lines += fmt::format("dS of token {} = {} * ({} - {}) = {}\n", j, short_number(p(i, j)),
-                         short_number(dp(i, j)), signed_term(dot), short_number(ds(i, j)));
+    lines += fmt::format("dS of token {} = {} * ({} - {}) = {}\n", j, decimal(p(i, j)),
+                         decimal(dp(i, j)), signed_term(dot), decimal(ds(i, j)));
   terms.clear();
   for (int64_t j = 0; j < x.rows; ++j) terms.push_back({ds(i, j), x(j, 0)});
   d.lines(lines + fmt::format("dq, first number = ({}) / sqrt({}) = {}", sum_of_products(terms),
-                              x.columns, short_number(dq(i, 0))));
+                              x.columns, decimal(dq(i, 0))));
   d.paragraph(checked_sentence(worst));
   return d;
 }
@@ -293,25 +292,25 @@ Document cross_entropy_by_numbers(const ExplainOptions& o) {
   const int64_t label = labels[static_cast<size_t>(i)];
   double largest = x(i, 0), sum = 0;
   for (int64_t c = 1; c < x.columns; ++c) largest = std::max(largest, x(i, c));
-  std::string lines = fmt::format("largest logit = {}\n", short_number(largest)), terms;
+  std::string lines = fmt::format("largest logit = {}\n", decimal(largest)), terms;
   for (int64_t c = 0; c < x.columns; ++c) {
     const double e = std::exp(x(i, c) - largest);
     sum += e;
-    terms += (terms.empty() ? "" : " + ") + short_number(e);
+    terms += (terms.empty() ? "" : " + ") + decimal(e);
   }
-  lines += fmt::format("sum of exp(x - largest) = {} = {}\n", terms, short_number(sum));
+  lines += fmt::format("sum of exp(x - largest) = {} = {}\n", terms, decimal(sum));
   lines += fmt::format("p of class {} = exp({} - {}) / {} = {}\n", j, signed_term(x(i, j)),
-                       signed_term(largest), short_number(sum), short_number(p(i, j)));
+                       signed_term(largest), decimal(sum), decimal(p(i, j)));
   lines += fmt::format("loss of this sample = -log p of class {} = -log {} = {}\n", label,
-                       short_number(p(i, label)), short_number(-std::log(p(i, label))));
-  d.lines(lines + fmt::format("loss = mean over the samples = {}", short_number(loss)));
+                       decimal(p(i, label)), decimal(-std::log(p(i, label))));
+  d.lines(lines + fmt::format("loss = mean over the samples = {}", decimal(loss)));
   d.heading("Backward");
   d.paragraph(
       "The two derivatives cancel to the simplest rule of the field: dx = (p - 1 for the true "
       "class, "
       "p for the others) / N. A row's gradients sum to 0.");
-  d.lines(fmt::format("dx of class {} = ({} - {}) / {} = {}", j, short_number(p(i, j)),
-                      j == label ? 1 : 0, x.rows, short_number(dx(i, j))));
+  d.lines(fmt::format("dx of class {} = ({} - {}) / {} = {}", j, decimal(p(i, j)),
+                      j == label ? 1 : 0, x.rows, decimal(dx(i, j))));
   d.grid(plain_grid(dx, "The gradient dx.", i, j));
   d.paragraph(checked_sentence(worst));
   return d;
@@ -336,16 +335,15 @@ Document adam_by_numbers(const ExplainOptions& o) {
     v = beta2 * v + (1 - beta2) * g * g;
     const double m_hat = m / (1 - std::pow(beta1, time)), v_hat = v / (1 - std::pow(beta2, time));
     value -= lr * m_hat / (std::sqrt(v_hat) + eps);
-    lines += fmt::format("step {}, gradient {}\n", t, short_number(g));
+    lines += fmt::format("step {}, gradient {}\n", t, decimal(g));
     lines += fmt::format("  m  = 0.9 * {} + 0.1 * {} = {}\n", signed_term(m_before), signed_term(g),
-                         short_number(m));
+                         decimal(m));
     lines +=
         fmt::format("  v  = 0.999 * {:.6g} + 0.001 * {}^2 = {:.6g}\n", v_before, signed_term(g), v);
     lines += fmt::format("  m^ = m / (1 - 0.9^{}) = {}      v^ = v / (1 - 0.999^{}) = {}\n", t,
-                         short_number(m_hat), t, short_number(v_hat));
-    lines += fmt::format("  w  = {} - 0.1 * {} / (sqrt({}) + 1e-08) = {}{}", short_number(before),
-                         signed_term(m_hat), short_number(v_hat), short_number(value),
-                         t < steps ? "\n" : "");
+                         decimal(m_hat), t, decimal(v_hat));
+    lines += fmt::format("  w  = {} - 0.1 * {} / (sqrt({}) + 1e-08) = {}{}", decimal(before),
+                         signed_term(m_hat), decimal(v_hat), decimal(value), t < steps ? "\n" : "");
     w.zero_grad();
     (w * g).sum().backward();
     adam.step();

@@ -125,24 +125,24 @@ std::string forward_lines(const Norm& norm, const Problem& p, const Calculation&
   const auto x = [&](int64_t r, int64_t q) { return p.x(r, q); };
   std::string out;
   if (norm.centred) {
-    out += fmt::format("mean_{} = ({}) / {} = {}\n", k, c.terms(group, x), s.count,
-                       short_number(s.mean));
+    out +=
+        fmt::format("mean_{} = ({}) / {} = {}\n", k, c.terms(group, x), s.count, decimal(s.mean));
     const auto square = [&](int64_t r, int64_t q) {
       return (p.x(r, q) - s.mean) * (p.x(r, q) - s.mean);
     };
     out += fmt::format("var_{}  = ({}) / {} = {}      squares of x - mean\n", k,
-                       c.terms(group, square), s.count, short_number(s.variance));
+                       c.terms(group, square), s.count, decimal(s.variance));
   } else {
     const auto square = [&](int64_t r, int64_t q) { return p.x(r, q) * p.x(r, q); };
     out += fmt::format("ms_{} = ({}) / {} = {}      squares of x\n", k, c.terms(group, square),
-                       s.count, short_number(s.variance));
+                       s.count, decimal(s.variance));
   }
-  out += fmt::format("x^ = ({} - {}) / sqrt({} + {}) = {}\n", short_number(p.x(i, j)),
-                     signed_term(s.mean), short_number(s.variance), short_number(kEps),
-                     short_number(c.normalized(i, j)));
-  out += fmt::format("y  = gamma x^ + beta = {} * {} + {} = {}", short_number(p.gamma[f]),
+  out +=
+      fmt::format("x^ = ({} - {}) / sqrt({} + {}) = {}\n", decimal(p.x(i, j)), signed_term(s.mean),
+                  decimal(s.variance), decimal(kEps), decimal(c.normalized(i, j)));
+  out += fmt::format("y  = gamma x^ + beta = {} * {} + {} = {}", decimal(p.gamma[f]),
                      signed_term(c.normalized(i, j)), signed_term(p.beta[f]),
-                     short_number(c.forward(i, j)));
+                     decimal(c.forward(i, j)));
   return out;
 }
 
@@ -153,18 +153,18 @@ std::string backward_lines(const Norm& norm, const Problem& p, const Calculation
   const auto g = [&](int64_t r, int64_t q) { return c.scaled(r, q); };
   const auto gx = [&](int64_t r, int64_t q) { return c.scaled(r, q) * c.normalized(r, q); };
   std::string out =
-      fmt::format("g = gamma dy = {} * {} = {}\n", short_number(p.gamma[static_cast<size_t>(j)]),
-                  signed_term(p.dy(i, j)), short_number(c.scaled(i, j)));
+      fmt::format("g = gamma dy = {} * {} = {}\n", decimal(p.gamma[static_cast<size_t>(j)]),
+                  signed_term(p.dy(i, j)), decimal(c.scaled(i, j)));
   if (norm.centred)
     out += fmt::format("mean of g    = ({}) / {} = {}\n", c.terms(group, g), s.count,
-                       short_number(c.mean_gradient(group)));
+                       decimal(c.mean_gradient(group)));
   out += fmt::format("mean of g x^ = ({}) / {} = {}\n", c.terms(group, gx), s.count,
-                     short_number(c.mean_product(group)));
+                     decimal(c.mean_product(group)));
   const std::string mean =
       norm.centred ? fmt::format(" - {}", signed_term(c.mean_gradient(group))) : "";
-  out += fmt::format("dx = ({}{} - {} * {}) / {} = {}", short_number(c.scaled(i, j)), mean,
+  out += fmt::format("dx = ({}{} - {} * {}) / {} = {}", decimal(c.scaled(i, j)), mean,
                      signed_term(c.normalized(i, j)), signed_term(c.mean_product(group)),
-                     short_number(s.sd), short_number(c.backward(i, j)));
+                     decimal(s.sd), decimal(c.backward(i, j)));
   return out;
 }
 

@@ -50,7 +50,7 @@ Matrix pattern(int64_t rows, int64_t columns) {
 }
 
 std::string signed_term(double value) {
-  const std::string text = short_number(value);
+  const std::string text = decimal(value);
   return text[0] == '-' ? "(" + text + ")" : text;
 }
 

@@ -1,5 +1,6 @@
 #include <loupe/autograd/autograd.h>
 #include <loupe/view/graph.h>
+#include <loupe/view/words.h>
 
 #include <fmt/format.h>
 
@@ -107,12 +108,6 @@ std::string input_name(const Graph& graph, const GraphInput& in) {
   }
 }
 
-std::string in_bytes(int64_t bytes) {
-  if (bytes < 10'000) return fmt::format("{} B", bytes);
-  if (bytes < 10'000'000) return fmt::format("{:.1f} kB", static_cast<double>(bytes) * 1e-3);
-  return fmt::format("{:.1f} MB", static_cast<double>(bytes) * 1e-6);
-}
-
 std::string kept_words(const GraphOp& op) {
   if (op.released) return "; released";
   std::string out;
@@ -120,12 +115,13 @@ std::string kept_words(const GraphOp& op) {
     if (kept.parameter) continue;
     out += out.empty() ? "; keeps " : ", ";
     if (!kept.name.empty()) out += kept.name + " ";
-    out += fmt::format("{} {}", kept.shape, in_bytes(kept.bytes));
+    out += fmt::format("{} {}", kept.shape, view::bytes_in_words(kept.bytes));
   }
   return out;
 }
 
-std::string escaped(const std::string& text) {
+// A text inside the quotes of a DOT label.
+std::string in_label(const std::string& text) {
   std::string out;
   for (const char c : text) {
     if (c == '"' || c == '\\') out += '\\';
@@ -168,7 +164,8 @@ std::string to_text(const Graph& graph) {
     out += fmt::format("{:<{}}  # {}{}{}{}\n", left[i], width, op.path, op.path.empty() ? "" : ", ",
                        op.site, kept_words(op));
   }
-  out += fmt::format("{} ops keep {} for backward\n", graph.ops.size(), in_bytes(graph.kept_bytes));
+  out += fmt::format("{} ops keep {} for backward\n", graph.ops.size(),
+                     view::bytes_in_words(graph.kept_bytes));
   return out;
 }
 
@@ -176,15 +173,15 @@ std::string to_dot(const Graph& graph) {
   std::string out = "digraph loupe {\n  node [shape=box, fontname=\"sans-serif\"];\n";
   for (size_t i = 0; i < graph.leaves.size(); ++i)
     out += fmt::format("  leaf{} [shape=ellipse, label=\"{}\\n{}\"];\n", i,
-                       escaped(leaf_name(graph, i)), graph.leaves[i].shape);
+                       in_label(leaf_name(graph, i)), graph.leaves[i].shape);
   std::map<std::string, std::vector<size_t>> modules;
   for (size_t i = 0; i < graph.ops.size(); ++i) modules[graph.ops[i].path].push_back(i);
   size_t box = 0;
   for (const auto& [path, ops] : modules) {
     if (!path.empty())
-      out += fmt::format("  subgraph cluster{} {{\n  label=\"{}\";\n", box++, escaped(path));
+      out += fmt::format("  subgraph cluster{} {{\n  label=\"{}\";\n", box++, in_label(path));
     for (const size_t i : ops)
-      out += fmt::format("  op{} [label=\"{}\\n{}\"];\n", i, escaped(graph.ops[i].name),
+      out += fmt::format("  op{} [label=\"{}\\n{}\"];\n", i, in_label(graph.ops[i].name),
                          graph.ops[i].outputs.empty() ? Shape() : graph.ops[i].outputs[0].shape);
     if (!path.empty()) out += "  }\n";
   }

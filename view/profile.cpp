@@ -1,12 +1,11 @@
 #include <loupe/core/error.h>
 #include <loupe/core/memory.h>
 #include <loupe/view/profile.h>
+#include <loupe/view/words.h>
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <memory>
 #include <set>
 
 namespace loupe {
@@ -23,28 +22,7 @@ std::string fitted(const std::string& name, size_t width) {
   return name.size() <= width ? name : "~" + name.substr(name.size() - width + 1);
 }
 
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\u{:04x}", c);
-    else out += c;
-  }
-  return out + '"';
-}
-
 std::string milliseconds(double seconds) { return fmt::format("{:.2f}", 1e3 * seconds); }
-
-std::string bytes_in_words(int64_t bytes) {
-  if (bytes < 1'000'000) return fmt::format("{:.1f} kB", static_cast<double>(bytes) * 1e-3);
-  return fmt::format("{:.1f} MB", static_cast<double>(bytes) * 1e-6);
-}
-
-std::string short_bytes(int64_t bytes) {
-  if (bytes == 0) return "";
-  if (bytes < 1'000'000) return fmt::format("{:.0f}kB", static_cast<double>(bytes) * 1e-3);
-  return fmt::format("{:.1f}MB", static_cast<double>(bytes) * 1e-6);
-}
 
 constexpr double kMicro = 1e6;  // traces count microseconds
 
@@ -188,19 +166,20 @@ std::string Profile::table(double peak) {
   const auto share = [&](double s) { return total > 0 ? 100 * s / total : 0; };
   std::string out = "times in milliseconds\n";
   const auto head = [&](const char* what) {
-    out += fmt::format("{:<24}{:>6}{:>9}{:>9}{:>6}{:>8}{:>5}{:>6}{:>7}\n", what, "calls", "forward",
+    out += fmt::format("{:<22}{:>6}{:>9}{:>9}{:>6}{:>8}{:>5}{:>6}{:>9}\n", what, "calls", "forward",
                        "backward", "share", "GFLOP/s", peak > 0 ? "peak" : "", "GB/s", "keeps");
   };
   const auto line = [&](const ProfileRow& row) {
     const double flops = row.forward.flops + row.backward.flops;
     const double speed = row.seconds() > 0 ? flops / row.seconds() * 1e-9 : 0;
     const double traffic = row.forward.bytes + row.backward.bytes;
-    out += fmt::format(
-        "{:<24}{:>6}{:>9}{:>9}{:>4.0f} %{:>8.1f}{:>5}{:>6.1f}{:>7}\n",
-        fitted(row.name.empty() ? "(no module)" : row.name, 23), row.forward.calls,
-        milliseconds(row.forward.seconds), milliseconds(row.backward.seconds), share(row.seconds()),
-        speed, peak > 0 ? fmt::format("{:.0f}%", 100 * speed / peak) : "",
-        row.seconds() > 0 ? traffic / row.seconds() * 1e-9 : 0, short_bytes(row.kept));
+    out += fmt::format("{:<22}{:>6}{:>9}{:>9}{:>4.0f} %{:>8.1f}{:>5}{:>6.1f}{:>9}\n",
+                       fitted(row.name.empty() ? "(no module)" : row.name, 21), row.forward.calls,
+                       milliseconds(row.forward.seconds), milliseconds(row.backward.seconds),
+                       share(row.seconds()), speed,
+                       peak > 0 ? fmt::format("{:.0f}%", 100 * speed / peak) : "",
+                       row.seconds() > 0 ? traffic / row.seconds() * 1e-9 : 0,
+                       row.kept > 0 ? view::bytes_in_words(row.kept) : "");
   };
   head("op");
   double in_ops = 0;
@@ -215,25 +194,22 @@ std::string Profile::table(double peak) {
   double rest = total - in_ops;
   for (const auto& [name, s] : stretches_) {
     out +=
-        fmt::format("{:<24}{:>6}{:>9}{:>9}{:>4.0f} %\n", name, "", milliseconds(s), "", share(s));
+        fmt::format("{:<22}{:>6}{:>9}{:>9}{:>4.0f} %\n", name, "", milliseconds(s), "", share(s));
     rest -= s;
   }
-  out += fmt::format("{:<24}{:>6}{:>9}{:>9}{:>4.0f} %\n", "between ops", "", milliseconds(rest), "",
+  out += fmt::format("{:<22}{:>6}{:>9}{:>9}{:>4.0f} %\n", "between ops", "", milliseconds(rest), "",
                      share(rest));
-  out += fmt::format("{:<24}{:>6}{:>9}\n", "all", "", milliseconds(total));
+  out += fmt::format("{:<22}{:>6}{:>9}\n", "all", "", milliseconds(total));
   const auto peak_memory =
       std::max_element(memory_.begin(), memory_.end(),
                        [](const MemoryPoint& a, const MemoryPoint& b) { return a.live < b.live; });
   out += fmt::format("memory: at most {}; ops kept at most {} for the backward pass\n",
-                     bytes_in_words(peak_memory->live), bytes_in_words(most_kept_));
+                     view::bytes_in_words(peak_memory->live), view::bytes_in_words(most_kept_));
   return out;
 }
 
 void Profile::save_trace(const std::string& path) {
   finish_last();
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "w"),
-                                                             &std::fclose);
-  if (!file) fail<IoError>("save_trace: cannot write {}", path);
   std::string out = "{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n";
   out += "{\"ph\": \"M\", \"pid\": 1, \"name\": \"process_name\", \"args\": {\"name\": \"Loupe\"}}";
   std::set<uint64_t> have_rule;
@@ -246,12 +222,12 @@ void Profile::save_trace(const std::string& path) {
         "{:.3f}, "
         "\"dur\": {:.3f}, \"args\": {{\"module\": {}, \"line\": {}, \"shape\": {}, \"kernel\": "
         "{}}}}}",
-        quoted(e.forward ? e.name : e.name + " backward"),
+        view::json_string(e.forward ? e.name : e.name + " backward"),
         e.birth == 0 ? "stretch"
         : e.forward  ? "forward"
                      : "backward",
-        start, e.time.seconds() * kMicro, quoted(e.path), quoted(e.site), quoted(e.shape),
-        quoted(e.kernel));
+        start, e.time.seconds() * kMicro, view::json_string(e.path), view::json_string(e.site),
+        view::json_string(e.shape), view::json_string(e.kernel));
     if (e.birth == 0 || !have_rule.contains(e.birth)) continue;
     // An arrow from the forward call to its rule.
     out += fmt::format(
@@ -267,9 +243,7 @@ void Profile::save_trace(const std::string& path) {
         m.time * kMicro, static_cast<double>(m.kept) * 1e-6,
         static_cast<double>(m.live - m.kept) * 1e-6);
   out += "\n]}\n";
-  const bool whole = std::fwrite(out.data(), 1, out.size(), file.get()) == out.size() &&
-                     std::fflush(file.get()) == 0;
-  if (!whole) fail<IoError>("save_trace: cannot write {}: the disk may be full", path);
+  view::write_text(path, out, "save_trace");
 }
 
 }  // namespace loupe

@@ -6,28 +6,16 @@
 #include <loupe/view/page.h>
 #include <loupe/view/profile.h>
 #include <loupe/view/see.h>
+#include <loupe/view/words.h>
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <memory>
 #include <optional>
 #include <unordered_map>
 
 namespace loupe {
 namespace {
-
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    // "</script>" inside a script would end it.
-    if (static_cast<unsigned char>(c) < 0x20 || c == '<') out += fmt::format("\\u{:04x}", c);
-    else out += c;
-  }
-  return out + '"';
-}
 
 // One op of the step.
 struct SeenOp {
@@ -118,12 +106,13 @@ class Recorder final : public Watch {
 
   std::string json(const std::string& title, const std::string& error) {
     finish_last();
-    std::string out =
-        fmt::format("{{\"title\": {}, \"error\": {}, \"ops\": [", quoted(title), quoted(error));
+    std::string out = fmt::format("{{\"title\": {}, \"error\": {}, \"ops\": [",
+                                  view::json_string(title), view::json_string(error));
     for (size_t i = 0; i < ops_.size(); ++i) out += (i > 0 ? ",\n" : "\n") + op_json(ops_[i]);
     out += "],\n\"stretches\": [";
     for (size_t i = 0; i < stretches_.size(); ++i)
-      out += fmt::format("{}[{}, {:.7f}, {:.7f}]", i > 0 ? ", " : "", quoted(stretches_[i].first),
+      out += fmt::format("{}[{}, {:.7f}, {:.7f}]", i > 0 ? ", " : "",
+                         view::json_string(stretches_[i].first),
                          stretches_[i].second.begin - begin_, stretches_[i].second.end - begin_);
     out += "],\n\"memory\": [";
     for (size_t i = 0; i < memory_.size(); ++i)
@@ -166,14 +155,15 @@ class Recorder final : public Watch {
     std::string inputs, parameters;
     for (const int64_t i : op.inputs) inputs += fmt::format("{}{}", inputs.empty() ? "" : ", ", i);
     for (const std::string& p : op.parameters)
-      parameters += (parameters.empty() ? "" : ", ") + quoted(p);
+      parameters += (parameters.empty() ? "" : ", ") + view::json_string(p);
     return fmt::format(
         "{{\"name\": {}, \"path\": {}, \"site\": {}, \"shape\": {}, \"kernel\": {}, \"inputs\": "
         "[{}], \"parameters\": [{}], \"forward\": [{:.7f}, {:.7f}], \"backward\": [{:.7f}, "
         "{:.7f}], \"flops\": {:.0f}, \"kept\": {}, \"error\": {:.4e}, \"failed\": {}}}",
-        quoted(op.name), quoted(op.path), quoted(op.site), quoted(op.shape), quoted(op.kernel),
-        inputs, parameters, since(op.forward.begin), since(op.forward.end),
-        since(op.backward.begin), since(op.backward.end), op.flops, op.kept, op.error, op.failed);
+        view::json_string(op.name), view::json_string(op.path), view::json_string(op.site),
+        view::json_string(op.shape), view::json_string(op.kernel), inputs, parameters,
+        since(op.forward.begin), since(op.forward.end), since(op.backward.begin),
+        since(op.backward.end), op.flops, op.kept, op.error, op.failed);
   }
   double since(double time) const { return time == 0 ? 0 : time - begin_; }
 
@@ -194,12 +184,7 @@ void write_page(const std::string& path, const std::string& json) {
   const std::string mark = "\"the step\"";  // where the page takes its data
   const size_t at = page.find(mark);
   const std::string whole = page.substr(0, at) + json + page.substr(at + mark.size());
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "w"),
-                                                             &std::fclose);
-  const bool written = file &&
-                       std::fwrite(whole.data(), 1, whole.size(), file.get()) == whole.size() &&
-                       std::fflush(file.get()) == 0;
-  if (!written) fail<IoError>("see: cannot write {}", path);
+  view::write_text(path, whole, "see");
 }
 
 // The same error, whose text also says where the page is.

@@ -66,11 +66,11 @@ TEST_CASE("cells that share a statistic have one letter: columns or rows") {
   CHECK(has(first_row(layer), "2 a"));
 }
 
-TEST_CASE("short numbers") {
-  CHECK(short_number(2) == "2");
-  CHECK(short_number(-0.0) == "0");
-  CHECK(short_number(0.25) == "0.25");
-  CHECK(short_number(1.0 / 3) == "0.3333");
-  CHECK(short_number(3.2e-7) == "3.2e-07");
-  CHECK(short_number(-1.5e9) == "-1.5e+09");
+TEST_CASE("numbers as pages show them") {
+  CHECK(decimal(2) == "2");
+  CHECK(decimal(-0.0) == "0");
+  CHECK(decimal(0.25) == "0.25");
+  CHECK(decimal(1.0 / 3) == "0.3333");
+  CHECK(decimal(3.2e-7) == "3.2e-07");
+  CHECK(decimal(-1.5e9) == "-1.5e+09");
 }
