@@ -97,8 +97,8 @@ TEST_CASE("tensor.h stays light, and heavy headers stay in few sources") {
     for (const char* heavy : {"<iostream>", "<functional>", "<regex>"}) CHECK(i.target != heavy);
   for (const char* heavy : {"<nlohmann/json.hpp>", "<CLI/CLI.hpp>"}) {
     std::vector<std::string> users;
-    for (const char* folder :
-         {"core", "autograd", "layers", "optim", "models", "io", "view", "lesson", "cli"})
+    for (const char* folder : {"core", "autograd", "layers", "optim", "models", "io", "view",
+                               "lesson", "cli", "exercises"})
       for_sources(folder, [&](const fs::path& path, const std::string& name) {
         for (const Include& i : includes(path))
           if (i.target.find(std::string(heavy).substr(1, std::string(heavy).find('/') - 1) + "/") ==
@@ -204,7 +204,7 @@ TEST_CASE(
   std::vector<Line> widths;
   int64_t total = 0;
   for (const char* folder : {"core", "core/kernels", "autograd", "layers", "optim", "models", "io",
-                             "view", "lesson", "cli", "examples", "tests"}) {
+                             "view", "lesson", "cli", "examples", "exercises", "tests"}) {
     Size size;
     for_sources(folder, [&](const fs::path& path, const std::string& name) {
       if (std::string(folder) == "core" && name.rfind("core/kernels/", 0) == 0) return;
@@ -316,7 +316,7 @@ TEST_CASE("no folder called utils, no paths of one machine, nothing left to do")
   const std::regex left("\\b(TODO|FIXME|XXX)\\b");
   const std::string own = "test_structure.cpp";
   for (const char* folder : {"core", "autograd", "layers", "optim", "models", "io", "view",
-                             "lesson", "cli", "examples", "bench", "tests"}) {
+                             "lesson", "cli", "examples", "exercises", "bench", "tests"}) {
     CHECK(!fs::exists(kRoot / folder / "utils"));
     for_sources(folder, [&](const fs::path& path, const std::string& name) {
       if (path.filename() == own) return;

@@ -1,0 +1,6 @@
+#pragma once
+// Chapters 1 to 3: tensors, gradients, ops.
+#include <loupe/autograd/autograd.h>
+#include <loupe/autograd/ops/elementwise.h>
+#include <loupe/autograd/ops/matmul.h>
+#include <loupe/exercises/taught/tensors.h>
