@@ -279,15 +279,17 @@ void bind_commands(CLI::App& app) {
   command<LessonOptions>(
       app, "lesson", "measure every claim of \"BatchNorm vs LayerNorm\" and write the report",
       lesson, [](CLI::App& c, LessonOptions& o) {
-        CLI::Option* quick = c.add_flag("--quick", o.quick, "8 seeds, minutes (the default)");
+        CLI::Option* quick =
+            c.add_flag("--quick", o.quick, "4 to 12 seeds, until decided; minutes (the default)");
         CLI::Option* full =
-            c.add_flag("--full", o.full, "8 seeds, all grids, all secondary networks")
+            c.add_flag("--full", o.full, "8 to 16 seeds, all grids, all secondary networks")
                 ->excludes(quick);
         c.add_flag("--tiny", o.tiny, "seconds; the numbers mean nothing (for tests)")
             ->excludes(quick)
             ->excludes(full);
         c.add_option("--claims", o.claims, "only these: C5,C9 [all]")->delimiter(',');
-        c.add_option("--seeds", o.seeds, "seeds an arm [the profile's]")->check(whole(1, 1000));
+        c.add_option("--seeds", o.seeds, "seeds an arm, fixed [as many as decide a line]")
+            ->check(whole(1, 1000));
         c.add_option("--text", o.text,
                      "a UTF-8 text for the language models [Debian's word list]; --full: beside "
                      "the word list");

@@ -61,7 +61,8 @@ Question ahead(const std::string& id, const CnnArms& arms, int64_t group) {
 }
 
 Question Claim11::group(const Asked& asked) const {
-  const Question q = ahead(asked.id, f1_, asked.size);
+  Question q = ahead(asked.id, f1_, asked.size);
+  if (asked.size >= kSmall) q = pooled(q, f1_.pool());
   return asked.size == kSmall ? limits(q) : q;
 }
 
@@ -102,7 +103,7 @@ std::vector<Chart> Claim11::charts() const {
       s.bars.push_back({x, line.effect.lo, line.effect.hi});
     const Records &ln = f1_.ln.runs, &bn = f1_.bn.at(asked.size).runs;
     const auto score = [](const Record& r) { return r.dead ? kChance : r["test_accuracy"]; };
-    for (size_t i = 0; i < ln.size(); ++i) {
+    for (size_t i = 0; i < std::min(ln.size(), bn.size()); ++i) {
       const double d = 100 * (score(ln[i]) - score(bn[i]));
       s.dots.push_back({x, d, fmt::format("seed {}: {:+.1f} points", ln[i].seed, d)});
     }

@@ -49,8 +49,9 @@ std::vector<Question> Claim3::questions() const {
   std::vector<Question> all{
       points("C3a", accuracy(deep_.bn), accuracy(deep_.none)),
       points("C3b", accuracy(deep_.ln), accuracy(deep_.none)),
-      primary(points("C3c", accuracy(bn), accuracy(shallow_.none))),
-      limits(points("C3d", accuracy(shallow_.ln), accuracy(shallow_.none))),
+      primary(pooled(points("C3c", accuracy(bn), accuracy(shallow_.none)), shallow_.pool())),
+      limits(
+          pooled(points("C3d", accuracy(shallow_.ln), accuracy(shallow_.none)), shallow_.pool())),
       points("C3e", accuracy(deep_.bn), best_valid(generous_, "test_accuracy"))};
   if (!full_) return all;
   all.push_back(points("C3f", accuracy(longer_bn_), accuracy(longer_none_)));

@@ -301,8 +301,11 @@ void Claim4::run(Lab& lab) {
 }
 
 std::vector<Question> Claim4::questions() const {
-  const auto shift = [this](const std::string& id, const Cells& cells, size_t rate, Expect expect) {
-    return doublings(id, of(cells[rate], "shift"), of(none_[rate], "shift"), kDeadRatio, expect);
+  const std::vector<const Measured*> pool{&none_[0], &bn_[0], &noisy_[0], &ln_[0]};
+  const auto shift = [&](const std::string& id, const Cells& cells, size_t rate, Expect expect) {
+    const Question q =
+        doublings(id, of(cells[rate], "shift"), of(none_[rate], "shift"), kDeadRatio, expect);
+    return rate == 0 ? pooled(q, pool) : q;  // no norm can die at the larger rate
   };
   return {primary(shift("C4a", bn_, 0, Expect::negative)),
           shift("C4b", bn_, 1, Expect::negative),

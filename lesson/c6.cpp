@@ -30,9 +30,11 @@ class Claim6 : public Claim {
 std::vector<Question> Claim6::questions() const {
   const auto accuracy = [](const Measured& arm) { return of(arm, "test_accuracy"); };
   const ClassifierArm& bn = shallow_.bn.at(64);
-  std::vector<Question> all{primary(points("C6a", accuracy(bn), accuracy(shallow_.none))),
-                            limits(points("C6b", accuracy(bn), accuracy(shallow_.ln))),
-                            points("C6c", accuracy(bn), accuracy(shallow_.gn)),
+  const auto shallow = [&](const char* id, const Measured& rival) {
+    return pooled(points(id, accuracy(bn), accuracy(rival)), shallow_.pool());
+  };
+  std::vector<Question> all{primary(shallow("C6a", shallow_.none)),
+                            limits(shallow("C6b", shallow_.ln)), shallow("C6c", shallow_.gn),
                             points("C6d", accuracy(deep_.bn), accuracy(deep_.ln))};
   if (!full_) return all;
   const ClassifierArm& pooled = pooled_.bn.at(64);

@@ -94,8 +94,8 @@ std::vector<Question> Claim8::questions() const {
   const Question rates = doublings("C8e", largest_survived(ln_, none),
                                    largest_survived(scaled_, none), 0, Expect::positive);
   std::vector<Question> all{primary(loss("C8a", arms_.ln, arms_.none, none)),
-                            limits(loss("C8b", arms_.ln, arms_.scaled, none)),
-                            loss("C8c", arms_.ln, arms_.bn, none),
+                            limits(pooled(loss("C8b", arms_.ln, arms_.scaled, none), arms_.pool())),
+                            pooled(loss("C8c", arms_.ln, arms_.bn, none), arms_.pool()),
                             loss("C8d", alone_.ln, alone_.bn, none), rates};
   for (size_t i = 0; i < others_.size(); ++i) {
     const TextArms& arms = others_[i];

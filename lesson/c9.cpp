@@ -273,14 +273,15 @@ Question accuracy(const std::string& id, const Measured& a, const Measured& b) {
 
 void Claim9::ask_lengths(std::vector<Question>& all) const {
   const auto ask = [&all](Question q) { all.push_back(std::move(q)); };
-  ask(accuracy("C9c1", four_.ln, four_.bn));
-  ask(accuracy("C9c2", four_.ln, four_.masked));
+  const auto pool = measured(four_.list());
+  ask(pooled(accuracy("C9c1", four_.ln, four_.bn), pool));
+  ask(pooled(accuracy("C9c2", four_.ln, four_.masked), pool));
   ask(fact("C9c3", of(facts_, "padding LN"), Holds::at_most, kPaddingBound, "logits"));
   ask(fact("C9c4", of(facts_, "padding BN"), Holds::above, kPaddingMoves, "logits"));
   ask(explains(
       fact("C9c5", of(facts_, "padding masked"), Holds::at_most, kPaddingBound, "logits")));
   ask(fact("C9c6", of(facts_, "mates masked"), Holds::above, kPaddingMoves, "logits"));
-  ask(accuracy("C9c7", four_.ln, four_.none));
+  ask(pooled(accuracy("C9c7", four_.ln, four_.none), pool));
   if (!full_) return;
   ask(accuracy("C9c8", sixteen_.ln, sixteen_.bn));
   ask(accuracy("C9c9", sixteen_.ln, sixteen_.masked));

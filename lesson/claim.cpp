@@ -57,14 +57,24 @@ std::unique_ptr<Claim> make_claim(const std::string& id, Lab& lab) {
 ClaimResult result_of(const std::string& id, Lab& lab) {
   const Story story = Story::of(id);
   const auto claim = make_claim(id, lab);
-  claim->run(lab);
+  const auto asked = [&] {
+    auto all = claim->questions();
+    for (Question& q : all) q.looks = static_cast<int>(lab.profile().looks.size());
+    return all;
+  };
+  for (bool more = true; more;) {
+    claim->run(lab);
+    more = false;
+    for (const Question& q : asked())
+      if (!settled(answer(q)) && lab.look_again(q)) more = true;
+  }
 
   ClaimResult r{.id = id, .title = story.title, .says = story.says};
   Facts facts;
   facts.flag("full", lab.profile().full());
   claim->facts(facts);
   check_told(story, facts);
-  for (const Question& q : claim->questions()) {
+  for (const Question& q : asked()) {
     r.lines.push_back(answer(q));
     r.asked.push_back(to_json(q, id));
     facts.line(r.lines.back());

@@ -182,10 +182,10 @@ std::string overview(const Report& r) {
         c.id, c.id, escape(c.says), prose(c.meaning), chip(c.verdict()), condition(c));
   out += "</tbody></table>\n<p>" + prose(chance_text(r)) + "</p>\n";
   return out + fmt::format(
-                   "<p class=\"soft\">{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}. "
+                   "<p class=\"soft\">{} profile, {}, {} runs ({} died), {:.0f} s. {}. {}. "
                    "<code>{}</code></p>\n",
-                   r.profile, r.seeds, r.runs, r.dead, r.seconds, escape(r.machine), escape(r.data),
-                   escape(r.command));
+                   r.profile, seeds_text(r), r.runs, r.dead, r.seconds, escape(r.machine),
+                   escape(r.data), escape(r.command));
 }
 
 std::string which(const Report& r) {

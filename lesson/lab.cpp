@@ -8,8 +8,8 @@ namespace loupe::lesson {
 
 Profile Profile::named(const std::string& name) {
   if (name == "quick") return {};
-  if (name == "full") return {"full", 8, 4, 10000};
-  if (name == "tiny") return {"tiny", 2, 1, 200};
+  if (name == "full") return {"full", {8, 16}, 4, 10000};
+  if (name == "tiny") return {"tiny", {2}, 1, 200};
   fail<ValueError>("lesson: no profile '{}'; there are quick, full and tiny", name);
 }
 
@@ -23,6 +23,35 @@ Measured Lab::compute(const std::string& arm, const Config& config,
   job.cost = 0.2;
   job.make = std::move(make);
   return {arm, kNone, run(std::vector<Job>{job})};
+}
+
+std::vector<uint64_t> Lab::seeds(const Config& arm) const {
+  const auto look = look_.find(arm);
+  int n = profile().looks.at(look == look_.end() ? 0 : look->second);
+  // A plan counts with as many as were needed before.
+  const auto before = with_.efforts ? with_.efforts->find(arm) : std::nullopt;
+  if (mode_ == Mode::plan && before)
+    n = std::max(n, std::min(before->seeds, profile().looks.back()));
+  return range(1, n);
+}
+
+double Lab::cost(const Config& config, double rough) const {
+  const auto before = with_.efforts ? with_.efforts->find(config) : std::nullopt;
+  return before ? before->seconds : rough;
+}
+
+bool Lab::look_again(const Question& q) {
+  const auto& looks = profile().looks;
+  const size_t last = q.role == Role::explains ? 2 : looks.size();
+  const auto next = std::ranges::upper_bound(looks, static_cast<int>(q.seeds()));
+  const auto look = static_cast<size_t>(next - looks.begin());
+  if (look >= std::min(last, looks.size())) return false;
+  for (const Sample* sample : {&q.a, &q.b})
+    for (const Measured* arm : sample->arms) {
+      size_t& now = look_[arm->runs.at(0).config];
+      now = std::max(now, look);
+    }
+  return true;
 }
 
 Records Lab::run(const std::vector<Job>& jobs) {
@@ -96,6 +125,15 @@ std::vector<const ClassifierArm*> CnnArms::list() const {
   for (const ClassifierArm* arm : {&none, &ln, &gn})
     if (!arm->name.empty()) arms.push_back(arm);
   for (auto group = bn.rbegin(); group != bn.rend(); ++group) arms.push_back(&group->second);
+  return arms;
+}
+
+std::vector<const Measured*> CnnArms::pool() const {
+  std::vector<const Measured*> arms;
+  for (const ClassifierArm* arm : {&none, &ln, &gn})
+    if (!arm->name.empty()) arms.push_back(arm);
+  for (const auto& [group, arm] : bn)
+    if (group > 4) arms.push_back(&arm);
   return arms;
 }
 
@@ -239,11 +277,16 @@ Chart columns(const Columns& plot) {
 
 Table seed_table(const std::string& title, const std::vector<const Measured*>& arms,
                  const std::string& metric, double scale, int digits) {
+  const auto seeds = [](const Measured* arm) { return arm->runs.size(); };
+  const Measured* longest = *std::ranges::max_element(arms, {}, seeds);
   Table t{.title = title, .head = {"arm"}};
-  for (const Record& r : arms.at(0)->runs) t.head.push_back(fmt::format("seed {}", r.seed));
+  for (const Record& r : longest->runs) t.head.push_back(fmt::format("seed {}", r.seed));
   t.head.push_back("mean");
-  for (const Measured* arm : arms)
+  for (const Measured* arm : arms) {
     t.rows.push_back(seed_row(arm->name, arm->runs, metric, scale, digits));
+    auto& row = t.rows.back();
+    row.insert(row.end() - 1, t.head.size() - row.size(), "");
+  }
   return t;
 }
 

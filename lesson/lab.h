@@ -4,6 +4,7 @@
 // claims ask for are made once.
 #include <loupe/lesson/arm.h>
 #include <loupe/lesson/claim.h>
+#include <loupe/lesson/effort.h>
 #include <loupe/lesson/rates.h>
 #include <loupe/lesson/training.h>
 
@@ -14,7 +15,10 @@ namespace loupe::lesson {
 
 struct Profile {
   std::string name = "quick";
-  int seeds = 8, tuning_seeds = 2;
+  // How many seeds a line is looked at with: runs are added until it is settled. Lines that explain
+  // stop at the second look.
+  std::vector<int> looks{4, 8, 12};
+  int tuning_seeds = 2;
   int64_t test_images = 10000;
   bool full() const { return name == "full"; }
   bool tiny() const { return name == "tiny"; }
@@ -29,9 +33,10 @@ struct Equipment {
   Profile profile{};
   std::shared_ptr<const Data> data{};
   Scheduler* scheduler = nullptr;
-  Norms norms{};                     // what is compared: a test puts a broken one in
-  const RateTable* known = nullptr;  // learning rates that need not be looked for
-  RateTable* chosen = nullptr;       // is told the others
+  Norms norms{};                         // what is compared: a test puts a broken one in
+  const RateTable* known = nullptr;      // learning rates that need not be looked for
+  RateTable* chosen = nullptr;           // is told the others
+  const EffortTable* efforts = nullptr;  // what runs cost before: for the time left
 };
 
 class Lab {
@@ -50,16 +55,21 @@ class Lab {
   /// "batch, layer": for the configuration of exact facts.
   std::string norm_names() const { return batch().name + ", " + layer().name; }
   /// Seeds 1, 2, ... decide verdicts; 1001, 1002, ... choose learning rates and nothing else.
-  std::vector<uint64_t> seeds() const { return range(1, profile().seeds); }
+  std::vector<uint64_t> seeds(const Config& arm) const;
   std::vector<uint64_t> tuning_seeds() const { return range(1001, profile().tuning_seeds); }
+  /// From now on the arms of the question have the seeds of the next look. False where there is
+  /// none.
+  bool look_again(const Question& question);
 
-  /// Every arm over the verdict seeds: fills in their runs.
+  /// Every arm over its verdict seeds: fills in their runs.
   template <class Spec> void measure(const Arms<Spec>& arms) {
-    const Records all = run(arms, seeds(), false);
-    const auto n = static_cast<std::ptrdiff_t>(seeds().size());
+    std::vector<std::vector<uint64_t>> with;
+    for (const Arm<Spec>* arm : arms) with.push_back(seeds(verdict(arm->spec.config())));
+    const Records all = run(arms, with, false);
     auto next = all.begin();
-    for (Arm<Spec>* arm : arms) {
-      arm->runs.assign(next, next + n);
+    for (size_t i = 0; i < arms.size(); ++i) {
+      const auto n = static_cast<std::ptrdiff_t>(with[i].size());
+      arms[i]->runs.assign(next, next + n);
       next += n;
     }
   }
@@ -86,6 +96,11 @@ class Lab {
 
  private:
   static std::vector<uint64_t> range(uint64_t first, int n);
+  // As a run's record has it.
+  static Config verdict(Config arm) {
+    arm["role"] = "verdict";
+    return arm;
+  }
   static double best(const std::map<double, double>& medians);
   /// The rate one step outside the grid if `lr` is its edge; else none.
   static std::vector<double> beyond_the_edge(double lr, const std::vector<double>& grid);
@@ -116,7 +131,8 @@ class Lab {
         trials.push_back(*arms[a]);
         trials.back().spec.lr = lr;
       }
-    const Records records = run(pointers(trials), tuning_seeds(), true);
+    const std::vector<std::vector<uint64_t>> with(trials.size(), tuning_seeds());
+    const Records records = run(pointers(trials), with, true);
     if (mode_ == Mode::plan) return;
     std::span<const Record> rest(records);
     for (size_t a = 0; a < arms.size(); ++a)
@@ -126,29 +142,33 @@ class Lab {
       }
   }
   template <class Spec>
-  Records run(const Arms<Spec>& arms, const std::vector<uint64_t>& with, bool tuning) {
+  Records run(const Arms<Spec>& arms, const std::vector<std::vector<uint64_t>>& with, bool tuning) {
     std::vector<Job> jobs;
-    for (const Arm<Spec>* arm : arms)
-      for (uint64_t seed : with) {
+    for (size_t i = 0; i < arms.size(); ++i)
+      for (uint64_t seed : with[i]) {
+        const Arm<Spec>& arm = *arms[i];
         Job job;
         job.record.claim = claim_;
-        job.record.arm = arm->name;
+        job.record.arm = arm.name;
         job.record.seed = seed;
         job.record.tuning = tuning;
-        job.record.config = arm->spec.config();
+        job.record.config = arm.spec.config();
         job.record.config["role"] = tuning ? "tuning" : "verdict";
-        job.cost = arm->spec.cost();
-        job.make = [spec = arm->spec](Record& r) { spec.make(r); };
+        job.cost = cost(job.record.config, arm.spec.cost());
+        job.make = [spec = arm.spec](Record& r) { spec.make(r); };
         jobs.push_back(std::move(job));
       }
     return run(jobs);
   }
+  // Measured before, else rough.
+  double cost(const Config& config, double rough) const;
   /// Makes them, or tells the scheduler of them and returns records without numbers.
   Records run(const std::vector<Job>& jobs);
 
   std::string claim_;
   Equipment with_;
   Mode mode_;
+  std::map<Config, size_t> look_;  // of an arm, from 0; those that are not here have the first
 };
 
 extern template void Lab::measure(const Arms<ClassifierSpec>&);
@@ -174,6 +194,8 @@ struct CnnArms {
           const std::vector<int64_t>& groups);
   Arms<ClassifierSpec> all();
   std::vector<const ClassifierArm*> list() const;
+  /// Those that cannot die and are alike in spread: all but BatchNorm's groups of 2 and 4.
+  std::vector<const Measured*> pool() const;
   void tune(Lab& lab);
   /// Tunes, then measures.
   void run(Lab& lab);
@@ -207,6 +229,8 @@ struct TextArms {
   TextArms(const Lab& lab, size_t text);
   Arms<TransformerSpec> all() { return {&none, &scaled, &ln, &bn}; }
   std::vector<const TransformerArm*> list() const { return {&none, &scaled, &ln, &bn}; }
+  /// Those that cannot die.
+  std::vector<const Measured*> pool() const { return {&scaled, &ln, &bn}; }
   void tune(Lab& lab);
 
   TransformerArm none, scaled, ln, bn;

@@ -55,7 +55,7 @@ Profile profile_of(const LessonOptions& options) {
   Profile profile = Profile::named(options.profile);
   if (options.seeds < 0)
     fail<ValueError>("lesson: --seeds must be at least 1, got {}", options.seeds);
-  if (options.seeds > 0) profile.seeds = options.seeds;
+  if (options.seeds > 0) profile.looks = {options.seeds};
   return profile;
 }
 
@@ -108,7 +108,9 @@ std::exception_ptr try_claims(const std::vector<std::string>& claims, const Equi
   for (const std::string& id : claims)
     waiting.push_back(std::async(std::launch::async, [&equipment, id] {
       Lab lab(id, equipment);
-      return result_of(id, lab);
+      ClaimResult result = result_of(id, lab);
+      equipment.scheduler->settled(id);
+      return result;
     }));
   std::exception_ptr error;
   for (auto& w : waiting) {
@@ -148,6 +150,7 @@ Report run_lesson(const LessonOptions& options) {
   const Profile profile = profile_of(options);
   const std::vector<std::string> claims = chosen_claims(options.claims);
   const RateTable known = RateTable::committed();
+  const EffortTable efforts = EffortTable::committed();
   RateTable chosen;
   Scheduler scheduler(schedule_of(options));
   const Equipment equipment{.profile = profile,
@@ -155,9 +158,10 @@ Report run_lesson(const LessonOptions& options) {
                             .scheduler = &scheduler,
                             .norms = options.norms,
                             .known = options.retune ? nullptr : &known,
-                            .chosen = &chosen};
+                            .chosen = &chosen,
+                            .efforts = &efforts};
   Report report{.profile = profile.name, .command = options.command, .machine = "", .data = ""};
-  report.seeds = profile.seeds;
+  report.looks = profile.looks;
   const std::exception_ptr error = try_claims(claims, equipment, report.claims);
   const Records runs = scheduler.finished();
   if (!options.out.empty()) write(options.out + "/runs.csv", to_csv(runs));
@@ -174,6 +178,7 @@ Report run_lesson(const LessonOptions& options) {
     write(options.out + "/report.md", to_markdown(report));
     write(options.out + "/report.jsonl", to_json_lines(report));
     write(options.out + "/questions.jsonl", questions_of(report));
+    write(options.out + "/effort.txt", EffortTable::of(runs));
     if (!chosen.text().empty()) write(options.out + "/rates.txt", chosen.text());
   }
   return report;

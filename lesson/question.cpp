@@ -80,7 +80,7 @@ Outcome pick(const Sample& s, const Runs& runs) {
 }
 
 Line answer_exact(const Question& q) {
-  const size_t n = q.a.seeds();
+  const size_t n = q.seeds();
   const std::vector<Outcome> a = q.a.outcomes(n), b = q.b.outcomes(n);
   double largest = 0;
   for (size_t i = 0; i < n; ++i) {
@@ -91,9 +91,12 @@ Line answer_exact(const Question& q) {
 }
 
 Line answer_statistical(const Question& q) {
-  const size_t n = std::max(q.a.seeds(), q.b.seeds());
+  const size_t n = q.seeds();
   const std::vector<Outcome> a = q.a.outcomes(n), b = q.b.outcomes(n);
-  return statistical(q, compare(a, b, {q.nothing, q.better, q.contrast}));
+  std::vector<std::vector<Outcome>> pool;
+  for (const Measured* arm : q.pool)
+    if (arm->runs.size() >= n) pool.push_back(of(*arm, q.a.metric).outcomes(n));
+  return statistical(q, compare(a, b, {q.nothing, q.better, q.contrast, q.looks}, pool));
 }
 
 // --- As JSON ---
@@ -121,12 +124,29 @@ std::string json(const Sample& s) {
                      names[static_cast<size_t>(s.pick)], json_quote(s.metric), s.bound, arms);
 }
 
+std::string json(const std::vector<const Measured*>& arms) {
+  std::string out;
+  for (const Measured* arm : arms) out += (out.empty() ? "" : ",") + json(*arm);
+  return "[" + out + "]";
+}
+
 }  // namespace
+
+size_t Sample::seeds() const {
+  size_t n = arms.empty() ? 0 : arms[0]->runs.size();
+  for (const Measured* arm : arms) n = std::min(n, arm->runs.size());
+  return n;
+}
+
+size_t Question::seeds() const {
+  if (a.arms.empty() || b.arms.empty()) return std::max(a.seeds(), b.seeds());
+  return std::min(a.seeds(), b.seeds());
+}
 
 std::vector<Outcome> Sample::outcomes(size_t n) const {
   if (arms.empty()) return std::vector<Outcome>(n, Outcome{bound, false});
   std::vector<Outcome> v;
-  for (size_t seed = 0; seed < seeds(); ++seed) {
+  for (size_t seed = 0; seed < std::min(n, seeds()); ++seed) {
     Runs runs;
     for (const Measured* arm : arms) runs.push_back(&arm->runs.at(seed));
     v.push_back(lesson::pick(*this, runs));
@@ -205,6 +225,19 @@ Question explains(Question q) {
   return q;
 }
 
+Question pooled(Question q, std::vector<const Measured*> arms) {
+  q.pool = std::move(arms);
+  return q;
+}
+
+bool settled(const Line& l) {
+  if (l.kind == Kind::exact) return true;
+  const bool below = l.effect.lo >= -l.margin && l.effect.hi <= l.margin;
+  const bool small = l.verdict == Verdict::small || l.verdict == Verdict::small_opposite;
+  if (l.verdict == Verdict::inconclusive || (small && !below)) return false;
+  return l.role != Role::primary || l.p <= 0.05 / kClaimCount;
+}
+
 Line answer(const Question& q) {
   return q.kind == Kind::exact ? answer_exact(q) : answer_statistical(q);
 }
@@ -216,12 +249,13 @@ Line statistical(const Question& q, const Comparison& c) {
   l.margin = q.margin;
   l.unit = q.unit;
   l.seeds = e.n;
+  l.looks = q.looks;
   l.dead_a = c.dead_a;
   l.dead_b = c.dead_b;
   l.against_nothing = c.against_nothing;
   l.role = q.role;
   l.verdict = judge(l.effect, l.margin, q.expect);
-  l.p = p_value(c.estimate, q.margin / q.scale, q.expect, l.verdict);
+  l.p = p_value(c.estimate, q.margin / q.scale, q.expect, l.verdict, q.looks);
   return l;
 }
 
@@ -242,13 +276,15 @@ std::string to_json(const Question& q, const std::string& claim) {
   constexpr const char* roles[] = {"primary", "limits", "explains"};
   return fmt::format(
       R"({{"claim":{},"id":{},"role":"{}","kind":"{}","holds":"{}","contrast":"{}","better":"{}",)"
-      R"("nothing":{},"margin":{},"expect":"{}","unit":{},"scale":{},"a":{},"b":{}}})",
+      R"("nothing":{},"margin":{},"expect":"{}","unit":{},"scale":{},"looks":{},"a":{},"b":{},)"
+      R"("pool":{}}})",
       json_quote(claim), json_quote(q.id), roles[static_cast<size_t>(q.role)],
       q.kind == Kind::exact ? "exact" : "statistical",
       q.holds == Holds::at_most ? "at_most" : "above",
       q.contrast == Contrast::difference ? "difference" : "doublings",
       q.better == Better::more ? "more" : "less", q.nothing, q.margin,
-      expects[static_cast<size_t>(q.expect)], json_quote(q.unit), q.scale, json(q.a), json(q.b));
+      expects[static_cast<size_t>(q.expect)], json_quote(q.unit), q.scale, q.looks, json(q.a),
+      json(q.b), json(q.pool));
 }
 
 }  // namespace loupe::lesson

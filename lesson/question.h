@@ -27,10 +27,10 @@ struct Sample {
   Pick pick = Pick::value;
   double bound = 0;
 
-  /// In the order of seeds. `n`: how many values a constant has.
+  /// Of the first n seeds, in their order.
   std::vector<Outcome> outcomes(size_t n) const;
-  /// 0 for a constant.
-  size_t seeds() const { return arms.empty() ? 0 : arms[0]->runs.size(); }
+  /// That all of its arms have: an arm may have more than another. 0 for a constant.
+  size_t seeds() const;
 };
 Sample of(const Measured& arm, const std::string& metric);
 Sample constant(double value);
@@ -59,6 +59,11 @@ struct Question {
   Kind kind = Kind::statistical;
   Holds holds = Holds::at_most;
   Role role = Role::explains;
+  std::vector<const Measured*> pool{};  // arms whose error is pooled (compare)
+  int looks = 1;                        // at a growing number of seeds
+
+  /// The seeds that all of its arms have.
+  size_t seeds() const;
 };
 
 /// Test accuracy of a minus b, in points.
@@ -79,6 +84,8 @@ Question largest_gap(const std::string& id, const Sample& a, const Sample& b, do
 Question primary(Question q);
 Question limits(Question q);
 Question explains(Question q);
+/// With the error of these arms: the same network and task, none of which can die.
+Question pooled(Question q, std::vector<const Measured*> arms);
 
 /// One sub-claim answered: a number, how sure it is, and one word.
 struct Line {
@@ -91,6 +98,7 @@ struct Line {
   Holds holds = Holds::at_most;
   std::string unit{};            // "points", "nats", "doublings"
   int seeds = 0;                 // compared
+  int looks = 1;                 // planned, at a growing number of seeds
   int dead_a = 0, dead_b = 0;    // runs of each arm that died; they are left out of the comparison,
   bool against_nothing = false;  // unless an arm died whole and enters as knowing nothing
   Role role = Role::explains;
@@ -102,6 +110,10 @@ struct Line {
 
 /// The answer; text and meaning are the story's to fill in.
 Line answer(const Question& question);
+/// Would more seeds add to it? Not where the word is REPRODUCED, CONTRADICTED or NO DIFFERENCE or a
+/// small effect is surely below its margin. A primary line must also stand beside those of the
+/// other claims (kClaimCount).
+bool settled(const Line& line);
 
 /// Judges a comparison by the margin rule.
 Line statistical(const Question& question, const Comparison& comparison);
@@ -111,6 +123,7 @@ Line exact(const Question& question, double value);
 /// recompute.py does. One line.
 std::string to_json(const Question& question, const std::string& claim);
 
+inline constexpr int kClaimCount = 12;             // of the lesson
 inline constexpr double kChance = 0.1;             // ten classes
 inline constexpr double kAccuracyMargin = 0.5;     // points
 inline constexpr double kLossMargin = 0.02;        // nats

@@ -29,16 +29,18 @@ def upper_tail(t, dof):
 
 
 CACHE = {}
+# Pocock's nominal level of each of so many looks, 5 % in all.
+LEVELS = {1: 0.05, 2: 0.0294, 3: 0.0221, 4: 0.0182, 5: 0.0158}
 
 
-def t975(dof):
-    """The 97.5 % quantile."""
-    key = round(dof, 9)
+def t_value(dof, level):
+    """The quantile that leaves half of the level above it."""
+    key = (round(dof, 9), level)
     if key not in CACHE:
-        lo, hi = 0.0, 20.0
+        lo, hi = 0.0, 100.0
         for _ in range(60):
             middle = (lo + hi) / 2
-            if upper_tail(middle, dof) > 0.025:
+            if upper_tail(middle, dof) > level / 2:
                 lo = middle
             else:
                 hi = middle
@@ -103,9 +105,8 @@ def pick(sample, runs):
 def outcomes(sample, runs_by_key, n):
     if sample["pick"] == "constant":
         return [(sample["bound"], False, 0.0, None)] * n
-    seeds = sample["arms"][0]["seeds"]
     result = []
-    for seed in seeds:
+    for seed in sample["arms"][0]["seeds"][:n]:
         runs = [runs_by_key[(seed, tuple(sorted(arm["config"].items())))] for arm in sample["arms"]]
         result.append(pick(sample, runs))
     return result
@@ -148,19 +149,35 @@ def images(a, b):
     return max(0.0, between) / count, count
 
 
-def bound(x, extra, count):
+def block_error(pool, ratios):
+    """Of a difference: twice the interaction mean square of arms x seeds, and its degrees of freedom. (0, 0) without."""
+    if len(pool) < 3 or any(o[1] or o[2] != 0 or not math.isfinite(o[0]) for arm in pool for o in arm):
+        return 0.0, 0
+    table = [[math.log2(o[0]) if ratios else o[0] for o in arm] for arm in pool]
+    arms, seeds = len(table), len(table[0])
+    total = sum(map(sum, table)) / (arms * seeds)
+    of_arms = seeds * sum((sum(row) / seeds - total) ** 2 for row in table)
+    of_seeds = arms * sum((sum(row[j] for row in table) / arms - total) ** 2 for j in range(seeds))
+    rest = sum((v - total) ** 2 for row in table for v in row) - of_arms - of_seeds
+    dof = (arms - 1) * (seeds - 1)
+    return 2 * rest / dof, dof
+
+
+def bound(x, pooled, extra, count):
     """Mean, standard error, degrees of freedom."""
     if any(math.isinf(v) for v in x):
         return math.copysign(INF, next(v for v in x if math.isinf(v))), 0.0, len(x) - 1
-    seeds = variance(x) / len(x)
+    dof, spread = len(x) - 1, variance(x)
+    if pooled[1] > 0:
+        dof, spread = pooled[1], max(spread, pooled[0])
+    seeds = spread / len(x)
     total = seeds + extra
-    dof = len(x) - 1
     if extra > 0 and len(x) > 1:
-        dof = total ** 2 / (seeds ** 2 / (len(x) - 1) + extra ** 2 / (count - 1))
+        dof = total ** 2 / (seeds ** 2 / dof + extra ** 2 / (count - 1))
     return mean(x), math.sqrt(total), dof
 
 
-def compare(question, a, b):
+def compare(question, a, b, pool):
     """(lower bound, upper bound, n) of the mean difference."""
     less = question["better"] == "less"
     living = [(x, y) for x, y in zip(a, b) if not x[1] and not y[1]]
@@ -178,13 +195,15 @@ def compare(question, a, b):
     extra, count = (0.0, 0)
     if question["contrast"] == "difference" and living:
         extra, count = images([p[0] for p in living], [p[1] for p in living])
-    return bound(lower, extra, count), bound(upper, extra, count), len(living)
+    all_live = not any(o[1] for o in a + b)
+    pooled = block_error(pool, question["contrast"] == "doublings") if all_live else (0.0, 0)
+    return bound(lower, pooled, extra, count), bound(upper, pooled, extra, count), len(living)
 
 
-def interval(lower, upper, n):
+def interval(lower, upper, n, level):
     if n < 2 or (lower[0] == upper[0] and lower[1] == 0):
         return lower[0], -INF, INF
-    width = [t975(e[2]) * e[1] if e[1] > 0 else 0.0 for e in (lower, upper)]
+    width = [t_value(e[2], level) * e[1] if e[1] > 0 else 0.0 for e in (lower, upper)]
     lo = lower[0] - width[0] if math.isfinite(lower[0]) else -INF
     hi = upper[0] + width[1] if math.isfinite(upper[0]) else INF
     if math.isfinite(lower[0]) and math.isfinite(upper[0]):
@@ -236,7 +255,7 @@ def p_value(lower, upper, n, margin, expect, word):
 
 
 def answer(question, runs):
-    n = max([len(s["arms"][0]["seeds"]) for s in (question["a"], question["b"]) if s["arms"]])
+    n = min(len(arm["seeds"]) for s in (question["a"], question["b"]) for arm in s["arms"])
     a, b = outcomes(question["a"], runs, n), outcomes(question["b"], runs, n)
     scale = question["scale"]
     if question["kind"] == "exact":
@@ -244,11 +263,13 @@ def answer(question, runs):
         value = scale * max(INF if math.isnan(g) else g for g in gaps)
         holds = value <= question["margin"] if question["holds"] == "at_most" else value > question["margin"]
         return {"effect": value, "ci": None, "verdict": "REPRODUCED" if holds else "CONTRADICTED", "p": None}
-    lower, upper, count = compare(question, a, b)
-    effect, lo, hi = (scale * v for v in interval(lower, upper, count))
+    pool = [outcomes({"pick": "value", "metric": question["a"]["metric"], "arms": [arm]}, runs, n)
+            for arm in question["pool"] if len(arm["seeds"]) >= n]
+    lower, upper, count = compare(question, a, b, pool)
+    effect, lo, hi = (scale * v for v in interval(lower, upper, count, LEVELS[question["looks"]]))
     word = judge(lo, hi, question["margin"], question["expect"])
-    p = p_value(lower, upper, count, question["margin"] / scale, question["expect"], word)
-    return {"effect": effect, "ci": [lo, hi], "verdict": word, "p": p}
+    p = question["looks"] * p_value(lower, upper, count, question["margin"] / scale, question["expect"], word)
+    return {"effect": effect, "ci": [lo, hi], "verdict": word, "p": min(1.0, p)}
 
 
 def holm(p_values, level=0.05):
@@ -269,7 +290,7 @@ def word_of(claim, questions, answers, stands):
     if not stands.get(primary, True):
         return "INCONCLUSIVE"
     limits = [answers[q["id"]]["verdict"] for q in mine if q["role"] == "limits"]
-    if word == "REPRODUCED" and any(v not in ("REPRODUCED", "INCONCLUSIVE") for v in limits):
+    if word == "REPRODUCED" and any(v != "REPRODUCED" for v in limits):
         return "PARTLY"
     return word
 
@@ -296,6 +317,8 @@ def differences(mine, theirs):
         found.append(f"effect {theirs['effect']}, here {mine['effect']}")
     if theirs["ci"] is not None and not all(same(x, y) for x, y in zip(mine["ci"], theirs["ci"])):
         found.append(f"interval {theirs['ci']}, here {mine['ci']}")
+    if theirs["role"] != "claim" and mine["p"] is not None and not same(mine["p"], theirs["p"]):
+        found.append(f"p {theirs['p']}, here {mine['p']}")
     return found
 
 

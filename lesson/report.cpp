@@ -54,7 +54,7 @@ const Line& ClaimResult::primary() const {
 Verdict ClaimResult::verdict() const {
   if (!stands) return Verdict::inconclusive;
   const auto limited = [](const Line& l) {
-    return l.role == Role::limits && decided(l.verdict) && l.verdict != Verdict::reproduced;
+    return l.role == Role::limits && l.verdict != Verdict::reproduced;
   };
   const Verdict word = primary().verdict;
   const bool partly = word == Verdict::reproduced && std::ranges::any_of(lines, limited);
@@ -125,6 +125,12 @@ std::string verdict_text(const Line& l) {
   return l.role == Role::explains ? fmt::format("({})", name(l.verdict)) : name(l.verdict);
 }
 
+std::string seeds_text(const Report& r) {
+  if (r.looks.empty()) return "no seeds";
+  if (r.looks.size() == 1) return fmt::format("{} seeds", r.looks[0]);
+  return fmt::format("{} to {} seeds", r.looks.front(), r.looks.back());
+}
+
 std::string chance_text(const Report& r) {
   const int all = count(r, false), intervals = count(r, true);
   return fmt::format(
@@ -158,8 +164,8 @@ std::string paragraph(const std::string& text) {
 }
 
 std::string run_text(const Report& r) {
-  return fmt::format("{} profile, {} seeds, {} runs ({} died), {:.0f} s. {}. {}.", r.profile,
-                     r.seeds, r.runs, r.dead, r.seconds, r.machine, r.data);
+  return fmt::format("{} profile, {}, {} runs ({} died), {:.0f} s. {}. {}.", r.profile,
+                     seeds_text(r), r.runs, r.dead, r.seconds, r.machine, r.data);
 }
 
 // How to read the table.
@@ -281,8 +287,9 @@ std::string to_json_lines(const ClaimResult& c) {
 std::string result_json(const Report& r) {
   return fmt::format(
              R"({{"event":"result","profile":{},"seeds":{},"runs":{},"dead":{},"verdicts":{},"intervals":{},"seconds":{:.1f},"machine":{},"data":{}}})",
-             json_quote(r.profile), r.seeds, r.runs, r.dead, count(r, false), count(r, true),
-             r.seconds, json_quote(r.machine), json_quote(r.data)) +
+             json_quote(r.profile), r.looks.empty() ? 0 : r.looks.back(), r.runs, r.dead,
+             count(r, false), count(r, true), r.seconds, json_quote(r.machine),
+             json_quote(r.data)) +
          "\n";
 }
 

@@ -43,7 +43,7 @@ struct ClaimResult {
   /// The line behind the word; the first where none is called primary.
   const Line& primary() const;
   /// Its verdict, INCONCLUSIVE unless it stands; PARTLY where it is reproduced and a line that
-  /// limits it is decided otherwise.
+  /// limits it is not: then the claim is shown only in part, and the condition says which.
   Verdict verdict() const;
 };
 /// "PARTLY: only where a statistic averages few values"; other words stand alone.
@@ -64,7 +64,8 @@ struct Answer {
 
 struct Report {
   std::string profile, command, machine, data;
-  int seeds = 0, runs = 0, dead = 0;
+  std::vector<int> looks{};  // seeds at each
+  int runs = 0, dead = 0;
   int foreign = 0;  // runs in the file that another program made: made again
   double seconds = 0;
   std::vector<ClaimResult> claims{};
@@ -82,6 +83,8 @@ std::string number_text(const Line& line);
 std::string margin_text(const Line& line);
 /// "REPRODUCED"; in brackets where it does not count in the claim's word.
 std::string verdict_text(const Line& line);
+/// "4 to 12 seeds", "8 seeds".
+std::string seeds_text(const Report& report);
 /// "84 lines stand here ... the words of the claims are corrected for their number ..."
 std::string chance_text(const Report& report);
 

@@ -42,6 +42,13 @@ template <class Map, class F> std::string object_text(const Map& map, F text) {
   return "{" + out + "}";
 }
 
+// Runs of one configuration take about as long.
+std::string kind_of(const Record& r) {
+  std::string text;
+  for (const auto& [k, v] : r.config) text += fmt::format("{}={};", k, v);
+  return text;
+}
+
 uint64_t seed_of(int64_t n, const std::string& name) {
   if (n < 0) fail<IoError>("{}: not a run of the lesson: its seed is {}", name, n);
   return static_cast<uint64_t>(n);
@@ -195,7 +202,7 @@ void Scheduler::read_file() {
   if (!(out << '\n' << std::flush)) fail<IoError>("lesson: cannot write {}", options_.file);
 }
 
-Scheduler::Scheduler(Options options) : options_(std::move(options)), start_(now()) {
+Scheduler::Scheduler(Options options) : options_(std::move(options)) {
   if (!options_.file.empty()) {
     const bool there = std::ifstream(options_.file).peek() != std::ifstream::traits_type::eof();
     if (there && !options_.resume && !options_.overwrite)
@@ -225,8 +232,21 @@ Scheduler::~Scheduler() {
 void Scheduler::plan(const std::vector<Job>& jobs) {
   std::lock_guard lock(mutex_);
   for (const Job& job : jobs) {
-    std::string key = job.record.key();
-    if (!tasks_.contains(key)) planned_[std::move(key)] = job.cost;
+    const std::string key = job.record.key();
+    if (tasks_.contains(key)) continue;
+    const auto [it, is_new] = planned_.try_emplace(key, Planned{kind_of(job.record), job.cost});
+    it->second.claims.insert(job.record.claim);
+    if (is_new) time_left_.expect(it->second.kind, job.cost);
+  }
+}
+
+void Scheduler::settled(const std::string& claim) {
+  std::lock_guard lock(mutex_);
+  for (auto it = planned_.begin(); it != planned_.end();) {
+    Planned& p = it->second;
+    p.claims.erase(claim);
+    if (p.claims.empty()) time_left_.forget(p.kind, p.cost);
+    it = p.claims.empty() ? planned_.erase(it) : std::next(it);
   }
 }
 
@@ -236,14 +256,14 @@ Records Scheduler::run(const std::vector<Job>& jobs) {
   for (const Job& job : jobs) {
     std::string key = job.record.key();
     auto& task = tasks_[key];
-    planned_.erase(key);
+    const bool planned = planned_.erase(key) > 0;
     if (!task) {
       task = std::make_shared<Task>();
       task->job = job;
       task->key = std::move(key);
       queue_.push_back(task);
       ++count_total_;
-      cost_total_ += job.cost;
+      if (!planned) time_left_.expect(kind_of(job.record), job.cost);
     }
     task->asked = true;
     mine.push_back(task);
@@ -275,6 +295,7 @@ void Scheduler::work() {
     if (queue_.empty()) continue;
     const auto task = queue_.front();
     queue_.erase(queue_.begin());
+    under_way_[task.get()] = now();
     report(task->job.record);
     lock.unlock();
     Record record = task->job.record;
@@ -301,7 +322,8 @@ void Scheduler::work() {
       }
     }
     ++count_done_;
-    cost_done_ += task->job.cost;
+    time_left_.done(kind_of(task->job.record), task->job.cost, now() - under_way_[task.get()]);
+    under_way_.erase(task.get());
     report(task->job.record);
     done_.notify_all();
   }
@@ -311,12 +333,9 @@ void Scheduler::report(const Record& r) {
   if (!options_.progress) return;
   Progress p{r.claim, r.arm, r.seed, count_done_, count_total_ + static_cast<int>(planned_.size()),
              0};
-  double left = cost_total_ - cost_done_;
-  for (const auto& [key, cost] : planned_) left += cost;
-  // Before the first run is done, the rough seconds of the costs.
-  const double pace =
-      cost_done_ > 0 ? (now() - start_) / cost_done_ : 1 / static_cast<double>(threads_.size());
-  p.seconds_left = pace * left;
+  double elapsed = 0;
+  for (const auto& [task, since] : under_way_) elapsed += now() - since;
+  p.seconds_left = time_left_.seconds(static_cast<int>(threads_.size()), elapsed);
   options_.progress(p);
 }
 

@@ -6,6 +6,7 @@
 #include <loupe/core/error.h>
 #include <loupe/core/pinned.h>
 #include <loupe/lesson/stats.h>
+#include <loupe/lesson/time_left.h>
 
 #include <condition_variable>
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -103,6 +105,8 @@ class Scheduler : Pinned {
   Records run(const std::vector<Job>& jobs);
   /// Runs that will be asked for later, so that the time left is right from the start.
   void plan(const std::vector<Job>& jobs);
+  /// The claim asks for nothing more: what was planned for it alone will not be made.
+  void settled(const std::string& claim);
   /// All finished runs that were asked for, by claim, arm, key.
   Records finished() const;
   int made() const { return made_; }
@@ -123,8 +127,14 @@ class Scheduler : Pinned {
   std::vector<std::shared_ptr<Task>> queue_;
   std::map<std::string, std::shared_ptr<Task>> tasks_;  // by key
   std::vector<std::thread> threads_;
-  std::map<std::string, double> planned_;  // costs, by key
-  double cost_done_ = 0, cost_total_ = 0, start_ = 0;
+  struct Planned {
+    std::string kind;
+    double cost = 0;
+    std::set<std::string> claims{};  // that will ask for it
+  };
+  std::map<std::string, Planned> planned_;   // by key
+  std::map<const Task*, double> under_way_;  // since when
+  TimeLeft time_left_;
   int count_done_ = 0, count_total_ = 0, made_ = 0, resumed_ = 0, foreign_ = 0;
   bool closing_ = false;
 };

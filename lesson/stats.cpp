@@ -90,21 +90,43 @@ Images images_of(std::span<const Outcome> a, std::span<const Outcome> b) {
   return {std::max(0.0, between) / count, count};
 }
 
-Estimate::Bound bound_of(const std::vector<double>& x, const Images& images) {
+// Of a difference: twice that of one run, from the pool; nothing where there is none, a run of it
+// died or was cut off.
+BlockError pooled(const std::vector<std::vector<Outcome>>& pool, Contrast contrast) {
+  std::vector<std::vector<double>> arms;
+  for (const auto& arm : pool) {
+    arms.emplace_back();
+    for (const Outcome& o : arm) {
+      if (o.dead || o.slack != 0 || !std::isfinite(o.value)) return {};
+      arms.back().push_back(contrast == Contrast::doublings ? std::log2(o.value) : o.value);
+    }
+  }
+  if (arms.size() < 3) return {};  // two arms: the pair's own
+  const BlockError e = block_error(arms);
+  return {2 * e.variance, e.dof};
+}
+
+Estimate::Bound bound_of(const std::vector<double>& x, const BlockError& pool,
+                         const Images& images) {
   const auto n = static_cast<double>(x.size());
   Estimate::Bound b{mean(x), 0, n - 1};
-  const double seeds = stddev(x) * stddev(x) / n;
+  double spread = stddev(x) * stddev(x);
+  if (pool.dof > 0) {
+    spread = std::max(spread, pool.variance);
+    b.dof = pool.dof;
+  }
+  const double seeds = spread / n;
   const double variance = seeds + images.variance;
   b.error = std::sqrt(variance);
   if (images.variance > 0)  // Satterthwaite
     b.dof = variance * variance /
-            (seeds * seeds / (n - 1) + images.variance * images.variance / (images.count - 1));
+            (seeds * seeds / b.dof + images.variance * images.variance / (images.count - 1));
   return b;
 }
 
-// t(.975) standard errors.
-double half_width(const Estimate::Bound& b) {
-  return b.error > 0 ? t_quantile(0.975, b.dof) * b.error : 0;
+// t standard errors.
+double half_width(const Estimate::Bound& b, double level) {
+  return b.error > 0 ? t_quantile(1 - level / 2, b.dof) * b.error : 0;
 }
 
 }  // namespace
@@ -153,7 +175,7 @@ double t_quantile(double p, double dof) {
 
 Interval t_interval(std::span<const double> x) {
   if (x.empty()) fail<ValueError>("t_interval: needs at least one value");
-  const Estimate::Bound b = bound_of(std::vector<double>(x.begin(), x.end()), {});
+  const Estimate::Bound b = bound_of(std::vector<double>(x.begin(), x.end()), {}, {});
   return interval({b, b, static_cast<int>(x.size())});
 }
 
@@ -225,15 +247,44 @@ Verdict combine(std::span<const Verdict> parts) {
   return any(Verdict::inconclusive) ? Verdict::inconclusive : Verdict::contradicted;
 }
 
-Interval interval(const Estimate& e) {
+double pocock_level(int looks) {
+  constexpr double levels[] = {0.05, 0.0294, 0.0221, 0.0182, 0.0158};
+  if (looks < 1 || looks > 5) fail<ValueError>("pocock_level: 1 to 5 looks, got {}", looks);
+  return levels[looks - 1];
+}
+
+BlockError block_error(const std::vector<std::vector<double>>& arms) {
+  const size_t seeds = arms.empty() ? 0 : arms[0].size();
+  if (arms.size() < 2 || seeds < 2)
+    fail<ValueError>("block_error: needs two arms and two seeds, got {} and {}", arms.size(),
+                     seeds);
+  std::vector<double> of_seed(seeds, 0), of_arm;
+  for (const auto& arm : arms) {
+    if (arm.size() != seeds)
+      fail<ValueError>("block_error: arms of {} and {} seeds", seeds, arm.size());
+    of_arm.push_back(mean(arm));
+    for (size_t j = 0; j < seeds; ++j) of_seed[j] += arm[j] / static_cast<double>(arms.size());
+  }
+  const double all = mean(of_arm);
+  double sum = 0;
+  for (size_t i = 0; i < arms.size(); ++i)
+    for (size_t j = 0; j < seeds; ++j) {
+      const double rest = arms[i][j] - of_arm[i] - of_seed[j] + all;
+      sum += rest * rest;
+    }
+  const auto dof = static_cast<double>((arms.size() - 1) * (seeds - 1));
+  return {sum / dof, dof};
+}
+
+Interval interval(const Estimate& e, double level) {
   const auto &lower = e.lower, &upper = e.upper;
   const double none = kInf;
   // Values that are all the same say nothing of their spread; a cell of a grid has its own width.
   const bool measured = lower.mean == upper.mean;
   if (e.n < 2 || (measured && lower.error == 0)) return {lower.mean, -none, none, e.n};
   Interval i{0, -none, none, e.n};
-  if (std::isfinite(lower.mean)) i.lo = lower.mean - half_width(lower);
-  if (std::isfinite(upper.mean)) i.hi = upper.mean + half_width(upper);
+  if (std::isfinite(lower.mean)) i.lo = lower.mean - half_width(lower, level);
+  if (std::isfinite(upper.mean)) i.hi = upper.mean + half_width(upper, level);
   const bool both = std::isfinite(lower.mean) && std::isfinite(upper.mean);
   if (both) i.mean = (lower.mean + upper.mean) / 2;
   else i.mean = std::isfinite(lower.mean) ? lower.mean : upper.mean;
@@ -251,7 +302,8 @@ double level_of(double distance, const Estimate::Bound& b, int n) {
 
 }  // namespace
 
-double p_value(const Estimate& e, double margin, Expect expect, Verdict word) {
+double p_value(const Estimate& e, double margin, Expect expect, Verdict word, int looks) {
+  if (looks > 1) return std::min(1.0, looks * p_value(e, margin, expect, word));
   if (expect == Expect::negative) {
     const auto minus = [](Estimate::Bound b) {
       b.mean = -b.mean;
@@ -273,7 +325,8 @@ double p_value(const Estimate& e, double margin, Expect expect, Verdict word) {
   }
 }
 
-Comparison compare(std::span<const Outcome> a, std::span<const Outcome> b, const Rules& rules) {
+Comparison compare(std::span<const Outcome> a, std::span<const Outcome> b, const Rules& rules,
+                   const std::vector<std::vector<Outcome>>& pool) {
   if (a.size() != b.size())
     fail<ValueError>("compare: arms of {} and {} seeds cannot be paired", a.size(), b.size());
   Comparison result;
@@ -302,9 +355,11 @@ Comparison compare(std::span<const Outcome> a, std::span<const Outcome> b, const
   }
   const Images images =
       rules.contrast == Contrast::difference ? images_of(live_a, live_b) : Images{};
-  result.estimate = {bound_of(lower, images), bound_of(upper, images),
+  const bool all_live = result.dead_a + result.dead_b == 0;
+  const BlockError error = all_live ? pooled(pool, rules.contrast) : BlockError{};
+  result.estimate = {bound_of(lower, error, images), bound_of(upper, error, images),
                      static_cast<int>(lower.size())};
-  result.effect = interval(result.estimate);
+  result.effect = interval(result.estimate, pocock_level(rules.looks));
   return result;
 }
 

@@ -22,7 +22,7 @@ double t_cdf(double t, double dof);
 /// = 2.7764.
 double t_quantile(double p, double dof);
 
-/// An estimate with its two-sided 95 % interval. An end is infinite where nothing bounds it: fewer
+/// An estimate with its two-sided interval, of 95 % unless another level is asked for. An end is infinite where nothing bounds it: fewer
 /// than two values, values that are all the same, runs that were cut off.
 struct Interval {
   double mean = 0, lo = 0, hi = 0;
@@ -89,7 +89,23 @@ struct Rules {
   double nothing = 0;  // what a run that learned nothing scores: chance, ln(classes), the budget
   Better better = Better::more;
   Contrast contrast = Contrast::difference;
+  int looks = 1;  // how often the growing number of seeds is looked at (pocock_level)
 };
+
+/// Runs are added block by block until a line is decided. So that an interval holds its truth with
+/// 95 % whatever the look at which this stops, each is taken at a smaller level: Pocock's for 1 to 5
+/// looks (Biometrika 64, 1977): .05, .0294, .0221, .0182, .0158. ValueError for another number.
+double pocock_level(int looks);
+
+/// The error of randomised blocks: arms x seeds without interaction. `variance` estimates that of
+/// one run once arm and seed are taken out, from (arms - 1)(seeds - 1) degrees of freedom.
+struct BlockError {
+  double variance = 0;
+  double dof = 0;
+};
+/// arms[i][j]: arm i at seed j. ValueError unless there are two arms or more of one length, 2 or
+/// more.
+BlockError block_error(const std::vector<std::vector<double>>& arms);
 
 /// A mean over seeds, known between two bounds; they are equal unless some run was cut off.
 struct Estimate {
@@ -101,12 +117,13 @@ struct Estimate {
   Bound lower{}, upper{};
   int n = 0;
 };
-/// The 95 % interval: from the lower bound minus t times its error to the upper one plus t times
-/// its own. Where all values are the same and none was cut off, there is no interval.
-Interval interval(const Estimate& e);
+/// The interval of level 1 - `level`: from the lower bound minus t times its error to the upper one
+/// plus t times its own. Where all values are the same and none was cut off, there is no interval.
+Interval interval(const Estimate& e, double level = 0.05);
 /// The two-sided level at which the estimate just earns the word: the p-value of the test behind
-/// it. 1 for INCONCLUSIVE. With n values that are all the same: 2^(1-n), that of the sign test.
-double p_value(const Estimate& e, double margin, Expect expect, Verdict word);
+/// it, times the number of looks (Bonferroni). 1 for INCONCLUSIVE. With n values that are all the
+/// same: 2^(1-n), that of the sign test.
+double p_value(const Estimate& e, double margin, Expect expect, Verdict word, int looks = 1);
 
 /// Two arms compared seed by seed.
 struct Comparison {
@@ -122,7 +139,12 @@ struct Comparison {
 /// s^2 / n, comes max(0, var_j(d_j) - mean_j(s_j^2) / n) / images, with d_j the mean over seeds of
 /// the difference at image j and s_j^2 its variance over seeds (two crossed samples; degrees of
 /// freedom by Satterthwaite).
-Comparison compare(std::span<const Outcome> a, std::span<const Outcome> b, const Rules& rules);
+/// `pool`: arms of the same experiment, a and b among them, whose runs cannot die. Where all of them
+/// live, s^2 is the larger of the pair's own and twice the error of randomised blocks (block_error;
+/// of log2 of the values for doublings), with its degrees of freedom. Never less than the pair's
+/// own: arms may differ in spread.
+Comparison compare(std::span<const Outcome> a, std::span<const Outcome> b, const Rules& rules,
+                   const std::vector<std::vector<Outcome>>& pool = {});
 
 /// Bits as text, four a character: "1" is the last of four.
 std::string marks_of(const std::vector<bool>& right);

@@ -1,6 +1,7 @@
 // The scheduler: results independent of workers and order, resume, shared runs, errors and
 // stopping.
 #include <loupe/core/threads.h>
+#include <loupe/lesson/effort.h>
 #include <loupe/lesson/runs.h>
 
 #include <atomic>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 #include <filesystem>
 #include <fstream>
+#include <random>
 
 #include "catch.h"
 
@@ -166,4 +168,104 @@ TEST_CASE("progress names the run and counts what was planned", "[runs]") {
   CHECK(seen[1].total == 3);
   CHECK(seen[1].arm == "batch");
   CHECK(seen[1].seconds_left > 0);
+}
+
+namespace {
+
+// A lesson without trainings: kinds of runs, whose costs are wrong by a factor for the machine (2) and
+// by one for each kind (12 %), and whose times spread (10 %). Two workers take the next run as they get free.
+struct Simulated {
+  struct Run {
+    std::string kind;
+    double cost, seconds;
+  };
+  explicit Simulated(uint64_t seed) {
+    std::mt19937_64 random(seed);
+    std::normal_distribution<double> normal;
+    const double machine = std::exp2(normal(random));
+    for (int k = 0; k < 40; ++k) {
+      const double cost = 0.1 + std::abs(normal(random));
+      const double wrong = std::exp(0.12 * normal(random));
+      for (int i = 0; i < 8; ++i)
+        runs.push_back(
+            {fmt::format("{}", k), cost, cost * machine * wrong * std::exp(0.1 * normal(random))});
+    }
+  }
+  std::vector<Run> runs;
+};
+
+}  // namespace
+
+TEST_CASE("E13: the time left is right within a fifth from the tenth second on", "[runs]") {
+  int told = 0, wrong = 0;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    const Simulated lesson(seed);
+    TimeLeft left;
+    for (const auto& r : lesson.runs) left.expect(r.kind, r.cost);
+    struct Worker {
+      double free = 0, since = 0;
+      const Simulated::Run* run = nullptr;
+    };
+    struct Told {
+      double at, seconds;
+    };
+    Worker workers[2];
+    std::vector<Told> all;
+    double now = 0;
+    for (size_t next = 0; next < lesson.runs.size() || workers[0].run || workers[1].run;) {
+      Worker& w = workers[0].run && (!workers[1].run || workers[0].free < workers[1].free)
+                      ? workers[0]
+                      : workers[1];
+      if (next < lesson.runs.size() && (!workers[0].run || !workers[1].run)) {
+        Worker& idle = workers[0].run ? workers[1] : workers[0];
+        idle = {now + lesson.runs[next].seconds, now, &lesson.runs[next]};
+        ++next;
+        continue;
+      }
+      now = w.free;
+      left.done(w.run->kind, w.run->cost, now - w.since);
+      w.run = nullptr;
+      const Worker& other = workers[0].run ? workers[0] : workers[1];
+      all.push_back({now, left.seconds(2, other.run ? now - other.since : 0)});
+    }
+    for (const Told& t : all) {
+      if (t.at < 10) continue;
+      ++told;
+      wrong += std::abs(t.seconds - (now - t.at)) > 0.2 * (now - t.at) + 2;
+    }
+  }
+  CHECK(told > 3000);
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("what was planned for a claim that is settled is not waited for", "[runs]") {
+  std::atomic<int> made{0};
+  Progress last;
+  Scheduler s({.workers = 1, .progress = [&](const Progress& p) { last = p; }});
+  Job shared = job("layer", 1, made);
+  s.plan({job("batch", 1, made), job("batch", 2, made), shared});
+  shared.record.claim = "C1";
+  s.plan({shared});
+  s.settled("C0");
+  s.run({job("batch", 1, made)});
+  CHECK(last.total == 2);  // what C1 still wants, too
+  s.settled("C1");
+  s.run({job("batch", 2, made)});
+  CHECK(last.total == 2);
+  CHECK(last.seconds_left == 0);
+}
+
+TEST_CASE("efforts: what a run's configuration took, and of how many seeds", "[runs]") {
+  Records runs(3);
+  for (size_t i = 0; i < 3; ++i) {
+    runs[i].config = {{"net", "F1"}, {"data", "a list"}};
+    runs[i].seconds = static_cast<double>(i + 1);
+  }
+  const std::string text = EffortTable::of(runs);
+  CHECK(text == "2.000 3 data=a list;net=F1\n");
+  const EffortTable table(text);
+  REQUIRE(table.find(runs[0].config));
+  CHECK(table.find(runs[0].config)->seeds == 3);
+  CHECK_FALSE(table.find({{"net", "F0"}}));
+  CHECK_THROWS_AS(EffortTable("what is this"), ValueError);
 }

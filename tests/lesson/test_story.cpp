@@ -119,6 +119,60 @@ TEST_CASE("every line has its words and every word its line", "[story]") {
   }
 }
 
+TEST_CASE("seeds are added to the arms of a line until it is settled", "[story]") {
+  Scheduler scheduler({.workers = 1});
+  Profile profile;
+  profile.looks = {2, 3, 5};
+  Lab lab("C0", {.profile = profile, .scheduler = &scheduler});
+  const auto arm = [](const std::string& name, const std::vector<double>& scores) {
+    Measured m{name};
+    for (double score : scores) {
+      Record r;
+      r.config = {{"net", name}};
+      r.metrics["accuracy"] = score;
+      m.runs.push_back(r);
+    }
+    return m;
+  };
+  const Measured a = arm("a", {.8, .9, .7}), b = arm("b", {.8, .7});
+  const Question asked = points("C0a", of(a, "accuracy"), of(b, "accuracy"));
+  CHECK(asked.seeds() == 2);  // what both have
+  CHECK_FALSE(settled(answer(asked)));
+  CHECK(lab.seeds({{"net", "b"}}).size() == 2);
+  CHECK(lab.look_again(asked));
+  CHECK(lab.seeds({{"net", "a"}}).size() == 3);
+  CHECK(lab.seeds({{"net", "b"}}) == std::vector<uint64_t>{1, 2, 3});
+  CHECK(lab.seeds({{"net", "c"}}).size() == 2);
+  // A line that explains stops at the second look; one that decides goes on to the last.
+  const Measured more = arm("b", {.8, .7, .75});
+  const Question again = points("C0a", of(a, "accuracy"), of(more, "accuracy"));
+  CHECK_FALSE(lab.look_again(again));
+  CHECK(lab.look_again(primary(again)));
+  CHECK(lab.seeds({{"net", "b"}}).size() == 5);
+}
+
+TEST_CASE("a line is settled by its word, and a primary one by its level too", "[story]") {
+  Line l{.id = "C0", .text = "t"};
+  l.margin = 1;
+  l.effect = {2, 1.5, 2.5, 4};
+  l.verdict = Verdict::reproduced;
+  l.p = 0.02;
+  CHECK(settled(l));
+  l.role = Role::primary;
+  CHECK_FALSE(settled(l));  // not beside eleven others
+  l.p = 0.004;
+  CHECK(settled(l));
+  l.verdict = Verdict::small;
+  l.effect = {1, 0.2, 1.8, 4};
+  CHECK_FALSE(settled(l));  // it may be larger than the margin
+  l.effect = {0.5, 0.2, 0.8, 4};
+  CHECK(settled(l));
+  l.verdict = Verdict::inconclusive;
+  CHECK_FALSE(settled(l));
+  l.kind = Kind::exact;
+  CHECK(settled(l));
+}
+
 TEST_CASE("every placeholder is a line of the claim or a name that it says", "[story]") {
   for (const std::string& id : claim_ids()) {
     const Story story = Story::of(id);
