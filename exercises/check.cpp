@@ -24,11 +24,12 @@ double size_of_largest(const std::vector<double>& values) {
   return largest;
 }
 
-// The element with the largest difference; equal infinities do not differ, NaN differs from all.
+// The element with the largest difference; equal infinities do not differ, nor do two NaN.
 Worst worst(const std::vector<double>& a, const std::vector<double>& b) {
   Worst w{0, -1};
   for (size_t i = 0; i < a.size(); ++i) {
-    double d = a[i] == b[i] ? 0 : std::abs(a[i] - b[i]);
+    const bool same = a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]));
+    double d = same ? 0 : std::abs(a[i] - b[i]);
     if (std::isnan(d)) d = INFINITY;
     if (d > w.difference) w = {static_cast<int64_t>(i), d};
   }

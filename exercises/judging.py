@@ -14,7 +14,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("LOUPE_BUILD", os.path.join(os.path.dirname(HERE), "build", "release"))
-TIME_LIMIT = 10  # seconds for the check of one file
+TIME_LIMIT = 10  # seconds for the check of one file with one seed
 MEMORY_LIMIT = 4 << 30  # bytes
 START, END = "// >>> your part", "// <<<"
 
@@ -181,7 +181,7 @@ def judge(exercise, path, seeds, text=None, time_limit=TIME_LIMIT):
         made = compile_and_link(tool, exercise, folder, source, scratch)
         if made.returncode != 0:
             return [told("compile", compiler_words(made.stderr, path), output=made.stderr)]
-        return run_judge(tool, scratch, seeds, nonce, time_limit)
+        return run_judge(tool, scratch, seeds, nonce, time_limit * len(seeds))
 
 
 def compile_and_link(tool, exercise, folder, source, scratch):
@@ -209,7 +209,7 @@ def run_judge(tool, scratch, seeds, nonce, time_limit):
                              preexec_fn=limits, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"})
         code, err = ran.returncode, ran.stderr
     except subprocess.TimeoutExpired:
-        ended = f"your code did not come to an end in {time_limit} seconds: a loop that never ends?"
+        ended = f"your code did not come to an end in {time_limit} s: a loop that never ends?"
     lines = [json.loads(line) for line in read(result).splitlines()] if os.path.exists(result) else []
     results = [line for line in lines if "sentinel" in line]
     for line in results:

@@ -7,5 +7,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <functional>
+#include <memory>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
