@@ -143,4 +143,10 @@ struct ExplainLayerOptions {
 };
 int explain_layer(const ExplainLayerOptions& options);
 
+struct GalleryOptions {
+  std::string bug;    // its name; empty: the list
+  std::string write;  // folder for the page and its pictures; empty: text on stdout
+};
+int show_gallery(const GalleryOptions& options);
+
 }  // namespace loupe::cli

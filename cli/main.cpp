@@ -276,6 +276,13 @@ void bind_commands(CLI::App& app) {
         c.add_option("--column", o.column, "the element's column, from 0 [1]")->check(whole(0, 7));
         c.add_option("--html", o.html, "write a page to this file instead")->check(not_empty());
       });
+  command<GalleryOptions>(
+      app, "gallery", "published bugs, each with its curve and the check that catches it",
+      show_gallery, [](CLI::App& c, GalleryOptions& o) {
+        c.add_option("bug", o.bug, "its name [the list]")->check(not_empty());
+        c.add_option("--write", o.write, "write the page and its pictures to this folder")
+            ->check(not_empty());
+      });
   command<LessonOptions>(
       app, "lesson", "measure every claim of \"BatchNorm vs LayerNorm\" and write the report",
       lesson, [](CLI::App& c, LessonOptions& o) {

@@ -18,6 +18,7 @@ int embed(const EmbedOptions&) { return 0; }
 int inspect(const InspectOptions&) { return 0; }
 int see_model(const SeeModelOptions&) { return 0; }
 int explain_layer(const ExplainLayerOptions&) { return 0; }
+int show_gallery(const GalleryOptions&) { return 0; }
 }  // namespace loupe::cli
 
 namespace loupe::lesson {
