@@ -19,6 +19,7 @@
 #include <loupe/core/place.h>
 #include <loupe/core/random.h>
 #include <loupe/core/shape.h>
+#include <loupe/core/share.h>
 #include <loupe/core/tensor.h>
 #include <loupe/core/stretch.h>
 #include <loupe/core/threads.h>

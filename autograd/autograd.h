@@ -24,6 +24,33 @@ Tensors grad(const Tensors& outputs, const Tensors& inputs, GradOptions options 
 /// its place. GradError on a tensor that needs no gradient.
 void register_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f, Here here = {});
 
+/// What register_post_accumulate_grad_hook gives: remove() takes the hook off again. Dropping the
+/// handle keeps the hook. The tensor may be destroyed first.
+class GradHookHandle {
+ public:
+  GradHookHandle() = default;
+  void remove();
+
+ private:
+  friend GradHookHandle register_post_accumulate_grad_hook(const Tensor&,
+                                                           std::function<void(const Tensor&)>,
+                                                           Here);
+  std::weak_ptr<GradMeta> meta_;
+  std::weak_ptr<const std::function<void(const Tensor&)>> hook_;
+};
+
+/// Calls f with t.grad() each time a backward() has added to it: in the middle of the pass, as soon
+/// as every op that used t has run, so that the work of f and the rest of the pass can overlap.
+/// grad(...) does not call it, nor does a backward() that t takes no part in. GradError on a tensor
+/// that needs no gradient or was computed; ValueError for an empty function.
+GradHookHandle register_post_accumulate_grad_hook(const Tensor& t,
+                                                  std::function<void(const Tensor&)> f,
+                                                  Here here = {});
+
+/// Calls f once, after the backward pass that this thread is in has stored all gradients; dropped
+/// if the pass throws. For hooks that finish together. GradError outside of a backward pass.
+void call_after_backward(std::function<void()> f, Here here = {});
+
 /// Anomaly mode: every op's outputs and gradients are checked, and the first NaN or Inf throws
 /// NumericError with the op, its module path and the source line of the call. Ops that need no
 /// gradient are not recorded and not checked.

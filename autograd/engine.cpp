@@ -4,8 +4,10 @@
 #include <loupe/autograd/shadow.h>
 #include <loupe/autograd/watch.h>
 
+#include <atomic>
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace loupe {
 namespace {
@@ -49,6 +51,32 @@ Tensor fit(const Node& node, size_t i, Tensor g) {
   return axes.empty() ? g.reshape(meta.shape) : g.sum(axes).reshape(meta.shape);
 }
 
+// Set by the first hook that asks for gradients in the middle of a pass: before that no pass looks.
+std::atomic<bool> g_early_hooks{false};
+
+// The backward pass of this thread: how deep passes are nested, and what waits for the outermost.
+struct AfterBackward {
+  int depth = 0;
+  std::vector<std::function<void()>> calls;
+};
+thread_local AfterBackward t_after;
+
+class PassScope : Pinned {
+ public:
+  PassScope() { ++t_after.depth; }
+  ~PassScope() {
+    if (--t_after.depth == 0) t_after.calls.clear();
+  }
+  // Runs what waits, still inside the pass' scope: the end of the outermost pass alone.
+  static void finish() {
+    if (t_after.depth > 1) return;
+    for (size_t i = 0; i < t_after.calls.size(); ++i) {
+      const auto call = std::move(t_after.calls[i]);
+      call();
+    }
+  }
+};
+
 class Engine {
  public:
   explicit Engine(GradOptions options, bool store)
@@ -65,14 +93,17 @@ class Engine {
 
   void run() {
     const Stretch stretch("backward");
+    const PassScope pass;
     detail::shadow_flush();
     GradMode mode(create_graph_);
+    if (store_ && g_early_hooks.load(std::memory_order_relaxed)) count_uses();
     while (!pending_.empty()) {
       Pending now = std::move(pending_.begin()->second);
       pending_.erase(pending_.begin());
       step(now);
     }
     finish_leaves();
+    PassScope::finish();
   }
 
  private:
@@ -130,6 +161,7 @@ class Engine {
             node.describe(), i, dx[i].shape());
       deliver(node.edge(i), fit(node, i, std::move(dx[i])));
     }
+    if (!uses_left_.empty()) finish_last_used(node);
     if (!retain_graph_) node.release();
   }
 
@@ -161,25 +193,66 @@ class Engine {
     if (!p.edges[i] || !edge->hooks.empty()) p.edges[i] = edge;
   }
 
-  void finish_leaves() {
-    for (auto& [edge, g] : leaves_) {
-      run_hooks(*edge, g);
-      if (const auto w = wanted_.find({edge.get(), -1}); w != wanted_.end()) w->second = g;
-      if (!store_) continue;
-      if (edge->grad.defined()) {
-        accumulate(edge->grad, std::move(g), false);
-      } else {
-        // The memory becomes the leaf's own: a gradient that somebody else sees is copied.
-        const bool own = g.use_count() == 1 && g.storage().use_count() == 1 && raw::is_dense(g);
-        edge->grad = own ? std::move(g) : raw::clone(g);
+  // How many inputs of the pass' Nodes each leaf is that has a hook after accumulation.
+  void count_uses() {
+    std::unordered_set<const Node*> seen;
+    std::vector<const Node*> open;
+    const auto meet = [&](const Node* node) {
+      if (node && seen.insert(node).second) open.push_back(node);
+    };
+    for (const auto& [birth, p] : pending_) meet(p.node.get());
+    while (!open.empty()) {
+      const Node& node = *open.back();
+      open.pop_back();
+      for (size_t i = 0; i < node.input_count(); ++i) {
+        if (!node.needs(i)) continue;
+        const GradMeta& meta = *node.edge(i);
+        meet(meta.fn.get());
+        if (!meta.fn && !meta.after_accumulate.empty()) ++uses_left_[&meta];
       }
     }
+  }
+
+  // The leaves that no Node after this one uses.
+  void finish_last_used(const Node& node) {
+    for (size_t i = 0; i < node.input_count(); ++i) {
+      if (!node.needs(i)) continue;
+      const auto left = uses_left_.find(node.edge(i).get());
+      if (left == uses_left_.end() || --left->second > 0) continue;
+      uses_left_.erase(left);
+      if (const auto at = leaf_index_.find(node.edge(i).get()); at != leaf_index_.end())
+        finish_leaf(leaves_[at->second]);
+    }
+  }
+
+  void finish_leaves() {
+    for (auto& leaf : leaves_) finish_leaf(leaf);
+  }
+
+  void finish_leaf(std::pair<Edge, Tensor>& leaf) {
+    if (!leaf.second.defined()) return;  // finished in the middle of the pass
+    Tensor g = std::move(leaf.second);
+    leaf.second = Tensor();
+    const Edge& edge = leaf.first;
+    run_hooks(*edge, g);
+    if (const auto w = wanted_.find({edge.get(), -1}); w != wanted_.end()) w->second = g;
+    if (!store_) return;
+    if (edge->grad.defined()) {
+      accumulate(edge->grad, std::move(g), false);
+    } else {
+      // The memory becomes the leaf's own: a gradient that somebody else sees is copied.
+      const bool own = g.use_count() == 1 && g.storage().use_count() == 1 && raw::is_dense(g);
+      edge->grad = own ? std::move(g) : raw::clone(g);
+    }
+    const auto hooks = edge->after_accumulate;  // a hook may remove itself
+    for (const auto& hook : hooks) (*hook)(edge->grad);
   }
 
   bool create_graph_, retain_graph_, store_;
   std::map<uint64_t, Pending, std::greater<>> pending_;
   std::vector<std::pair<Edge, Tensor>> leaves_;
   std::unordered_map<GradMeta*, size_t> leaf_index_;
+  std::unordered_map<const GradMeta*, int64_t> uses_left_;
   std::unordered_map<Key, Tensor, Hash> wanted_;
 };
 
@@ -246,6 +319,36 @@ void register_hook(const Tensor& t, std::function<Tensor(const Tensor&)> f, Here
     fail<GradError>("register_hook: the tensor of shape {} needs no gradient", t.shape());
   if (!f) fail<ValueError>("register_hook: the function is empty");
   t.grad_meta()->hooks.push_back(std::move(f));
+}
+
+void GradHookHandle::remove() {
+  const auto meta = meta_.lock();
+  const auto hook = hook_.lock();
+  if (meta && hook) std::erase(meta->after_accumulate, hook);
+}
+
+GradHookHandle register_post_accumulate_grad_hook(const Tensor& t,
+                                                  std::function<void(const Tensor&)> f,
+                                                  Here /*here*/) {
+  if (!t.requires_grad() || !t.is_leaf())
+    fail<GradError>(
+        "register_post_accumulate_grad_hook: needs a leaf with requires_grad_(), got {} of shape "
+        "{}",
+        t.requires_grad() ? "a computed tensor" : "a tensor that needs no gradient", t.shape());
+  if (!f) fail<ValueError>("register_post_accumulate_grad_hook: the function is empty");
+  g_early_hooks = true;
+  const auto hook = std::make_shared<const std::function<void(const Tensor&)>>(std::move(f));
+  t.grad_meta()->after_accumulate.push_back(hook);
+  GradHookHandle handle;
+  handle.meta_ = t.grad_meta();
+  handle.hook_ = hook;
+  return handle;
+}
+
+void call_after_backward(std::function<void()> f, Here /*here*/) {
+  if (!f) fail<ValueError>("call_after_backward: the function is empty");
+  if (t_after.depth == 0) fail<GradError>("call_after_backward: no backward pass runs");
+  t_after.calls.push_back(std::move(f));
 }
 
 }  // namespace loupe

@@ -42,6 +42,8 @@ struct GradMeta {
   std::shared_ptr<Node> fn;  // the op that made the tensor; null for a leaf
   int output = 0;            // which of fn's outputs it is
   std::vector<std::function<Tensor(const Tensor&)>> hooks;
+  /// Of a leaf: called once `grad` holds the sum of a backward pass.
+  std::vector<std::shared_ptr<const std::function<void(const Tensor&)>>> after_accumulate;
 
   /// Ends chains of any length without recursion: every way from Node to Node passes through a
   /// GradMeta.

@@ -34,8 +34,9 @@ struct TrainOptions : RunOptions {
   std::optional<double> lr;
   std::string optimizer = "adamw";  // sgd, adam, adamw, rmsprop
   std::optional<double> weight_decay;
-  std::string schedule;  // constant, cosine, one-cycle; empty: the model's default
-  double clip = 0;       // largest gradient norm; 0: no clipping
+  std::string schedule;    // constant, cosine, one-cycle; empty: the model's default
+  double clip = 0;         // largest gradient norm; 0: no clipping
+  bool sync_norm = false;  // BatchNorm over the batch of all ranks (under mpirun)
   std::string
       init_from;  // model.safetensors to start from; GPT also: a folder of Transformers' GPT-2
 };

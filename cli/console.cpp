@@ -170,8 +170,11 @@ std::vector<std::string> Json::differing(const Json& other) const {
   return keys;
 }
 
-Console::Console(bool json)
-    : json_(json), terminal_(isatty(2) != 0), start_(std::chrono::steady_clock::now()) {}
+Console::Console(bool json, bool silent)
+    : json_(json),
+      silent_(silent),
+      terminal_(isatty(2) != 0),
+      start_(std::chrono::steady_clock::now()) {}
 
 void Console::clear_bar() {
   if (!bar_shown_) return;
@@ -180,6 +183,7 @@ void Console::clear_bar() {
 }
 
 void Console::say(std::string_view line) {
+  if (silent_) return;
   clear_bar();
   const std::string whole = std::string(line) + "\n";
   if (!json_) return write_out(whole);
@@ -188,11 +192,12 @@ void Console::say(std::string_view line) {
 }
 
 void Console::event(const Json& e) {
-  if (json_) write_out(e.text() + "\n");
+  if (json_ && !silent_) write_out(e.text() + "\n");
 }
 
 void Console::progress(int64_t done, int64_t total, double samples_per_second,
                        std::string_view what) {
+  if (silent_) return;
   const auto now = std::chrono::steady_clock::now();
   const double since = std::chrono::duration<double>(now - last_).count();
   if (first_done_ < 0) first_done_ = done, start_ = now;

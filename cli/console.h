@@ -57,7 +57,8 @@ class Json {
 
 class Console {
  public:
-  explicit Console(bool json);
+  /// `silent`: nothing is said, as on all ranks but the first.
+  explicit Console(bool json, bool silent = false);
   /// A line for people.
   void say(std::string_view line);
   /// An event for programs; nothing without --json.
@@ -72,7 +73,7 @@ class Console {
 
  private:
   void clear_bar();
-  bool json_, terminal_, bar_shown_ = false;
+  bool json_, silent_, terminal_, bar_shown_ = false;
   std::chrono::steady_clock::time_point last_, start_;
   int64_t first_done_ = -1;  // `done` at start_
 };

@@ -1,5 +1,6 @@
 #pragma once
 // The image models of the program and their predictions.
+#include <loupe/distributed/communicator.h>
 #include <loupe/io/images.h>
 #include <loupe/models/resnet_cifar.h>
 #include <loupe/models/small_cnn.h>
@@ -21,8 +22,9 @@ struct Predictions {
   double accuracy = 0, loss = 0;
   std::vector<int64_t> wrong;  // images whose label they are not
 };
-/// The likeliest class of every image, in the mode the model is in, without recording.
-Predictions predict(Module& model, const ImageSet& set);
+/// The likeliest class of every image, in the mode the model is in, without recording. With ranks each
+/// takes some of the batches, every image once, and all get the bits that one process gets.
+Predictions predict(Module& model, const ImageSet& set, Communicator* ranks = nullptr);
 
 struct Picture {
   std::vector<uint8_t> pixels;  // (height, width, channels)

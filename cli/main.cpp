@@ -7,6 +7,7 @@
 #include <loupe/core/error.h>
 #include <loupe/core/threads.h>
 #include <loupe/core/version.h>
+#include <loupe/distributed/communicator.h>
 
 #include <CLI/CLI.hpp>
 
@@ -57,7 +58,10 @@ void bind_output(CLI::App& c, RunOptions& o) {
   c.add_option("--seed", o.seed, "decides every random number of the run")
       ->capture_default_str()
       ->check(CLI::Validator([](const std::string& text) { return seed_fault(text); }, ""));
-  c.add_option("--threads", o.threads, "threads; 0: all cores. The numbers do not depend on it")
+  c.add_option(
+       "--threads", o.threads,
+       "threads; 0: all cores, under mpirun the node's over its processes. The numbers do not "
+       "depend on it")
       ->capture_default_str()
       ->check(whole(0, 256));
   c.add_option("--out", o.out,
@@ -87,6 +91,8 @@ void bind_training(CLI::App& c, TrainOptions& o, const char* epochs, const char*
   c.add_option("--clip", o.clip, "largest norm of all gradients together; 0: no clipping")
       ->capture_default_str()
       ->check(number({}));
+  c.add_flag("--sync-norm", o.sync_norm,
+             "under mpirun: BatchNorm over the batch of all processes, as one process has it");
   c.add_option("--init-from", o.init_from,
                std::string("safetensors file with the weights to start from") + init)
       ->check(CLI::ExistingPath);
@@ -164,7 +170,8 @@ void bind_train_gpt(CLI::App& c, TrainGptOptions& o) {
 
 std::string version() {
   return "loupe " + std::string(loupe::kVersion) + ", instruction set " +
-         loupe::name(loupe::cpu_level()) + ", " + loupe::blas::description();
+         loupe::name(loupe::cpu_level()) + ", " + loupe::blas::description() +
+         "\nMPI: " + loupe::mpi_description();
 }
 
 void bind_commands(CLI::App& app) {

@@ -2,6 +2,7 @@
 // The text of a GPT's training, its loss on held-out text, and GPTs from folders: a run's, or
 // Transformers'.
 #include <loupe/cli/console.h>
+#include <loupe/distributed/communicator.h>
 #include <loupe/io/text.h>
 #include <loupe/models/gpt.h>
 
@@ -18,8 +19,9 @@ TextData load_text(const std::string& path, double validation, const CharVocab& 
 struct TextScore {
   double loss = 0, accuracy = 0;  // nats a character; share of characters that were the likeliest
 };
-/// Means over all of `ids` in consecutive windows of the context.
-TextScore text_score(Gpt& model, std::span<const int32_t> ids);
+/// Means over all of `ids` in consecutive windows of the context. With ranks each takes some of the
+/// batches, every character once, and all get the bits that one process gets.
+TextScore text_score(Gpt& model, std::span<const int32_t> ids, Communicator* ranks = nullptr);
 /// What a config.json of Transformers' GPT2LMHeadModel says. IoError for a member that is missing
 /// or of another kind, and for what Gpt does not compute (another activation, cross attention,
 /// other scales of the scores). `name` is the file in errors.

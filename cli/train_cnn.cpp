@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace loupe::cli {
 
@@ -25,19 +26,32 @@ ImageModel make_image_model(Rng& rng, const std::string& model, const std::strin
   return std::make_unique<SmallCnn>(rng, config);
 }
 
-Predictions predict(Module& model, const ImageSet& set) {
-  Rng rng(0);
-  DataLoader loader(ImageDataset(set), rng, {.batch_size = 500, .shuffle = false});
-  Predictions out;
+Predictions predict(Module& model, const ImageSet& set, Communicator* ranks) {
+  constexpr int64_t kBatch = 500;
+  const ImageDataset data(set);
+  const Share share = ranks ? ranks->share() : Share{};
   NoGrad guard;
-  double loss = 0;
-  for (const Batch& batch : loader) {
-    stop_if_interrupted();
+  // Each batch is one rank's: the numbers that the others have there are 0, and so are added.
+  const Tensor labels = zeros({data.size()}, DType::i64);
+  std::vector<double> losses;
+  for (int64_t first = 0; first < data.size(); first += kBatch) {
+    losses.push_back(0);
+    if (static_cast<int64_t>(losses.size() - 1) % share.ranks != share.rank) continue;
+    if (share.is_whole()) stop_if_interrupted();
+    std::vector<int64_t> indices(static_cast<size_t>(std::min(kBatch, data.size() - first)));
+    std::iota(indices.begin(), indices.end(), first);
+    const Batch batch = data.batch(indices);
     const Tensor logits = model.call(batch.x);
-    loss += cross_entropy(logits, batch.y, {.reduction = Reduction::sum}).item();
-    const auto best = argmax(logits, 1).to_vector<int64_t>();
-    out.labels.insert(out.labels.end(), best.begin(), best.end());
+    losses.back() = cross_entropy(logits, batch.y, {.reduction = Reduction::sum}).item();
+    labels.slice(0, first, first + batch.size()).copy_(argmax(logits, 1));
   }
+  if (ranks) {
+    ranks->all_reduce(labels);
+    losses = ranks->sum(losses);
+  }
+  const double loss = std::accumulate(losses.begin(), losses.end(), 0.0);
+  Predictions out;
+  out.labels = labels.to_vector<int64_t>();
   const auto truth = set.labels.to_vector<int64_t>();
   for (size_t i = 0; i < truth.size(); ++i)
     if (truth[i] != out.labels[i]) out.wrong.push_back(static_cast<int64_t>(i));
@@ -130,18 +144,20 @@ int train_cnn(const TrainCnnOptions& given) {
       .set("label_smoothing", o.label_smoothing)
       .set("validation", o.validation);
   if (o.augment) record.set("augment", true);  // runs of before are without the member
+  if (o.sync_norm) record.set("sync_norm", true);
   Run run(o, std::move(record));
   Rng rng(o.seed);
   const ImageModel model = make_image_model(rng, o.model, o.norm, train_set, o.augment);
   if (!o.init_from.empty()) load_model(o.init_from, *model);
-  DataLoader loader(training_images(train_set, o), rng, {.batch_size = *o.batch_size});
+  DataLoader loader(training_images(train_set, o), rng,
+                    {.batch_size = *o.batch_size, .share = run.ranks().share()});
   const int64_t total = total_steps(o, loader.batches());
   const auto optimizer = make_optimizer(*model, o);
   const auto schedule = make_schedule(*optimizer, o, total);
-  run.console.say(
-      fmt::format("{} on {}: {} images, {} parameters, {} steps of {}, seed {}, {} threads",
-                  model->type_name(), o.dataset, train_set.size(), parameter_count(*model), total,
-                  *o.batch_size, o.seed, thread_limit()));
+  run.console.say(fmt::format("{} on {}: {} images, {} parameters, {} steps of {}, seed {}, {}",
+                              model->type_name(), o.dataset, train_set.size(),
+                              parameter_count(*model), total, *o.batch_size, o.seed,
+                              run.workers()));
   Training training{
       .model = *model,
       .optimizer = *optimizer,
@@ -154,7 +170,7 @@ int train_cnn(const TrainCnnOptions& given) {
           },
       .evaluate =
           [&](int64_t step) {
-            const Predictions p = predict(*model, held_out);
+            const Predictions p = predict(*model, held_out, &run.ranks());
             if (run.board()) show_wrong(*run.board(), held_out, p, step);
             return Evaluation{
                 metric, p.accuracy, true, {{o.validation > 0 ? "val_loss" : "test_loss", p.loss}}};
@@ -162,7 +178,8 @@ int train_cnn(const TrainCnnOptions& given) {
       .steps = total,
       .evaluate_every = loader.batches(),
       .checkpoint_every = o.checkpoint_every > 0 ? o.checkpoint_every : loader.batches(),
-      .clip = o.clip};
+      .clip = o.clip,
+      .sync_norm = o.sync_norm};
   const TrainingResult result = train(run, training);
   Json e("result");
   e.set(metric, result.evaluation ? result.evaluation->value : NAN)
@@ -172,6 +189,7 @@ int train_cnn(const TrainCnnOptions& given) {
   e.set("train_seconds", result.seconds)
       .set("seed", o.seed)
       .set("threads", thread_limit())
+      .set("ranks", run.ranks().size())
       .set("weights_hash", weights_hash(*model));
   e.set("state_hash", result.state_hash).set("interrupted", result.interrupted);
   if (run.keeps_files()) save_model(run.file("model.safetensors"), *model);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <numeric>
 
 namespace loupe::cli {
 
@@ -23,22 +24,35 @@ TextData load_text(const std::string& path, double validation, const CharVocab& 
   return d;
 }
 
-TextScore text_score(Gpt& model, std::span<const int32_t> ids) {
-  Rng rng(0);
-  DataLoader loader(
-      TextDataset(
-          ids, {.context = model.config.context, .stride = model.config.context, .pad_last = true}),
-      rng, {.batch_size = 64, .shuffle = false});
+TextScore text_score(Gpt& model, std::span<const int32_t> ids, Communicator* ranks) {
+  constexpr int64_t kBatch = 64;
+  const TextDataset data(
+      ids, {.context = model.config.context, .stride = model.config.context, .pad_last = true});
+  const Share share = ranks ? ranks->share() : Share{};
   NoGrad guard;
-  TextScore score;
-  for (const Batch& batch : loader) {
-    stop_if_interrupted();
+  // Each batch is one rank's: the numbers that the others have there are 0, and so are added.
+  std::vector<double> losses, hits;
+  for (int64_t first = 0; first < data.size(); first += kBatch) {
+    losses.push_back(0);
+    hits.push_back(0);
+    if (static_cast<int64_t>(losses.size() - 1) % share.ranks != share.rank) continue;
+    if (share.is_whole()) stop_if_interrupted();
+    std::vector<int64_t> indices(static_cast<size_t>(std::min(kBatch, data.size() - first)));
+    std::iota(indices.begin(), indices.end(), first);
+    const Batch batch = data.batch(indices);
     const Tensor logits = model(batch.x);
-    score.loss += cross_entropy(logits.reshape({-1, logits.size(-1)}), batch.y.reshape({-1}),
-                                {.reduction = Reduction::sum})
-                      .item();
-    score.accuracy += sum(eq(argmax(logits, -1), batch.y).to(DType::f64)).item();
+    losses.back() = cross_entropy(logits.reshape({-1, logits.size(-1)}), batch.y.reshape({-1}),
+                                  {.reduction = Reduction::sum})
+                        .item();
+    hits.back() = sum(eq(argmax(logits, -1), batch.y).to(DType::f64)).item();
   }
+  if (ranks) {
+    losses = ranks->sum(losses);
+    hits = ranks->sum(hits);
+  }
+  TextScore score;
+  score.loss = std::accumulate(losses.begin(), losses.end(), 0.0);
+  score.accuracy = std::accumulate(hits.begin(), hits.end(), 0.0);
   const double n = static_cast<double>(ids.size() - 1);
   return {score.loss / n, score.accuracy / n};
 }
@@ -108,13 +122,15 @@ int train_gpt(const TrainGptOptions& given) {
   record.set("dropout", o.dropout)
       .set("validation", o.validation)
       .set("default_text", o.text.empty());
+  if (o.sync_norm) record.set("sync_norm", true);
   Run run(o, std::move(record));
   Rng rng(o.seed);
   Gpt model(rng, config);
   if (!o.init_from.empty()) load_weights(o.init_from, model);
   // Windows anywhere in the text, drawn one by one: an "epoch" is as many as cover the text once.
-  DataLoader loader(TextDataset(data.train, {.context = config.context}), rng,
-                    {.batch_size = *o.batch_size, .replacement = true});
+  DataLoader loader(
+      TextDataset(data.train, {.context = config.context}), rng,
+      {.batch_size = *o.batch_size, .replacement = true, .share = run.ranks().share()});
   if (data.held_out.size() < 2)
     fail<ValueError>(
         "train: --validation {} of the {} characters of {} leaves {} to evaluate on, and 2 are the "
@@ -128,9 +144,9 @@ int train_gpt(const TrainGptOptions& given) {
   const auto schedule = make_schedule(*optimizer, o, total);
   run.console.say(
       fmt::format("Gpt on {}: {} characters of {} kinds, {} parameters, {} steps of {} x {}, seed "
-                  "{}, {} threads",
+                  "{}, {}",
                   data.file.path, data.train.size(), data.vocab.size(), parameter_count(model),
-                  total, *o.batch_size, config.context, o.seed, thread_limit()));
+                  total, *o.batch_size, config.context, o.seed, run.workers()));
   Training training{
       .model = model,
       .optimizer = *optimizer,
@@ -143,14 +159,15 @@ int train_gpt(const TrainGptOptions& given) {
           },
       .evaluate =
           [&](int64_t) {
-            const TextScore s = text_score(model, data.held_out);
+            const TextScore s = text_score(model, data.held_out, &run.ranks());
             return Evaluation{"val_loss", s.loss, false, {{"val_accuracy", s.accuracy}}};
           },
       .steps = total,
       .evaluate_every = std::max<int64_t>(1, total / 5),
       .checkpoint_every =
           o.checkpoint_every > 0 ? o.checkpoint_every : std::max<int64_t>(1, total / 10),
-      .clip = o.clip};
+      .clip = o.clip,
+      .sync_norm = o.sync_norm};
   const TrainingResult result = train(run, training);
   Json e("result");
   e.set("val_loss", result.evaluation ? result.evaluation->value : NAN)
@@ -160,6 +177,7 @@ int train_gpt(const TrainGptOptions& given) {
   e.set("train_seconds", result.seconds)
       .set("seed", o.seed)
       .set("threads", thread_limit())
+      .set("ranks", run.ranks().size())
       .set("weights_hash", weights_hash(model));
   e.set("state_hash", result.state_hash).set("interrupted", result.interrupted);
   if (run.keeps_files()) {

@@ -4,7 +4,10 @@
 #include <loupe/autograd/ops.h>
 #include <loupe/autograd/shadow.h>
 #include <loupe/core/threads.h>
+#include <loupe/distributed/sync_batch_norm.h>
 #include <loupe/view/profile.h>
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -18,15 +21,27 @@ namespace loupe::cli {
 
 using Clock = std::chrono::steady_clock;
 
+namespace {
+
+// The node's cores over its ranks, but not more than the launcher has bound this one to.
+int threads_of_rank(const Communicator& ranks) {
+  const int cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  return std::clamp(cores / ranks.local_size(), 1, thread_limit());
+}
+
+}  // namespace
+
 Run::Run(const RunOptions& options, Json record)
-    : console(options.json),
+    : ranks_({.stop = [] { return interrupted(); }}),
+      console(options.json, ranks_.rank() > 0),
       options_(options),
       record_(record.text(true) + "\n"),
       start_(Clock::now()) {
-  if (options.resume && !keeps_files())
+  if (options.resume && options.out.empty())
     fail<ValueError>("train: --resume needs --out, the folder of the run to go on with");
   if (options.threads > 0) set_thread_limit(options.threads);
-  if (!options.logdir.empty()) {
+  else if (ranks_.size() > 1) set_thread_limit(threads_of_rank(ranks_));
+  if (!options.logdir.empty() && leads()) {
     board_ = std::make_unique<EventWriter>(options.logdir);
     std::string indented = "    ";  // Markdown's sign of text that is shown as it is
     for (const char c : record_) indented += c == '\n' ? "\n    " : std::string(1, c);
@@ -36,6 +51,11 @@ Run::Run(const RunOptions& options, Json record)
   std::error_code error;
   std::filesystem::create_directories(options.out + "/checkpoints", error);
   if (error) fail<IoError>("{}: cannot create the folder: {}", options.out, error.message());
+}
+
+std::string Run::workers() const {
+  const std::string threads = fmt::format("{} threads", thread_limit());
+  return ranks_.size() == 1 ? threads : fmt::format("{} ranks of {}", ranks_.size(), threads);
 }
 
 void Run::begin(int64_t step) {
@@ -125,8 +145,8 @@ namespace {
 constexpr const char* kEvaluationDue = "evaluation_due";  // a number of checkpoints
 
 // Nothing if Ctrl-C came before or meanwhile.
-std::optional<Evaluation> evaluate(Training& t, int64_t step) {
-  if (interrupted()) return {};
+std::optional<Evaluation> evaluate(Training& t, int64_t step, bool stopped) {
+  if (stopped) return {};
   NoGrad guard;
   loupe::train(t.model, false);
   std::optional<Evaluation> e;
@@ -183,10 +203,47 @@ void check_options(const CheckpointFolder& folder, const std::string& record) {
   }
 }
 
+// The random streams of a model that several ranks train. Each rank and each step has a stream of its
+// own, which follows from the one that the model began with: that one stays in the checkpoint, whatever
+// the number of ranks. One process just goes on drawing.
+class RankStreams {
+ public:
+  RankStreams(Module& model, const Communicator& ranks)
+      : begun_(ranks.size() > 1 ? streams_of(model) : Streams()), rank_(ranks.rank()) {}
+  void begin_step(int64_t step) const {
+    for (const auto& [rng, state] : begun_) {
+      const auto of_rank = philox(state.key + state.counter, static_cast<uint64_t>(rank_) << 40);
+      const auto of_step =
+          philox(uint64_t{of_rank[1]} << 32 | of_rank[0], static_cast<uint64_t>(step));
+      rng->set_state({uint64_t{of_step[1]} << 32 | of_step[0], 0});
+    }
+  }
+  void restore() const {
+    for (const auto& [rng, state] : begun_) rng->set_state(state);
+  }
+
+ private:
+  Streams begun_;
+  int rank_;
+};
+
+// What the first rank resumed from, for the others: they may have no such file.
+void share_checkpoint(Communicator& ranks, TrainingState& state, const std::string& path) {
+  std::string content = ranks.rank() == 0 ? read_file(path) : "";
+  const double size = ranks.sum({static_cast<double>(content.size())})[0];
+  const Tensor bytes = empty({static_cast<int64_t>(size)}, DType::u8);
+  std::memcpy(bytes.ptr<uint8_t>(), content.data(), content.size());
+  ranks.broadcast(bytes);
+  if (ranks.rank() == 0) return;
+  const Bytes all(bytes.ptr<uint8_t>(), static_cast<size_t>(size));
+  load_checkpoint(load_safetensors(all, bytes.storage(), "checkpoint"), state, "checkpoint");
+}
+
 // --profile: some early steps, after the first ones have filled caches and memory.
 class StepProfile {
  public:
-  explicit StepProfile(Run& run) : run_(run), left_(run.options().profile.empty() ? 0 : kAll) {}
+  explicit StepProfile(Run& run)
+      : run_(run), left_(run.options().profile.empty() || !run.leads() ? 0 : kAll) {}
 
   void begin_step() {
     if (left_ > 0 && left_ <= kMeasured && !profile_) profile_.emplace();
@@ -225,6 +282,14 @@ TrainingResult train(Run& run, Training& t) {
   if (run.options().anomaly) anomaly.emplace();
   catch_interrupts();
   loupe::train(t.model);
+  Communicator& ranks = run.ranks();
+  DataParallel parallel(t.model, ranks);
+  if (t.sync_norm) convert_sync_batch_norm(t.model, ranks);
+  if (t.sync_norm && ranks.size() > 1 && !run.options().logdir.empty())
+    fail<ValueError>(
+        "train: --logdir runs the model once more on the first rank alone, which --sync-norm does "
+        "not "
+        "allow under mpirun");
   const auto parameters = loupe::parameters(t.model);
   double loss_sum = 0, loss_count = 0, evaluating = 0;
   int64_t samples = 0, shown_steps = 0;
@@ -240,6 +305,7 @@ TrainingResult train(Run& run, Training& t) {
                       .loader = &t.loader,
                       .streams = t.streams,
                       .options = run.record()};
+  RankStreams streams(t.model, ranks);
   std::optional<Monitor> monitor;
   if (run.board())
     monitor.emplace(*run.board(), t.model,
@@ -252,6 +318,9 @@ TrainingResult train(Run& run, Training& t) {
         "train: {}{}", why,
         kept.empty() ? "" : fmt::format("; the last checkpoint is of step {}", kept.back()));
   };
+  // Ctrl-C: one rank's holds for all, who ask each other at the end of each step.
+  bool stopped_together = false;
+  const auto stopped = [&] { return ranks.size() == 1 ? interrupted() : stopped_together; };
   // The learning rate of an evaluation that Ctrl-C left to the run that resumes.
   std::optional<double> due_lr;
   const auto checkpoint = [&](std::optional<double> metric) {
@@ -259,13 +328,15 @@ TrainingResult train(Run& run, Training& t) {
       if (raw::has_nonfinite(n.tensor))
         stop(fmt::format("{} holds a NaN or an infinity after step {}", n.name, result.steps));
     if (!run.keeps_files()) return;
+    streams.restore();
     state.numbers = {{"loss_sum", loss_sum}, {"loss_count", loss_count}};
     if (due_lr) state.numbers[kEvaluationDue] = *due_lr;
     folder.save(state, result.steps, metric);
   };
   const auto report_evaluation = [&](double lr, double speed) {
     const Clock::time_point from = Clock::now();
-    result.evaluation = evaluate(t, result.steps);
+    parallel.sync_buffers();
+    result.evaluation = evaluate(t, result.steps, stopped());
     evaluating += std::chrono::duration<double>(Clock::now() - from).count();
     due_lr.reset();
     if (!result.evaluation) {
@@ -300,10 +371,15 @@ TrainingResult train(Run& run, Training& t) {
         "--out",
         run.options().out);
   if (run.options().resume) {
-    check_options(folder, run.record());
+    if (run.leads()) check_options(folder, run.record());
     state.numbers = {{"loss_sum", 0}, {"loss_count", 0}};
     std::vector<std::string> skipped;
-    const auto step = folder.resume(state, &skipped);
+    std::optional<int64_t> step;
+    if (run.leads()) step = folder.resume(state, &skipped);
+    if (ranks.any(step.has_value())) {
+      step = static_cast<int64_t>(ranks.sum({static_cast<double>(step.value_or(0))})[0]);
+      if (ranks.size() > 1) share_checkpoint(ranks, state, folder.path_of(*step));
+    }
     for (const std::string& s : skipped) run.console.say("passed over: " + s);
     if (step) {
       loss_sum = state.numbers.at("loss_sum");
@@ -318,23 +394,27 @@ TrainingResult train(Run& run, Training& t) {
   }
   run.begin(t.optimizer.steps());
   result.steps = t.optimizer.steps();
+  streams = RankStreams(t.model, ranks);
   if (due_lr) report_evaluation(*due_lr, NAN);
-  while (result.steps < t.steps && !interrupted()) {
+  while (result.steps < t.steps && !stopped()) {
     profile.begin_step();
     std::optional<Batch> batch = t.loader.next();
     if (!batch) continue;  // an epoch ended; the next call starts another
     const int64_t step = result.steps + 1;
+    ranks.set_step(step);
+    streams.begin_step(step);
     if (monitor) monitor->forward(step, [&] { return t.forward(*batch); });
     t.optimizer.zero_grad();
-    const Streams streams = streams_of(t.model);
+    const Streams of_step = streams_of(t.model);
     Tensor logits;
     double value = NAN, norm = NAN;
     try {
       logits = t.forward(*batch);
-      const Tensor loss = t.loss(logits, *batch);
-      value = loss.item();
+      const MeanLoss mean =
+          parallel.mean_loss(t.loss(logits, *batch), static_cast<double>(batch->y.numel()));
+      value = mean.value;
       if (std::isfinite(value)) {
-        loss.backward();
+        mean.share.backward();
         if (monitor) monitor->gradients(step);
         norm = t.clip > 0 ? clip_grad_norm_(parameters, t.clip) : grad_norm(parameters);
       }
@@ -344,7 +424,9 @@ TrainingResult train(Run& run, Training& t) {
     if (!std::isfinite(norm))
       stop(fmt::format("the {} is {} at step {}: {}. A smaller --lr or --clip may help",
                        std::isfinite(value) ? "gradient" : "loss",
-                       std::isfinite(value) ? norm : value, step, cause(t, *batch, streams)));
+                       std::isfinite(value) ? norm : value, step,
+                       ranks.size() == 1 ? cause(t, *batch, of_step)
+                                         : "one process with --anomaly finds where"));
     if (run.options().shadow > 0 && step == run.options().shadow) {
       run.console.finish();
       run.console.say(shadow->table());
@@ -359,7 +441,7 @@ TrainingResult train(Run& run, Training& t) {
     result.steps = step;
     loss_sum += value;
     ++loss_count;
-    samples += batch->size();
+    samples += ranks.size() == 1 ? batch->size() : t.loader.options().batch_size;
     const Clock::time_point now = Clock::now();
     const double speed =
         static_cast<double>(samples) /
@@ -377,17 +459,19 @@ TrainingResult train(Run& run, Training& t) {
       run.board()->scalar("train/samples_per_second", speed, step);
       run.board()->flush();
     }
+    if (ranks.size() > 1) stopped_together = ranks.any(interrupted());
     if (result.steps == t.steps || (t.evaluate_every > 0 && result.steps % t.evaluate_every == 0)) {
       report_evaluation(lr, speed);
-    } else if (interrupted() ||
-               (t.checkpoint_every > 0 && result.steps % t.checkpoint_every == 0)) {
+    } else if (stopped() || (t.checkpoint_every > 0 && result.steps % t.checkpoint_every == 0)) {
       checkpoint({});
     }
   }
   if (shown_steps == 0 && !result.evaluation)  // resumed at the end
-    result.evaluation = evaluate(t, result.steps);
+    result.evaluation = evaluate(t, result.steps, stopped());
   result.interrupted = result.steps < t.steps || !result.evaluation;
   run.console.finish();
+  streams.restore();
+  parallel.sync_buffers();
   state.numbers.clear();
   result.state_hash = loupe::state_hash(state);
   result.seconds = std::chrono::duration<double>(Clock::now() - begin).count() - evaluating;

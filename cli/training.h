@@ -3,6 +3,7 @@
 // the loop.
 #include <loupe/cli/commands.h>
 #include <loupe/cli/console.h>
+#include <loupe/distributed/data_parallel.h>
 #include <loupe/io/checkpoint.h>
 #include <loupe/io/monitor.h>
 #include <loupe/layers/state.h>
@@ -16,10 +17,17 @@
 namespace loupe::cli {
 
 /// A run's console and folder. The folder receives options.json when training begins and
-/// metrics.jsonl line by line.
+/// metrics.jsonl line by line. Under mpirun the first rank alone has console, folder and board.
 class Run {
+  Communicator ranks_;  // before the console, which asks it
+
  public:
   Run(const RunOptions& options, Json record);
+  /// The processes of this training; one, unless mpirun started more.
+  Communicator& ranks() { return ranks_; }
+  bool leads() const { return ranks_.rank() == 0; }
+  /// "2 threads", "3 ranks of 2 threads".
+  std::string workers() const;
   Console console;
   /// An event to the console and to metrics.jsonl. IoError if that cannot be written.
   void metric(const Json& e);
@@ -32,7 +40,7 @@ class Run {
   /// holds of later steps (or half a line, of a run that was killed) goes.
   void begin(int64_t step);
   std::string file(const std::string& name) const { return options_.out + "/" + name; }
-  bool keeps_files() const { return !options_.out.empty(); }
+  bool keeps_files() const { return !options_.out.empty() && leads(); }
   double seconds() const;
 
  private:
@@ -74,6 +82,7 @@ struct Training {
   int64_t checkpoint_every = 0;
   double clip = 0;
   std::map<std::string, Rng*> streams = {};  // the command's own: part of a checkpoint
+  bool sync_norm = false;                    // BatchNorm over all ranks
 };
 
 struct TrainingResult {
@@ -91,6 +100,10 @@ struct TrainingResult {
 /// or Inf first appeared. With an output folder, checkpoints are written as training goes; with
 /// resume it starts from the newest whole one, and ValueError without resume if there are any: they
 /// are not overwritten.
+///
+/// Under mpirun every rank calls it, with a loader of its own share; losses, gradients and evaluations
+/// are those of all ranks. Any number of ranks resumes a checkpoint. A random stream of the model (of
+/// dropout) is another one for each rank and step. CommunicationError where a rank is gone.
 TrainingResult train(Run& run, Training& training);
 
 /// The last lines of a training that Ctrl-C ended: where, and how to go on. Its exit code.

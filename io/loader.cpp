@@ -100,8 +100,10 @@ DataLoader::State DataLoader::Pass::inside() {
 Batch DataLoader::Pass::make(int64_t position) const {
   const int64_t first = position * options_.batch_size;
   const int64_t n = std::min(options_.batch_size, data_->size() - first);
-  return data_->batch(std::span(order_).subspan(static_cast<size_t>(first), static_cast<size_t>(n)),
-                      SampleStreams(now_.rng.key, now_.epoch));
+  const ShareRange own = options_.share.of(n);
+  const auto indices = std::span(order_).subspan(static_cast<size_t>(first + own.first),
+                                                 static_cast<size_t>(own.size()));
+  return data_->batch(indices, SampleStreams(now_.rng.key, now_.epoch));
 }
 
 void DataLoader::Pass::run_thread(int64_t position) {
@@ -159,6 +161,9 @@ DataLoader::DataLoader(std::shared_ptr<const Dataset> data, Rng& rng, const Load
                      options.batch_size, options.prefetch);
   if (options.replacement && !options.shuffle)
     fail<ValueError>("DataLoader: replacement needs shuffle");
+  if (!options.share.is_valid())
+    fail<ValueError>("DataLoader: share {} of {} processes", options.share.rank,
+                     options.share.ranks);
   if (batches() == 0)
     fail<ValueError>(
         "DataLoader: no batch of {} in {} samples{}", options.batch_size, data_->size(),

@@ -1,6 +1,7 @@
 #pragma once
 // The data loader: batches of a data set in an order decided by a seed, made ahead by a thread of
 // its own.
+#include <loupe/core/share.h>
 #include <loupe/io/dataset.h>
 
 #include <concepts>
@@ -19,6 +20,10 @@ struct LoaderOptions {
   bool drop_last = false;
   /// Batches made ahead by the loader's thread; 0: made by the caller. The same batches either way.
   int prefetch = 2;
+  /// Of several processes that train together, each with a loader of the same options and seed: this
+  /// one's part of every batch. batch_size counts the samples of all of them; a part may be empty
+  /// (x of size 0), so that all have as many batches, and every sample is in exactly one part.
+  Share share = {};
 };
 
 /// Batches of a data set. `for (const Batch& batch : loader)` makes one pass over it, an epoch, and

@@ -54,7 +54,8 @@ BatchNormArgs BatchNormState::args(bool training, const Tensor& mask) const {
                   .eps = *options.eps,
                   .axis = options.axis,
                   .mask = mask,
-                  .convention = options.convention};
+                  .convention = options.convention,
+                  .shares = shares};
   const Momentum& momentum = options.momentum;
   if (!momentum.cumulative())
     a.momentum =

@@ -50,6 +50,8 @@ class BatchNormState {
   BatchNormState(const char* layer, int64_t num_features, BatchNormOptions options);
   BatchNormOptions options;  // resolved: eps and momentum are given
   Tensor weight, bias, running_mean, running_var, num_batches_tracked;
+  /// Who holds the rest of the batch; null: nobody. Set by convert_sync_batch_norm (distributed/).
+  std::shared_ptr<BatchShares> shares;
 
   /// The arguments of one call.
   BatchNormArgs args(bool training, const Tensor& mask = Tensor()) const;

@@ -8,6 +8,7 @@
 #include <loupe/autograd/ops/reduce.h>
 #include <loupe/core/cpu.h>
 #include <loupe/core/kernels/norm/norm.h>
+#include <loupe/core/threads.h>
 
 #include <cmath>
 
@@ -54,6 +55,7 @@ struct NormRecord {
   Tensor mask;                                 // bool
   Tensor stats;                                // f64 (3, ...): mean, var, rstd
   Tensor running_mean = {}, running_var = {};  // what constant statistics were read from
+  std::shared_ptr<BatchShares> shares = {};    // null: x is the whole batch
 
   NormShape shape(const Tensor& rows) const {
     const int64_t c = rows.size(-1);
@@ -89,8 +91,37 @@ struct NormRecord {
         const NormInput<T> in{.shape = s, .x = rows.ptr<T>()};
         count = kernels::norm_moments(in, extra, moments(), room.data());
       });
+      if (shares) merge_moments();
     }
     for (int64_t i = 0; i < stats.size(1); ++i) stat(2)[i] = 1 / std::sqrt(stat(1)[i] + eps);
+  }
+
+  // Mean, variance and count of all shares from those of each, in the order of the processes (Chan,
+  // Golub and LeVeque 1979).
+  void merge_moments() {
+    const int64_t c = stats.size(1), row = 2 * c + 1;
+    std::vector<double> own(stat(0), stat(0) + 2 * c);
+    own.push_back(count);
+    const std::vector<double> all = shares->gather(own);
+    const int64_t processes = static_cast<int64_t>(all.size()) / row;
+    const auto value = [&](int64_t process, int64_t i) {
+      return all[static_cast<size_t>(process * row + i)];
+    };
+    count = 0;
+    std::fill_n(stat(0), 2 * c, 0.0);
+    for (int64_t p = 0; p < processes; ++p) {
+      const double n = value(p, 2 * c);
+      if (n == 0) continue;
+      count += n;
+      for (int64_t i = 0; i < c; ++i) {
+        const double delta = value(p, i) - stat(0)[i];
+        stat(0)[i] += delta * n / count;
+        // stat(1) is a sum of squares here; delta is 0 for the first share.
+        stat(1)[i] += value(p, c + i) * n;
+        if (count > n) stat(1)[i] += delta * delta * n * (count - n) / count;
+      }
+    }
+    for (int64_t i = 0; i < c && count > 0; ++i) stat(1)[i] /= count;
   }
 
   Tensor apply(const Tensor& rows, const Tensor& weight, const Tensor& bias) const {
@@ -139,18 +170,62 @@ struct NormRecord {
     const Tensor gain = dense(weight), offset = dense(bias);
     const NormShape s = shape(rows);
     const Tensor dx = needs.x ? raw::empty(rows.shape(), x.dtype()) : Tensor();
-    const Tensor dw = needs.weight ? raw::empty({s.channels}, x.dtype()) : Tensor();
-    const Tensor db = needs.bias ? raw::empty({s.channels}, x.dtype()) : Tensor();
+    // Of a share, all processes need these two: what flows through the statistics.
+    const bool all = shares && !constant;
+    const Tensor dw = needs.weight || all ? raw::empty({s.channels}, x.dtype()) : Tensor();
+    const Tensor db = needs.bias || all ? raw::empty({s.channels}, x.dtype()) : Tensor();
     const Scratch<double> room(scratch(s, rows));
+    NormStats used = view();
+    used.constant = constant || all;
     dispatch_floating(x.dtype(), label, [&]<class T>(Type<T>) {
       const NormInput<T> in = input<T>(rows, gain, offset);
       const NormGradients<T> to{dy.ptr<T>(), data_or_null<T>(dx), data_or_null<T>(dw),
                                 data_or_null<T>(db)};
       if (after == After::relu_max_pool)
-        kernels::norm_relu_pool_backward(in, image(rows), view(), to, room.data());
-      else kernels::norm_backward(in, view(), to, room.data());
+        kernels::norm_relu_pool_backward(in, image(rows), used, to, room.data());
+      else kernels::norm_backward(in, used, to, room.data());
     });
+    if (all) flow_through_statistics(rows, gain, dw, db, dx);
     return {needs.x ? from_rows(dx, axis) : dx, dw, db};
+  }
+
+  // Of a share: dx -= gamma rstd (sum dy + xhat sum dy xhat) / n, with the sums of all processes. dw
+  // and db are this one's.
+  void flow_through_statistics(const Tensor& rows, const Tensor& gain, const Tensor& dw,
+                               const Tensor& db, const Tensor& dx) const {
+    const int64_t c = rows.size(-1);
+    const size_t row = static_cast<size_t>(2 * c);
+    std::vector<double> sums(row);
+    for (int64_t i = 0; i < c; ++i) {
+      sums[static_cast<size_t>(i)] = element(dw, i);
+      sums[static_cast<size_t>(c + i)] = element(db, i);
+    }
+    const std::vector<double> every = shares->gather(sums);
+    std::fill(sums.begin(), sums.end(), 0.0);
+    for (size_t i = 0; i < every.size(); ++i) sums[i % row] += every[i];
+    if (!dx.defined() || dx.numel() == 0) return;
+    std::vector<double> slope(static_cast<size_t>(c)), offset(static_cast<size_t>(c));
+    for (size_t i = 0; i < slope.size(); ++i) {
+      const int64_t at = static_cast<int64_t>(i);
+      const double scale = stat(2)[at] * (gain.defined() ? element(gain, at) : 1) / count;
+      slope[i] = -scale * stat(2)[at] * sums[i];
+      offset[i] = -scale * sums[i + slope.size()];
+    }
+    dispatch_floating(rows.dtype(), label, [&]<class T>(Type<T>) {
+      const T* const x = rows.ptr<T>();
+      T* const out = dx.ptr<T>();
+      parallel_ranges(rows.numel() / c, 1024, [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r)
+          for (int64_t i = 0; i < c; ++i) {
+            const double centred = double(x[r * c + i]) - stat(0)[i];
+            const size_t k = static_cast<size_t>(i);
+            out[r * c + i] += static_cast<T>(centred * slope[k] + offset[k]);
+          }
+      });
+    });
+  }
+  static double element(const Tensor& t, int64_t i) {
+    return t.dtype() == DType::f64 ? t.ptr<double>()[i] : double(t.ptr<float>()[i]);
   }
 
   // dy at the norm's own output: through relu and pooling, as an op of dy. They are linear once the
@@ -188,7 +263,7 @@ struct NormRecord {
     } else {
       const Tensor weights =
           mask.defined() ? raw::unsqueeze(raw::to(mask, x.dtype()), axis) : Tensor();
-      r = Formula{others, eps, count, extra, true, weights}(x, g);
+      r = Formula{others, eps, count, extra, true, weights, shares.get()}(x, g);
     }
     return {r.dx, (dy * r.xhat).sum(others), dy.sum(others)};
   }
@@ -221,6 +296,7 @@ struct ChannelNormNode final : Node {
     return all;
   }
   Tensors replay(const Tensors& in) const override {
+    if (norm.shares) return {};  // the others would have to replay it at the same moment
     NormRecord again = norm;
     return {finish(again, again.measure_and_apply(to_rows(in[0], norm.axis), in[1], in[2]), in[0],
                    in[1], in[2])};
@@ -292,6 +368,11 @@ Tensor batch_norm_then(const char* op, After after, In x, In weight, In bias,
     norm.mask = raw::row_major(a.mask);
     if (a.convention == NormConvention::keras3) norm.extra = 1e-7;
   }
+  if (a.training && a.shares) {
+    if (norm.mask.defined())
+      fail<ValueError>("{}: a mask and shares of a batch exclude each other", op);
+    norm.shares = a.shares;
+  }
   const Tensor rows = to_rows(x, axis);
   if (!a.training) load_running(norm, a);
   norm.measure(rows);
@@ -300,9 +381,8 @@ Tensor batch_norm_then(const char* op, After after, In x, In weight, In bias,
     const bool torch = a.convention == NormConvention::torch;
     if (torch && (n == 1 || (n == 0 && norm.mask.defined() && rows.numel() > 0)))
       fail<ValueError>(
-          "{}: expected more than 1 value per channel when training, got {} of an input of shape "
-          "{}",
-          op, n, x->shape());
+          "{}: expected more than 1 value per channel when training, got {} {}an input of shape {}",
+          op, n, norm.shares ? "in all shares together, here " : "of ", x->shape());
     if (a.running_mean.defined() && n > 0) {
       const double unbiased = torch ? n / (n - 1) : 1;
       update_running(a.running_mean, a.momentum, [&](int64_t c) { return norm.stat(0)[c]; });

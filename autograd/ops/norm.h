@@ -5,7 +5,10 @@
 // core/kernels/norm/norm.h. DtypeError where element types differ.
 #include <loupe/core/tensor.h>
 
+#include <memory>
 #include <optional>
+#include <span>
+#include <vector>
 
 namespace loupe {
 
@@ -13,6 +16,17 @@ namespace loupe {
 /// one value a channel is a ValueError. keras3: running_var takes the biased one, and a mask's
 /// counts have 1e-7 added.
 enum class NormConvention { torch, keras3 };
+
+/// A batch that several processes hold a share of each: what batch_norm then asks the others for
+/// (distributed/). Every process makes the same calls in the same order.
+class BatchShares {
+ public:
+  virtual ~BatchShares() = default;
+  /// The values of all processes, those of process 0 first; each gives as many.
+  virtual std::vector<double> gather(std::span<const double> own) = 0;
+  /// The sum of t over all processes, recorded: its gradient is the sum of theirs.
+  virtual Tensor sum(const Tensor& t) = 0;
+};
 
 struct BatchNormArgs {
   /// (C), updated in place when training; needed when not. Undefined: none are kept.
@@ -28,6 +42,9 @@ struct BatchNormArgs {
   /// normalized with them).
   Tensor mask = {};
   NormConvention convention = NormConvention::torch;
+  /// The rest of the batch, in training: statistics and gradients are those of all shares together,
+  /// by global counts, and a share may be empty. None: x is the whole batch. ValueError with a mask.
+  std::shared_ptr<BatchShares> shares = {};
 };
 
 /// Batch norm over all dimensions but `axis` (Ioffe and Szegedy 2015). x has rank 2 or more;

@@ -2,6 +2,7 @@
 // What the sources of the norms share. For the sources of this folder.
 #include <loupe/autograd/graph.h>
 #include <loupe/autograd/ops/elementwise.h>
+#include <loupe/autograd/ops/norm.h>
 
 namespace loupe::detail {
 
@@ -15,14 +16,18 @@ struct Formula {
   Dims axes;
   double eps, count, extra = 0;
   bool centre = true;
-  Tensor mask = {};  // as x's type, or undefined
+  Tensor mask = {};               // as x's type, or undefined
+  BatchShares* shares = nullptr;  // sums go over all processes
 
   struct Result {
     Tensor dx, xhat;
   };
   Result operator()(const Tensor& x, const Tensor& g) const {
     const double n = count + extra;
-    auto total = [&](const Tensor& t) { return t.sum(axes, true); };
+    auto total = [&](const Tensor& t) {
+      const Tensor own = t.sum(axes, true);
+      return shares ? shares->sum(own) : own;
+    };
     auto masked = [&](const Tensor& t) { return mask.defined() ? t * mask : t; };
     const Tensor mean = centre ? total(masked(x)) / n : Tensor();
     Tensor xc = centre ? x - mean : x;

@@ -118,6 +118,48 @@ TEST_CASE("hooks see and may change a gradient, on leaves and inside the graph")
   REQUIRE_THROWS_AS((x * 1.0).sum().backward(), ShapeError);
 }
 
+TEST_CASE("a hook after accumulation runs once the last op that used the leaf has") {
+  const Tensor x = leaf({1, 2}), w = leaf({3, 4}), unused = leaf({5});
+  std::vector<std::string> order;
+  const auto note = [&](const char* name) {
+    return [&order, name](const Tensor& g) {
+      order.push_back(name + std::string(" ") + std::to_string(static_cast<int>(g.sum().item())));
+    };
+  };
+  const GradHookHandle of_x = register_post_accumulate_grad_hook(x, note("x"));
+  GradHookHandle of_w = register_post_accumulate_grad_hook(w, note("w"));
+  register_post_accumulate_grad_hook(unused, note("unused"));
+  const auto loss = [&] {
+    const Tensor first = x * x;  // twice: complete when both are there
+    register_hook(first, [&](const Tensor& g) {
+      order.push_back("first");
+      call_after_backward([&] { order.push_back("end"); });
+      return g;
+    });
+    return (first * w).sum();
+  };
+  loss().backward();
+  // d/dw = x^2; d/dx = 2 x w.
+  CHECK(order == std::vector<std::string>{"w 5", "first", "x 22", "end"});
+  order.clear();
+  of_w.remove();
+  loss().backward();  // the hook sees what has been accumulated
+  CHECK(order == std::vector<std::string>{"first", "x 44", "end"});
+  order.clear();
+  grad({loss()}, {x});
+  CHECK(order == std::vector<std::string>{"first", "end"});
+  // A pass that throws drops what waits for its end.
+  order.clear();
+  const Tensor y = x * 2.0;
+  register_hook(y, [&](const Tensor& g) {
+    call_after_backward([&] { order.push_back("end"); });
+    return g;
+  });
+  register_hook(x, [](const Tensor&) { return zeros({3}, DType::f64); });
+  CHECK_THROWS_AS(y.sum().backward(), ShapeError);
+  CHECK(order.empty());
+}
+
 TEST_CASE("a gradient handed to two leaves is not shared") {
   const Tensor a = leaf({1, 2}), b = leaf({3, 4});
   (a + b).sum().backward();

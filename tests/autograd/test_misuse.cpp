@@ -473,6 +473,16 @@ TEST_CASE("misuse: gradients") {
   refuses<GradError>("register_hook",
                      [] { register_hook(f23, [](const Tensor& g) { return g; }); });
   refuses<ValueError>("register_hook", [&] { register_hook(x, nullptr); });
+  const auto nothing = [](const Tensor&) {};
+  refuses<GradError>("register_post_accumulate_grad_hook",
+                     [&] { register_post_accumulate_grad_hook(f23, nothing); });
+  refuses<GradError>("register_post_accumulate_grad_hook",
+                     [&] { register_post_accumulate_grad_hook(x * 2.0, nothing); });
+  refuses<ValueError>("register_post_accumulate_grad_hook",
+                      [&] { register_post_accumulate_grad_hook(x, nullptr); });
+  GradHookHandle().remove();  // of no hook: nothing
+  refuses<GradError>("call_after_backward", [] { call_after_backward([] {}); });
+  refuses<ValueError>("call_after_backward", [] { call_after_backward(nullptr); });
   refuses<GradError>("fill_", [&] { x.fill_(0); });
   refuses<GradError>("copy_", [&] { x.t().copy_(zeros({3, 2})); });
   refuses<GradError>("add_", [&] { x.add_(f23); });

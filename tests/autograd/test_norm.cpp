@@ -8,7 +8,10 @@
 #include <loupe/core/threads.h>
 
 #include <cmath>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
+#include <thread>
 
 using namespace loupe;
 
@@ -385,4 +388,78 @@ TEST_CASE("normalization keeps memory channels-last and gives back what it took"
     CHECK(raw::is_channels_last(x.grad()));
   }
   CHECK(memory_stats().live_storages == before);
+}
+
+namespace {
+
+// Two processes as two threads: what each gives the other is exchanged.
+class Exchange {
+ public:
+  std::vector<double> gather(int rank, std::span<const double> own) {
+    std::unique_lock lock(mutex_);
+    given_[rank].assign(own.begin(), own.end());
+    const int64_t round = round_;
+    if (++arrived_ == 2) {
+      all_ = given_[0];
+      all_.insert(all_.end(), given_[1].begin(), given_[1].end());
+      arrived_ = 0;
+      ++round_;
+      changed_.notify_all();
+    }
+    changed_.wait(lock, [&] { return round_ > round; });
+    return all_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<double> given_[2], all_;
+  int arrived_ = 0;
+  int64_t round_ = 0;
+};
+
+struct HalfOfTwo final : BatchShares {
+  HalfOfTwo(Exchange& e, int r) : exchange(e), rank(r) {}
+  std::vector<double> gather(std::span<const double> own) override {
+    return exchange.gather(rank, own);
+  }
+  Tensor sum(const Tensor& t) override { return t; }  // of second derivatives: tests/distributed
+  Exchange& exchange;
+  int rank;
+};
+
+}  // namespace
+
+TEST_CASE("batch_norm of two shares is that of the whole batch") {
+  using Op = Tensor (*)(In, In, In, const BatchNormArgs&);
+  Rng rng(11);
+  const Tensor x = normal(rng, {7, 3, 4, 4}, 5, 2), w = normal(rng, {3}), b = normal(rng, {3});
+  for (const Op op : {Op(batch_norm), Op(batch_norm_relu), Op(batch_norm_relu_max_pool)})
+    for (const DType dtype : {DType::f64, DType::f32})
+      for (const int64_t cut : {0, 2, 7}) {
+        const double bound = dtype == DType::f64 ? 1e-12 : 2e-5;
+        const Tensor shape = op(x, w, b, {});
+        const Tensor dy = normal(rng, shape.shape());
+        // Output, gradients of x, weight and bias, running variance of rows [first, last).
+        const auto run = [&](int64_t first, int64_t last, std::shared_ptr<BatchShares> shares) {
+          Tensor in = x.slice(0, first, last).to(dtype).clone().requires_grad_();
+          Tensor gain = w.to(dtype).clone().requires_grad_(), shift = b.to(dtype).clone();
+          shift.requires_grad_();
+          const Tensor mean = zeros({3}, dtype), var = ones({3}, dtype);
+          const Tensor y =
+              op(in, gain, shift, {.running_mean = mean, .running_var = var, .shares = shares});
+          y.backward(dy.slice(0, first, last).to(dtype));
+          return Tensors{y.detach(), in.grad(), gain.grad(), shift.grad(), mean, var};
+        };
+        const Tensors whole = run(0, 7, nullptr);
+        Exchange exchange;
+        Tensors a, z;
+        std::thread other([&] { z = run(cut, 7, std::make_shared<HalfOfTwo>(exchange, 1)); });
+        a = run(0, cut, std::make_shared<HalfOfTwo>(exchange, 0));
+        other.join();
+        for (size_t i = 0; i < whole.size(); ++i) {
+          const Tensor both = i < 2 ? cat({a[i], z[i]}, 0) : i < 4 ? a[i] + z[i] : a[i];
+          CHECK(max(abs(both - whole[i])).item() <= bound * max(abs(whole[i])).item());
+        }
+      }
 }

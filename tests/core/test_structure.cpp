@@ -28,6 +28,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude{
     {"models", {"layers", "autograd", "core"}},
     {"io", {"core"}},
     {"view", {"optim", "layers", "autograd", "core"}},
+    {"distributed", {"optim", "layers", "autograd", "core"}},
 };
 // The checkpoint and what TensorBoard is told of a model see more than the rest of io.
 bool sees_modules(const std::string& file) {
@@ -98,7 +99,7 @@ TEST_CASE("tensor.h stays light, and heavy headers stay in few sources") {
   for (const char* heavy : {"<nlohmann/json.hpp>", "<CLI/CLI.hpp>"}) {
     std::vector<std::string> users;
     for (const char* folder : {"core", "autograd", "layers", "optim", "models", "io", "view",
-                               "lesson", "cli", "exercises"})
+                               "distributed", "lesson", "cli", "exercises"})
       for_sources(folder, [&](const fs::path& path, const std::string& name) {
         for (const Include& i : includes(path))
           if (i.target.find(std::string(heavy).substr(1, std::string(heavy).find('/') - 1) + "/") ==
@@ -203,8 +204,9 @@ TEST_CASE(
   std::vector<Function> all;
   std::vector<Line> widths;
   int64_t total = 0;
-  for (const char* folder : {"core", "core/kernels", "autograd", "layers", "optim", "models", "io",
-                             "view", "lesson", "cli", "examples", "exercises", "tests"}) {
+  for (const char* folder :
+       {"core", "core/kernels", "autograd", "layers", "optim", "models", "io", "view",
+        "distributed", "lesson", "cli", "examples", "exercises", "tests"}) {
     Size size;
     for_sources(folder, [&](const fs::path& path, const std::string& name) {
       if (std::string(folder) == "core" && name.rfind("core/kernels/", 0) == 0) return;
@@ -275,16 +277,17 @@ TEST_CASE("every public function and class has a case in its folder's tests of m
       "to_text", "to_dot", "explained_layers", "see", "Document", "decimal",
       // bases and parts of what is tested
       "ActivationLayer", "PoolLayer", "Recurrent", "CellParts", "Visitor", "Module", "Layer",
-      "BatchNormState", "BatchNorm", "Optimizer", "GptAttention", "GptMlp", "GptBlock", "GptBody",
-      "GptHead"};
+      "BatchNormState", "BatchNorm", "BatchShares", "Optimizer", "GptAttention", "GptMlp",
+      "GptBlock", "GptBody", "GptHead"};
   // Folder, and the folder of its tests of misuse.
-  const std::map<std::string, std::string> tested{{"core", "autograd"}, {"autograd", "autograd"},
-                                                  {"layers", "layers"}, {"optim", "optim"},
-                                                  {"models", "models"}, {"io", "io"},
-                                                  {"view", "view"}};
+  const std::map<std::string, std::string> tested{
+      {"core", "autograd"}, {"autograd", "autograd"},      {"layers", "layers"},
+      {"optim", "optim"},   {"models", "models"},          {"io", "io"},
+      {"view", "view"},     {"distributed", "distributed"}};
   const std::set<std::string> internal{
-      "core/raw.h",   "core/blas.h",  "core/dmath.h", "core/elementwise.h",   "core/number.h",
-      "io/unicode.h", "view/chart.h", "view/page.h",  "view/explain_parts.h", "view/words.h"};
+      "core/raw.h",           "core/blas.h",  "core/dmath.h",       "core/elementwise.h",
+      "core/number.h",        "io/unicode.h", "view/chart.h",       "view/page.h",
+      "view/explain_parts.h", "view/words.h", "distributed/group.h"};
   std::set<std::string> seen;
   for (const auto& [folder, tests] : tested) {
     std::string cases;
@@ -315,8 +318,9 @@ TEST_CASE("every public function and class has a case in its folder's tests of m
 TEST_CASE("no folder called utils, no paths of one machine, nothing left to do") {
   const std::regex left("\\b(TODO|FIXME|XXX)\\b");
   const std::string own = "test_structure.cpp";
-  for (const char* folder : {"core", "autograd", "layers", "optim", "models", "io", "view",
-                             "lesson", "cli", "examples", "exercises", "bench", "tests"}) {
+  for (const char* folder :
+       {"core", "autograd", "layers", "optim", "models", "io", "view", "distributed", "lesson",
+        "cli", "examples", "exercises", "bench", "tests"}) {
     CHECK(!fs::exists(kRoot / folder / "utils"));
     for_sources(folder, [&](const fs::path& path, const std::string& name) {
       if (path.filename() == own) return;

@@ -204,3 +204,32 @@ TEST_CASE("a sample's stream follows from seed, epoch and index alone") {
   for (const auto& d : draws) CHECK(d == draws[0]);
   CHECK(std::set(draws[0].begin(), draws[0].end()).size() == 20);
 }
+
+TEST_CASE("loaders of several shares make the batches of one, each sample once") {
+  for (const int64_t ranks : {1, 2, 3, 12}) {
+    Rng rng(3);
+    DataLoader whole(Drawing(10), rng, {.batch_size = 4});
+    std::vector<std::vector<Seen>> parts;
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      Rng own(3);
+      DataLoader loader(Drawing(10), own, {.batch_size = 4, .share = {rank, ranks}});
+      CHECK(loader.batches() == whole.batches());
+      parts.push_back(pass(loader));
+    }
+    const std::vector<Seen> all = pass(whole);
+    for (size_t b = 0; b < all.size(); ++b) {
+      Seen together;
+      size_t smallest = 4, largest = 0;
+      for (const auto& part : parts) {
+        REQUIRE(part.size() == all.size());
+        const auto& [index, drawn] = part[b];
+        together.first.insert(together.first.end(), index.begin(), index.end());
+        together.second.insert(together.second.end(), drawn.begin(), drawn.end());
+        smallest = std::min(smallest, index.size());
+        largest = std::max(largest, index.size());
+      }
+      CHECK(together == all[b]);
+      CHECK(largest - smallest <= 1);
+    }
+  }
+}

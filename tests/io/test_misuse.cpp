@@ -216,6 +216,8 @@ TEST_CASE("misuse: data sets") {
   refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.batch_size = 0}); });
   refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.batch_size = -1}); });
   refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.prefetch = -1}); });
+  refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.share = {2, 2}}); });
+  refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.share = {0, 0}}); });
   refuses<ValueError>("DataLoader",
                       [&] { DataLoader(data, rng, {.batch_size = 3, .drop_last = true}); });
   refuses<ValueError>("DataLoader",
