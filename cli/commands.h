@@ -117,7 +117,7 @@ struct LessonOptions {
   std::string out = "lesson-out";
   std::string logdir;  // TensorBoard
   int threads = 0;     // trainings at a time; 0: one a core
-  bool resume = false, overwrite = false, retune = false, json = false;
+  bool resume = false, overwrite = false, retune = false, details = false, json = false;
 };
 int lesson(const LessonOptions& options);
 

@@ -61,7 +61,8 @@ int lesson(const LessonOptions& options) {
     const lesson::Report report = lesson::run_lesson(o);
     fmt::print(stderr, "{}", isatty(STDERR_FILENO) ? "\r\033[K" : "");
     // With --json the claims were printed as they came.
-    write_out(options.json ? lesson::result_json(report) : lesson::to_terminal(report));
+    write_out(options.json ? lesson::result_json(report)
+                           : lesson::to_terminal(report, options.details));
     if (report.foreign > 0)
       fmt::print(stderr,
                  "{} runs in the file were made by another version, commit or instruction set: "

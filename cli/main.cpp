@@ -325,6 +325,7 @@ void bind_commands(CLI::App& app) {
                    "table");
         c.add_flag("--overwrite", o.overwrite, "start anew, whatever --out holds")
             ->excludes(resume);
+        c.add_flag("--details", o.details, "every line with its interval, before the twelve");
         c.add_flag("--json", o.json, "JSON lines on stdout, text on stderr");
       });
 

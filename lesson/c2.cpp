@@ -12,10 +12,10 @@ constexpr double kThreshold = kStepsLoss;  // training loss, mean of 10 steps
 // A network's race: its arms, and that of no norm at each rate.
 struct Race {
   Race(const Lab& lab, int depth)
-      : net(fmt::format("D{}", depth)),
+      : title(fmt::format("{} plain convolutions", depth)),
         arms(lab, depth),
         budget(static_cast<double>(arms.none.spec.steps)) {}
-  std::string net;
+  std::string title;
   PlainArms arms;
   std::vector<ClassifierArm> generous{};
   double budget;
@@ -71,7 +71,7 @@ void Claim2::facts(Facts& facts) const {
   std::string rates;
   for (const Race& race : races_) {
     const std::vector<const ClassifierArm*> arms{&race.arms.none, &race.arms.ln, &race.arms.bn};
-    rates += fmt::format("{}{} {}", rates.empty() ? "" : "; ", race.net, chosen_rates(arms));
+    rates += fmt::format("{}{} {}", rates.empty() ? "" : "; ", race.title, chosen_rates(arms));
   }
   facts.text("rates", rates);
   facts.text("threshold", short_number(kThreshold));
@@ -100,7 +100,7 @@ Series curve(const ClassifierArm& arm) {
 }
 
 Chart curves(const Race& race) {
-  Chart c{.title = race.net + ": training loss, each arm at its own learning rate",
+  Chart c{.title = race.title + ": training loss, each arm at its own learning rate",
           .x = {.label = "step"},
           .y = {.label = "training loss, nats"},
           .marks = {{kThreshold, "threshold"}}};
@@ -123,7 +123,7 @@ Chart steps_of_seeds(const Race& race) {
   const ClassifierArm none = at_budget(race.arms.none, race.budget);
   const ClassifierArm ln = at_budget(race.arms.ln, race.budget);
   const ClassifierArm bn = at_budget(race.arms.bn, race.budget);
-  Chart c = columns({.title = "D8: steps to the threshold, each seed",
+  Chart c = columns({.title = "Deep plain CNN: steps to the threshold, each seed",
                      .y_label = "steps",
                      .arms = {&none, &ln, &bn},
                      .metric = "steps",
@@ -144,7 +144,7 @@ std::vector<Table> Claim2::tables() const {
   for (const Race& race : races_) {
     std::vector<const Measured*> arms{&race.arms.none, &race.arms.ln, &race.arms.bn};
     for (const ClassifierArm& cell : race.generous) arms.push_back(&cell);
-    all.push_back(seed_table(race.net + ": steps to the threshold", arms, "steps", 1, 0));
+    all.push_back(seed_table(race.title + ": steps to the threshold", arms, "steps", 1, 0));
   }
   return all;
 }

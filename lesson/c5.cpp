@@ -176,15 +176,15 @@ Chart Claim5::against_group() const {
   Chart c{.title = "Test accuracy against the samples behind one BatchNorm statistic",
           .x = {.label = "samples per statistic", .log = true},
           .y = {.label = "test accuracy, %"}};
-  Series ln{.name = "LayerNorm, F1", .look = kLayer.look};
+  Series ln{.name = "LayerNorm", .look = kLayer.look};
   for (const auto& [group, arm] : f1_.bn) {
     c.x.ticks.push_back(static_cast<double>(group));
     add_point(ln, c.x.ticks.back(), f1_.ln.runs, "test_accuracy", 100);
   }
   ln.dots.resize(f1_.ln.runs.size());  // one run a seed: LayerNorm has no groups
-  c.series = {against_group_of(f1_, "BatchNorm, F1", kBatch),
-              against_group_of(f0_, "BatchNorm, F0", {"", Look::purple, true}), ln};
-  if (full_) c.series.push_back(against_group_of(d4_, "BatchNorm, D4", {"", Look::yellow, true}));
+  c.series = {against_group_of(f1_, "BN, hidden layer", kBatch),
+              against_group_of(f0_, "BN, convolutions", {"", Look::purple, true}), ln};
+  if (full_) c.series.push_back(against_group_of(d4_, "BN, four conv.", {"", Look::yellow, true}));
   c.note =
       "Lines: mean over the seeds. LayerNorm knows no groups: its seeds are drawn once, at the "
       "left.";
@@ -203,7 +203,8 @@ Chart Claim5::trap() const {
     c.series.push_back(std::move(s));
   }
   c.note =
-      "D4, 8,192 images seen in all, learning rate 0.1 at a batch of 64 and in proportion to it. A "
+      "Four convolutions, 8,192 images seen in all, learning rate 0.1 at a batch of 64 and in "
+      "proportion to it. A "
       "batch of 128 takes 64 steps, one of 2 takes 4,096: no evidence about norms.";
   return c;
 }
@@ -217,10 +218,10 @@ std::vector<Table> Claim5::tables() const {
   const auto accuracy = [](const std::string& title, const std::vector<const Measured*>& arms) {
     return seed_table(title + ": test accuracy, %", arms, "test_accuracy", 100);
   };
-  std::vector<Table> all{accuracy("F1", measured(f1_.list())),
-                         accuracy("F0", measured(f0_.list()))};
+  std::vector<Table> all{accuracy("Shallow CNN", measured(f1_.list())),
+                         accuracy("Convolutions alone", measured(f0_.list()))};
   if (!full_) return all;
-  all.push_back(accuracy("D4", measured(d4_.list())));
+  all.push_back(accuracy("Four convolutions", measured(d4_.list())));
   std::vector<const Measured*> swept;
   for (const Sweep& sweep : naive_)
     for (const auto& [batch, arm] : sweep) swept.push_back(&arm);

@@ -54,7 +54,7 @@ std::vector<const Measured*> four(const CnnArms& arms) {
 }
 
 std::vector<Chart> Claim6::charts() const {
-  return {columns({.title = "Test accuracy of F1, each seed",
+  return {columns({.title = "Test accuracy of the shallow CNN, each seed",
                    .y_label = "test accuracy, %",
                    .arms = four(shallow_),
                    .metric = "test_accuracy",
@@ -66,9 +66,9 @@ std::vector<Table> Claim6::tables() const {
   const auto accuracy = [](const std::string& title, const std::vector<const Measured*>& arms) {
     return seed_table(title + ": test accuracy, %", arms, "test_accuracy", 100);
   };
-  std::vector<Table> all{accuracy("F1", four(shallow_))};
-  if (full_) all.push_back(accuracy("D4", four(pooled_)));
-  all.push_back(accuracy("D8", {&deep_.none, &deep_.ln, &deep_.bn}));
+  std::vector<Table> all{accuracy("Shallow CNN", four(shallow_))};
+  if (full_) all.push_back(accuracy("Four convolutions", four(pooled_)));
+  all.push_back(accuracy("Deep plain CNN", {&deep_.none, &deep_.ln, &deep_.bn}));
   return all;
 }
 

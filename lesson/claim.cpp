@@ -83,11 +83,18 @@ ClaimResult result_of(const std::string& id, Lab& lab) {
   for (const std::string& text : story.experiment) r.experiment.push_back(fill(text, facts));
   r.meaning = fill(story.meaning, facts);
   r.condition = fill(story.condition, facts);
+  r.guesses = story.guesses;
+  r.answer = fill(story.answer, facts);
+  r.finding = fill(story.finding, facts);
+  r.number = {story.number[0], fill(story.number[1], facts), fill(story.number[2], facts)};
+  r.batch = {story.bars.at(0)[0], story.bars[0][1]};  // filled once all claims are answered
+  r.layer = {story.bars.at(1)[0], story.bars[1][1]};
   r.trap = fill(story.trap, facts);
   r.papers = story.papers;
   r.code = "lesson/c" + id.substr(1) + ".cpp";
   r.charts = claim->charts();
   r.maps = claim->maps();
+  if (!r.charts.empty()) r.charts[0].title = r.finding;
   r.tables = claim->tables();
   return r;
 }

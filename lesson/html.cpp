@@ -16,7 +16,7 @@ constexpr const char* kClasses[] = {"r", "p", "n", "c", "i", "p", "c"};  // of a
 const char* css(Verdict v) { return kClasses[static_cast<size_t>(v)]; }
 
 std::string chip(Verdict v) {
-  return fmt::format("<span class=\"v {}\">{}</span>", css(v), name(v));
+  return fmt::format("<span class=\"v {}\" title=\"{}\">{}</span>", css(v), name(v), plain(v));
 }
 std::string chip(const Line& l) {
   return fmt::format("<span class=\"v {}\">{}</span>", css(l.verdict), verdict_text(l));
@@ -46,13 +46,26 @@ std::string seeds_text(const Line& l) {
                      l.dead() ? fmt::format(", {} + {} died", l.dead_a, l.dead_b) : "");
 }
 
+// What would decide a line, and why it is not done.
+std::string undecided_text(const Line& l) {
+  if (l.verdict != Verdict::inconclusive) return "";
+  const auto seeds = seeds_to_decide(l);
+  if (l.gridded)
+    return "<span class=\"says\">A finer grid of rates and more seeds would decide it.</span>";
+  if (!seeds) return "";
+  return fmt::format(
+      "<span class=\"says\">About {} seeds would decide it: more than {} is worth.</span>", *seeds,
+      l.role == Role::explains ? "a line that explains" : "a few minutes");
+}
+
 std::string row_of(const Line& l) {
   return fmt::format(
-      "<tr{}><td><b>{}</b></td><td>{}{}</td><td data-k=\"effect\">{}{}</td><td data-k=\"margin\" "
+      "<tr{}><td><b>{}</b></td><td>{}{}{}</td><td data-k=\"effect\">{}{}</td><td data-k=\"margin\" "
       "class=\"num\">{}</td><td data-k=\"seeds\">{}</td><td>{}</td></tr>",
       l.role == Role::primary ? " class=\"primary\"" : "", l.id, prose(l.text),
       l.meaning.empty() ? "" : "<span class=\"says\">" + prose(l.meaning) + "</span>",
-      prose(effect_text(l)), interval(l), margin_text(l), seeds_text(l), chip(l));
+      undecided_text(l), prose(effect_text(l)), interval(l), margin_text(l), seeds_text(l),
+      chip(l));
 }
 
 std::string numbers(const ClaimResult& c) {
@@ -67,14 +80,48 @@ std::string numbers(const ClaimResult& c) {
          "and do not count in it.</p>";
 }
 
-std::string pictures(const ClaimResult& c) {
-  std::string out = "<div class=\"charts\">\n";
-  for (const Chart& chart : c.charts) out += view::to_figure(chart);
-  out += "</div>\n";
-  if (c.maps.empty()) return out;
-  out += "<div class=\"maps\">";
-  for (const Heatmap& m : c.maps) out += view::to_figure(m);
-  return out + "</div>\n";
+// The chart that shows the finding; where a claim has maps instead, the two that differ most.
+std::string finding(const ClaimResult& c) {
+  if (!c.charts.empty()) return view::to_figure(c.charts[0]);
+  std::string out = "<h3>" + escape(c.finding) + "</h3><div class=\"maps\">";
+  for (const size_t i : {size_t{0}, c.maps.size() / 2})
+    if (i < c.maps.size()) out += view::to_figure(c.maps[i]);
+  return out + "</div>";
+}
+
+std::string more_charts(const ClaimResult& c) {
+  std::string out;
+  for (size_t i = 1; i < c.charts.size(); ++i) out += view::to_figure(c.charts[i]);
+  if (!c.maps.empty()) {
+    out += "<div class=\"maps\">";
+    for (size_t i = 0; i < c.maps.size(); ++i)
+      if (!c.charts.empty() || (i != 0 && i != c.maps.size() / 2))
+        out += view::to_figure(c.maps[i]);
+    out += "</div>";
+  }
+  return out;
+}
+
+// What one would have said, before the answer. Without a script: each opens with its own reply.
+std::string guesses(const ClaimResult& c) {
+  std::string out = "<div class=\"guess\"><span class=\"soft\">Your guess:</span>";
+  const auto right = right_guess(c);
+  for (size_t i = 0; i < c.guesses.size(); ++i) {
+    const char* reply = "Not in this run.";
+    if (!right) reply = "This run does not decide it.";
+    else if (*right == i) reply = "Right.";
+    out += fmt::format("<details name=\"guess-{}\"><summary>{}</summary><p>{}</p></details>", c.id,
+                       escape(c.guesses[i]), reply);
+  }
+  return out + "</div>";
+}
+
+std::string number(const ClaimResult& c) {
+  const auto line = std::ranges::find(c.lines, c.number.line, &Line::id);
+  const bool uncertain = line != c.lines.end() && line->kind == Kind::statistical;
+  return fmt::format(
+      "<p class=\"number\"><b>{}</b> {}{}</p>", prose(c.number.big), prose(c.number.text),
+      uncertain ? "<span class=\"says\">" + prose(effect_text(*line)) + "</span>" : "");
 }
 
 std::string sources(const ClaimResult& c) {
@@ -85,22 +132,17 @@ std::string sources(const ClaimResult& c) {
   return out + "</p>";
 }
 
-// Under which a PARTLY holds.
+// Under which a claim holds in part.
 std::string condition(const ClaimResult& c) {
   if (c.verdict() != Verdict::partly) return "";
-  return "<span class=\"one condition\">" + prose(c.condition) + "</span>";
+  return "<span class=\"condition\">" + prose(c.condition) + "</span>";
 }
 
-std::string section(const ClaimResult& c) {
-  std::string out = fmt::format(
-      "<section id=\"{}\"><div class=\"head\"><h2>{} · "
-      "{}</h2>{}</div>\n<blockquote>{}</blockquote>\n",
-      c.id, c.id, escape(c.title), chip(c.verdict()), escape(c.says));
-  out += condition(c);
-  out += fmt::format("<p>{}</p>\n<h3>The experiment</h3><ol class=\"how\">", prose(c.meaning));
+// Method, numbers, further charts, seeds, code, trap and papers: all that one may ask next.
+std::string folded_part(const ClaimResult& c) {
+  std::string out = "<p>" + prose(c.meaning) + "</p><h3>The experiment</h3><ol class=\"how\">";
   for (const auto& e : c.experiment) out += "<li>" + prose(e) + "</li>";
-  out += "</ol>\n" + pictures(c);
-  out += "<h3>The numbers</h3>" + numbers(c);
+  out += "</ol><h3>The numbers</h3>" + numbers(c) + more_charts(c);
   out += fmt::format("\n<p class=\"trap\"><b>Trap.</b> {}</p>\n", prose(c.trap));
   std::string tables;
   for (const Table& t : c.tables) tables += view::to_html(t);
@@ -108,7 +150,19 @@ std::string section(const ClaimResult& c) {
   const std::string code = escape(std::string(embedded(c.code)));
   out += view::folded("The code of this claim",
                       fmt::format("<pre id=\"code-{}\">{}</pre>", c.id, code));
-  return out + sources(c) + "</section>\n";
+  return out + sources(c);
+}
+
+std::string section(const ClaimResult& c) {
+  std::string out = fmt::format(
+      "<section id=\"{0}\" class=\"claim keep\"><div class=\"head\"><h2><a href=\"#{0}\">{0}</a> "
+      "{1}</h2>{2}{4}</div>\n<div class=\"side\"><div "
+      "class=\"told\"><blockquote>{3}</blockquote>\n",
+      c.id, escape(c.title), chip(c.verdict()), escape(c.says), condition(c));
+  out += guesses(c) + "<p class=\"answer\">" + prose(c.answer) + "</p>" + number(c);
+  out += "</div>\n<div class=\"shown\">" + finding(c) + "</div></div>\n";
+  return out + view::folded("Method, every number and seed, code, trap, papers", folded_part(c)) +
+         "</section>\n";
 }
 
 // What a norm averages over, as a grid of samples and features: one column, or one row.
@@ -139,21 +193,21 @@ std::string lesson(const Report& r) {
       "<p class=\"formula\"><code>x_norm = (x - mean_features) / "
       "std_features</code></p><pre>LayerNorm(128)</pre></div></div>";
   out +=
-      "<p>The same two lines in Loupe and in PyTorch. Both then multiply by a learned weight and "
-      "add a learned bias, and have an "
-      "epsilon of 1e-5 under the root; the deviation is the biased one. "
-      "C7 and C10 hold the two formulas against the layers. In evaluation BatchNorm takes running "
-      "averages instead of the "
-      "batch's.</p>"
+      "<p>The same two lines in Loupe and in PyTorch; C7 and C10 hold the formulas against the "
+      "layers. Units on this page: <b>points</b> are percentage points of test accuracy; a "
+      "<b>nat</b> is the unit of cross entropy (2.3 nats: knowing nothing about ten classes); a "
+      "<b>doubling</b> is a factor of 2, a <b>decade</b> one of 10. A <b>statistic</b> is the mean "
+      "and deviation that a norm computes; a <b>group</b> is the images it computes them from.</p>";
+  std::string table =
       "<table class=\"stack\"><thead><tr><th>the lesson's "
       "table</th><th>BatchNorm</th><th>LayerNorm</th></tr></thead><tbody>";
   for (const Advice& a : r.advice)
-    out += fmt::format(
+    table += fmt::format(
         "<tr><td><b>{}</b></td><td data-k=\"BatchNorm\">{}</td><td "
         "data-k=\"LayerNorm\">{}</td></tr>",
         escape(a.topic), a.batch.empty() ? "–" : escape(a.batch),
         a.layer.empty() ? "–" : escape(a.layer));
-  return out + "</tbody></table></section>\n";
+  return out + view::folded("The lesson's table", table + "</tbody></table>") + "</section>\n";
 }
 
 // "Of 12 claims 2 REPRODUCED, 9 PARTLY, 1 INCONCLUSIVE."
@@ -169,60 +223,58 @@ std::string tally(const Report& r) {
   return fmt::format("Of {} claims: {}.", r.claims.size(), out);
 }
 
-// Every claim: what the lesson says, what came out, the word.
+// The first screen.
 std::string overview(const Report& r) {
-  std::string out = "<p>" + tally(r) + "</p>\n";
-  out +=
-      "<table class=\"stack top\"><thead><tr><th></th><th>the lesson says, and what came "
-      "out</th><th>measured</th></tr></thead><tbody>";
-  for (const auto& c : r.claims)
-    out += fmt::format(
-        "<tr><td><a href=\"#{}\"><b>{}</b></a></td><td>{}<span "
-        "class=\"one\">{}</span></td><td>{}{}</td></tr>",
-        c.id, c.id, escape(c.says), prose(c.meaning), chip(c.verdict()), condition(c));
-  out += "</tbody></table>\n<p>" + prose(chance_text(r)) + "</p>\n";
-  return out + fmt::format(
-                   "<p class=\"soft\">{} profile, {}, {} runs ({} died), {:.0f} s. {}. {}. "
-                   "<code>{}</code></p>\n",
-                   r.profile, seeds_text(r), r.runs, r.dead, r.seconds, escape(r.machine),
-                   escape(r.data), escape(r.command));
+  return "<p>" + tally(r) + "</p>\n" + picture_html(r) +
+         fmt::format(
+             "<p class=\"soft\">{} profile, {}, {} runs ({} died), {:.0f} s. "
+             "<code>{}</code></p>\n",
+             r.profile, seeds_text(r), r.runs, r.dead, r.seconds, escape(r.command));
 }
 
 std::string which(const Report& r) {
-  std::string out =
-      "<section id=\"which\"><h2>When to use which</h2><p>Derived from this run's verdicts:</p><ul "
-      "class=\"decide\">";
-  for (const std::string& d : r.decisions) out += "<li>" + prose(d) + "</li>";
-  out +=
-      "</ul><p>The lesson's own table, line by line, beside what this very run measured:</p><table "
+  std::string out = "<section id=\"which\" class=\"keep\"><h2>Which norm?</h2><ol class=\"tree\">";
+  for (const Decision& d : r.decisions)
+    out += fmt::format(
+        "<li><b>{}</b><div><span class=\"say\">Yes:</span> {}</div><div><span "
+        "class=\"say\">No:</span> {}</div></li>",
+        escape(d.question), prose(d.yes), prose(d.no));
+  std::string table =
+      "<p>The lesson's own table, line by line, beside what this very run measured:</p><table "
       "class=\"stack\"><thead><tr><th></th><th>the lesson's table</th>"
       "<th>measured here</th><th>holds?</th></tr></thead><tbody>";
   for (const Advice& a : r.advice) {
     std::string says;
     if (!a.batch.empty()) says += "BatchNorm: " + a.batch + ". ";
     if (!a.layer.empty()) says += "LayerNorm: " + a.layer + ".";
-    out += fmt::format(
+    table += fmt::format(
         "<tr><td><b>{}</b></td><td>{}</td><td>{}</td><td>{}<span "
         "class=\"says\">{}</span></td></tr>",
         escape(a.topic), escape(says), prose(a.measured), chip(a.verdict), escape(a.from));
   }
-  return out + "</tbody></table></section>\n";
+  return out + "</ol>" + view::folded("The lesson's own table, tried", table + "</tbody></table>") +
+         "</section>\n";
 }
 
-std::string questions(const Report& r) {
+// Titled paragraphs, side by side where there is room.
+std::string cards(const char* id, const char* title, const std::string& lead,
+                  const std::vector<Answer>& all) {
   std::string out =
-      "<section id=\"interview\" class=\"keep\"><h2>Interview questions</h2><p>Answered from this "
-      "run's own numbers.</p>";
-  for (const Answer& a : r.interview)
+      fmt::format("<section id=\"{}\" class=\"keep\"><h2>{}</h2>{}<div class=\"cards\">", id, title,
+                  lead.empty() ? "" : "<p class=\"soft\">" + lead + "</p>");
+  for (const Answer& a : all)
     out += fmt::format("<div class=\"qa\"><b>{}</b>{}</div>", escape(a.question), prose(a.answer));
-  return out + "</section>\n";
+  return out + "</div></section>\n";
 }
 
-std::string method() {
-  std::string out = "<section id=\"method\" class=\"keep\">";
+std::string method(const Report& r) {
+  std::string out =
+      "<section id=\"method\" class=\"keep\"><h2>Method</h2><p>" + prose(chance_text(r)) +
+      fmt::format("</p><p class=\"soft\">{}. {}.</p>", escape(r.machine), escape(r.data));
   for (const Section& s : embedded_sections("lesson/method.txt")) {
-    out += "<h2>" + escape(s.head) + "</h2>";
-    for (const std::string& p : s.paragraphs) out += "<p>" + prose(p) + "</p>";
+    std::string text;
+    for (const std::string& p : s.paragraphs) text += "<p>" + prose(p) + "</p>";
+    out += view::folded(s.head, text);
   }
   return out + "</section>\n";
 }
@@ -232,8 +284,10 @@ std::vector<view::Entry> contents(const Report& r) {
   for (const auto& c : r.claims)
     all.push_back(
         {c.id, c.id, c.title, fmt::format("<span class=\"v {}\">●</span>", css(c.verdict()))});
-  all.push_back({.id = "which", .title = "When to use which"});
+  all.push_back({.id = "which", .title = "Which norm?"});
+  all.push_back({.id = "surprises", .title = "Surprises"});
   all.push_back({.id = "interview", .title = "Interview questions"});
+  all.push_back({.id = "tools", .title = "The tools"});
   all.push_back({.id = "method", .title = "Method"});
   return all;
 }
@@ -243,14 +297,26 @@ std::vector<view::Entry> contents(const Report& r) {
 std::string to_html(const Report& r) {
   view::Page page{.title = "BatchNorm vs LayerNorm, measured"};
   page.lead =
-      "Each claim of the usual lesson, tried with small networks on real data, several seeds an "
-      "arm, and one word at the end. What does not reproduce is reported as not reproduced.";
+      "Twelve claims of the usual lesson, tried with small networks on real data and many seeds.";
+  page.head =
+      "<meta property=\"og:title\" content=\"BatchNorm vs LayerNorm, measured\"><meta "
+      "property=\"og:description\" content=\"Twelve claims, tried with small networks: what holds, "
+      "what does not, and by how much.\"><meta property=\"og:image\" content=\"lesson.png\">";
   page.style = embedded("lesson/report.css");
   page.contents = contents(r);
   page.before = overview(r);
   page.body = lesson(r);
   for (const auto& c : r.claims) page.body += section(c);
-  page.body += which(r) + questions(r) + method();
+  page.body += which(r);
+  page.body += cards("surprises", "Surprises", "What this run found and the lesson does not say.",
+                     r.surprises);
+  page.body += cards("interview", "Interview questions",
+                     "A sentence, a number of this run, a caveat: as one can say it.", r.interview);
+  page.body += cards("tools", "The tools",
+                     "Where their conventions differ, with a number that "
+                     "this run computed.",
+                     r.tools);
+  page.body += method(r);
   return view::to_html(page);
 }
 

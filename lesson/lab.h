@@ -182,7 +182,7 @@ using ClassifierArm = Arm<ClassifierSpec>;
 using TransformerArm = Arm<TransformerSpec>;
 
 /// The arms of a CNN: no norm, LayerNorm, GroupNorm as asked for, and BatchNorm for each group
-/// size, whose widest group is looked at closely (inspect). F1 is shared by C3, C5, C6, C7, C9 and
+/// size; in F1 the widest group is looked at closely (inspect). F1 is shared by C3, C5, C6, C7, C9 and
 /// C11.
 struct CnnArms {
   struct Others {
@@ -217,8 +217,8 @@ struct PlainArms {
 
   ClassifierArm none, ln, bn;
 };
-/// A rival treated generously: a cell at each rate of PlainArms' grid, of which a sample picks each
-/// seed's best.
+/// A rival treated generously: a cell at each rate that a seed may live at, of which a sample picks
+/// each seed's best.
 std::vector<ClassifierArm> generous(const ClassifierArm& arm);
 /// Of the cells, by validation loss.
 Sample best_valid(const std::vector<ClassifierArm>& cells, const std::string& metric);

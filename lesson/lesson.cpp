@@ -134,6 +134,9 @@ void describe(Report& report, const LessonOptions& options, const Data& data, co
   report.advice = when_to_use(report.claims);
   report.decisions = decisions(report.claims);
   report.interview = interview(report.claims);
+  report.surprises = surprises(report.claims);
+  report.picture = picture(report.claims);
+  report.tools = tools(report.claims, runs);
 }
 
 std::string questions_of(const Report& report) {
@@ -175,6 +178,7 @@ Report run_lesson(const LessonOptions& options) {
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (!options.out.empty()) {
     write(options.out + "/report.html", to_html(report));
+    write(options.out + "/lesson.svg", picture_svg(report));
     write(options.out + "/report.md", to_markdown(report));
     write(options.out + "/report.jsonl", to_json_lines(report));
     write(options.out + "/questions.jsonl", questions_of(report));

@@ -39,7 +39,15 @@ Report run_lesson(const LessonOptions& options);
 /// The lesson's table beside the measured verdicts, and its questions answered from them.
 /// (summary.cpp)
 std::vector<Advice> when_to_use(const std::vector<ClaimResult>& claims);
-std::vector<std::string> decisions(const std::vector<ClaimResult>& claims);
+std::vector<Decision> decisions(const std::vector<ClaimResult>& claims);
 std::vector<Answer> interview(const std::vector<ClaimResult>& claims);
+/// What the run found that the lesson does not say.
+std::vector<Answer> surprises(const std::vector<ClaimResult>& claims);
+/// The picture of all claims.
+std::vector<PictureRow> picture(const std::vector<ClaimResult>& claims);
+/// The lesson's tools, each with a fact computed here. (tools.cpp)
+std::vector<Answer> tools(const std::vector<ClaimResult>& claims, const Records& runs);
+/// The lines of the run, to fill texts from; those of the lesson that it did not measure say so.
+Facts facts_of(const std::vector<ClaimResult>& claims);
 
 }  // namespace loupe::lesson

@@ -238,6 +238,16 @@ bool settled(const Line& l) {
   return l.role != Role::primary || l.p <= 0.05 / kClaimCount;
 }
 
+std::optional<int> seeds_to_decide(const Line& l) {
+  const double half = (l.effect.hi - l.effect.lo) / 2;
+  if (l.kind == Kind::exact || l.verdict != Verdict::inconclusive || l.gridded) return std::nullopt;
+  if (!std::isfinite(half) || l.effect.n < 2) return std::nullopt;
+  // Whatever is reached first: an interval on one side of 0, or inside the margin.
+  const double mean = std::abs(l.effect.mean);
+  const double reach = std::max(mean, l.margin - mean);
+  return static_cast<int>(std::ceil(l.effect.n * half * half / (reach * reach)));
+}
+
 Line answer(const Question& q) {
   return q.kind == Kind::exact ? answer_exact(q) : answer_statistical(q);
 }
@@ -253,6 +263,7 @@ Line statistical(const Question& q, const Comparison& c) {
   l.dead_a = c.dead_a;
   l.dead_b = c.dead_b;
   l.against_nothing = c.against_nothing;
+  l.gridded = c.estimate.lower.mean != c.estimate.upper.mean;
   l.role = q.role;
   l.verdict = judge(l.effect, l.margin, q.expect);
   l.p = p_value(c.estimate, q.margin / q.scale, q.expect, l.verdict, q.looks);

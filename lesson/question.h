@@ -4,6 +4,7 @@
 #include <loupe/lesson/arm.h>
 #include <loupe/lesson/stats.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -101,6 +102,7 @@ struct Line {
   int looks = 1;                 // planned, at a growing number of seeds
   int dead_a = 0, dead_b = 0;    // runs of each arm that died; they are left out of the comparison,
   bool against_nothing = false;  // unless an arm died whole and enters as knowing nothing
+  bool gridded = false;          // known between two rates of a grid: seeds alone do not narrow it
   Role role = Role::explains;
   double p = 0;           // of the word; exact facts: 0
   std::string meaning{};  // one plain sentence with its conditions
@@ -114,6 +116,9 @@ Line answer(const Question& question);
 /// small effect is surely below its margin. A primary line must also stand beside those of the
 /// other claims (kClaimCount).
 bool settled(const Line& line);
+/// About how many seeds would decide an INCONCLUSIVE line, were its mean and spread right; nothing
+/// where seeds would not help (the step of a grid) or the word is another.
+std::optional<int> seeds_to_decide(const Line& line);
 
 /// Judges a comparison by the margin rule.
 Line statistical(const Question& question, const Comparison& comparison);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace loupe::lesson {
 namespace {
@@ -15,13 +16,19 @@ int decimals(const Line& l) {
   return std::clamp(static_cast<int>(std::ceil(-std::log10(width / 2))) + 1, 1, 4);
 }
 
+// Characters of UTF-8, not bytes.
+size_t columns_of(const std::string& s) {
+  return static_cast<size_t>(std::ranges::count_if(s, [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
 std::vector<std::string> wrapped(const std::string& text, size_t width) {
   std::vector<std::string> lines{""};
   size_t at = 0;
   while (at <= text.size()) {
     const size_t end = std::min(text.find(' ', at), text.size());
     const std::string word = text.substr(at, end - at);
-    if (!lines.back().empty() && lines.back().size() + 1 + word.size() > width) lines.push_back("");
+    if (!lines.back().empty() && columns_of(lines.back()) + 1 + columns_of(word) > width)
+      lines.push_back("");
     lines.back() += (lines.back().empty() ? "" : " ") + word;
     at = end + 1;
   }
@@ -59,6 +66,22 @@ Verdict ClaimResult::verdict() const {
   const Verdict word = primary().verdict;
   const bool partly = word == Verdict::reproduced && std::ranges::any_of(lines, limited);
   return partly ? Verdict::partly : word;
+}
+
+const char* plain(Verdict v) {
+  constexpr const char* words[] = {"yes",         "in part",  "no difference", "no",
+                                   "not decided", "a little", "rather not"};
+  return words[static_cast<size_t>(v)];
+}
+
+std::optional<size_t> right_guess(const ClaimResult& c) {
+  switch (c.verdict()) {
+    case Verdict::reproduced: return 0;
+    case Verdict::partly:
+    case Verdict::small: return 1;
+    case Verdict::inconclusive: return std::nullopt;
+    default: return 2;
+  }
 }
 
 std::string word_text(const ClaimResult& c) {
@@ -108,6 +131,34 @@ std::string effect_text(const Line& l) {
   if (!above) return fmt::format("at most {:+.{}f}{}", l.effect.hi, d, unit);
   return fmt::format("{:+.{}f} [{:+.{}f}, {:+.{}f}]{}", l.effect.mean, d, l.effect.lo, d,
                      l.effect.hi, d, unit);
+}
+
+namespace {
+
+// The size of a number: its mean, or the end of its interval beyond which nothing is known.
+struct Size {
+  double value;
+  const char* bound;  // "at least ", "at most ", ""
+};
+Size size_of(const Line& l) {
+  const bool above = std::isfinite(l.effect.lo), below = std::isfinite(l.effect.hi);
+  if (l.kind == Kind::exact || above == below) return {std::abs(l.effect.mean), ""};
+  const double end = above ? l.effect.lo : l.effect.hi;
+  return {std::abs(end), (end > 0) == above ? "at least " : "at most "};
+}
+
+}  // namespace
+
+std::string amount_text(const Line& l) {
+  const Size s = size_of(l);
+  if (l.kind == Kind::exact) return s.value == 0 ? "exactly 0" : short_number(s.value);
+  return fmt::format("{}{:.{}f}", s.bound, s.value, decimals(l));
+}
+
+std::string times_text(const Line& l) {
+  const Size s = size_of(l);
+  const double factor = std::exp2(s.value);
+  return fmt::format("{}{:.{}f}", s.bound, factor, factor < 20 ? 1 : 0);
 }
 
 std::string number_text(const Line& l) {
@@ -178,7 +229,10 @@ std::string legend(const Report& r) {
 
 }  // namespace
 
-std::string to_terminal(const Report& r) {
+namespace {
+
+// Every line of every claim, and what to take from them.
+std::string details_of(const Report& r) {
   const std::string rule = fmt::format("{:-<80}\n", "");
   std::string out = row_of("", "BatchNorm vs LayerNorm", "effect [95 % interval]", "verdict");
   for (const ClaimResult& c : r.claims) {
@@ -190,8 +244,29 @@ std::string to_terminal(const Report& r) {
                     verdict_text(l));
   }
   out += rule + paragraph(legend(r));
-  for (const std::string& d : r.decisions) out += paragraph("- " + d);
-  return out + paragraph(run_text(r));
+  for (const Decision& d : r.decisions)
+    out += paragraph(fmt::format("- {} Yes: {} No: {}", d.question, d.yes, d.no));
+  return out + paragraph(run_text(r)) + rule;
+}
+
+// One line: the claim, its word, and what it says of the two norms.
+std::string claim_line(const PictureRow& row) {
+  const std::string said = fmt::format("BN: {}; LN: {}", row.batch.text, row.layer.text);
+  std::string out;
+  for (const std::string& line : wrapped(said, 60))
+    out += fmt::format("{:<4} {:<14} {}\n", out.empty() ? row.id : "",
+                       out.empty() ? plain(row.verdict) : "", line);
+  return out;
+}
+
+}  // namespace
+
+std::string to_terminal(const Report& r, bool details) {
+  std::string out = details ? details_of(r) : "";
+  for (const PictureRow& row : r.picture) out += claim_line(row);
+  return out + fmt::format("{} profile, {}, {} runs ({} died), {:.0f} s{}\n", r.profile,
+                           seeds_text(r), r.runs, r.dead, r.seconds,
+                           details ? "." : "; --details: every line with its interval.");
 }
 
 namespace {
@@ -236,12 +311,14 @@ std::string markdown_advice(const Report& r) {
   for (const Advice& a : r.advice)
     out += markdown_row({a.topic, a.batch, a.layer, a.measured, name(a.verdict), a.from});
   out += "\n";
-  for (const std::string& d : r.decisions) out += "- " + d + "\n";
+  for (const Decision& d : r.decisions)
+    out += fmt::format("- **{}** Yes: {} No: {}\n", d.question, d.yes, d.no);
   return out;
 }
 
 std::string markdown(const ClaimResult& c) {
-  std::string out = fmt::format("\n### {} {}: {}\n\n> {}\n\n", c.id, c.title, word_text(c), c.says);
+  std::string out = fmt::format("\n### {} {}: {}\n\n> {}\n\n{}\n\n", c.id, c.title, word_text(c),
+                                c.says, c.answer);
   for (const auto& e : c.experiment) out += "- " + e + "\n";
   out += "\n" + c.meaning + "\n";
   for (const Line& l : c.lines)
@@ -282,6 +359,39 @@ std::string to_json_lines(const ClaimResult& c) {
   for (const auto& l : c.lines)
     out += event(l.id, roles[static_cast<size_t>(l.role)], l.verdict, l);
   return out;
+}
+
+Line line_from_json(const std::string& text, const std::string& name) {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  JsonReader json(text, name);
+  Line l{.id = "", .text = ""};
+  std::string event, role;
+  const auto number = [&json](double otherwise) { return json.null() ? otherwise : json.number(); };
+  json.object([&](const std::string& key) {
+    if (key == "event") event = json.string();
+    else if (key == "id") l.id = json.string();
+    else if (key == "role") role = json.string();
+    else if (key == "kind") l.kind = json.string() == "exact" ? Kind::exact : Kind::statistical;
+    else if (key == "verdict") l.verdict = verdict_from(json.string());
+    else if (key == "effect") l.effect.mean = number(inf);
+    else if (key == "margin") l.margin = number(0);
+    else if (key == "unit") l.unit = json.string();
+    else if (key == "ci") {
+      l.effect.lo = -inf;
+      l.effect.hi = inf;
+      if (json.null()) return;
+      bool first = true;
+      json.array([&] {
+        if (first) l.effect.lo = number(-inf);
+        else l.effect.hi = number(inf);
+        first = false;
+      });
+    } else json.skip();
+  });
+  json.end();
+  if (event != "claim" || role == "claim") l.id.clear();
+  if (l.kind == Kind::exact) l.effect.lo = l.effect.hi = l.effect.mean;
+  return l;
 }
 
 std::string result_json(const Report& r) {

@@ -6,6 +6,7 @@
 #include <loupe/view/chart.h>
 #include <loupe/view/page.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,12 +24,26 @@ using view::Table;
 std::vector<std::string> seed_row(const std::string& arm, const Records& runs,
                                   const std::string& metric, double scale = 1, int digits = 1);
 
+/// A number to remember: of the line `line`, in large, and what it is.
+struct Figure {
+  std::string line, big, text;
+};
+/// What the picture of all claims says of one norm: the bar is the line's.
+struct Bar {
+  std::string line, text;
+};
+
 struct ClaimResult {
   std::string id;                         // "C5"
   std::string title;                      // "Batch size"
   std::string says{};                     // the lesson's sentence
   std::vector<std::string> experiment{};  // three lines
   std::vector<Line> lines{};
+  std::vector<std::string> guesses{};  // that it holds, that it holds in part, that it does not
+  std::string answer{};                // at most 25 words
+  std::string finding{};               // title of the first chart or map
+  Figure number{};
+  Bar batch{}, layer{};
   std::string meaning{};  // what it means, under which conditions
   std::string trap{};     // how one would get it wrong
   std::vector<Chart> charts{};
@@ -46,6 +61,11 @@ struct ClaimResult {
   /// limits it is not: then the claim is shown only in part, and the condition says which.
   Verdict verdict() const;
 };
+/// The word as a person says it: "yes", "in part", "no difference", "no", "not decided", "a little",
+/// "rather not".
+const char* plain(Verdict v);
+/// Which of a claim's guesses is right; none where it is not decided.
+std::optional<size_t> right_guess(const ClaimResult& claim);
 /// "PARTLY: only where a statistic averages few values"; other words stand alone.
 std::string word_text(const ClaimResult& claim);
 /// Holm's correction of the claims' words: over the primary lines that rest on an interval.
@@ -61,6 +81,23 @@ struct Advice {
 struct Answer {
   std::string question, answer;
 };
+/// A question of the decision tree.
+struct Decision {
+  std::string question, yes, no;
+};
+
+/// A bar of the picture of all claims: `share` of the row's larger one, negative where the effect is
+/// opposite to what the lesson says. Hollow where nothing is decided.
+struct PictureBar {
+  std::string text;
+  double share = 0;
+  bool decided = true;
+};
+struct PictureRow {
+  std::string id, title;
+  Verdict verdict = Verdict::inconclusive;
+  PictureBar batch, layer;
+};
 
 struct Report {
   std::string profile, command, machine, data;
@@ -70,13 +107,18 @@ struct Report {
   double seconds = 0;
   std::vector<ClaimResult> claims{};
   std::vector<Advice> advice{};
-  std::vector<std::string> decisions{};  // when to use which, in sentences
-  std::vector<Answer> interview{};
+  std::vector<Decision> decisions{};  // when to use which
+  std::vector<Answer> interview{}, surprises{}, tools{};
+  std::vector<PictureRow> picture{};
 };
 
 /// The number with its interval and unit: "+26.3 [+21.9, +30.7] points"; exact facts are marked as
 /// such.
 std::string effect_text(const Line& line);
+/// The size of the effect, without sign and unit: "2.59", "at least 1.00".
+std::string amount_text(const Line& line);
+/// The same of doublings, as a factor: "2.6", "at least 3.0".
+std::string times_text(const Line& line);
 /// The same for a sentence: "exactly 0 logits".
 std::string number_text(const Line& line);
 /// "±0.5"; of an exact fact "= 0", "≤ 1e-5", "> 1e-3".
@@ -88,18 +130,24 @@ std::string seeds_text(const Report& report);
 /// "84 lines stand here ... the words of the claims are corrected for their number ..."
 std::string chance_text(const Report& report);
 
-/// At most 80 columns.
-std::string to_terminal(const Report& report);
+/// At most 80 columns: one line a claim. With `details` the table of all lines before them.
+std::string to_terminal(const Report& report, bool details = false);
 std::string to_markdown(const Report& report);
 /// JSON lines {"event":"claim","id","role","kind","verdict","effect","ci","margin","unit","seeds",
 /// "dead","p"}: the claim ("C5", role "claim", its word and the numbers of its primary line), then
 /// each line ("C5a"). An open end of an interval is null.
 std::string to_json_lines(const ClaimResult& claim);
+/// A line's event, read again: what a text needs of it. Without an id for another event. IoError,
+/// which says `name`, where it is no JSON.
+Line line_from_json(const std::string& text, const std::string& name);
 /// {"event":"result",...} and a newline.
 std::string result_json(const Report& report);
 /// Those of all claims, then the result.
 std::string to_json_lines(const Report& report);
 /// One self-contained page: no scripts, no fonts, no images, nothing fetched.
 std::string to_html(const Report& report);
+/// The picture of all claims: of the page, and as a file of its own for sharing (1200 x 630).
+std::string picture_html(const Report& report);
+std::string picture_svg(const Report& report);
 
 }  // namespace loupe::lesson

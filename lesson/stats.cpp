@@ -222,6 +222,12 @@ const char* name(Verdict v) {
   return names[static_cast<size_t>(v)];
 }
 
+Verdict verdict_from(const std::string& word) {
+  for (int v = 0; v <= static_cast<int>(Verdict::small_opposite); ++v)
+    if (word == name(static_cast<Verdict>(v))) return static_cast<Verdict>(v);
+  fail<ValueError>("lesson: no verdict '{}'", word);
+}
+
 Verdict judge(const Interval& effect, double margin, Expect expect) {
   if (expect == Expect::negative)
     return judge({-effect.mean, -effect.hi, -effect.lo, effect.n}, margin, Expect::positive);

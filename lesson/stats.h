@@ -53,6 +53,8 @@ enum class Verdict {
 /// "REPRODUCED", "PARTLY", "NO DIFFERENCE", "CONTRADICTED", "INCONCLUSIVE", "SMALL",
 /// "SMALL OPPOSITE".
 const char* name(Verdict v);
+/// The inverse. ValueError for another word.
+Verdict verdict_from(const std::string& word);
 /// Is there a conclusion?
 inline bool decided(Verdict v) { return v != Verdict::inconclusive; }
 

@@ -88,9 +88,12 @@ std::string value_of(const Line& l, const std::string& part) {
   if (part == "mean") return fmt::format("{:+.1f}", l.effect.mean);
   if (part == "minus") return fmt::format("{:+.1f}", -l.effect.mean);
   if (part == "size") return fmt::format("{:.1f}", std::abs(l.effect.mean));
+  if (part == "amount") return amount_text(l);
+  if (part == "times") return times_text(l);
   if (part == "factor") return fmt::format("{:.1f}", std::exp2(l.effect.mean));
-  fail<ValueError>("story: {}.{}: a line has mean, minus, size, factor, word and found", l.id,
-                   part);
+  fail<ValueError>(
+      "story: {}.{}: a line has mean, minus, size, factor, amount, times, word and found", l.id,
+      part);
 }
 
 std::string expand(std::string_view text, const Facts& facts);
@@ -102,7 +105,7 @@ std::string chosen(const Parsed& p, const Facts& facts) {
   };
   if ((label == "small" || label == "less") && !has(label)) {
     label = label == "small" ? "yes" : "no";
-    suffix = has(label) ? " (perhaps by little)" : "";
+    suffix = has(label) ? " (perhaps little)" : "";
   }
   for (const auto& [when, then] : p.choices)
     if (when == label) return trimmed(expand(then, facts)) + suffix;
@@ -144,6 +147,23 @@ void collect(std::string_view text, std::vector<Placeholder>& all) {
     }
     i = close;
   }
+}
+
+}  // namespace
+
+namespace {
+
+// The parts of "a :: b :: c".
+std::vector<std::string> parts_of(const std::string& text, size_t wanted, const std::string& file) {
+  std::vector<std::string> parts;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t end = std::min(text.find(" :: ", at), text.size());
+    parts.push_back(trimmed(text.substr(at, end - at)));
+    at = end + 4;
+  }
+  if (parts.size() != wanted)
+    fail<ValueError>("{}: \"{}\" has {} parts, wanted {}", file, text, parts.size(), wanted);
+  return parts;
 }
 
 }  // namespace
@@ -239,6 +259,12 @@ Story Story::of(const std::string& id) {
     else if (section.head == "condition") s.condition = first;
     else if (section.head == "meaning") s.meaning = first;
     else if (section.head == "trap") s.trap = first;
+    else if (section.head == "answer") s.answer = first;
+    else if (section.head == "finding") s.finding = first;
+    else if (section.head == "guess") s.guesses = section.paragraphs;
+    else if (section.head == "number") s.number = parts_of(first, 3, file);
+    else if (section.head == "bars")
+      for (const std::string& p : section.paragraphs) s.bars.push_back(parts_of(p, 2, file));
     else if (section.head == "experiment") s.experiment = section.paragraphs;
     else if (section.head == "papers")
       for (const std::string& p : section.paragraphs)
@@ -249,7 +275,8 @@ Story Story::of(const std::string& id) {
 }
 
 std::vector<std::string> Story::texts() const {
-  std::vector<std::string> all{meaning, trap, condition};
+  std::vector<std::string> all{meaning, trap, condition, answer, finding};
+  all.insert(all.end(), number.begin() + 1, number.end());
   all.insert(all.end(), experiment.begin(), experiment.end());
   for (const auto& [line, paragraphs] : lines)
     all.insert(all.end(), paragraphs.begin(), paragraphs.end());

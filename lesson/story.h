@@ -8,15 +8,16 @@
 //
 // A placeholder:
 //   {C5a}                         the number of a line with its interval and unit
-//   {C5a.mean} {C5a.minus} {C5a.size} {C5a.factor} {C5a.word} {C5a.found}
+//   {C5a.mean} {C5a.minus} {C5a.size} {C5a.factor} {C5a.word} {C5a.found} {C5a.amount} {C5a.times}
 //                                 mean, minus the mean, its size, 2 to the mean, the word of the
-//                                 verdict, number and word
+//                                 verdict, number and word, size with its digits ("at least 1.0"),
+//                                 that as a factor
 //   {rates}                       a text that the claim says itself
 //   {C5a yes: text | small: text | same: text | less: text | no: text | open: text}
 //                                 a choice by the line's verdict: the claim holds, it holds but
 //                                 perhaps by little, no difference, the opposite by little, the
 //                                 opposite, not decided. Of a flag: yes or no. Where small and less
-//                                 are not there, they take yes and no with "(perhaps by little)";
+//                                 are not there, they take yes and no with "(perhaps little)";
 //                                 another label that is not there gives nothing. Texts may hold
 //                                 placeholders again.
 #include <loupe/lesson/question.h>
@@ -48,7 +49,10 @@ class Facts {
  public:
   void text(const std::string& name, const std::string& value) { texts_[name] = value; }
   void flag(const std::string& name, bool on) { flags_[name] = on; }
-  void line(const Line& line) { lines_[line.id] = line; }
+  void line(const Line& line) {
+    lines_[line.id] = line;
+    missing_.erase(line.id);
+  }
   /// A line that was not measured: its number says so, its choices are "open".
   void unmeasured(const std::string& id) { missing_.insert(id); }
 
@@ -82,10 +86,15 @@ struct Link {
   std::string text, url;
 };
 
-/// A claim's file: title, says, condition, experiment, meaning, trap, papers, and a section for each line:
-/// what is compared, and what it means.
+/// A claim's file: title, says, condition; guess (that it holds, in part, not), answer, finding (title
+/// of the first chart), number and bars ("line :: in large :: what it is", "line :: text" of BatchNorm
+/// and of LayerNorm); experiment, meaning, trap, papers, and a section for each line: what is
+/// compared, and what it means.
 struct Story {
-  std::string id, title, says, condition, meaning, trap;
+  std::string id, title, says, condition, answer, finding, meaning, trap;
+  std::vector<std::string> guesses{};
+  std::vector<std::string> number{};             // line, in large, what it is
+  std::vector<std::vector<std::string>> bars{};  // line, text
   std::vector<std::string> experiment{};
   std::map<std::string, std::vector<std::string>> lines{};
   std::vector<Link> papers{};

@@ -3,17 +3,21 @@
 #include <loupe/lesson/lab.h>
 #include <loupe/lesson/lesson.h>
 
+#include <cmath>
+#include <sstream>
+
 namespace loupe::lesson {
 namespace {
 
-// The lines of the run; those of the lesson that it did not measure say so.
-Facts facts_of(const std::vector<ClaimResult>& claims) {
-  Facts facts;
-  for (const std::string& id : claim_ids())
-    for (const auto& [line, text] : Story::of(id).lines) facts.unmeasured(line);
-  for (const ClaimResult& c : claims)
-    for (const Line& l : c.lines) facts.line(l);
-  return facts;
+// The line as the shipped full run has it, where this run has no word of its own.
+std::map<std::string, Line> shipped_lines() {
+  std::map<std::string, Line> all;
+  std::istringstream in{std::string(embedded("lesson/full.txt"))};
+  for (std::string line; std::getline(in, line);) {
+    const Line l = line_from_json(line, "lesson/full.txt");
+    if (!l.id.empty()) all[l.id] = l;
+  }
+  return all;
 }
 
 Verdict together(const std::vector<std::string>& ids, const Facts& facts) {
@@ -37,6 +41,15 @@ std::string or_empty(const std::string& paragraph) { return paragraph == "-" ? "
 
 }  // namespace
 
+Facts facts_of(const std::vector<ClaimResult>& claims) {
+  Facts facts;
+  for (const std::string& id : claim_ids())
+    for (const auto& [line, text] : Story::of(id).lines) facts.unmeasured(line);
+  for (const ClaimResult& c : claims)
+    for (const Line& l : c.lines) facts.line(l);
+  return facts;
+}
+
 std::vector<Advice> when_to_use(const std::vector<ClaimResult>& claims) {
   const Facts facts = facts_of(claims);
   std::vector<Advice> all;
@@ -49,15 +62,63 @@ std::vector<Advice> when_to_use(const std::vector<ClaimResult>& claims) {
   return all;
 }
 
-std::vector<std::string> decisions(const std::vector<ClaimResult>& claims) {
-  const Facts facts = facts_of(claims);
-  std::vector<std::string> all;
+std::vector<Decision> decisions(const std::vector<ClaimResult>& claims) {
+  static const std::map<std::string, Line> shipped = shipped_lines();
+  std::vector<Decision> all;
   for (const Section& s : embedded_sections("lesson/which.txt")) {
-    if (!facts.find(s.head)) continue;
-    const std::string text = fill(s.paragraphs[0], facts);
-    if (!text.empty()) all.push_back(text);
+    Facts facts = facts_of(claims);
+    bool other = false;
+    for (const std::string& id : words(s.paragraphs.at(0))) {
+      const Line* here = facts.find(id);
+      const auto there = shipped.find(id);
+      if ((here && decided(here->verdict)) || there == shipped.end()) continue;
+      facts.line(there->second);
+      other = true;
+    }
+    all.push_back({s.head, fill(s.paragraphs.at(1), facts), fill(s.paragraphs.at(2), facts)});
+    if (other) all.back().yes += " (From the shipped full run: this one does not decide it.)";
   }
   return all;
+}
+
+std::vector<Answer> surprises(const std::vector<ClaimResult>& claims) {
+  const Facts facts = facts_of(claims);
+  std::vector<Answer> all;
+  for (const Section& s : embedded_sections("lesson/surprises.txt")) {
+    const std::string text = fill(s.paragraphs[0], facts);
+    if (!text.empty()) all.push_back({s.head, text});
+  }
+  return all;
+}
+
+namespace {
+
+PictureBar bar_of(const Bar& bar, const Facts& facts) {
+  PictureBar b{.text = fill(bar.text, facts)};
+  const Line* line = facts.find(bar.line);
+  b.decided = line && decided(line->verdict);
+  if (!b.decided) return b;
+  const bool opposite =
+      line->kind == Kind::statistical &&
+      (line->verdict == Verdict::contradicted || line->verdict == Verdict::small_opposite);
+  b.share = opposite ? -std::abs(line->effect.mean) : std::abs(line->effect.mean);
+  return b;
+}
+
+}  // namespace
+
+std::vector<PictureRow> picture(const std::vector<ClaimResult>& claims) {
+  const Facts facts = facts_of(claims);
+  std::vector<PictureRow> rows;
+  for (const ClaimResult& c : claims) {
+    rows.push_back({c.id, c.title, c.verdict(), bar_of(c.batch, facts), bar_of(c.layer, facts)});
+    PictureBar &batch = rows.back().batch, &layer = rows.back().layer;
+    const double larger = std::max(std::abs(batch.share), std::abs(layer.share));
+    if (!(larger > 0)) continue;
+    batch.share /= larger;
+    layer.share /= larger;
+  }
+  return rows;
 }
 
 std::vector<Answer> interview(const std::vector<ClaimResult>& claims) {

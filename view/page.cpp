@@ -75,8 +75,8 @@ std::string to_html(const Page& page) {
   std::string out = fmt::format(
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
       "content=\"width=device-width,initial-scale=1\"><meta name=\"color-scheme\" content=\"light "
-      "dark\"><title>{}</title>\n<style>{}{}</style></head><body>\n",
-      escape(page.title), embedded("view/page.css"), page.style);
+      "dark\"><title>{}</title>{}\n<style>{}{}</style></head><body>\n",
+      escape(page.title), page.head, embedded("view/page.css"), page.style);
   out += side_contents(page);
   out += fmt::format("<main>\n<h1>{}</h1>\n<p class=\"lead\">{}</p>\n", escape(page.title),
                      prose(page.lead));

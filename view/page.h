@@ -20,6 +20,7 @@ struct Entry {
 struct Page {
   std::string title;
   std::string lead{};    // one sentence under the title
+  std::string head{};    // HTML in the head: what others show of the page
   std::string style{};   // style sheet of the page's own, behind the frame's
   std::string before{};  // HTML between the contents and the first section
   std::vector<Entry> contents{};

@@ -3,8 +3,10 @@
 
 usage: check_report.py PAGE.html
 Checks at 400 and 1400 pixels, light and dark, and as printed on A4: every figure shows exactly one chart with a size, no text of a chart
-overlaps another or leaves its drawing, nothing is wider than the page, and no request leaves the page. Exits 77
-(skipped) without chromium or chromedriver.
+overlaps another or leaves its drawing, nothing is wider than the page, and no request leaves the page. Each claim opens with three
+guesses, an answer of at most 25 words, a number and one chart; a guess that is opened replies. A page of twelve claims takes at most
+12 screens of 1400 x 900 with everything folded, and the picture of the claims is on the first. Exits 77 (skipped) without chromium or
+chromedriver.
 """
 import pathlib
 import sys
@@ -15,9 +17,11 @@ CHECK = r"""
 const problems = [], width = document.documentElement.clientWidth;
 const say = (what, where) => problems.push(what + ": " + where);
 if (document.documentElement.scrollWidth > width) say("page wider than the window", document.documentElement.scrollWidth);
+const printed = matchMedia("print").matches;
 const figures = [...document.querySelectorAll("figure.chart")];
 const shown = e => e.getClientRects().length > 0;
-for (const f of figures) {
+const folded = e => printed && e.closest("details");  // not on paper
+for (const f of figures.filter(f => !folded(f))) {
   const name = f.querySelector("figcaption").textContent;
   const charts = [...f.children].filter(e => e.tagName == "svg" && shown(e));
   if (charts.length != 1) { say("charts shown: " + charts.length, name); continue; }
@@ -49,6 +53,27 @@ for (const e of document.querySelectorAll("h1,h2,h3,p,td,th,li,blockquote,nav a,
 }
 const blocks = [...document.querySelectorAll("main > *")].filter(shown).map(e => e.getBoundingClientRect());
 for (let i = 1; i < blocks.length; ++i) if (blocks[i].top < blocks[i - 1].bottom - 1) say("blocks overlap", i);
+const claims = [...document.querySelectorAll("section.claim")];
+for (const c of claims) {
+  const guesses = [...c.querySelectorAll(".guess details")], answer = c.querySelector(".answer").textContent;
+  if (guesses.length != 3) say("guesses", c.id + ": " + guesses.length);
+  for (const g of guesses) {
+    if (g.open) say("open from the start", c.id);
+    g.open = true;
+    if (!printed && !(g.querySelector("p").getBoundingClientRect().height > 0)) say("a guess without reply", c.id);
+    g.open = false;
+  }
+  if (answer.trim().split(/\s+/).length > 25) say("answer of more than 25 words", c.id);
+  if (!c.querySelector(".number b").textContent) say("no number", c.id);
+  const first = c.querySelectorAll(".shown figure");
+  if (first.length != 1 && first.length != 2) say("charts in sight", c.id + ": " + first.length);
+  if ([...first].some(f => f.closest("details"))) say("the first chart is folded", c.id);
+}
+if (claims.length == 12 && width == 1400) {
+  const screens = document.documentElement.scrollHeight / 900, picture = document.querySelector(".hero").getBoundingClientRect();
+  if (screens > 12) say("screens", screens.toFixed(1));
+  if (picture.bottom + scrollY > 900) say("the picture leaves the first screen", picture.bottom + scrollY);
+}
 const css = getComputedStyle(document.body);
 return {problems, figures: figures.length, requests: performance.getEntriesByType("resource").map(e => e.name),
         background: css.backgroundColor, dark: matchMedia("(prefers-color-scheme: dark)").matches};

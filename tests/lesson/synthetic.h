@@ -203,7 +203,19 @@ inline Report synthetic_report() {
   report.advice = {{"Needs a batch", "yes", "no", "-0.3 points from 64 to 16 samples, -26 to 2",
                     Verdict::partly, "C5a, C5c"},
                    {"Use case: CNN", "CNNs", "", "+2.3 points", Verdict::reproduced, "C3a"}};
-  report.decisions = {"A CNN: BatchNorm (+2.3 points)."};
+  for (ClaimResult& c : report.claims) {
+    c.guesses = {"Yes.", "In part.", "No."};
+    c.answer = "BatchNorm does, by 2.3 points.";
+    c.finding = "What was found of " + c.id;
+    c.number = {c.lines[0].id, "27.3 points", "lost"};
+    report.picture.push_back(
+        {c.id, c.title, c.verdict(), {"+27.3 points", 1, true}, {"exactly 0", 0, true}});
+  }
+  report.picture[0].layer = {"not decided", 0, false};
+  report.picture[1].layer = {"−1.2 doublings", -0.4, true};
+  report.surprises = {{"A surprise", "−0.3 nats."}};
+  report.tools = {{"PyTorch", "`momentum` 0.1."}};
+  report.decisions = {{"A CNN?", "BatchNorm (+2.3 points).", "next question."}};
   report.interview = {{"Why LayerNorm?", "Because of -0.36 nats."}};
   return report;
 }

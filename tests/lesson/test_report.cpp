@@ -6,6 +6,8 @@
 #include <set>
 #include <sstream>
 
+#include <loupe/core/error.h>
+
 #include "catch.h"
 #include "synthetic.h"
 
@@ -21,17 +23,103 @@ size_t count(const std::string& text, const std::string& part) {
 }
 }  // namespace
 
+namespace {
+Line fact_line(const char* id, double value, Holds holds, double bound) {
+  return exact(fact(id, {}, holds, bound), value);
+}
+Line line_in(Role role, Verdict verdict, double p = 0) {
+  Line l{.id = "C0", .text = "t"};
+  l.role = role;
+  l.verdict = verdict;
+  l.p = p;
+  return l;
+}
+}  // namespace
+
 TEST_CASE("the terminal table fits 80 columns and gives every verdict", "[report]") {
   const Report r = synthetic_report();
-  std::istringstream lines(to_terminal(r));
+  std::istringstream lines(to_terminal(r, true));
   for (std::string line; std::getline(lines, line);) {
     INFO(line);
     CHECK(std::ranges::count_if(line, [](char c) { return (c & 0xC0) != 0x80; }) <= 80);
   }
-  const std::string text = to_terminal(r);
+  const std::string text = to_terminal(r, true);
   CHECK(count(text, "C5a") == 1);
   CHECK(text.find("+27.3 [") != std::string::npos);
   CHECK(text.find("CONTRADICTED") != std::string::npos);
+}
+
+TEST_CASE("the terminal ends with one line a claim", "[report]") {
+  const Report r = synthetic_report();
+  const std::string text = to_terminal(r);
+  CHECK(count(text, "\n") == r.claims.size() + 1);
+  CHECK(text.find("C5   in part        BN: +27.3 points; LN: not decided\n") == 0);
+  CHECK(text.find("--details") != std::string::npos);
+  CHECK(to_terminal(r, true).ends_with("died), 201 s.\n"));
+}
+
+TEST_CASE("each word has one right guess, or none", "[report]") {
+  using enum Verdict;
+  ClaimResult c{.id = "C0", .title = "t"};
+  const auto guess = [&c](Verdict v) {
+    c.lines = {line_in(Role::primary, v)};
+    return right_guess(c);
+  };
+  CHECK(guess(reproduced) == 0);
+  CHECK(guess(small) == 1);
+  CHECK(guess(no_difference) == 2);
+  CHECK(guess(contradicted) == 2);
+  CHECK(guess(small_opposite) == 2);
+  CHECK_FALSE(guess(inconclusive));
+  c.lines = {line_in(Role::primary, reproduced), line_in(Role::limits, no_difference)};
+  CHECK(right_guess(c) == 1);
+}
+
+TEST_CASE("sizes: with the digits that the interval has, bounds as such", "[report]") {
+  Line l{.id = "C0", .text = "t"};
+  l.effect = {-2.591, -3.18, -1.99, 8};
+  CHECK(amount_text(l) == "2.59");
+  l.effect = {1.39, 1.12, 1.66, 8};
+  CHECK(amount_text(l) == "1.39");
+  CHECK(times_text(l) == "2.6");
+  l.effect = {2.1, 2.0, INFINITY, 8};
+  CHECK(times_text(l) == "at least 4.0");
+  l.effect = {-2.1, -INFINITY, -2.0, 8};
+  CHECK(amount_text(l) == "at least 2.0");
+  l.effect = {0.3, -INFINITY, 0.5, 8};
+  CHECK(amount_text(l) == "at most 0.50");
+  l = fact_line("C0", 0, Holds::at_most, 0);
+  CHECK(amount_text(l) == "exactly 0");
+}
+
+TEST_CASE("an undecided line says how many seeds would decide it", "[report]") {
+  Line l{.id = "C0", .text = "t"};
+  l.margin = 0.5;
+  l.effect = {0.145, -0.369, 0.659, 12};
+  CHECK(seeds_to_decide(l) == 26);  // until the interval is within the margin
+  l.effect = {0.8, -0.2, 1.8, 4};
+  CHECK(seeds_to_decide(l) == 7);  // until it is above 0
+  l.gridded = true;
+  CHECK_FALSE(seeds_to_decide(l));
+  l.gridded = false;
+  l.verdict = Verdict::small;
+  CHECK_FALSE(seeds_to_decide(l));
+}
+
+TEST_CASE("a line read again from the report has its number and word", "[report]") {
+  const Report r = synthetic_report();
+  std::istringstream in(to_json_lines(r));
+  std::vector<Line> again;
+  for (std::string line; std::getline(in, line);) {
+    again.push_back(line_from_json(line, "report"));
+    if (again.back().id.empty()) again.pop_back();
+  }
+  REQUIRE(again.size() == 9);
+  CHECK(again[0].id == "C5a");
+  CHECK(effect_text(again[0]) == effect_text(r.claims[0].lines[0]));
+  CHECK(again[0].verdict == Verdict::reproduced);
+  CHECK(effect_text(again[2]) == "0 logits (exact)");
+  CHECK_THROWS_AS(line_from_json("{", "report"), loupe::IoError);
 }
 
 TEST_CASE("an arm that died whole enters as knowing nothing, and says how many died", "[report]") {
@@ -78,19 +166,6 @@ TEST_CASE("the JSON lines parse and carry what was agreed", "[report]") {
   CHECK(events[13]["verdicts"] == 9);
   CHECK(events[13]["intervals"] == 5);
 }
-
-namespace {
-Line fact_line(const char* id, double value, Holds holds, double bound) {
-  return exact(fact(id, {}, holds, bound), value);
-}
-Line line_in(Role role, Verdict verdict, double p = 0) {
-  Line l{.id = "C0", .text = "t"};
-  l.role = role;
-  l.verdict = verdict;
-  l.p = p;
-  return l;
-}
-}  // namespace
 
 TEST_CASE("a claim's word: its primary line, limited by others", "[report]") {
   using enum Verdict;
@@ -161,8 +236,14 @@ TEST_CASE("the page has every claim, chart and number, and fetches nothing", "[r
        {"x_norm = (x - mean_batch) / std_batch", "x_norm = (x - mean_features) / std_features",
         "BatchNorm1d(128)", "LayerNorm(128)"})
     CHECK(count(html, part) >= 1);
-  CHECK(html.find("A CNN: BatchNorm (+2.3 points).") != std::string::npos);
+  CHECK(html.find("<b>A CNN?</b>") != std::string::npos);
+  CHECK(html.find("BatchNorm (+2.3 points).") != std::string::npos);
   CHECK(html.find("Of 4 claims: ") != std::string::npos);
+  CHECK(count(html, "<details name=\"guess-C5\">") == 3);
+  CHECK(count(html, "<p>Right.</p>") == 4);
+  CHECK(html.find("<figcaption>What was found of C5") == std::string::npos);  // set by result_of
+  CHECK(count(html, "class=\"row\"") == 4);
+  CHECK(count(html, "property=\"og:") == 3);
   CHECK(html.find("class Claim5 : public Claim") != std::string::npos);  // the code, in the page
   CHECK(html.find("Fashion-MNIST &lt;made up&gt;") != std::string::npos);
   CHECK(html.find("prefers-color-scheme:dark") != std::string::npos);
@@ -170,7 +251,8 @@ TEST_CASE("the page has every claim, chart and number, and fetches nothing", "[r
   for (const char* fetch : {"<script", "src=", "url(", "@import", "<link", "<iframe"})
     CHECK(count(html, fetch) == 0);
   CHECK(html.find("4 exact facts and 5 with a 95 % interval") != std::string::npos);
-  CHECK(html.find("only where a statistic averages few values.") != std::string::npos);
+  CHECK(html.find("<span class=\"condition\">only where a statistic averages few values.") !=
+        std::string::npos);
   CHECK(count(html, "<title>") > 300);  // values on hover
   CHECK(count(html, "NaN") == 0);
 }

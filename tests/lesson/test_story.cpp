@@ -64,8 +64,8 @@ TEST_CASE("placeholders: numbers, choices by verdict and by flag, inner ones", "
   CHECK(with(no_difference, choice) == "It draws.");
   CHECK(with(contradicted, choice) == "It loses by 1.5.");
   CHECK(with(inconclusive, choice) == "It waits.");
-  CHECK(with(small, choice) == "It wins (perhaps by little).");
-  CHECK(with(small_opposite, choice) == "It loses by 1.5 (perhaps by little).");
+  CHECK(with(small, choice) == "It wins (perhaps little).");
+  CHECK(with(small_opposite, choice) == "It loses by 1.5 (perhaps little).");
   CHECK(with(small, "{C0a yes: y | small: s | open: o}") == "s");
   CHECK(with(small, "{C0a open: o}").empty());
   CHECK(with(reproduced, "a {full yes: b | no: c} d {full yes: e}.") == "a c d.");
@@ -73,6 +73,8 @@ TEST_CASE("placeholders: numbers, choices by verdict and by flag, inner ones", "
   Facts f;
   f.unmeasured("C0b");
   CHECK(fill("{C0b}, {C0b yes: y | open: n}", f) == "not measured in this run, n");
+  f.line(line_with("C0b", Verdict::reproduced));  // measured after all
+  CHECK(fill("{C0b yes: y | open: n}", f) == "y");
 }
 
 TEST_CASE("a text with a mistake in it is refused", "[story]") {
@@ -199,14 +201,68 @@ TEST_CASE("the summaries speak of lines that exist", "[story]") {
   std::set<std::string> lines;
   for (const std::string& id : claim_ids())
     for (const auto& [line, text] : Story::of(id).lines) lines.insert(line);
-  for (const char* file : {"lesson/which.txt", "lesson/interview.txt", "lesson/table.txt"})
+  for (const char* file :
+       {"lesson/which.txt", "lesson/interview.txt", "lesson/table.txt", "lesson/surprises.txt"})
     for (const Section& s : embedded_sections(file))
       for (const std::string& text : s.paragraphs)
         for (const Placeholder& p : placeholders(text)) {
           CAPTURE(file, s.head, p.name);
           CHECK(lines.contains(p.name));
         }
-  for (const Section& s : embedded_sections("lesson/which.txt")) CHECK(lines.contains(s.head));
+  for (const Section& s : embedded_sections("lesson/which.txt")) REQUIRE(s.paragraphs.size() == 3);
+}
+
+namespace {
+// A claim's facts where every line has one verdict.
+Facts all_with(Verdict v) {
+  Facts f;
+  f.flag("full", false);
+  for (const std::string& other : claim_ids())
+    for (const auto& [line, text] : Story::of(other).lines) {
+      Line l = line_with(line, v);
+      const bool exact_word = v == Verdict::reproduced || v == Verdict::contradicted;
+      for (const Question& q : asked_by(other, "full").questions)
+        if (q.id == line && q.kind == Kind::exact) {
+          l.kind = Kind::exact;
+          if (!exact_word) l.verdict = Verdict::contradicted;
+        }
+      f.line(l);
+    }
+  return f;
+}
+size_t words_in(const std::string& text) {
+  std::istringstream in(text);
+  size_t n = 0;
+  for (std::string word; in >> word;) ++n;
+  return n;
+}
+}  // namespace
+
+TEST_CASE("every claim has its guesses, an answer of 25 words, a finding, a number and two bars",
+          "[story]") {
+  using enum Verdict;
+  for (Verdict v : {reproduced, no_difference, contradicted, small, small_opposite, inconclusive}) {
+    const Facts facts = all_with(v);
+    for (const std::string& id : claim_ids()) {
+      const Story story = Story::of(id);
+      CAPTURE(id, name(v));
+      CHECK(story.guesses.size() == 3);
+      REQUIRE(story.number.size() == 3);
+      REQUIRE(story.bars.size() == 2);
+      CHECK(facts.find(story.number[0]));
+      const std::string answer = fill(story.answer, facts), finding = fill(story.finding, facts);
+      INFO(answer);
+      CHECK(words_in(answer) <= 25);
+      CHECK(answer.ends_with("."));
+      CHECK(answer.find("  ") == std::string::npos);
+      CHECK(words_in(finding) >= 3);
+      for (const auto& bar : story.bars) {
+        CHECK(facts.find(bar[0]));
+        CHECK_FALSE(fill(bar[1], facts).empty());
+      }
+    }
+    for (const Answer& a : interview({})) CHECK(words_in(a.answer) <= 70);
+  }
 }
 
 TEST_CASE("learning rates come from the table where it knows the configuration", "[story]") {
