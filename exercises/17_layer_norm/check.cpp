@@ -12,6 +12,30 @@ namespace {
 
 Tensor mean_of(const Tensor& t) { return t.mean({-1}, true); }
 
+void forward(Check& c, const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  c.trying(fmt::format("forward, x {}, eps {:.3f}", to_string(x.shape()), eps));
+  const Tensor centred = x - mean_of(x), variance = mean_of(square(centred));
+  const auto scaled = [&](const Tensor& t) { return t * weight + bias; };
+  c.equal(
+      "y", mine::layer_norm(x, weight, bias, eps), scaled(centred * rsqrt(variance + eps)),
+      {{"you normalized each feature over the samples: that is BatchNorm; LayerNorm's statistics "
+        "are over the last dimension",
+        [&] {
+          const Tensor m = x - x.mean({0}, true);
+          return scaled(m * rsqrt(square(m).mean({0}, true) + eps));
+        }},
+       {"that is the Annotated Transformer's LayerNorm: torch.std divides by n - 1, LayerNorm by "
+        "n, and eps belongs under the root",
+        [&] { return scaled(centred / (loupe::std(x, {-1}, 1, true) + eps)); }},
+       {"you divided by n - 1: LayerNorm divides by n",
+        [&] { return scaled(centred * rsqrt(var(x, {-1}, 1, true) + eps)); }},
+       {"eps stands outside of the root: it is sqrt(var + eps)",
+        [&] { return scaled(centred / (sqrt(variance) + eps)); }},
+       {"the mean is not subtracted: that is RMSNorm",
+        [&] { return scaled(x * rsqrt(mean_of(square(x)) + eps)); }},
+       {"weight and bias are missing", [&] { return centred * rsqrt(variance + eps); }}});
+}
+
 void compare(Check& c, const std::string& name, const Tensor& x, const Tensor& weight,
              const Tensor& dy, double eps) {
   c.trying(fmt::format("{}, x {}, eps {:.3f}", name, to_string(x.shape()), eps));
@@ -64,6 +88,8 @@ void compare(Check& c, const std::string& name, const Tensor& x, const Tensor& w
 
 void run(Check& c) {
   const int64_t n = c.between(4, 5), features = c.between(6, 7);
+  forward(c, c.normal({n, features}, 2, 1), c.normal({features}), c.normal({features}), 0.05);
+  forward(c, c.normal({2, 3, features}), c.normal({features}), c.normal({features}), 0.05);
   compare(c, "two dimensions", c.normal({n, features}, 2, 1), c.normal({features}),
           c.normal({n, features}), c.uniform(0.01, 0.1));
   compare(c, "three dimensions", c.normal({2, 3, features}), c.normal({features}),

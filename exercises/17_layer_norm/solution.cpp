@@ -1,5 +1,12 @@
 #include "exercise.h"
 
+Tensor mine::layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  // >>> your part
+  const Tensor deviation = x - x.mean({-1}, true);
+  return deviation * rsqrt(square(deviation).mean({-1}, true) + eps) * weight + bias;
+  // <<<
+}
+
 mine::NormGradients mine::layer_norm_backward(const Tensor& x, const Tensor& weight,
                                               const Tensor& dy, double eps) {
   // >>> your part

@@ -1,0 +1,47 @@
+"""Graduation: with the solutions nothing changes; with a wrong solution the lesson's verdict on it does.
+
+  python3 tests/exercises/graduates.py      (LOUPE_BUILD: the build folder)
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+COURSE = os.path.join(ROOT, "exercises")
+sys.path.insert(0, COURSE)
+import judging  # noqa: E402
+
+PARTS = ["15_batch_norm", "16_batch_norm_backward", "17_layer_norm"]
+
+
+def graduate(wrong, *arguments):
+    """With the solutions, but for one wrong solution (exercise, name) or none."""
+    with tempfile.TemporaryDirectory() as folder:
+        for exercise in PARTS:
+            text = judging.read(os.path.join(COURSE, exercise, "solution.cpp"))
+            if wrong and wrong[0] == exercise:
+                text = next(w["text"] for w in judging.wrong_solutions(exercise) if w["name"] == wrong[1])
+            with open(os.path.join(folder, exercise[3:] + ".cpp"), "w", encoding="utf-8") as f:
+                f.write(text)
+        return subprocess.run([sys.executable, os.path.join(COURSE, "graduate"), "--files", folder, *arguments],
+                              capture_output=True, text=True)
+
+
+def main():
+    faults = 0
+    for wrong, arguments, code, words in (
+            (None, ["--steps", "10", "--claims", "C7"], 0, "0 exact verdicts changed"),
+            (("15_batch_norm", "n in the running variance"), ["--steps", "0", "--claims", "C7"], 1, "C7e    REPRODUCED    CONTRADICTED"),
+            (("15_batch_norm", "no eval mode"), ["--steps", "0", "--claims", "C5"], 1, "C5h    REPRODUCED    CONTRADICTED"),
+            (("17_layer_norm", "constants"), ["--steps", "10", "--claims", "none"], 1, "your norms are not the library's")):
+        ran = graduate(wrong, *arguments)
+        if ran.returncode != code or words not in ran.stdout:
+            faults += 1
+            print(f"FAULT {wrong}: must end with {code} and say \"{words}\", ended with {ran.returncode}:\n{ran.stdout}{ran.stderr}")
+    print(f"{faults} faults")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
