@@ -189,3 +189,37 @@ TEST_CASE("ranks that do different things hear of it at once") {
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
   CHECK(taken.count() < 5);
 }
+
+// The two below end without MPI_Finalize, as a program does that has failed: each is a run of its own,
+// whose output the test reads.
+
+TEST_CASE("a rank that does not answer is named after the time limit", "[.hang]") {
+  Communicator comm({.timeout = 1});
+  comm.set_step(12);
+  const auto begin = std::chrono::steady_clock::now();
+  if (comm.rank() == 1) {
+    std::this_thread::sleep_for(std::chrono::seconds(4));
+    return;
+  }
+  const std::string text = error_of([&] { comm.all_reduce(zeros({50000})); });
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  CHECK(taken.count() < 3);
+  if (comm.rank() == 0) std::printf("said: %s\n", text.c_str());
+  std::fflush(stdout);
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+}
+
+TEST_CASE("a rank that fails tells the others at once", "[.failure]") {
+  std::string text;
+  {
+    Communicator outer(options());
+    try {
+      Communicator comm(options());
+      comm.set_step(3);
+      if (comm.rank() == 1) throw std::runtime_error("no more memory");
+      text = error_of([&] { comm.all_reduce(zeros({50000})); });
+    } catch (const std::runtime_error&) {}
+    outer.barrier();
+  }
+  if (!text.empty()) std::printf("said: %s\n", text.c_str());
+}
