@@ -49,7 +49,9 @@
 #include <loupe/layers/check.h>
 #include <loupe/layers/conv.h>
 #include <loupe/layers/dropout.h>
+#include <loupe/layers/dynamic.h>
 #include <loupe/layers/embedding.h>
+#include <loupe/layers/fold.h>
 #include <loupe/layers/fused.h>
 #include <loupe/layers/init.h>
 #include <loupe/layers/interpolate.h>

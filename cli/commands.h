@@ -111,7 +111,8 @@ int embed(const EmbedOptions& options);
 
 struct LessonOptions {
   bool quick = false, full = false, tiny = false;  // at most one; none: quick
-  std::vector<std::string> claims;                 // empty: all
+  int part = 1;                                    // 2: rivals and successors
+  std::vector<std::string> claims;                 // empty: all of the part
   int seeds = 0;                                   // 0: the profile's
   std::string text, data;  // empty: the packages' word list and Fashion-MNIST
   std::string out = "lesson-out";

@@ -27,6 +27,7 @@ void show(const lesson::Progress& p) {
 // The command line that repeats the run.
 std::string command_text(const LessonOptions& o, const std::string& profile) {
   std::string text = "loupe lesson --" + profile, claims;
+  if (o.part != 1) text += fmt::format(" --part {}", o.part);
   for (const auto& c : o.claims) claims += (claims.empty() ? "" : ",") + c;
   if (!claims.empty()) text += " --claims " + claims;
   if (o.seeds) text += fmt::format(" --seeds {}", o.seeds);
@@ -41,6 +42,7 @@ std::string command_text(const LessonOptions& o, const std::string& profile) {
 int lesson(const LessonOptions& options) {
   const std::string profile = options.full ? "full" : options.tiny ? "tiny" : "quick";
   lesson::LessonOptions o{.profile = profile,
+                          .part = options.part,
                           .claims = options.claims,
                           .seeds = options.seeds,
                           .text = options.text,

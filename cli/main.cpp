@@ -301,6 +301,9 @@ void bind_commands(CLI::App& app) {
         c.add_flag("--tiny", o.tiny, "seconds; the numbers mean nothing (for tests)")
             ->excludes(quick)
             ->excludes(full);
+        c.add_option("--part", o.part, "2: the rivals and successors of the two norms")
+            ->capture_default_str()
+            ->check(whole(1, 2));
         c.add_option("--claims", o.claims, "only these: C5,C9 [all]")->delimiter(',');
         c.add_option("--seeds", o.seeds, "seeds an arm, fixed [as many as decide a line]")
             ->check(whole(1, 1000));

@@ -25,9 +25,22 @@ class Sequential : public Layer<Sequential> {
   size_t size() const { return modules_.size(); }
   /// IndexError outside.
   Module& operator[](size_t i);
+  /// Another module in place i. IndexError outside.
+  template <class M> void replace(size_t i, M module) {
+    (*this)[i];
+    modules_[i] = std::make_unique<M>(std::move(module));
+  }
 
  private:
   std::vector<std::unique_ptr<Module>> modules_;
+};
+
+/// x as it is: holds a place.
+class Identity : public Layer<Identity> {
+ public:
+  Tensor forward(In x) const { return x; }
+  void visit(Visitor& /*v*/) override {}
+  std::string type_name() const override { return "Identity"; }
 };
 
 /// (N, ...) -> (N, all the rest), in the logical order.

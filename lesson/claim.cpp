@@ -2,6 +2,7 @@
 #include <loupe/lesson/lab.h>
 
 #include <iterator>
+#include <span>
 
 namespace loupe::lesson {
 namespace {
@@ -13,6 +14,22 @@ struct Entry {
 constexpr Entry kClaims[] = {{"C1", claim1}, {"C2", claim2},   {"C3", claim3},   {"C4", claim4},
                              {"C5", claim5}, {"C6", claim6},   {"C7", claim7},   {"C8", claim8},
                              {"C9", claim9}, {"C10", claim10}, {"C11", claim11}, {"C12", claim12}};
+constexpr Entry kRivals[] = {{"P1", rival1}, {"P2", rival2},  {"P3", rival3}, {"P4", rival4},
+                             {"P5", rival5}, {"P6", rival6},  {"P7", rival7}, {"P8", rival8},
+                             {"P9", rival9}, {"P10", rival10}};
+
+std::span<const Entry> entries(int part) {
+  if (part == 1) return kClaims;
+  if (part == 2) return kRivals;
+  fail<ValueError>("lesson: no part {}; there are 1 and 2", part);
+}
+
+// Where a claim's code stands: part II has several in a file.
+std::string code_of(const std::string& id) {
+  if (id[0] == 'C') return "lesson/c" + id.substr(1) + ".cpp";
+  const bool trained = id == "P2" || id == "P8" || id == "P9" || id == "P10";
+  return trained ? "lesson/p_trained.cpp" : "lesson/p_exact.cpp";
+}
 
 // "C8a-2" asks C8a of the second text: what it compares stands under C8a.
 size_t text_of(const std::string& id) {
@@ -30,6 +47,16 @@ void tell(Line& line, const Story& story, const Facts& facts, const Lab& lab) {
   else if (told->second.size() > 1) line.meaning = fill(told->second[1], facts);
 }
 
+// The claim's own names in a bar's words, whose lines may be another claim's and are filled in later.
+std::string with_own(std::string text, const Facts& facts) {
+  for (const std::string& name : facts.names()) {
+    const std::string own = "{" + name + "}";
+    for (size_t at; (at = text.find(own)) != std::string::npos;)
+      text.replace(at, own.size(), facts.value(name));
+  }
+  return text;
+}
+
 // A number that the claim says and no text tells is a mistake.
 void check_told(const Story& story, const Facts& facts) {
   std::set<std::string> told{"full"};
@@ -42,16 +69,18 @@ void check_told(const Story& story, const Facts& facts) {
 
 }  // namespace
 
-std::vector<std::string> claim_ids() {
+std::vector<std::string> claim_ids(int part) {
   std::vector<std::string> ids;
-  for (const Entry& e : kClaims) ids.push_back(e.id);
+  for (const Entry& e : entries(part)) ids.push_back(e.id);
   return ids;
 }
 
 std::unique_ptr<Claim> make_claim(const std::string& id, Lab& lab) {
-  for (const Entry& e : kClaims)
-    if (id == e.id) return e.make(lab);
-  fail<ValueError>("lesson: no claim '{}'; there are C1 to C{}", id, std::size(kClaims));
+  for (int part : {1, 2})
+    for (const Entry& e : entries(part))
+      if (id == e.id) return e.make(lab);
+  fail<ValueError>("lesson: no claim '{}'; there are C1 to C{} and P1 to P{}", id,
+                   std::size(kClaims), std::size(kRivals));
 }
 
 ClaimResult result_of(const std::string& id, Lab& lab) {
@@ -87,11 +116,17 @@ ClaimResult result_of(const std::string& id, Lab& lab) {
   r.answer = fill(story.answer, facts);
   r.finding = fill(story.finding, facts);
   r.number = {story.number[0], fill(story.number[1], facts), fill(story.number[2], facts)};
-  r.batch = {story.bars.at(0)[0], story.bars[0][1]};  // filled once all claims are answered
-  r.layer = {story.bars.at(1)[0], story.bars[1][1]};
+  // Filled once all claims are answered.
+  const auto bar = [&](size_t i, const char* name) {
+    if (i >= story.bars.size()) return Bar{};
+    const auto& parts = story.bars[i];
+    return Bar{parts[0], with_own(parts[1], facts), parts.size() > 2 ? parts[2] : name};
+  };
+  r.batch = bar(0, "BatchNorm");
+  r.layer = bar(1, "LayerNorm");
   r.trap = fill(story.trap, facts);
   r.papers = story.papers;
-  r.code = "lesson/c" + id.substr(1) + ".cpp";
+  r.code = code_of(id);
   r.charts = claim->charts();
   r.maps = claim->maps();
   if (!r.charts.empty()) r.charts[0].title = r.finding;

@@ -27,8 +27,9 @@ class Claim : Pinned {
   virtual std::vector<view::Table> tables() const { return {}; }
 };
 
-/// "C1" ... "C12".
-std::vector<std::string> claim_ids();
+/// Of part 1 "C1" ... "C12", of part 2 (rivals and successors of the two norms) "P1" ... "P10".
+/// ValueError for another part.
+std::vector<std::string> claim_ids(int part = 1);
 /// A claim with its arms, nothing run. ValueError for an unknown id.
 std::unique_ptr<Claim> make_claim(const std::string& id, Lab& lab);
 /// The claim run, answered and told.

@@ -160,7 +160,9 @@ std::string section(const ClaimResult& c) {
       "class=\"told\"><blockquote>{3}</blockquote>\n",
       c.id, escape(c.title), chip(c.verdict()), escape(c.says), condition(c));
   out += guesses(c) + "<p class=\"answer\">" + prose(c.answer) + "</p>" + number(c);
-  out += "</div>\n<div class=\"shown\">" + finding(c) + "</div></div>\n";
+  out += "</div>\n";
+  if (!c.charts.empty() || !c.maps.empty()) out += "<div class=\"shown\">" + finding(c) + "</div>";
+  out += "</div>\n";
   return out + view::folded("Method, every number and seed, code, trap, papers", folded_part(c)) +
          "</section>\n";
 }
@@ -267,6 +269,20 @@ std::string cards(const char* id, const char* title, const std::string& lead,
   return out + "</div></section>\n";
 }
 
+// What follows from all claims together.
+std::string which_to_tools(const Report& r) {
+  std::string out = which(r);
+  out += cards("surprises", "Surprises", "What this run found and the lesson does not say.",
+               r.surprises);
+  out += cards("interview", "Interview questions",
+               "A sentence, a number of this run, a caveat: as one can say it.", r.interview);
+  out += cards("tools", "The tools",
+               "Where their conventions differ, with a number that "
+               "this run computed.",
+               r.tools);
+  return out;
+}
+
 std::string method(const Report& r) {
   std::string out =
       "<section id=\"method\" class=\"keep\"><h2>Method</h2><p>" + prose(chance_text(r)) +
@@ -280,14 +296,17 @@ std::string method(const Report& r) {
 }
 
 std::vector<view::Entry> contents(const Report& r) {
-  std::vector<view::Entry> all{{.id = "lesson", .title = "The lesson"}};
+  std::vector<view::Entry> all;
+  if (r.part == 1) all.push_back({.id = "lesson", .title = "The lesson"});
   for (const auto& c : r.claims)
     all.push_back(
         {c.id, c.id, c.title, fmt::format("<span class=\"v {}\">●</span>", css(c.verdict()))});
-  all.push_back({.id = "which", .title = "Which norm?"});
-  all.push_back({.id = "surprises", .title = "Surprises"});
-  all.push_back({.id = "interview", .title = "Interview questions"});
-  all.push_back({.id = "tools", .title = "The tools"});
+  if (r.part == 1) {
+    all.push_back({.id = "which", .title = "Which norm?"});
+    all.push_back({.id = "surprises", .title = "Surprises"});
+    all.push_back({.id = "interview", .title = "Interview questions"});
+    all.push_back({.id = "tools", .title = "The tools"});
+  }
   all.push_back({.id = "method", .title = "Method"});
   return all;
 }
@@ -305,17 +324,14 @@ std::string to_html(const Report& r) {
   page.style = embedded("lesson/report.css");
   page.contents = contents(r);
   page.before = overview(r);
-  page.body = lesson(r);
+  if (r.part == 2) {
+    page.title = "Rivals and successors of BatchNorm and LayerNorm, measured";
+    page.lead = "What followed the two norms, or explains them: each with its source and a try.";
+  } else {
+    page.body = lesson(r);
+  }
   for (const auto& c : r.claims) page.body += section(c);
-  page.body += which(r);
-  page.body += cards("surprises", "Surprises", "What this run found and the lesson does not say.",
-                     r.surprises);
-  page.body += cards("interview", "Interview questions",
-                     "A sentence, a number of this run, a caveat: as one can say it.", r.interview);
-  page.body += cards("tools", "The tools",
-                     "Where their conventions differ, with a number that "
-                     "this run computed.",
-                     r.tools);
+  if (r.part == 1) page.body += which_to_tools(r);
   page.body += method(r);
   return view::to_html(page);
 }

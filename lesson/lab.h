@@ -322,5 +322,16 @@ std::unique_ptr<Claim> claim9(Lab& lab);
 std::unique_ptr<Claim> claim10(Lab& lab);
 std::unique_ptr<Claim> claim11(Lab& lab);
 std::unique_ptr<Claim> claim12(Lab& lab);
+// Part II.
+std::unique_ptr<Claim> rival1(Lab& lab);
+std::unique_ptr<Claim> rival2(Lab& lab);
+std::unique_ptr<Claim> rival3(Lab& lab);
+std::unique_ptr<Claim> rival4(Lab& lab);
+std::unique_ptr<Claim> rival5(Lab& lab);
+std::unique_ptr<Claim> rival6(Lab& lab);
+std::unique_ptr<Claim> rival7(Lab& lab);
+std::unique_ptr<Claim> rival8(Lab& lab);
+std::unique_ptr<Claim> rival9(Lab& lab);
+std::unique_ptr<Claim> rival10(Lab& lab);
 
 }  // namespace loupe::lesson

@@ -60,11 +60,12 @@ Profile profile_of(const LessonOptions& options) {
 }
 
 // Those asked for, in the lesson's order.
-std::vector<std::string> chosen_claims(const std::vector<std::string>& asked) {
-  const std::vector<std::string> all = claim_ids();
+std::vector<std::string> chosen_claims(int part, const std::vector<std::string>& asked) {
+  const std::vector<std::string> all = claim_ids(part);
   for (const auto& id : asked)
     if (std::ranges::find(all, id) == all.end())
-      fail<ValueError>("lesson: no claim '{}'; there are C1 to C{}", id, all.size());
+      fail<ValueError>("lesson: no claim '{}'; part {} has {} to {}", id, part, all.front(),
+                       all.back());
   if (asked.empty()) return all;
   std::vector<std::string> chosen;
   for (const auto& id : all)
@@ -131,11 +132,13 @@ void describe(Report& report, const LessonOptions& options, const Data& data, co
                                loupe::name(cpu_level()));
   report.data = fmt::format("{} ({})", data.images_name, data.images_hash);
   for (const TextData& t : data.texts) report.data += fmt::format(", {} ({})", t.name, t.hash);
+  report.picture = picture(report.claims);
+  report.part = options.part;
+  if (report.part == 2) return;
   report.advice = when_to_use(report.claims);
   report.decisions = decisions(report.claims);
   report.interview = interview(report.claims);
   report.surprises = surprises(report.claims);
-  report.picture = picture(report.claims);
   report.tools = tools(report.claims, runs);
 }
 
@@ -151,7 +154,7 @@ std::string questions_of(const Report& report) {
 Report run_lesson(const LessonOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   const Profile profile = profile_of(options);
-  const std::vector<std::string> claims = chosen_claims(options.claims);
+  const std::vector<std::string> claims = chosen_claims(options.part, options.claims);
   const RateTable known = RateTable::committed();
   const EffortTable efforts = EffortTable::committed();
   RateTable chosen;

@@ -11,7 +11,8 @@ namespace loupe::lesson {
 
 struct LessonOptions {
   std::string profile = "quick";      // quick, full, tiny
-  std::vector<std::string> claims{};  // {"C5", "C9"}; empty: all
+  int part = 1;                       // 2: rivals and successors
+  std::vector<std::string> claims{};  // {"C5", "C9"}; empty: all of the part
   int seeds = 0;                      // 0: the profile's
   std::string text{};  // a UTF-8 file in place of the word list; in the full profile beside it
   std::string data{};  // folder of Fashion-MNIST; empty: the package's

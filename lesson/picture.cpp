@@ -15,15 +15,17 @@ using view::prose;
 constexpr const char* kClasses[] = {"r", "p", "n", "c", "i", "p", "c"};  // as in html.cpp
 const char* word_class(Verdict v) { return kClasses[static_cast<size_t>(v)]; }
 
-std::string bar_html(const PictureBar& bar, const char* norm, const char* look) {
+std::string bar_html(const PictureBar& bar, const char* look) {
+  if (bar.name.empty()) return "";
   const double width = bar.decided ? 50 * std::abs(bar.share) : 0;
   return fmt::format(
       R"(<div class="bar {} {}"><span class="name">{}</span><span class="track"><i style="width:{:.1f}%;{}"></i></span><span class="what">{}</span></div>)",
-      look, bar.decided ? "sure" : "open", norm, width, bar.share < 0 ? "right:50%" : "left:50%",
-      prose(bar.text));
+      look, bar.decided ? "sure" : "open", escape(bar.name), width,
+      bar.share < 0 ? "right:50%" : "left:50%", prose(bar.text));
 }
 
 std::string svg_bar(const PictureBar& bar, double y, const char* colour) {
+  if (bar.name.empty()) return "";
   constexpr double zero = 620, reach = 130;
   const double width = std::max(2.0, reach * std::abs(bar.share));
   std::string out;
@@ -44,7 +46,7 @@ std::string picture_html(const Report& r) {
         "<div class=\"row\"><a href=\"#{0}\"><b>{0}</b> {1}</a><span class=\"v {2}\">{3}</span>"
         "<div class=\"bars\">{4}{5}</div></div>\n",
         row.id, escape(row.title), word_class(row.verdict), plain(row.verdict),
-        bar_html(row.batch, "BatchNorm", "s-blue"), bar_html(row.layer, "LayerNorm", "s-orange"));
+        bar_html(row.batch, "s-blue"), bar_html(row.layer, "s-orange"));
   return out +
          "<p class=\"note\">Bars to the right: as the lesson says; to the left: the opposite. The "
          "two "

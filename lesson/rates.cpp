@@ -8,7 +8,8 @@ namespace {
 std::string key_of(const Config& config) {
   std::string key;
   for (const auto& [name, value] : config) {
-    const bool decides = name != "lr" && name != "role" && name != "tested" && name != "inspect";
+    const bool decides = name != "lr" && name != "role" && name != "tested" && name != "inspect" &&
+                         name != "precise";
     if (decides) key += fmt::format("{}{}={}", key.empty() ? "" : ";", name, value);
   }
   return key;

@@ -251,7 +251,14 @@ std::string details_of(const Report& r) {
 
 // One line: the claim, its word, and what it says of the two norms.
 std::string claim_line(const PictureRow& row) {
-  const std::string said = fmt::format("BN: {}; LN: {}", row.batch.text, row.layer.text);
+  std::string said;
+  for (const PictureBar* bar : {&row.batch, &row.layer}) {
+    if (bar->name.empty()) continue;
+    std::string name = bar->name;
+    if (name == "BatchNorm") name = "BN";
+    if (name == "LayerNorm") name = "LN";
+    said += fmt::format("{}{}: {}", said.empty() ? "" : "; ", name, bar->text);
+  }
   std::string out;
   for (const std::string& line : wrapped(said, 60))
     out += fmt::format("{:<4} {:<14} {}\n", out.empty() ? row.id : "",

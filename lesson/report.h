@@ -30,7 +30,7 @@ struct Figure {
 };
 /// What the picture of all claims says of one norm: the bar is the line's.
 struct Bar {
-  std::string line, text;
+  std::string line, text, name;
 };
 
 struct ClaimResult {
@@ -89,7 +89,7 @@ struct Decision {
 /// A bar of the picture of all claims: `share` of the row's larger one, negative where the effect is
 /// opposite to what the lesson says. Hollow where nothing is decided.
 struct PictureBar {
-  std::string text;
+  std::string name, text{};
   double share = 0;
   bool decided = true;
 };
@@ -101,6 +101,7 @@ struct PictureRow {
 
 struct Report {
   std::string profile, command, machine, data;
+  int part = 1;
   std::vector<int> looks{};  // seeds at each
   int runs = 0, dead = 0;
   int foreign = 0;  // runs in the file that another program made: made again

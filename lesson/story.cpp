@@ -154,15 +154,17 @@ void collect(std::string_view text, std::vector<Placeholder>& all) {
 namespace {
 
 // The parts of "a :: b :: c".
-std::vector<std::string> parts_of(const std::string& text, size_t wanted, const std::string& file) {
+std::vector<std::string> parts_of(const std::string& text, std::set<size_t> wanted,
+                                  const std::string& file) {
   std::vector<std::string> parts;
   for (size_t at = 0; at <= text.size();) {
     const size_t end = std::min(text.find(" :: ", at), text.size());
     parts.push_back(trimmed(text.substr(at, end - at)));
     at = end + 4;
   }
-  if (parts.size() != wanted)
-    fail<ValueError>("{}: \"{}\" has {} parts, wanted {}", file, text, parts.size(), wanted);
+  if (!wanted.contains(parts.size()))
+    fail<ValueError>("{}: \"{}\" has {} parts, wanted {} or more", file, text, parts.size(),
+                     *wanted.begin());
   return parts;
 }
 
@@ -249,7 +251,7 @@ std::vector<Placeholder> placeholders(std::string_view text) {
 
 Story Story::of(const std::string& id) {
   std::string file = "lesson/" + id + ".txt";
-  file[7] = 'c';
+  file[7] = static_cast<char>(std::tolower(static_cast<unsigned char>(file[7])));
   Story s;
   s.id = id;
   for (const Section& section : embedded_sections(file)) {
@@ -262,9 +264,9 @@ Story Story::of(const std::string& id) {
     else if (section.head == "answer") s.answer = first;
     else if (section.head == "finding") s.finding = first;
     else if (section.head == "guess") s.guesses = section.paragraphs;
-    else if (section.head == "number") s.number = parts_of(first, 3, file);
+    else if (section.head == "number") s.number = parts_of(first, {3}, file);
     else if (section.head == "bars")
-      for (const std::string& p : section.paragraphs) s.bars.push_back(parts_of(p, 2, file));
+      for (const std::string& p : section.paragraphs) s.bars.push_back(parts_of(p, {2, 3}, file));
     else if (section.head == "experiment") s.experiment = section.paragraphs;
     else if (section.head == "papers")
       for (const std::string& p : section.paragraphs)

@@ -88,13 +88,13 @@ struct Link {
 
 /// A claim's file: title, says, condition; guess (that it holds, in part, not), answer, finding (title
 /// of the first chart), number and bars ("line :: in large :: what it is", "line :: text" of BatchNorm
-/// and of LayerNorm); experiment, meaning, trap, papers, and a section for each line: what is
+/// and of LayerNorm, or "line :: text :: name" of others); experiment, meaning, trap, papers, and a section for each line: what is
 /// compared, and what it means.
 struct Story {
   std::string id, title, says, condition, answer, finding, meaning, trap;
   std::vector<std::string> guesses{};
   std::vector<std::string> number{};             // line, in large, what it is
-  std::vector<std::vector<std::string>> bars{};  // line, text
+  std::vector<std::vector<std::string>> bars{};  // line, text, perhaps a name
   std::vector<std::string> experiment{};
   std::map<std::string, std::vector<std::string>> lines{};
   std::vector<Link> papers{};

@@ -43,8 +43,9 @@ std::string or_empty(const std::string& paragraph) { return paragraph == "-" ? "
 
 Facts facts_of(const std::vector<ClaimResult>& claims) {
   Facts facts;
-  for (const std::string& id : claim_ids())
-    for (const auto& [line, text] : Story::of(id).lines) facts.unmeasured(line);
+  for (int part : {1, 2})
+    for (const std::string& id : claim_ids(part))
+      for (const auto& [line, text] : Story::of(id).lines) facts.unmeasured(line);
   for (const ClaimResult& c : claims)
     for (const Line& l : c.lines) facts.line(l);
   return facts;
@@ -94,7 +95,7 @@ std::vector<Answer> surprises(const std::vector<ClaimResult>& claims) {
 namespace {
 
 PictureBar bar_of(const Bar& bar, const Facts& facts) {
-  PictureBar b{.text = fill(bar.text, facts)};
+  PictureBar b{.name = bar.name, .text = fill(bar.text, facts)};
   const Line* line = facts.find(bar.line);
   b.decided = line && decided(line->verdict);
   if (!b.decided) return b;

@@ -55,6 +55,8 @@ struct ClassifierSpec {
   bool cosine = true;  // else a constant learning rate
   bool inspect =
       false;  // also: accuracy with running and with batch statistics, and how much those fluctuate
+  bool precise =
+      false;  // also: with statistics taken again, of images as they are and of dark ones
 
   Config config() const;
   double cost() const;  // rough seconds

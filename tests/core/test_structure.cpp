@@ -274,7 +274,7 @@ TEST_CASE("every public function and class has a case in its folder's tests of m
       "link", "record", "note", "Trace", "SiteScope", "PathScope", "RuleScope",
       // looks on, and has nothing to refuse
       "Watch", "Stretch", "StretchListener", "clock_seconds", "Profile", "op_flops", "measure_peak",
-      "to_text", "to_dot", "explained_layers", "see", "Document", "decimal",
+      "to_text", "to_dot", "explained_layers", "see", "Document", "decimal", "Identity",
       // bases and parts of what is tested
       "ActivationLayer", "PoolLayer", "Recurrent", "CellParts", "Visitor", "Module", "Layer",
       "BatchNormState", "BatchNorm", "BatchShares", "Optimizer", "GptAttention", "GptMlp",

@@ -8,6 +8,8 @@
 #include <loupe/layers/check.h>
 #include <loupe/layers/conv.h>
 #include <loupe/layers/dropout.h>
+#include <loupe/layers/dynamic.h>
+#include <loupe/layers/fold.h>
 #include <loupe/layers/embedding.h>
 #include <loupe/layers/fused.h>
 #include <loupe/layers/init.h>
@@ -290,6 +292,28 @@ TEST_CASE("misuse: norms") {
   refuses<ValueError>("tensor", [&] { rms(none); });
   refuses<ShapeError>("rms_norm", [&] { rms(zeros({2, 4})); });
   refuses<DtypeError>("rms_norm", [&] { rms(d23); });
+}
+
+TEST_CASE("misuse: folding, and layers in a norm's place") {
+  Rng rng(1);
+  Conv2d conv(rng, 1, 4, {.kernel_size = 3});
+  Linear linear(rng, 3, 4);
+  refuses<ValueError>("fuse_conv_bn_eval", [&] { fuse_conv_bn_eval(conv, BatchNorm2d(4)); });
+  refuses<ValueError>("fuse_linear_bn_eval", [&] { fuse_linear_bn_eval(linear, BatchNorm1d(4)); });
+  BatchNorm2d narrow(3), last(4, {.axis = -1});
+  train(narrow, false);
+  train(last, false);
+  refuses<ShapeError>("fuse_conv_bn_eval", [&] { fuse_conv_bn_eval(conv, narrow); });
+  refuses<ValueError>("fuse_conv_bn_eval", [&] { fuse_conv_bn_eval(conv, last); });
+  Sequential net(Linear(rng, 3, 4), BatchNorm1d(4));
+  refuses<ValueError>("fuse_linear_bn_eval", [&] { fold_batch_norm(net); });
+  refuses<IndexError>("Sequential", [&] { net.replace(2, Identity()); });
+  refuses<ValueError>("DynamicTanh", [] { DynamicTanh layer(0); });
+  refuses<ValueError>("DynamicErf", [] { DynamicErf layer(4, {.alpha_init = std::nan("")}); });
+  DynamicTanh dyt(4);
+  DynamicErf derf(4);
+  refuses<ShapeError>("DynamicTanh", [&] { dyt(zeros({2, 3})); });
+  refuses<ShapeError>("DynamicErf", [&] { derf(zeros({2, 3})); });
 }
 
 TEST_CASE("misuse: activations and pooling") {

@@ -208,11 +208,14 @@ inline Report synthetic_report() {
     c.answer = "BatchNorm does, by 2.3 points.";
     c.finding = "What was found of " + c.id;
     c.number = {c.lines[0].id, "27.3 points", "lost"};
-    report.picture.push_back(
-        {c.id, c.title, c.verdict(), {"+27.3 points", 1, true}, {"exactly 0", 0, true}});
+    report.picture.push_back({c.id,
+                              c.title,
+                              c.verdict(),
+                              {"BatchNorm", "+27.3 points", 1, true},
+                              {"LayerNorm", "exactly 0", 0, true}});
   }
-  report.picture[0].layer = {"not decided", 0, false};
-  report.picture[1].layer = {"−1.2 doublings", -0.4, true};
+  report.picture[0].layer = {"LayerNorm", "not decided", 0, false};
+  report.picture[1].layer = {"LayerNorm", "−1.2 doublings", -0.4, true};
   report.surprises = {{"A surprise", "−0.3 nats."}};
   report.tools = {{"PyTorch", "`momentum` 0.1."}};
   report.decisions = {{"A CNN?", "BatchNorm (+2.3 points).", "next question."}};

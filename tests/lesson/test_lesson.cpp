@@ -145,6 +145,23 @@ TEST_CASE("a second text doubles the lines of C10", "[.full]") {
   std::filesystem::remove(path);
 }
 
+TEST_CASE("part II of the tiny lesson runs from end to end", "[.full]") {
+  const Report r = run_lesson({.profile = "tiny", .part = 2, .workers = 2});
+  REQUIRE(r.claims.size() == claim_ids(2).size());
+  for (const ClaimResult& c : r.claims)
+    for (const Line& l : c.lines)
+      if (l.kind == Kind::exact) {
+        INFO(l.id << " " << l.text << " " << l.effect.mean);
+        CHECK(l.verdict == Verdict::reproduced);
+      }
+  CHECK(r.interview.empty());
+  const std::string html = to_html(r);
+  CHECK(html.find("<section id=\"P10\"") != std::string::npos);
+  CHECK(html.find("class=\"tree\"") == std::string::npos);
+  CHECK_THROWS_AS(run_lesson({.profile = "tiny", .part = 2, .claims = {"C1"}}), ValueError);
+  CHECK_THROWS_AS(run_lesson({.profile = "tiny", .part = 3}), ValueError);
+}
+
 TEST_CASE("the tiny lesson runs from end to end, is deterministic, and resumes", "[.full]") {
   const auto folder =
       std::filesystem::temp_directory_path() / fmt::format("loupe_lesson_{}", ::getpid());

@@ -15,6 +15,13 @@ using namespace loupe::lesson;
 
 namespace {
 
+// Of both parts.
+std::vector<std::string> all_claims() {
+  auto ids = claim_ids(1);
+  for (const std::string& id : claim_ids(2)) ids.push_back(id);
+  return ids;
+}
+
 Line line_with(const std::string& id, Verdict verdict) {
   Line l = exact(fact(id, {}, Holds::at_most, 2, "points"), 1.5);
   l.kind = Kind::statistical;
@@ -93,7 +100,7 @@ TEST_CASE("a text with a mistake in it is refused", "[story]") {
 }
 
 TEST_CASE("every line has its words and every word its line", "[story]") {
-  for (const std::string& id : claim_ids()) {
+  for (const std::string& id : all_claims()) {
     CAPTURE(id);
     const Story story = Story::of(id);
     CHECK_FALSE(story.title.empty());
@@ -176,7 +183,7 @@ TEST_CASE("a line is settled by its word, and a primary one by its level too", "
 }
 
 TEST_CASE("every placeholder is a line of the claim or a name that it says", "[story]") {
-  for (const std::string& id : claim_ids()) {
+  for (const std::string& id : all_claims()) {
     const Story story = Story::of(id);
     std::map<std::string, Kind> kinds;
     for (const Question& q : asked_by(id, "full").questions) kinds[q.id] = q.kind;
@@ -199,7 +206,7 @@ TEST_CASE("every placeholder is a line of the claim or a name that it says", "[s
 
 TEST_CASE("the summaries speak of lines that exist", "[story]") {
   std::set<std::string> lines;
-  for (const std::string& id : claim_ids())
+  for (const std::string& id : all_claims())
     for (const auto& [line, text] : Story::of(id).lines) lines.insert(line);
   for (const char* file :
        {"lesson/which.txt", "lesson/interview.txt", "lesson/table.txt", "lesson/surprises.txt"})
@@ -217,7 +224,8 @@ namespace {
 Facts all_with(Verdict v) {
   Facts f;
   f.flag("full", false);
-  for (const std::string& other : claim_ids())
+  for (const char* own : {"saved", "factor"}) f.text(own, "12");  // what claims of part II say
+  for (const std::string& other : all_claims())
     for (const auto& [line, text] : Story::of(other).lines) {
       Line l = line_with(line, v);
       const bool exact_word = v == Verdict::reproduced || v == Verdict::contradicted;
@@ -243,12 +251,12 @@ TEST_CASE("every claim has its guesses, an answer of 25 words, a finding, a numb
   using enum Verdict;
   for (Verdict v : {reproduced, no_difference, contradicted, small, small_opposite, inconclusive}) {
     const Facts facts = all_with(v);
-    for (const std::string& id : claim_ids()) {
+    for (const std::string& id : all_claims()) {
       const Story story = Story::of(id);
       CAPTURE(id, name(v));
       CHECK(story.guesses.size() == 3);
       REQUIRE(story.number.size() == 3);
-      REQUIRE(story.bars.size() == 2);
+      CHECK(story.bars.size() == (id == "P9" || id == "P10" ? 1 : 2));
       CHECK(facts.find(story.number[0]));
       const std::string answer = fill(story.answer, facts), finding = fill(story.finding, facts);
       INFO(answer);
@@ -258,7 +266,7 @@ TEST_CASE("every claim has its guesses, an answer of 25 words, a finding, a numb
       CHECK(words_in(finding) >= 3);
       for (const auto& bar : story.bars) {
         CHECK(facts.find(bar[0]));
-        CHECK_FALSE(fill(bar[1], facts).empty());
+        CHECK(bar[1].size() > 5);
       }
     }
     for (const Answer& a : interview({})) CHECK(words_in(a.answer) <= 70);
