@@ -143,10 +143,11 @@ void Node::born(Site site, std::span<const Tensor> outputs) {
 
 void note(const char* name, std::initializer_list<In> inputs, Tensor& output, Attributes options) {
   if (!detail::tracing() && !detail::watching()) return;
-  const auto node = std::make_shared<NotedNode>();
-  node->label = name;
-  node->options = std::move(options);
-  node->born(inputs.begin()->here, {&output, 1});
+  const auto noted = std::make_shared<NotedNode>();
+  noted->label = name;
+  noted->options = std::move(options);
+  noted->born(inputs.begin()->here, {&output, 1});
+  const std::shared_ptr<Node> node = noted;
   std::vector<const Tensor*> list;
   for (const In& in : inputs) list.push_back(&in.t);
   const detail::WatchedOp watched(node, list, {&output, 1});

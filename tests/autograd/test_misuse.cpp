@@ -444,7 +444,8 @@ struct ManyNode final : Node {
 }  // namespace
 
 TEST_CASE("misuse: record takes eight inputs in braces, and refuses a ninth") {
-  const In x(ones({2}));
+  const Tensor ones2 = ones({2});
+  const In x = ones2;
   Tensor y = ones({2});
   CHECK(record<ManyNode>({x, x, x, x, x, x, x, x}, y) == nullptr);
   misuse::refuses<ValueError>("record", [&] { record<ManyNode>({x, x, x, x, x, x, x, x, x}, y); });
