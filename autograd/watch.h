@@ -25,6 +25,7 @@ struct OpRun {
   std::span<const Tensor> outputs;
   const char* kernel;  // that ran, where the op has several; else ""
   Span time;
+  double threads;  // that were busy, on the average of its time
 };
 
 /// A backward rule that has run.
@@ -34,6 +35,7 @@ struct RuleRun {
   const Tensors& dx;  // of the inputs; undefined where no gradient is needed
   const char* kernel;
   Span time;
+  double threads;
 };
 
 /// Hears of the ops of its thread while it lives. Several may live; each hears all. Ops that run
@@ -74,6 +76,9 @@ class WatchedOp : Pinned {
     if (heard_) [[unlikely]]
       take_time();
   }
+  /// It refers to the node until it dies: a temporary pointer does not live that long.
+  WatchedOp(std::shared_ptr<Node>&& node, std::span<const Tensor* const> inputs,
+            std::span<const Tensor> outputs) = delete;
   ~WatchedOp() {
     if (heard_) [[unlikely]]
       tell();
@@ -86,7 +91,7 @@ class WatchedOp : Pinned {
   std::span<const Tensor* const> inputs_;
   std::span<const Tensor> outputs_;
   const bool heard_;
-  double end_ = 0;
+  double end_ = 0, helped_ = 0;
   const char* kernel_ = "";
 };
 
@@ -112,7 +117,7 @@ class WatchedRule : Pinned {
   static void end();
   void tell(const Node& node, const Tensors& dy, const Tensors& dx) const;
   const bool heard_;
-  double begin_ = 0;
+  double begin_ = 0, helped_ = 0;
 };
 
 // Called by shadow mode.

@@ -1,6 +1,7 @@
 #include <loupe/core/blas.h>
 #include <loupe/core/error.h>
 #include <loupe/core/place.h>
+#include <loupe/core/stretch.h>
 #include <loupe/core/threads.h>
 
 #include <algorithm>
@@ -35,6 +36,7 @@ int default_threads() {
 
 thread_local int t_limit = 0;        // 0: not set yet
 thread_local bool t_inside = false;  // a piece is running on this thread
+thread_local double t_helped = 0;    // helped_seconds()
 
 void pause() {
 #if defined(__x86_64__)
@@ -72,8 +74,10 @@ class Pool {
     run_ = run;
     context_ = context;
     place_ = detail::t_place;
+    timed_ = detail::stretch_listener() != nullptr;
     error_ = nullptr;
     failed_.store(false, std::memory_order_relaxed);
+    helped_.store(0, std::memory_order_relaxed);
     pending_.store(n - 1, std::memory_order_relaxed);
     {
       // The lock orders the epoch against a worker that is about to sleep.
@@ -82,10 +86,9 @@ class Pool {
     }
     if (sleepers_.load(std::memory_order_relaxed) > 0) wake_.notify_all();
     run_share(0, n);
-    for (int spin = 0; spin < kSpin && pending_.load(std::memory_order_acquire) != 0; ++spin)
-      pause();
-    for (int left; (left = pending_.load(std::memory_order_acquire)) != 0;)
-      pending_.wait(left, std::memory_order_acquire);
+    const double done = timed_ ? clock_seconds() : 0;
+    wait_for_workers();
+    if (timed_) t_helped += helped_.load(std::memory_order_relaxed) - (clock_seconds() - done);
     if (failed_.load(std::memory_order_relaxed)) std::rethrow_exception(error_);
     return true;
   }
@@ -100,6 +103,13 @@ class Pool {
     std::atomic<int64_t> next{0};
     int64_t end = 0;
   };
+
+  void wait_for_workers() {
+    for (int spin = 0; spin < kSpin && pending_.load(std::memory_order_acquire) != 0; ++spin)
+      pause();
+    for (int left; (left = pending_.load(std::memory_order_acquire)) != 0;)
+      pending_.wait(left, std::memory_order_acquire);
+  }
 
   void run_share(int self, int threads) {
     t_inside = true;
@@ -139,7 +149,9 @@ class Pool {
       const int threads = static_cast<int>(seen & 0xffff);
       if (self >= threads) continue;
       detail::t_place = place_;  // an error says whose call it was
+      const double begin = timed_ ? clock_seconds() : 0;
       run_share(self, threads);
+      if (timed_) helped_.fetch_add(clock_seconds() - begin, std::memory_order_relaxed);
       detail::t_place = {};
       if (pending_.fetch_sub(1, std::memory_order_release) == 1) pending_.notify_one();
     }
@@ -153,11 +165,13 @@ class Pool {
   uint64_t job_ = 0;
   std::atomic<int> sleepers_{0}, pending_{0};
   std::atomic<bool> failed_{false};
+  std::atomic<double> helped_{0};  // seconds of the workers, where the job is timed
   std::exception_ptr error_;
   bool stop_ = false;
   void (*run_)(const void*, int64_t) = nullptr;
   const void* context_ = nullptr;
   detail::Place place_;  // of the thread whose job it is
+  bool timed_ = false;   // a Watch lives on that thread
 };
 
 Pool& pool() {
@@ -176,6 +190,12 @@ void set_thread_limit(int threads) {
   if (threads < 1) fail<ValueError>("set_thread_limit: expected at least 1, got {}", threads);
   t_limit = threads;
 }
+
+void detail::bad_grain(int64_t grain) {
+  fail<ValueError>("parallel_ranges: the grain must be at least 1, got {}", grain);
+}
+
+double detail::helped_seconds() { return t_helped; }
 
 void detail::run_pieces(int64_t pieces, void (*run)(const void*, int64_t), const void* context) {
   const int threads = thread_limit();

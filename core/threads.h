@@ -29,7 +29,12 @@ class ThreadLimit : Pinned {
 
 namespace detail {
 void run_pieces(int64_t pieces, void (*run)(const void*, int64_t), const void* context);
-}
+/// Seconds that other threads have worked on the calling thread's pieces, less the seconds that it
+/// waited for them at the end. Counted only while a Watch (autograd/watch.h) lives on this thread.
+double helped_seconds();
+// Throws parallel_ranges' error.
+[[noreturn]] void bad_grain(int64_t grain);
+}  // namespace detail
 
 /// Calls f(piece) for each piece in [0, pieces). Each thread starts on its own contiguous share,
 /// the same one every time, so that a core meets again what it wrote; who is done early takes from
@@ -42,8 +47,9 @@ template <class F> void parallel_pieces(int64_t pieces, const F& f) {
 }
 
 /// Calls f(begin, end) over [0, n) cut into ranges of `grain` (the last may be shorter): pieces
-/// depend on n and grain.
+/// depend on n and grain. ValueError for a grain below 1.
 template <class F> void parallel_ranges(int64_t n, int64_t grain, const F& f) {
+  if (grain < 1) detail::bad_grain(grain);
   if (n <= 0) return;
   parallel_pieces((n + grain - 1) / grain, [&](int64_t piece) {
     const int64_t begin = piece * grain;

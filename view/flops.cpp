@@ -53,6 +53,7 @@ double measure_peak() {
   constexpr int64_t n = 1024;
   constexpr int kRounds = 5;
   const NoGrad guard;
+  const detail::WatchPause unheard;
   Rng rng(1);
   const Tensor a = randn(rng, {n, n}), b = randn(rng, {n, n});
   double best = 0;

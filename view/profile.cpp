@@ -26,6 +26,14 @@ std::string milliseconds(double seconds) { return fmt::format("{:.2f}", 1e3 * se
 
 constexpr double kMicro = 1e6;  // traces count microseconds
 
+// A point of the trace's counter track of busy threads; `time` in microseconds.
+std::string threads_counter(double time, double threads) {
+  return fmt::format(
+      ",\n{{\"ph\": \"C\", \"pid\": 1, \"name\": \"threads busy\", \"ts\": {:.3f}, \"args\": "
+      "{{\"threads\": {:.2f}}}}}",
+      time, threads);
+}
+
 }  // namespace
 
 void ProfileCost::add(const ProfileCost& other) {
@@ -33,9 +41,10 @@ void ProfileCost::add(const ProfileCost& other) {
   seconds += other.seconds;
   flops += other.flops;
   bytes += other.bytes;
+  thread_seconds += other.thread_seconds;
 }
 
-Profile::Profile() : begin_(clock_seconds()) { note_memory(begin_); }
+Profile::Profile() : begin_(clock_seconds()), end_(begin_) { note_memory(begin_); }
 
 // An op's name, its options and what it keeps are known once it has filled in its record: at the next
 // event.
@@ -45,15 +54,17 @@ void Profile::finish_last() {
   const Key key{node->name(), node->module_path_id()};
   Cost& cost = costs_[key];
   const double flops = op_flops(*node, last_.inputs);
-  cost.forward.add({1, last_.time.seconds(), flops, last_.bytes});
-  if (last_.time.seconds() > cost.longest) {
-    cost.longest = last_.time.seconds();
+  const double seconds = last_.time.seconds();
+  cost.forward.add({1, seconds, flops, last_.bytes, seconds * last_.threads});
+  if (seconds > cost.longest) {
+    cost.longest = seconds;
     cost.kernel = last_.kernel;
   }
   if (node->input_count() > 0) forward_flops_[node->birth()] = flops;
   events_.push_back({node->name(), node->module_path(), to_string(node->site()),
                      node->output_count() ? in_words(node->output_shape(0)) : "", last_.kernel,
-                     last_.time, node->birth(), true});
+                     last_.time, last_.threads, node->birth(), true});
+  if (node->input_count() == 0) return;  // no backward pass will come: it keeps nothing
   for (const SavedTensor* saved : node->saved()) {
     const Tensor& t = saved->peek();
     if (!t.defined() || (t.is_leaf() && t.requires_grad())) continue;  // a parameter lives anyway
@@ -87,12 +98,13 @@ void Profile::let_go(const Node& node) {
 }
 
 void Profile::note_memory(double time) {
+  end_ = time;
   memory_.push_back({time - begin_, memory_stats().live_bytes, kept_bytes_});
 }
 
 void Profile::forward(const OpRun& run) {
   finish_last();
-  last_ = {run.node, {}, 0, run.kernel, run.time};
+  last_ = {run.node, {}, 0, run.kernel, run.time, run.threads};
   for (const Tensor* t : run.inputs) {
     last_.inputs.push_back(t->defined() ? t->shape() : Shape());
     last_.bytes += bytes_of(*t);
@@ -104,7 +116,7 @@ void Profile::forward(const OpRun& run) {
 void Profile::backward(const RuleRun& run) {
   finish_last();
   const Node& node = run.node;
-  ProfileCost call{1, run.time.seconds(), 0, 0};
+  ProfileCost call{1, run.time.seconds(), 0, 0, run.time.seconds() * run.threads};
   for (const Tensor& t : run.dy) call.bytes += bytes_of(t);
   int gradients = 0;
   for (const Tensor& t : run.dx) {
@@ -120,7 +132,7 @@ void Profile::backward(const RuleRun& run) {
   costs_[{node.name(), node.module_path_id()}].backward.add(call);
   events_.push_back({node.name(), node.module_path(), to_string(node.site()),
                      node.output_count() ? in_words(node.output_shape(0)) : "", run.kernel,
-                     run.time, node.birth(), false});
+                     run.time, run.threads, node.birth(), false});
   let_go(node);
   note_memory(run.time.end);
 }
@@ -128,7 +140,7 @@ void Profile::backward(const RuleRun& run) {
 void Profile::stretch(const char* name, Span time) {
   finish_last();
   if (std::string_view(name) != "backward") stretches_[name] += time.seconds();
-  events_.push_back({name, "", "", "", "", time, 0, true});
+  events_.push_back({name, "", "", "", "", time, 1, 0, true});
   note_memory(time.end);
 }
 
@@ -164,19 +176,20 @@ std::vector<ProfileRow> Profile::modules() { return rows(true); }
 std::string Profile::table(double peak) {
   const double total = seconds();
   const auto share = [&](double s) { return total > 0 ? 100 * s / total : 0; };
-  std::string out = "times in milliseconds\n";
+  std::string out = "times in milliseconds; thr: threads that were busy\n";
   const auto head = [&](const char* what) {
-    out += fmt::format("{:<22}{:>6}{:>9}{:>9}{:>6}{:>8}{:>5}{:>6}{:>9}\n", what, "calls", "forward",
-                       "backward", "share", "GFLOP/s", peak > 0 ? "peak" : "", "GB/s", "keeps");
+    out += fmt::format("{:<18}{:>6}{:>9}{:>9}{:>6}{:>4}{:>8}{:>5}{:>6}{:>9}\n", what, "calls",
+                       "forward", "backward", "share", "thr", "GFLOP/s", peak > 0 ? "peak" : "",
+                       "GB/s", "keeps");
   };
   const auto line = [&](const ProfileRow& row) {
     const double flops = row.forward.flops + row.backward.flops;
     const double speed = row.seconds() > 0 ? flops / row.seconds() * 1e-9 : 0;
     const double traffic = row.forward.bytes + row.backward.bytes;
-    out += fmt::format("{:<22}{:>6}{:>9}{:>9}{:>4.0f} %{:>8.1f}{:>5}{:>6.1f}{:>9}\n",
-                       fitted(row.name.empty() ? "(no module)" : row.name, 21), row.forward.calls,
+    out += fmt::format("{:<18}{:>6}{:>9}{:>9}{:>4.0f} %{:>4.1f}{:>8.1f}{:>5}{:>6.1f}{:>9}\n",
+                       fitted(row.name.empty() ? "(no module)" : row.name, 17), row.forward.calls,
                        milliseconds(row.forward.seconds), milliseconds(row.backward.seconds),
-                       share(row.seconds()), speed,
+                       share(row.seconds()), row.threads(), speed,
                        peak > 0 ? fmt::format("{:.0f}%", 100 * speed / peak) : "",
                        row.seconds() > 0 ? traffic / row.seconds() * 1e-9 : 0,
                        row.kept > 0 ? view::bytes_in_words(row.kept) : "");
@@ -194,12 +207,12 @@ std::string Profile::table(double peak) {
   double rest = total - in_ops;
   for (const auto& [name, s] : stretches_) {
     out +=
-        fmt::format("{:<22}{:>6}{:>9}{:>9}{:>4.0f} %\n", name, "", milliseconds(s), "", share(s));
+        fmt::format("{:<18}{:>6}{:>9}{:>9}{:>4.0f} %\n", name, "", milliseconds(s), "", share(s));
     rest -= s;
   }
-  out += fmt::format("{:<22}{:>6}{:>9}{:>9}{:>4.0f} %\n", "between ops", "", milliseconds(rest), "",
+  out += fmt::format("{:<18}{:>6}{:>9}{:>9}{:>4.0f} %\n", "between ops", "", milliseconds(rest), "",
                      share(rest));
-  out += fmt::format("{:<22}{:>6}{:>9}\n", "all", "", milliseconds(total));
+  out += fmt::format("{:<18}{:>6}{:>9}\n", "all", "", milliseconds(total));
   const auto peak_memory =
       std::max_element(memory_.begin(), memory_.end(),
                        [](const MemoryPoint& a, const MemoryPoint& b) { return a.live < b.live; });
@@ -228,6 +241,8 @@ void Profile::save_trace(const std::string& path) {
                      : "backward",
         start, e.time.seconds() * kMicro, view::json_string(e.path), view::json_string(e.site),
         view::json_string(e.shape), view::json_string(e.kernel));
+    out +=
+        threads_counter(start, e.threads) + threads_counter(start + e.time.seconds() * kMicro, 1);
     if (e.birth == 0 || !have_rule.contains(e.birth)) continue;
     // An arrow from the forward call to its rule.
     out += fmt::format(

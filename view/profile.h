@@ -24,6 +24,8 @@ struct ProfileCost {
   double flops = 0;
   /// Bytes of the tensors read and written: the least that has to move.
   double bytes = 0;
+  /// Seconds of all threads together: seconds times the threads that were busy.
+  double thread_seconds = 0;
   void add(const ProfileCost& other);
 };
 
@@ -35,6 +37,10 @@ struct ProfileRow {
   /// Bytes that its ops kept for backward, at the moment when all ops together kept most.
   int64_t kept = 0;
   double seconds() const { return forward.seconds + backward.seconds; }
+  /// How many threads were busy, on the average of its time.
+  double threads() const {
+    return seconds() > 0 ? (forward.thread_seconds + backward.thread_seconds) / seconds() : 0;
+  }
 };
 
 /// Memory at one moment, in bytes.
@@ -54,17 +60,18 @@ class Profile : public Watch {
   std::vector<ProfileRow> modules();
   /// Seconds of stretches that are no op, by name: "load batch", "optimizer step".
   std::map<std::string, double> stretches() const { return stretches_; }
-  /// Seconds since the profile began.
-  double seconds() const { return clock_seconds() - begin_; }
+  /// Seconds from its beginning to the end of the last op or stretch that it heard of.
+  double seconds() const { return end_ - begin_; }
   const std::vector<MemoryPoint>& memory() const { return memory_; }
 
-  /// The table, in 80 columns: ops, modules and the rest, with time, share, GFLOP/s and GB/s.
+  /// The table, in 80 columns: ops, modules and the rest, with time, share, GFLOP/s, GB/s and
+  /// the threads that were busy.
   /// `peak`: GFLOP/s of the machine at this number of threads (measure_peak()); 0 leaves the share
   /// of it out.
   std::string table(double peak = 0);
 
   /// Writes every call as a Chrome trace: forward and backward of an op joined by an arrow, counters
-  /// of memory. IoError if the file cannot be written.
+  /// of memory and of busy threads. IoError if the file cannot be written.
   void save_trace(const std::string& path);
 
   void forward(const OpRun& run) override;
@@ -76,6 +83,7 @@ class Profile : public Watch {
     std::string name, path, site, shape;
     const char* kernel = "";
     Span time;
+    double threads = 1;
     uint64_t birth = 0;  // of the op's Node; 0 for a stretch
     bool forward = true;
   };
@@ -100,7 +108,7 @@ class Profile : public Watch {
   void note_most_kept();
   void note_memory(double time);
 
-  double begin_;
+  double begin_, end_;
   std::map<Key, Cost> costs_;
   std::map<std::string, double> stretches_;
   std::vector<Event> events_;
@@ -112,6 +120,7 @@ class Profile : public Watch {
     double bytes = 0;
     const char* kernel = "";
     Span time;
+    double threads = 1;
   };
   Last last_;
   std::unordered_map<const void*, Kept> kept_;  // storages that ops keep
@@ -124,7 +133,7 @@ class Profile : public Watch {
 double op_flops(const Node& node, const std::vector<Shape>& inputs);
 
 /// GFLOP/s that a product of two f32 matrices of 1024 x 1024 reaches with the threads in use: the
-/// best of several rounds, about a tenth of a second.
+/// best of several rounds, about a tenth of a second. No Watch hears of it.
 double measure_peak();
 
 }  // namespace loupe

@@ -23,6 +23,7 @@ struct SeenOp {
   std::vector<int64_t> inputs;          // ops; -1: from outside
   std::vector<std::string> parameters;  // that it read
   Span forward, backward;
+  double threads = 1, backward_threads = 1;  // that were busy, on the average
   double flops = 0;
   int64_t kept = 0;  // bytes, parameters left out
   double error = 0;  // of shadow mode, the larger one of both directions
@@ -44,6 +45,7 @@ class Recorder final : public Watch {
     op.site = to_string(run.node->site());
     op.kernel = run.kernel;
     op.forward = run.time;
+    op.threads = run.threads;
     last_inputs_.clear();
     for (const Tensor* t : run.inputs) {
       last_inputs_.push_back(t->defined() ? t->shape() : Shape());
@@ -62,7 +64,10 @@ class Recorder final : public Watch {
   void backward(const RuleRun& run) override {
     finish_last();
     const auto found = births_.find(run.node.birth());
-    if (found != births_.end()) ops_[found->second].backward = run.time;
+    if (found != births_.end()) {
+      ops_[found->second].backward = run.time;
+      ops_[found->second].backward_threads = run.threads;
+    }
     running_ = nullptr;
     memory_.push_back({run.time.end, memory_stats().live_bytes});
   }
@@ -145,6 +150,7 @@ class Recorder final : public Watch {
     SeenOp& op = ops_.back();
     op.name = node->name();
     op.flops = op_flops(*node, last_inputs_);
+    if (node->input_count() == 0) return;  // no backward pass will come: it keeps nothing
     for (const SavedTensor* saved : node->saved()) {
       const Tensor& t = saved->peek();
       if (t.defined() && !(t.is_leaf() && t.requires_grad())) op.kept += saved->bytes();
@@ -159,11 +165,13 @@ class Recorder final : public Watch {
     return fmt::format(
         "{{\"name\": {}, \"path\": {}, \"site\": {}, \"shape\": {}, \"kernel\": {}, \"inputs\": "
         "[{}], \"parameters\": [{}], \"forward\": [{:.7f}, {:.7f}], \"backward\": [{:.7f}, "
-        "{:.7f}], \"flops\": {:.0f}, \"kept\": {}, \"error\": {:.4e}, \"failed\": {}}}",
+        "{:.7f}], \"threads\": [{:.2f}, {:.2f}], \"flops\": {:.0f}, \"kept\": {}, \"error\": "
+        "{:.4e}, \"failed\": {}}}",
         view::json_string(op.name), view::json_string(op.path), view::json_string(op.site),
         view::json_string(op.shape), view::json_string(op.kernel), inputs, parameters,
         since(op.forward.begin), since(op.forward.end), since(op.backward.begin),
-        since(op.backward.end), op.flops, op.kept, op.error, op.failed);
+        since(op.backward.end), op.threads, op.backward_threads, op.flops, op.kept, op.error,
+        op.failed);
   }
   double since(double time) const { return time == 0 ? 0 : time - begin_; }
 

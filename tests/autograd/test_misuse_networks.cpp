@@ -281,6 +281,8 @@ TEST_CASE(
   }
   misuse::refuses<ValueError>("set_thread_limit", [] { ThreadLimit limit(0); });
   misuse::refuses<ValueError>("set_thread_limit", [] { set_thread_limit(-1); });
+  misuse::refuses<ValueError>("parallel_ranges",
+                              [] { parallel_ranges(5, 0, [](int64_t, int64_t) {}); });
   if (best_cpu_level() < CpuLevel::v4)
     misuse::refuses<ValueError>("set_cpu_level", [] { set_cpu_level(CpuLevel::v4); });
 }

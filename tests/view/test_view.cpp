@@ -1,6 +1,7 @@
 // The graph as text, the profile, and what they are built on: Watch.
 #include <loupe/autograd/ops.h>
 #include <loupe/core/memory.h>
+#include <loupe/core/threads.h>
 #include <loupe/io/json.h>
 #include <loupe/layers/activation.h>
 #include <loupe/layers/conv.h>
@@ -232,6 +233,42 @@ TEST_CASE("a profile knows that a causal attention needs half") {
   CHECK(row(profile.ops(), "scaled_dot_product_attention").forward.flops == 1.5 * whole);
 }
 
+namespace {
+
+struct SleepNode final : Node {
+  const char* name() const override { return "sleep"; }
+  Tensors backward(const Tensors& dy) override {
+    sleep_in_pieces();
+    return dy;
+  }
+  static void sleep_in_pieces() {
+    parallel_pieces(4, [](int64_t /*piece*/) { wait(0.02); });
+  }
+};
+// An op whose four pieces do nothing but take time.
+Tensor sleeps(In x, Here = {}) {
+  Tensor y = x.t.clone();
+  SleepNode::sleep_in_pieces();
+  record<SleepNode>({x}, y);
+  return y;
+}
+
+}  // namespace
+
+TEST_CASE("a profile counts the threads that were busy, forward and backward") {
+  const Tensor x = ones({2}).requires_grad_();
+  for (const int threads : {1, 2, 4}) {
+    const ThreadLimit limit(threads);
+    Profile profile;
+    sleeps(x).sum().backward();
+    const ProfileRow sleep = row(profile.ops(), "sleep");
+    CAPTURE(threads, sleep.forward.seconds, sleep.backward.seconds);
+    CHECK(sleep.threads() == Approx(threads).epsilon(0.25));
+    CHECK(sleep.backward.thread_seconds / sleep.backward.seconds == Approx(threads).epsilon(0.25));
+    CHECK(row(profile.ops(), "sum").threads() == Approx(1).epsilon(0.01));
+  }
+}
+
 TEST_CASE("the profile's table fits 80 columns, and its parts add up") {
   Rng rng(0);
   Gpt gpt(rng, {.vocab = 20, .context = 16, .layers = 2, .heads = 2, .width = 32});
@@ -263,6 +300,26 @@ TEST_CASE("a profile follows what ops keep: up through forward, down through bac
   for (const MemoryPoint& point : profile.memory()) most = std::max(most, point.kept);
   CHECK(most == 2 * 4000);  // the outputs of both exp
   CHECK(profile.memory().back().kept == 0);
+}
+
+TEST_CASE("a profile counts nothing as kept where no backward pass will come") {
+  const Tensor w = ones({1000}).requires_grad_();
+  Profile profile;
+  const Tensor plain = exp(ones({1000}));
+  const Tensor off = no_grad([&] { return exp(exp(w)); });
+  for (const MemoryPoint& point : profile.memory()) CHECK(point.kept == 0);
+  CHECK(row(profile.ops(), "exp").kept == 0);
+}
+
+TEST_CASE("the measurement of the peak is not part of a profile") {
+  Profile profile;
+  exp(ones({10}));
+  const double before = profile.seconds();
+  CHECK(measure_peak() > 0);
+  CHECK(profile.ops().size() == 1);
+  CHECK(profile.seconds() == before);
+  exp(ones({10}));
+  CHECK(row(profile.ops(), "exp").forward.calls == 2);
 }
 
 TEST_CASE("a profile says which module keeps how much at the peak") {
@@ -308,6 +365,7 @@ TEST_CASE("a trace is JSON that joins every rule to its forward call") {
     starts += text[at + 7] == 's';
     ends += text[at + 7] == 'f';
   }
+  CHECK(text.find("\"name\": \"threads busy\"") != text.npos);
   CHECK(starts == 3);  // linear, tanh, sum
   CHECK(ends == 3);
   std::remove(path.c_str());
