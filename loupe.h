@@ -71,9 +71,11 @@
 #include <loupe/models/small_cnn.h>
 #include <loupe/optim/optimizer.h>
 #include <loupe/optim/schedule.h>
+#include <loupe/view/depth.h>
 #include <loupe/view/document.h>
 #include <loupe/view/explain.h>
 #include <loupe/view/graph.h>
 #include <loupe/view/memory.h>
+#include <loupe/view/pictures.h>
 #include <loupe/view/profile.h>
 #include <loupe/view/see.h>

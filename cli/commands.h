@@ -137,6 +137,15 @@ struct SeeModelOptions {
 };
 int see_model(const SeeModelOptions& options);
 
+struct PicturesOptions {
+  std::string run;     // folder of a finished training
+  std::string out;     // folder; empty: "pictures" in the run's
+  std::string data;    // the images' folder, if it is another than in training
+  std::string logdir;  // TensorBoard
+  int threads = 0;
+};
+int pictures(const PicturesOptions& options);
+
 struct ExplainLayerOptions {
   std::string layer;
   std::string input;  // rows of numbers, "1 2 6; 3 0 3"; empty: the layer's own

@@ -50,8 +50,7 @@ int eval_cnn(const EvalOptions& o, const Json& options, Console& console) {
                                               static_cast<double>(std::max<int64_t>(total, 1))));
   }
   const std::string picture = (o.out.empty() ? o.run : o.out) + "/wrong.png";
-  const Picture sheet = contact_sheet(data.test, p.wrong);
-  write_png(picture, sheet.pixels, sheet.height, sheet.width, sheet.channels);
+  write_png(picture, contact_sheet(data.test, p.wrong));
   console.say("\nthe images it got wrong: " + picture);
   console.event(Json("result")
                     .set("test_accuracy", p.accuracy)

@@ -26,13 +26,8 @@ struct Predictions {
 /// takes some of the batches, every image once, and all get the bits that one process gets.
 Predictions predict(Module& model, const ImageSet& set, Communicator* ranks = nullptr);
 
-struct Picture {
-  std::vector<uint8_t> pixels;  // (height, width, channels)
-  int64_t height = 0, width = 0;
-  int channels = 1;
-};
-/// Images of a set side by side, framed, `columns` a row; at most `most`.
-Picture contact_sheet(const ImageSet& set, const std::vector<int64_t>& which, int64_t columns = 20,
-                      int64_t most = 200);
+/// Images of a set side by side, framed, `columns` a row; at most `most`. u8 (height, width, channels).
+Tensor contact_sheet(const ImageSet& set, std::vector<int64_t> which, int64_t columns = 20,
+                     int64_t most = 200);
 
 }  // namespace loupe::cli

@@ -270,6 +270,20 @@ void bind_commands(CLI::App& app) {
             ->capture_default_str()
             ->check(whole(0, 256));
       });
+  command<PicturesOptions>(
+      app, "pictures", "filters, attention, units' images, histograms of a trained model", pictures,
+      [](CLI::App& c, PicturesOptions& o) {
+        c.add_option("run", o.run, "the run's --out folder")
+            ->required()
+            ->check(CLI::ExistingDirectory);
+        c.add_option("--out", o.out, "folder for the page and its pictures [RUN/pictures]")
+            ->check(not_empty());
+        c.add_option("--data", o.data, "folder of the images [that of the training]");
+        c.add_option("--logdir", o.logdir, "folder for the same in TensorBoard");
+        c.add_option("--threads", o.threads, "threads; 0: all cores")
+            ->capture_default_str()
+            ->check(whole(0, 256));
+      });
   command<ExplainLayerOptions>(
       app, "explain", "a layer by numbers: one element's calculation, forward and backward",
       explain_layer, [](CLI::App& c, ExplainLayerOptions& o) {

@@ -5,6 +5,7 @@
 #include <loupe/autograd/ops.h>
 #include <loupe/core/threads.h>
 #include <loupe/io/augment.h>
+#include <loupe/view/pictures.h>
 
 #include <algorithm>
 #include <cmath>
@@ -61,24 +62,10 @@ Predictions predict(Module& model, const ImageSet& set, Communicator* ranks) {
   return out;
 }
 
-Picture contact_sheet(const ImageSet& set, const std::vector<int64_t>& which, int64_t columns,
-                      int64_t most) {
-  const int64_t c = set.images.size(1), h = set.images.size(2), w = set.images.size(3);
-  const int64_t count = std::min(most, static_cast<int64_t>(which.size())),
-                rows = std::max<int64_t>(1, (count + columns - 1) / columns);
-  Picture p{{}, rows * (h + 2), columns * (w + 2), c == 3 ? 3 : 1};
-  p.pixels.assign(static_cast<size_t>(p.height * p.width * p.channels), 128);
-  const auto pixels = set.images.data<uint8_t>();
-  for (int64_t k = 0; k < count; ++k) {
-    const int64_t top = k / columns * (h + 2) + 1, left = k % columns * (w + 2) + 1,
-                  image = which[static_cast<size_t>(k)];
-    for (int64_t ch = 0; ch < p.channels; ++ch)
-      for (int64_t y = 0; y < h; ++y)
-        for (int64_t x = 0; x < w; ++x)
-          p.pixels[static_cast<size_t>(((top + y) * p.width + left + x) * p.channels + ch)] =
-              pixels[static_cast<size_t>(((image * c + ch) * h + y) * w + x)];
-  }
-  return p;
+Tensor contact_sheet(const ImageSet& set, std::vector<int64_t> which, int64_t columns,
+                     int64_t most) {
+  which.resize(std::min(which.size(), static_cast<size_t>(most)));
+  return picture_of_images(index_select(set.images, 0, from_data(which)), {.columns = columns});
 }
 
 namespace {
@@ -86,8 +73,7 @@ namespace {
 // The first wrong images of an evaluation as one picture, and what they are and were taken for.
 void show_wrong(EventWriter& board, const ImageSet& set, const Predictions& p, int64_t step) {
   constexpr int64_t kColumns = 8, kMost = 32;
-  const Picture sheet = contact_sheet(set, p.wrong, kColumns, kMost);
-  board.image("wrong", sheet.pixels, sheet.height, sheet.width, sheet.channels, step);
+  board.image("wrong", contact_sheet(set, p.wrong, kColumns, kMost), step);
   std::string table = "| image | is | taken for |\n|---|---|---|\n";
   const auto truth = set.labels.to_vector<int64_t>();
   for (size_t k = 0; k < p.wrong.size() && k < kMost; ++k) {

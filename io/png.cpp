@@ -63,4 +63,15 @@ void write_png(const std::string& path, Bytes pixels, int64_t height, int64_t wi
   write_file(path, encode_png(pixels, height, width, channels));
 }
 
+void write_png(const std::string& path, const Tensor& picture) {
+  if (picture.dim() != 3)
+    fail<ShapeError>("write_png: needs (height, width, channels), got {}", picture.shape());
+  if (picture.dtype() != DType::u8)
+    fail<DtypeError>(
+        "write_png: needs u8, got {}; scale to 0 .. 255 and convert with to(DType::u8)",
+        picture.dtype());
+  write_png(path, picture.data<uint8_t>(), picture.size(0), picture.size(1),
+            static_cast<int>(picture.size(2)));
+}
+
 }  // namespace loupe

@@ -217,6 +217,16 @@ void EventWriter::image(const std::string& tag, Bytes pixels, int64_t height, in
         }));
 }
 
+void EventWriter::image(const std::string& tag, const Tensor& picture, int64_t step) {
+  if (picture.dim() != 3)
+    fail<ShapeError>("EventWriter::image: needs (height, width, channels), got {}",
+                     picture.shape());
+  if (picture.dtype() != DType::u8)
+    fail<DtypeError>("EventWriter::image: needs u8, got {}", picture.dtype());
+  image(tag, picture.data<uint8_t>(), picture.size(0), picture.size(1),
+        static_cast<int>(picture.size(2)), step);
+}
+
 void EventWriter::graph(const std::vector<GraphNode>& nodes) {
   std::string def;
   pbf_writer graph{def};

@@ -38,6 +38,8 @@ class EventWriter : Pinned {
   /// `pixels` as encode_png takes them.
   void image(const std::string& tag, Bytes pixels, int64_t height, int64_t width, int channels,
              int64_t step);
+  /// A picture, u8 (height, width, channels). DtypeError, ShapeError.
+  void image(const std::string& tag, const Tensor& picture, int64_t step);
   void graph(const std::vector<GraphNode>& nodes);
   /// A run that goes on from `step` after a crash: TensorBoard forgets what earlier files of the
   /// folder tell beyond it.

@@ -65,6 +65,15 @@ TEST_CASE("every command, on small data") {
   REQUIRE_THAT(loupe_program("summary gpt").out, Contains("parameters"));
   REQUIRE_THAT(loupe_program("inspect " + f / "gpt/model.safetensors").out,
                Contains("transformer.wte.weight"));
+  const Output pictures = loupe_program("pictures " + f / "cnn" + " --logdir " + f / "board");
+  INFO(pictures.err);
+  REQUIRE(pictures.code == 0);
+  for (const char* file : {"index.html", "filters-conv1.png", "liked-conv4.png", "depth.svg"})
+    REQUIRE(fs::file_size(f / ("cnn/pictures/" + std::string(file))) > 500);
+  REQUIRE(fs::file_size(fs::directory_iterator(f / "board")->path()) > 10000);
+  REQUIRE(loupe_program("pictures " + f / "gpt" + " --out " + f / "album").code == 0);
+  REQUIRE_THAT(loupe::read_file(f / "album/index.html"),
+               Contains("attention-transformer.h.0.attn"));
   for (const char* run : {"cnn", "gpt"}) {
     const std::string file = f / run + std::string(".onnx");
     const Output o = loupe_program("export " + f / run + " --fold-batch-norm --onnx " + file);

@@ -17,6 +17,7 @@ int bench(const BenchOptions&) { return 0; }
 int embed(const EmbedOptions&) { return 0; }
 int inspect(const InspectOptions&) { return 0; }
 int see_model(const SeeModelOptions&) { return 0; }
+int pictures(const PicturesOptions&) { return 0; }
 int explain_layer(const ExplainLayerOptions&) { return 0; }
 int show_gallery(const GalleryOptions&) { return 0; }
 }  // namespace loupe::cli

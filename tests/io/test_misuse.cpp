@@ -337,6 +337,8 @@ TEST_CASE("misuse: TensorBoard") {
   EventWriter w(dir / "runs");
   refuses<ValueError>("tensor", [&] { w.histogram("h", none, 0); });
   refuses<ShapeError>("encode_png", [&] { w.image("i", as_bytes("abc"), 2, 2, 1, 0); });
+  refuses<ShapeError>("EventWriter::image", [&] { w.image("i", zeros({2, 2}, DType::u8), 0); });
+  refuses<DtypeError>("EventWriter::image", [&] { w.image("i", zeros({2, 2, 1}), 0); });
   for (const std::string& tag : {std::string(), std::string("a\xff")}) {
     refuses<ValueError>("EventWriter", [&] { w.scalar(tag, 1, 0); });
     refuses<ValueError>("EventWriter", [&] { w.histogram(tag, f23, 0); });

@@ -1,7 +1,13 @@
 #include <loupe/autograd/ops.h>
+#include <loupe/io/png.h>
+#include <loupe/layers/activation.h>
+#include <loupe/layers/linear.h>
+#include <loupe/layers/sequential.h>
+#include <loupe/view/depth.h>
 #include <loupe/view/explain.h>
 #include <loupe/view/graph.h>
 #include <loupe/view/memory.h>
+#include <loupe/view/pictures.h>
 #include <loupe/view/profile.h>
 
 #include <cmath>
@@ -26,6 +32,35 @@ TEST_CASE("what view refuses") {
   refuses<IoError>("save_trace", [&] { profile.save_trace("/dev/full"); });
   refuses<ValueError>("forecast_memory", [] { forecast_memory({}); });
   refuses<ValueError>("forecast_memory", [] { forecast_memory([](int64_t) {}, 0); });
+}
+
+TEST_CASE("what the pictures refuse") {
+  const Tensor images = zeros({1, 1, 2, 2}, DType::u8);
+  refuses<DtypeError>("picture_of_images", [] { picture_of_images(zeros({1, 1, 2, 2})); });
+  refuses<ShapeError>("picture_of_images", [] {
+    picture_of_images(zeros({1, 2, 2, 2}, DType::u8));
+  });
+  refuses<ValueError>("picture_of_images", [&] { picture_of_images(images, {.zoom = 0}); });
+  refuses<ValueError>("picture_of_images", [&] { picture_of_images(images, {.columns = -1}); });
+  refuses<ValueError>("picture_of_images", [&] { picture_of_images(images, {.gap = -1}); });
+  refuses<ShapeError>("picture_of_filters", [] { picture_of_filters(ones({4, 4})); });
+  refuses<ShapeError>("picture_of_attention", [] { picture_of_attention(ones({1, 2, 3, 3})); });
+  refuses<ValueError>("attention_maps", [] { attention_maps({}); });
+  refuses<DtypeError>("write_png", [] { write_png("x.png", zeros({1, 1, 1})); });
+  refuses<ShapeError>("write_png", [] { write_png("x.png", zeros({1, 1}, DType::u8)); });
+
+  Rng rng(0);
+  Sequential net(Linear(rng, 2, 3), ReLU());
+  const Tensor x = ones({4, 2});
+  refuses<ValueError>("liked_images", [&] { liked_images(net, "head", x, 1); });
+  refuses<ValueError>("liked_images", [&] { liked_images(net, "0", x, 0); });
+  refuses<ValueError>("liked_images", [&] { liked_images(net, "0", x, 1, 0); });
+  refuses<ValueError>("liked_images", [&] { liked_images(net, "0", zeros({0, 2}), 1); });
+  refuses<ShapeError>("liked_images", [&] { liked_images(net, "0", x[0].unsqueeze(0)[0], 1); });
+  refuses<ValueError>("values_over_depth", [&] { values_over_depth(net, {}); });
+  refuses<ValueError>("values_over_depth",
+                      [&] { values_over_depth(net, [] { return Tensor(); }); });
+  CHECK(!net.has_hooks());
 }
 
 TEST_CASE("what explain refuses") {  // what see() refuses: test_see.cpp
