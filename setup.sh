@@ -2,12 +2,13 @@
 # Installs what Loupe needs from the distribution's packages. README and CI share this list.
 #   sh setup.sh         build, data, tests
 #   sh setup.sh full    and what the full tests need: the distribution's clang, sanitizers, a browser, the other OpenBLAS,
-#                       pkg-config, what makes a .deb, the reference, MPI
+#                       pkg-config, what makes a .deb, the reference, the guide's page, MPI
 set -e
 packages="g++ cmake ninja-build ccache libopenblas-dev libfmt-dev catch2 zlib1g-dev libssl-dev libcli11-dev nlohmann-json3-dev
   libprotozero-dev dataset-fashion-mnist wamerican"
 if [ "$1" = full ]; then
-  packages="$packages clang clang-format libclang-rt-dev libopenblas0-openmp python3 pkgconf dpkg-dev file doxygen libopenmpi-dev openmpi-bin"
+  packages="$packages clang clang-format libclang-rt-dev libopenblas0-openmp python3 pkgconf dpkg-dev file doxygen
+    libopenmpi-dev openmpi-bin cmark-gfm"
   # Ubuntu has no package of the browser: the tests of the lesson's page are skipped there.
   grep -q '^ID=ubuntu' /etc/os-release || packages="$packages chromium chromium-driver"
 fi
