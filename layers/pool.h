@@ -32,6 +32,10 @@ template <class Op> class PoolLayer : public Layer<PoolLayer<Op>> {
  public:
   using Options = typename Op::Options;
   PoolLayer(Options o) : options(o) {}
+  /// MaxPool2d(2): a window of this size, the defaults else.
+  explicit PoolLayer(int64_t kernel_size) requires requires(Options o) {
+    o.kernel_size;
+  } : options{.kernel_size = kernel_size} {}
   Tensor forward(In x) const { return Op::run(x, options); }
   void visit(Visitor& /*v*/) override {}
   std::string type_name() const override { return Op::kName; }
