@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <ostream>
 #include <set>
 
 namespace loupe {
@@ -285,6 +286,10 @@ ModelCheck check_model(Module& model, const std::function<Tensor()>& run,
                        ModelCheck::Options options) {
   if (!run) fail<ValueError>("check_model: the function is empty");
   return Check(model, options).run(run, Tensor());
+}
+
+std::ostream& operator<<(std::ostream& out, const ModelCheck& check) {
+  return out << to_string(check);
 }
 
 }  // namespace loupe

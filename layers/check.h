@@ -2,6 +2,8 @@
 // What is wrong with a model, found by one pass forward and backward on one batch.
 #include <loupe/layers/module.h>
 
+#include <iosfwd>
+
 namespace loupe {
 
 /// A check's result: the facts, and what of them looks like a mistake.
@@ -56,6 +58,7 @@ struct ModelCheck {
 const char* name(ModelCheck::Kind kind);
 /// The findings as a table of 80 columns.
 std::string to_string(const ModelCheck& check);
+std::ostream& operator<<(std::ostream& out, const ModelCheck& check);
 
 /// Runs the model on one batch: `loss(output)` is one number; without it the output is weighted with
 /// fixed random numbers and summed (a plain sum has no gradient behind a norm or softmax). The

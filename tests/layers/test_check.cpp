@@ -63,7 +63,7 @@ ModelCheck checked(Fault fault) {
 
 TEST_CASE("check_model finds nothing in a sound model") {
   const ModelCheck check = checked(Fault::none);
-  INFO(to_string(check));
+  INFO(check);
   CHECK(check.ok());
   CHECK(check.findings.empty());
   REQUIRE(check.parameters.size() == 5);
