@@ -1,5 +1,5 @@
 // One model trained by several processes, each on its share of every batch:
-//   mpirun -n 2 build/release/example_09_data_parallel
+//   mpirun -n 2 build/release/example_13_data_parallel
 // Without mpirun, or built without MPI, the same lines train it in one process, with the same losses.
 #include <loupe/distributed/data_parallel.h>
 #include <loupe/distributed/sync_batch_norm.h>
