@@ -24,6 +24,7 @@ struct RunOptions {
   int64_t shadow = 0;  // steps recomputed by the f64 twins
   bool anomaly = false;
   std::string profile;  // file for a trace of some early steps; their profile is printed
+  double timeout = 60;  // seconds that a rank waits for one that does not go on
 };
 
 /// What every training takes.

@@ -91,6 +91,10 @@ void bind_training(CLI::App& c, TrainOptions& o, const char* epochs, const char*
   c.add_option("--clip", o.clip, "largest norm of all gradients together; 0: no clipping")
       ->capture_default_str()
       ->check(number({}));
+  c.add_option("--timeout", o.timeout,
+               "under mpirun: seconds to wait for a process that does not go on")
+      ->capture_default_str()
+      ->check(above_zero());
   c.add_flag("--sync-norm", o.sync_norm,
              "under mpirun: BatchNorm over the batch of all processes, as one process has it");
   c.add_option("--init-from", o.init_from,

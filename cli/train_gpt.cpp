@@ -177,8 +177,8 @@ int train_gpt(const TrainGptOptions& given) {
   e.set("train_seconds", result.seconds)
       .set("seed", o.seed)
       .set("threads", thread_limit())
-      .set("ranks", run.ranks().size())
       .set("weights_hash", weights_hash(model));
+  say_ranks(e, run.ranks(), result.exchanged);
   e.set("state_hash", result.state_hash).set("interrupted", result.interrupted);
   if (run.keeps_files()) {
     save_model(run.file("model.safetensors"), model);

@@ -32,7 +32,7 @@ int threads_of_rank(const Communicator& ranks) {
 }  // namespace
 
 Run::Run(const RunOptions& options, Json record)
-    : ranks_({.stop = [] { return interrupted(); }}),
+    : ranks_({.timeout = options.timeout, .stop = [] { return interrupted(); }}),
       console(options.json, ranks_.rank() > 0),
       options_(options),
       record_(record.text(true) + "\n"),
@@ -396,6 +396,7 @@ TrainingResult train(Run& run, Training& t) {
   result.steps = t.optimizer.steps();
   streams = RankStreams(t.model, ranks);
   if (due_lr) report_evaluation(*due_lr, NAN);
+  const CommunicatorStats before = ranks.stats();
   while (result.steps < t.steps && !stopped()) {
     profile.begin_step();
     std::optional<Batch> batch = t.loader.next();
@@ -466,6 +467,7 @@ TrainingResult train(Run& run, Training& t) {
       checkpoint({});
     }
   }
+  result.exchanged = ranks.stats() - before;
   if (shown_steps == 0 && !result.evaluation)  // resumed at the end
     result.evaluation = evaluate(t, result.steps, stopped());
   result.interrupted = result.steps < t.steps || !result.evaluation;
@@ -476,6 +478,15 @@ TrainingResult train(Run& run, Training& t) {
   result.state_hash = loupe::state_hash(state);
   result.seconds = std::chrono::duration<double>(Clock::now() - begin).count() - evaluating;
   return result;
+}
+
+void say_ranks(Json& result, const Communicator& ranks, const CommunicatorStats& exchanged) {
+  result.set("ranks", ranks.size());
+  if (ranks.size() == 1) return;
+  result.set("collectives", exchanged.collectives)
+      .set("bytes_sent", exchanged.bytes_sent)
+      .set("exchange_seconds", exchanged.busy_seconds)
+      .set("waited_seconds", exchanged.waited_seconds);
 }
 
 int say_interrupted(Run& run, const Training& training, const TrainingResult& result) {

@@ -91,7 +91,8 @@ struct TrainingResult {
   double seconds = 0;                    // in the loop, without evaluation
   std::optional<Evaluation> evaluation;  // at the end; none where Ctrl-C came before or meanwhile
   bool interrupted = false;
-  std::string state_hash;  // of model, optimizer, schedule, loader and streams
+  CommunicatorStats exchanged;  // by this rank, in the loop
+  std::string state_hash;       // of model, optimizer, schedule, loader and streams
 };
 
 /// Trains until training.steps or Ctrl-C, which keeps a checkpoint and leaves the evaluation to the
@@ -105,6 +106,9 @@ struct TrainingResult {
 /// are those of all ranks. Any number of ranks resumes a checkpoint. A random stream of the model (of
 /// dropout) is another one for each rank and step. CommunicationError where a rank is gone.
 TrainingResult train(Run& run, Training& training);
+
+/// Ranks, and with several what the first one exchanged: members of a result.
+void say_ranks(Json& result, const Communicator& ranks, const CommunicatorStats& exchanged);
 
 /// The last lines of a training that Ctrl-C ended: where, and how to go on. Its exit code.
 int say_interrupted(Run& run, const Training& training, const TrainingResult& result);

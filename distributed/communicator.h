@@ -53,6 +53,10 @@ struct CommunicatorStats {
   int64_t bytes_sent = 0;     // payload, without what checked mode adds
   double busy_seconds = 0;    // some collective was under way
   double waited_seconds = 0;  // and the caller waited for one
+  CommunicatorStats operator-(const CommunicatorStats& o) const {
+    return {collectives - o.collectives, bytes_sent - o.bytes_sent, busy_seconds - o.busy_seconds,
+            waited_seconds - o.waited_seconds};
+  }
 };
 
 namespace detail {

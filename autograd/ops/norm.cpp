@@ -10,7 +10,9 @@
 #include <loupe/core/kernels/norm/norm.h>
 #include <loupe/core/threads.h>
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace loupe {
 namespace {
@@ -204,24 +206,34 @@ struct NormRecord {
     std::fill(sums.begin(), sums.end(), 0.0);
     for (size_t i = 0; i < every.size(); ++i) sums[i % row] += every[i];
     if (!dx.defined() || dx.numel() == 0) return;
-    std::vector<double> slope(static_cast<size_t>(c)), offset(static_cast<size_t>(c));
-    for (size_t i = 0; i < slope.size(); ++i) {
-      const int64_t at = static_cast<int64_t>(i);
-      const double scale = stat(2)[at] * (gain.defined() ? element(gain, at) : 1) / count;
-      slope[i] = -scale * stat(2)[at] * sums[i];
-      offset[i] = -scale * sums[i + slope.size()];
-    }
     dispatch_floating(rows.dtype(), label, [&]<class T>(Type<T>) {
-      const T* const x = rows.ptr<T>();
-      T* const out = dx.ptr<T>();
-      parallel_ranges(rows.numel() / c, 1024, [&](int64_t begin, int64_t end) {
-        for (int64_t r = begin; r < end; ++r)
-          for (int64_t i = 0; i < c; ++i) {
-            const double centred = double(x[r * c + i]) - stat(0)[i];
-            const size_t k = static_cast<size_t>(i);
-            out[r * c + i] += static_cast<T>(centred * slope[k] + offset[k]);
-          }
-      });
+      // dx += (x - center) slope + offset, where center is the mean rounded to T.
+      std::vector<T> center(static_cast<size_t>(c)), slope(center), offset(center);
+      for (size_t i = 0; i < center.size(); ++i) {
+        const int64_t at = static_cast<int64_t>(i);
+        const double scale = stat(2)[at] * (gain.defined() ? element(gain, at) : 1) / count;
+        const double exact_slope = -scale * stat(2)[at] * sums[i];
+        center[i] = static_cast<T>(stat(0)[at]);
+        slope[i] = static_cast<T>(exact_slope);
+        const double rest = double(center[i]) - stat(0)[at];
+        offset[i] = static_cast<T>(rest * exact_slope - scale * sums[i + center.size()]);
+      }
+      add_lines(rows.ptr<T>(), dx.ptr<T>(), rows.numel() / c, center, slope, offset);
+    });
+  }
+  template <class T>
+  static void add_lines(const T* x, T* dx, int64_t n, const std::vector<T>& center,
+                        const std::vector<T>& slope, const std::vector<T>& offset) {
+    const int64_t c = static_cast<int64_t>(center.size());
+    const T *const m = center.data(), *const a = slope.data(), *const b = offset.data();
+    const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 15) / c);  // rows of a piece
+    parallel_ranges(n, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const T* const in = x + r * c;
+        T* const out = dx + r * c;
+#pragma omp simd
+        for (int64_t i = 0; i < c; ++i) out[i] += (in[i] - m[i]) * a[i] + b[i];
+      }
     });
   }
   static double element(const Tensor& t, int64_t i) {
