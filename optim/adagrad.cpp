@@ -9,7 +9,7 @@ Adagrad::Adagrad(std::vector<ParamGroup> groups, Options o)
       fail<ValueError>(
           "Adagrad: lr_decay {} and initial_accumulator_value {} must be numbers of at least 0",
           o.lr_decay, o.initial_accumulator_value);
-  detail::check_eps("Adagrad", o.eps);
+  detail::check_optimizer_eps("Adagrad", o.eps);
 }
 
 void Adagrad::set_momentum(double /*value*/) {

@@ -6,7 +6,7 @@ Adam::Adam(std::vector<ParamGroup> groups, Options o, bool decoupled)
     : Optimizer(std::move(groups), o.lr, o.weight_decay), options(o), decoupled_(decoupled) {
   detail::checked_beta("Adam", o.beta1);
   detail::checked_beta("Adam", o.beta2);
-  detail::check_eps("Adam", o.eps);
+  detail::check_optimizer_eps("Adam", o.eps);
 }
 
 void Adam::set_momentum(double value) { options.beta1 = detail::checked_beta("Adam", value); }

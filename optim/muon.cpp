@@ -23,7 +23,7 @@ double rate_factor(MuonRate rate, const Tensor& matrix) {
 Muon::Muon(std::vector<ParamGroup> groups, Options o)
     : Optimizer(std::move(groups), o.lr, o.weight_decay), options(o) {
   detail::checked_momentum("Muon", o.momentum);
-  detail::check_eps("Muon", o.eps);
+  detail::check_optimizer_eps("Muon", o.eps);
   if (o.ns_steps < 0 || o.ns_steps >= kMostIterations)
     fail<ValueError>("Muon: ns_steps {} must lie in [0, {})", o.ns_steps, kMostIterations);
   for (const double c : o.ns_coefficients)
@@ -68,7 +68,7 @@ Tensor orthogonalize(const Tensor& g, std::array<double, 3> coefficients, int64_
   if (!is_floating(g.dtype()))
     fail<DtypeError>("orthogonalize: needs f32 or f64, got {}", g.dtype());
   if (steps < 0) fail<ValueError>("orthogonalize: steps {} must not be negative", steps);
-  detail::check_eps("orthogonalize", eps);
+  detail::check_optimizer_eps("orthogonalize", eps);
   NoGrad guard;
   // Wide, so that x x^T is the smaller of the two products.
   const bool tall = g.size(0) > g.size(1);

@@ -7,7 +7,7 @@ RMSprop::RMSprop(std::vector<ParamGroup> groups, Options o)
   detail::checked_momentum("RMSprop", o.momentum);
   if (!(o.alpha >= 0 && o.alpha <= 1))
     fail<ValueError>("RMSprop: alpha {} must lie in [0, 1]", o.alpha);
-  detail::check_eps("RMSprop", o.eps);
+  detail::check_optimizer_eps("RMSprop", o.eps);
 }
 
 void RMSprop::set_momentum(double value) {

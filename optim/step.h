@@ -21,7 +21,7 @@ inline double checked_beta(const char* optimizer, double value) {
   return value;
 }
 
-inline void check_eps(const char* optimizer, double eps) {
+inline void check_optimizer_eps(const char* optimizer, double eps) {
   if (!(eps >= 0 && std::isfinite(eps)))
     fail<ValueError>("{}: eps {} is not a number of at least 0", optimizer, eps);
 }
