@@ -11,7 +11,7 @@ MultiheadAttention attention(Rng& rng, int64_t d_model, int64_t nhead, const Opt
   return MultiheadAttention(rng, d_model, nhead,
                             {.dropout = o.dropout, .bias = o.bias, .kdim = {}, .vdim = {}});
 }
-LayerNorm norm(int64_t d_model, const Options& o) {
+LayerNorm make_norm(int64_t d_model, const Options& o) {
   return LayerNorm(d_model, {.eps = o.layer_norm_eps, .bias = o.bias});
 }
 
@@ -35,8 +35,8 @@ TransformerEncoderLayer::TransformerEncoderLayer(Rng& rng, int64_t d_model, int6
       linear1(rng, d_model, o.dim_feedforward, {.bias = o.bias}),
       dropout(rng, o.dropout),
       linear2(rng, o.dim_feedforward, d_model, {.bias = o.bias}),
-      norm1(norm(d_model, o)),
-      norm2(norm(d_model, o)),
+      norm1(make_norm(d_model, o)),
+      norm2(make_norm(d_model, o)),
       dropout1(rng, o.dropout),
       dropout2(rng, o.dropout) {}
 
@@ -60,9 +60,9 @@ TransformerDecoderLayer::TransformerDecoderLayer(Rng& rng, int64_t d_model, int6
       linear1(rng, d_model, o.dim_feedforward, {.bias = o.bias}),
       dropout(rng, o.dropout),
       linear2(rng, o.dim_feedforward, d_model, {.bias = o.bias}),
-      norm1(norm(d_model, o)),
-      norm2(norm(d_model, o)),
-      norm3(norm(d_model, o)),
+      norm1(make_norm(d_model, o)),
+      norm2(make_norm(d_model, o)),
+      norm3(make_norm(d_model, o)),
       dropout1(rng, o.dropout),
       dropout2(rng, o.dropout),
       dropout3(rng, o.dropout) {}
