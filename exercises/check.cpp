@@ -43,7 +43,7 @@ bool close(const Tensor& a, const Tensor& b, double tolerance) {
 }
 
 std::string index_text(const Shape& shape, int64_t flat) {
-  if (shape.rank() == 0) return "";
+  if (shape.numel() == 1) return "";
   std::vector<int64_t> index(static_cast<size_t>(shape.rank()));
   for (int axis = shape.rank() - 1; axis >= 0; --axis) {
     index[static_cast<size_t>(axis)] = flat % shape[axis];
@@ -69,6 +69,19 @@ double common_factor(const std::vector<double>& yours, const std::vector<double>
           1e3 * tolerance * std::max(1.0, std::abs(yours[largest]))))
       return NAN;
   return factor;
+}
+
+std::string number_text(double v) { return std::isnan(v) ? "NaN" : fmt::format("{:.10g}", v); }
+
+// What can be said of a wrong shape.
+std::string shape_words(const Shape& yours, const Shape& right) {
+  if (yours.numel() == right.numel() && yours.rank() > right.rank())
+    return "the shape has a dimension of size 1 too many: sum or mean without keepdim, or reshape";
+  if (yours.numel() == right.numel() && yours.rank() < right.rank())
+    return "the shape has lost a dimension of size 1: keepdim = true, or reshape";
+  if (yours.rank() > right.rank()) return "the shape has a dimension too many: something is not summed";
+  if (yours.rank() < right.rank()) return "the shape has a dimension too few: too much is summed";
+  return "the sizes are not the right ones";
 }
 
 // What can be said of wrong numbers without an idea of how they came about.
@@ -140,20 +153,20 @@ void Check::equal(const std::string& what, const Tensor& yours, const Tensor& ri
       const std::vector<double> y = yours.to_vector<double>(), r = right.to_vector<double>();
       const size_t at = static_cast<size_t>(worst(y, r).at);
       shown_what += index_text(right.shape(), static_cast<int64_t>(at));
-      shown_yours = fmt::format("{:.10g}", y[at]);
-      shown_right = fmt::format("{:.10g}", r[at]);
+      shown_yours = number_text(y[at]);
+      shown_right = number_text(r[at]);
     }
     fail_with(shown_what, shown_yours, shown_right, idea.says, true);
   }
   if (yours.shape() != right.shape())
     fail_with(what, "shape " + to_string(yours.shape()), "shape " + expected,
-              "the shape is not the right one", false);
+              shape_words(yours.shape(), right.shape()), false);
   const std::vector<double> y = yours.to_vector<double>(), r = right.to_vector<double>();
   const Worst w = worst(y, r);
   if (w.difference <= tolerance * size_of_largest(r)) return;
   const size_t at = static_cast<size_t>(w.at);
-  fail_with(what + index_text(right.shape(), w.at), fmt::format("{:.10g}", y[at]),
-            fmt::format("{:.10g}", r[at]), plain_words(yours, right, tolerance), false);
+  fail_with(what + index_text(right.shape(), w.at), number_text(y[at]), number_text(r[at]),
+            plain_words(yours, right, tolerance), false);
 }
 
 void Check::equal(const std::string& what, double yours, double right, const Ideas& ideas,

@@ -59,6 +59,10 @@ void places(Check& c, const mine::View& v) {
             [&] { return numbers(List{right - v.offset}); }},
            {"you multiplied the index by the sizes: multiply by the strides",
             [&] { return numbers(List{by_sizes}); }},
+           {"only two dimensions count: a view can have any number of them, so loop over all",
+            [&] {
+              return numbers(List{v.offset + index[0] * v.strides[0] + index[1] * v.strides[1]});
+            }},
            {"you added the indices without the strides",
             [&] { return numbers(List{v.offset + sum}); }}});
 }
@@ -108,6 +112,8 @@ void slices(Check& c, const mine::View& v, int64_t step) {
       "its shape", s.shape, sized(count),
       {{"the size is rounded down: 0, 2, 4 are three elements of 0..5 in steps of 2, so round up",
         [&] { return numbers(sized((stop - start) / step)); }},
+       {"brackets are missing: stop - start / step divides start alone",
+        [&] { return numbers(sized(stop - start / step)); }},
        {"you left the step out of the size", [&] { return numbers(sized(stop - start)); }}});
   List steps = v.strides;
   steps[axis] *= step;

@@ -24,7 +24,8 @@ enum class Mistake {
   sum_for_mean,
   decay_in_gradient,
   no_decay,
-  up
+  up,
+  forgotten
 };
 
 Numbers after(Mistake wrong, Numbers w, const std::vector<Numbers>& gradients,
@@ -34,6 +35,7 @@ Numbers after(Mistake wrong, Numbers w, const std::vector<Numbers>& gradients,
   double t = wrong == Mistake::correct_from_0 ? -1 : 0;
   for (const Numbers& now : gradients) {
     ++t;
+    if (wrong == Mistake::forgotten) m = v = Numbers(w.size());
     for (size_t i = 0; i < w.size(); ++i) {
       double g = now[i];
       if (wrong == Mistake::decay_in_gradient) g += o.weight_decay * w[i];
@@ -69,6 +71,8 @@ const std::vector<std::pair<std::string, Mistake>> kWrong{
      "hardly decays; AdamW pulls at the weight itself",
      Mistake::decay_in_gradient},
     {"weight decay is missing", Mistake::no_decay},
+    {"m and v are forgotten after each step: write them to state.m and state.v",
+     Mistake::forgotten},
     {"the step goes up: subtract", Mistake::up}};
 
 void compare(Check& c, const std::string& name, const Numbers& start,

@@ -30,6 +30,16 @@ void compare(Check& c, const std::string& name, const Tensor& x, const Tensor& w
        {"the way through the mean is missing: - <g>", [&] { return r * (g - projection); }},
        {"the means divide by n - 1: the variance of the output was by n, and so is its gradient",
         [&] { return r * (g - g.sum({0}) / (n - 1) - xhat * (g * xhat).sum({0}) / (n - 1)); }},
+       {"the variance divides by n - 1, as var(x, {0}) does by default: var(x, {0}, 0) divides by "
+        "n",
+        [&] {
+          const Tensor s = rsqrt(var(x, {0}, 1) + eps), h = centred * s;
+          return s * (g - g.mean({0}) - h * (g * h).mean({0}));
+        }},
+       {"a sign is wrong: both means are subtracted",
+        [&] { return r * (g - g.mean({0}) + projection); }},
+       {"a sign is wrong: both means are subtracted",
+        [&] { return r * (g + g.mean({0}) - projection); }},
        {"you took sums for means: <.> is the mean over the samples",
         [&] { return r * (g - g.sum({0}) - xhat * (g * xhat).sum({0})); }},
        {"the means run over the features: BatchNorm's statistics are over the samples, dimension "

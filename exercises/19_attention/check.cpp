@@ -84,6 +84,9 @@ void compare(Check& c, const std::string& name, const Case& k) {
        "minus infinity before it",
        {.after_softmax = true}},
       {"masked scores are 0: e^0 is 1, not 0; set them to minus infinity", {.masked = 0}},
+      {"masked scores are -1e9, not minus infinity: a row with nothing to see then looks at "
+       "everything alike, padding too; its result is 0",
+       {.masked = -1e9}},
       {"a row with nothing to see is 0/0: its result is 0", {.repair = false}}};
   Ideas ideas;
   for (const auto& [says, way] : wrong)
