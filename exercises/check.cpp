@@ -79,7 +79,8 @@ std::string shape_words(const Shape& yours, const Shape& right) {
     return "the shape has a dimension of size 1 too many: sum or mean without keepdim, or reshape";
   if (yours.numel() == right.numel() && yours.rank() < right.rank())
     return "the shape has lost a dimension of size 1: keepdim = true, or reshape";
-  if (yours.rank() > right.rank()) return "the shape has a dimension too many: something is not summed";
+  if (yours.rank() > right.rank())
+    return "the shape has a dimension too many: something is not summed";
   if (yours.rank() < right.rank()) return "the shape has a dimension too few: too much is summed";
   return "the sizes are not the right ones";
 }
