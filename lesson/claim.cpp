@@ -59,7 +59,7 @@ std::string with_own(std::string text, const Facts& facts) {
 
 // A number that the claim says and no text tells is a mistake.
 void check_told(const Story& story, const Facts& facts) {
-  std::set<std::string> told{"full"};
+  std::set<std::string> told{"full", "images"};
   for (const std::string& text : story.texts())
     for (const Placeholder& p : placeholders(text)) told.insert(p.name);
   for (const std::string& name : facts.names())
@@ -101,6 +101,7 @@ ClaimResult result_of(const std::string& id, Lab& lab) {
   ClaimResult r{.id = id, .title = story.title, .says = story.says};
   Facts facts;
   facts.flag("full", lab.profile().full());
+  facts.text("images", lab.data()->images_title);
   claim->facts(facts);
   check_told(story, facts);
   for (const Question& q : asked()) {

@@ -229,9 +229,9 @@ std::string tally(const Report& r) {
 std::string overview(const Report& r) {
   return "<p>" + tally(r) + "</p>\n" + picture_html(r) +
          fmt::format(
-             "<p class=\"soft\">{} profile, {}, {} runs ({} died), {:.0f} s. "
+             "<p class=\"soft\">{} profile, {}, {} runs ({} died), {:.0f} s of processor time. "
              "<code>{}</code></p>\n",
-             r.profile, seeds_text(r), r.runs, r.dead, r.seconds, escape(r.command));
+             r.profile, seeds_text(r), r.runs, r.dead, r.processor, escape(r.command));
 }
 
 std::string which(const Report& r) {

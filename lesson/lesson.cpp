@@ -126,11 +126,12 @@ std::exception_ptr try_claims(const std::vector<std::string>& claims, const Equi
 
 void describe(Report& report, const LessonOptions& options, const Data& data, const Records& runs) {
   report.runs = static_cast<int>(runs.size());
+  for (const Record& r : runs) report.processor += r.seconds;
   report.dead = static_cast<int>(std::ranges::count(runs, true, &Record::dead));
   report.machine = fmt::format("{} trainings at a time on {}, instruction set {}",
                                options.workers > 0 ? options.workers : thread_limit(), processor(),
                                loupe::name(cpu_level()));
-  report.data = fmt::format("{} ({})", data.images_name, data.images_hash);
+  report.data = fmt::format("{} ({})", data.images_title, data.images_hash);
   for (const TextData& t : data.texts) report.data += fmt::format(", {} ({})", t.name, t.hash);
   report.picture = picture(report.claims);
   report.part = options.part;

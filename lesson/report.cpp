@@ -215,8 +215,8 @@ std::string paragraph(const std::string& text) {
 }
 
 std::string run_text(const Report& r) {
-  return fmt::format("{} profile, {}, {} runs ({} died), {:.0f} s. {}. {}.", r.profile,
-                     seeds_text(r), r.runs, r.dead, r.seconds, r.machine, r.data);
+  return fmt::format("{} profile, {}, {} runs ({} died), {:.0f} s of processor time. {}. {}.",
+                     r.profile, seeds_text(r), r.runs, r.dead, r.processor, r.machine, r.data);
 }
 
 // How to read the table.
@@ -271,9 +271,9 @@ std::string claim_line(const PictureRow& row) {
 std::string to_terminal(const Report& r, bool details) {
   std::string out = details ? details_of(r) : "";
   for (const PictureRow& row : r.picture) out += claim_line(row);
-  return out + fmt::format("{} profile, {}, {} runs ({} died), {:.0f} s{}\n", r.profile,
-                           seeds_text(r), r.runs, r.dead, r.seconds,
-                           details ? "." : "; --details: every line with its interval.");
+  return out + fmt::format("{} profile, {}, {} runs ({} died), {:.0f} s of processor time{}\n",
+                           r.profile, seeds_text(r), r.runs, r.dead, r.processor,
+                           details ? "." : "; --details: every line.");
 }
 
 namespace {

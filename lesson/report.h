@@ -104,8 +104,9 @@ struct Report {
   int part = 1;
   std::vector<int> looks{};  // seeds at each
   int runs = 0, dead = 0;
-  int foreign = 0;  // runs in the file that another program made: made again
-  double seconds = 0;
+  int foreign = 0;       // runs in the file that another program made: made again
+  double seconds = 0;    // on the clock, of this call
+  double processor = 0;  // seconds of processor time of all runs, whenever they were made
   std::vector<ClaimResult> claims{};
   std::vector<Advice> advice{};
   std::vector<Decision> decisions{};  // when to use which

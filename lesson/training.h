@@ -22,6 +22,7 @@ struct TextData {
 /// validation images its last 1,024; test images are the first ones of the test file.
 struct Data {
   std::string images_name, images_hash;
+  std::string images_title = "Fashion-MNIST";  // as texts call them: one's own by their folder
   Tensor train_x, train_y;  // (n, 1, 28, 28) f32 normalised with mean .286, std .353; (n) i64
   Tensor valid_x, valid_y, test_x, test_y;
   std::vector<TextData> texts;

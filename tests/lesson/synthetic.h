@@ -41,7 +41,8 @@ inline Report synthetic_report() {
                 .command = "loupe lesson --quick",
                 .machine = "2 cores, AVX-512",
                 .data = "Fashion-MNIST <made up>"};
-  report.looks = {3}, report.runs = 120, report.dead = 4, report.seconds = 201;
+  report.looks = {3}, report.runs = 120, report.dead = 4, report.seconds = 201,
+  report.processor = 390;
 
   ClaimResult c5{.id = "C5", .title = "BatchNorm depends on the batch size; LayerNorm does not"};
   c5.says = "BatchNorm depends on the batch size; LayerNorm does not depend on it.";

@@ -10,6 +10,8 @@
 
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 
 #include "catch.h"
 
@@ -110,4 +112,32 @@ TEST_CASE("a text must be long enough for its twentieths", "[nets]") {
   std::fclose(f);
   CHECK_THROWS_WITH(Data::load("", {path}, 64, 64), Catch::Matchers::Contains("4000 characters"));
   std::remove(path.c_str());
+}
+
+namespace {
+
+void write_idx(const std::filesystem::path& path, const std::vector<int>& sizes) {
+  std::ofstream out(path, std::ios::binary);
+  int64_t bytes = 1;
+  for (int size : sizes) bytes *= size;
+  out << '\0' << '\0' << '\x08' << static_cast<char>(sizes.size());
+  for (int size : sizes)
+    for (int shift : {24, 16, 8, 0}) out << static_cast<char>(size >> shift & 255);
+  for (int64_t i = 0; i < bytes; ++i) out << static_cast<char>(i % 10);
+}
+
+}  // namespace
+
+TEST_CASE("images of one's own are called by their folder", "[nets]") {
+  const auto folder =
+      std::filesystem::temp_directory_path() / fmt::format("loupe_own_images_{}", ::getpid());
+  std::filesystem::create_directories(folder);
+  write_idx(folder / "train-images-idx3-ubyte", {1100, 28, 28});
+  write_idx(folder / "train-labels-idx1-ubyte", {1100});
+  write_idx(folder / "t10k-images-idx3-ubyte", {20, 28, 28});
+  write_idx(folder / "t10k-labels-idx1-ubyte", {20});
+  const auto data = Data::load(folder.string(), {}, 64, 20);
+  CHECK(data->images_title == "the images of " + folder.string());
+  CHECK(Data{}.images_title == "Fashion-MNIST");
+  std::filesystem::remove_all(folder);
 }

@@ -55,7 +55,7 @@ TEST_CASE("the terminal ends with one line a claim", "[report]") {
   CHECK(count(text, "\n") == r.claims.size() + 1);
   CHECK(text.find("C5   in part        BN: +27.3 points; LN: not decided\n") == 0);
   CHECK(text.find("--details") != std::string::npos);
-  CHECK(to_terminal(r, true).ends_with("died), 201 s.\n"));
+  CHECK(to_terminal(r, true).ends_with("died), 390 s of processor time.\n"));
 }
 
 TEST_CASE("each word has one right guess, or none", "[report]") {

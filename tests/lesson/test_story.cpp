@@ -187,7 +187,7 @@ TEST_CASE("every placeholder is a line of the claim or a name that it says", "[s
     const Story story = Story::of(id);
     std::map<std::string, Kind> kinds;
     for (const Question& q : asked_by(id, "full").questions) kinds[q.id] = q.kind;
-    std::set<std::string> names{"full"};
+    std::set<std::string> names{"full", "images"};
     for (const std::string& text : story.texts())
       for (const Placeholder& p : placeholders(text)) {
         CAPTURE(id, p.name);
