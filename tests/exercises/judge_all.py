@@ -160,7 +160,7 @@ def check_accidents():
     blank = judging.read(judging.hole(PROBE))
     for name, body, kind, words in ACCIDENTS:
         text = re.sub(r'fill_in\("sum_to"\);', lambda _: body.rstrip(), blank)
-        r = judging.judge(PROBE, "student.cpp", [1], text=text, time_limit=2)[-1]
+        r = judging.judge(PROBE, "student.cpp", [1], text=text, time_limit=4)[-1]
         if r["kind"] != kind or words not in r["says"]:
             fault(f"{name}: must be told as {kind} with \"{words}\", gave ({r['kind']}) {r['says']}")
     text = judging.read(os.path.join(COURSE, PROBE, "solution.cpp"))
