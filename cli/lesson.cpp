@@ -1,5 +1,6 @@
 #include <loupe/cli/commands.h>
 #include <loupe/cli/console.h>
+#include <loupe/distributed/communicator.h>
 #include <loupe/lesson/lesson.h>
 
 #include <fmt/core.h>
@@ -40,6 +41,12 @@ std::string command_text(const LessonOptions& o, const std::string& profile) {
 }  // namespace
 
 int lesson(const LessonOptions& options) {
+  if (const Communicator ranks; ranks.size() > 1)
+    fail<ValueError>(
+        "lesson: it runs in one process, and mpirun started {}; --threads spreads its runs over "
+        "the "
+        "cores of this machine",
+        ranks.size());
   const std::string profile = options.full ? "full" : options.tiny ? "tiny" : "quick";
   lesson::LessonOptions o{.profile = profile,
                           .part = options.part,

@@ -20,6 +20,14 @@ install(TARGETS loupe EXPORT loupe-targets
 
 set(cmake_files ${CMAKE_INSTALL_LIBDIR}/cmake/loupe)
 install(EXPORT loupe-targets NAMESPACE loupe:: DESTINATION ${cmake_files} COMPONENT dev)
+# Training by several processes is a part of its own, so that nobody else needs MPI.
+install(TARGETS loupe_distributed EXPORT loupe-distributed ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev)
+set_target_properties(loupe_distributed PROPERTIES EXPORT_NAME distributed)
+install(EXPORT loupe-distributed NAMESPACE loupe:: DESTINATION ${cmake_files} COMPONENT dev)
+set(LOUPE_WITH_MPI OFF)
+if(MPI_CXX_FOUND)
+  set(LOUPE_WITH_MPI ON)
+endif()
 set(LOUPE_SHARED OFF)
 if(BUILD_SHARED_LIBS)
   set(LOUPE_SHARED ON)

@@ -116,6 +116,25 @@ if(loupe_FOUND)
 endif()
 EOF
     quietly cmake -B parts -DCMAKE_PREFIX_PATH="$folder/moved/loupe" .
+    # Training by several processes, which only who asks for it needs MPI for.
+    mkdir several
+    cat > several/CMakeLists.txt <<'EOF'
+cmake_minimum_required(VERSION 3.25)
+project(Several LANGUAGES CXX)
+find_package(loupe 0.2 REQUIRED COMPONENTS distributed)
+add_executable(several several.cpp)
+target_link_libraries(several PRIVATE loupe::distributed)
+EOF
+    cat > several/several.cpp <<'EOF'
+#include <loupe/distributed/data_parallel.h>
+int main() {
+  loupe::Communicator comm;
+  return comm.sum({1.0})[0] == comm.size() ? 0 : 1;
+}
+EOF
+    quietly cmake -S several -B several/build -DCMAKE_PREFIX_PATH="$folder/moved/loupe"
+    quietly cmake --build several/build
+    several/build/several
     ;;
   subproject)
     cat > CMakeLists.txt <<'EOF'
