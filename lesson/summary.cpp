@@ -9,12 +9,12 @@
 namespace loupe::lesson {
 namespace {
 
-// The line as the shipped full run has it, where this run has no word of its own.
+// The lines of docs/lesson.html's run, for where a run has no word of its own.
 std::map<std::string, Line> shipped_lines() {
   std::map<std::string, Line> all;
-  std::istringstream in{std::string(embedded("lesson/full.txt"))};
+  std::istringstream in{std::string(embedded("lesson/shipped.txt"))};
   for (std::string line; std::getline(in, line);) {
-    const Line l = line_from_json(line, "lesson/full.txt");
+    const Line l = line_from_json(line, "lesson/shipped.txt");
     if (!l.id.empty()) all[l.id] = l;
   }
   return all;
@@ -77,7 +77,7 @@ std::vector<Decision> decisions(const std::vector<ClaimResult>& claims) {
       other = true;
     }
     all.push_back({s.head, fill(s.paragraphs.at(1), facts), fill(s.paragraphs.at(2), facts)});
-    if (other) all.back().yes += " (From the shipped full run: this one does not decide it.)";
+    if (other) all.back().yes += " (From the shipped run: this one does not decide it.)";
   }
   return all;
 }

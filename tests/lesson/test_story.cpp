@@ -273,6 +273,20 @@ TEST_CASE("every claim has its guesses, an answer of 25 words, a finding, a numb
   }
 }
 
+TEST_CASE("what a run does not decide is taken from the shipped one, and marked", "[story]") {
+  const char* mark = "(From the shipped run: this one does not decide it.)";
+  const auto none = decisions({});
+  REQUIRE(none.size() == 6);
+  for (const Decision& d : none) CHECK(d.yes.find(mark) != std::string::npos);
+  CHECK(none[2].yes.find("points over no norm") != std::string::npos);
+  // C6a and C6b of its own: those numbers, and no mark.
+  ClaimResult c6{.id = "C6", .title = "t"};
+  for (const char* id : {"C6a", "C6b"}) c6.lines.push_back(line_with(id, Verdict::reproduced));
+  const auto own = decisions({c6});
+  CHECK(own[2].yes == "BatchNorm: 1.50 points over no norm, 1.50 over LayerNorm.");
+  CHECK(own[1].yes.find(mark) != std::string::npos);
+}
+
 TEST_CASE("learning rates come from the table where it knows the configuration", "[story]") {
   RateTable table("0.03 net=F1;norm=batch\n");
   const Config known{{"net", "F1"}, {"norm", "batch"}, {"lr", "9"}, {"role", "tuning"}};
