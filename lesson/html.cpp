@@ -119,9 +119,10 @@ std::string guesses(const ClaimResult& c) {
 std::string number(const ClaimResult& c) {
   const auto line = std::ranges::find(c.lines, c.number.line, &Line::id);
   const bool uncertain = line != c.lines.end() && line->kind == Kind::statistical;
-  return fmt::format(
-      "<p class=\"number\"><b>{}</b> {}{}</p>", prose(c.number.big), prose(c.number.text),
-      uncertain ? "<span class=\"says\">" + prose(effect_text(*line)) + "</span>" : "");
+  const std::string effect =
+      uncertain ? "<span class=\"says\">" + prose(effect_text(*line)) + "</span>" : "";
+  return fmt::format("<p class=\"number\"><b>{}</b> {}{}{}</p>", prose(c.number.big),
+                     prose(c.number.text), effect, undecided_text(c.primary()));
 }
 
 std::string sources(const ClaimResult& c) {

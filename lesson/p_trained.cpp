@@ -38,8 +38,10 @@ class Precise : public NewStatistics {
  public:
   using NewStatistics::NewStatistics;
   std::vector<Question> questions() const override {
-    return {primary(ways("P2a", of(small(), "precise_accuracy"), of(small(), "test_accuracy"), 1)),
-            ways("P2b", of(large(), "test_accuracy"), of(small(), "precise_accuracy"), 1),
+    Question left = ways("P2b", of(large(), "test_accuracy"), of(small(), "precise_accuracy"), 1);
+    left.expect = Expect::none;
+    return {ways("P2a", of(small(), "precise_accuracy"), of(small(), "test_accuracy"), 1),
+            primary(left),
             ways("P2c", of(large(), "precise_accuracy"), of(large(), "test_accuracy"), 1)};
   }
   std::vector<Chart> charts() const override {

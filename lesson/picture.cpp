@@ -15,13 +15,23 @@ using view::prose;
 constexpr const char* kClasses[] = {"r", "p", "n", "c", "i", "p", "c"};  // as in html.cpp
 const char* word_class(Verdict v) { return kClasses[static_cast<size_t>(v)]; }
 
-std::string bar_html(const PictureBar& bar, const char* look) {
+// A norm's colour is its own on the whole page.
+const char* look_of(const PictureBar& bar) {
+  if (bar.name == "BatchNorm") return "s-blue";
+  return bar.name == "LayerNorm" ? "s-orange" : "s-gray";
+}
+
+// `drawn`: part II has words only, since what stands in a row has no common scale.
+std::string bar_html(const PictureBar& bar, bool drawn) {
   if (bar.name.empty()) return "";
   const double width = bar.decided ? 50 * std::abs(bar.share) : 0;
+  const std::string track =
+      fmt::format(R"(<span class="track"><i style="width:{:.1f}%;{}"></i></span>)", width,
+                  bar.share < 0 ? "right:50%" : "left:50%");
   return fmt::format(
-      R"(<div class="bar {} {}"><span class="name">{}</span><span class="track"><i style="width:{:.1f}%;{}"></i></span><span class="what">{}</span></div>)",
-      look, bar.decided ? "sure" : "open", escape(bar.name), width,
-      bar.share < 0 ? "right:50%" : "left:50%", prose(bar.text));
+      R"(<div class="bar {} {}"><span class="name">{}</span>{}<span class="what">{}</span></div>)",
+      look_of(bar), bar.decided ? "sure" : "open", escape(bar.name),
+      drawn ? track : "<span></span>", prose(bar.text));
 }
 
 std::string svg_bar(const PictureBar& bar, double y, const char* colour) {
@@ -46,7 +56,8 @@ std::string picture_html(const Report& r) {
         "<div class=\"row\"><a href=\"#{0}\"><b>{0}</b> {1}</a><span class=\"v {2}\">{3}</span>"
         "<div class=\"bars\">{4}{5}</div></div>\n",
         row.id, escape(row.title), word_class(row.verdict), plain(row.verdict),
-        bar_html(row.batch, "s-blue"), bar_html(row.layer, "s-orange"));
+        bar_html(row.batch, r.part == 1), bar_html(row.layer, r.part == 1));
+  if (r.part != 1) return out + "</div>\n";
   return out +
          "<p class=\"note\">Bars to the right: as the lesson says; to the left: the opposite. The "
          "two "

@@ -242,9 +242,12 @@ std::optional<int> seeds_to_decide(const Line& l) {
   const double half = (l.effect.hi - l.effect.lo) / 2;
   if (l.kind == Kind::exact || l.verdict != Verdict::inconclusive || l.gridded) return std::nullopt;
   if (!std::isfinite(half) || l.effect.n < 2) return std::nullopt;
-  // Whatever is reached first: an interval on one side of 0, or inside the margin.
+  // Whatever is reached first: an interval on one side of 0, or inside the margin. Where none is
+  // expected: inside the margin, or outside.
   const double mean = std::abs(l.effect.mean);
-  const double reach = std::max(mean, l.margin - mean);
+  const double reach =
+      l.expect == Expect::none ? std::abs(l.margin - mean) : std::max(mean, l.margin - mean);
+  if (!(reach > 0)) return std::nullopt;
   return static_cast<int>(std::ceil(l.effect.n * half * half / (reach * reach)));
 }
 
@@ -265,6 +268,7 @@ Line statistical(const Question& q, const Comparison& c) {
   l.against_nothing = c.against_nothing;
   l.gridded = c.estimate.lower.mean != c.estimate.upper.mean;
   l.role = q.role;
+  l.expect = q.expect;
   l.verdict = judge(l.effect, l.margin, q.expect);
   l.p = p_value(c.estimate, q.margin / q.scale, q.expect, l.verdict, q.looks);
   return l;

@@ -102,7 +102,8 @@ struct Line {
   int looks = 1;                 // planned, at a growing number of seeds
   int dead_a = 0, dead_b = 0;    // runs of each arm that died; they are left out of the comparison,
   bool against_nothing = false;  // unless an arm died whole and enters as knowing nothing
-  bool gridded = false;          // known between two rates of a grid: seeds alone do not narrow it
+  Expect expect = Expect::positive;
+  bool gridded = false;  // known between two rates of a grid: seeds alone do not narrow it
   Role role = Role::explains;
   double p = 0;           // of the word; exact facts: 0
   std::string meaning{};  // one plain sentence with its conditions

@@ -99,6 +99,10 @@ TEST_CASE("an undecided line says how many seeds would decide it", "[report]") {
   CHECK(seeds_to_decide(l) == 26);  // until the interval is within the margin
   l.effect = {0.8, -0.2, 1.8, 4};
   CHECK(seeds_to_decide(l) == 7);  // until it is above 0
+  l.margin = 0.05;
+  l.expect = Expect::none;  // within 0.05, or not
+  l.effect = {0.04, 0.016, 0.064, 12};
+  CHECK(seeds_to_decide(l) == 70);
   l.gridded = true;
   CHECK_FALSE(seeds_to_decide(l));
   l.gridded = false;
