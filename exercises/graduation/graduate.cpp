@@ -1,8 +1,11 @@
 // Graduation: the lesson's claims, and two trainings, with the student's norms beside the library's.
 //   graduate STUDENT.so lesson PROFILE FOLDER CLAIM...     FOLDER "": the package's Fashion-MNIST
 //   graduate STUDENT.so train STEPS
+//   graduate STUDENT.so cnn STEPS FOLDER           the README's training; STEPS 0: all ten epochs
+//   graduate STUDENT.so gpt STEPS TEXT             STEPS 0: all 2000
 // exercises/graduate compiles the student's files and starts it.
 #include <loupe/autograd/ops.h>
+#include <loupe/exercises/graduation/readme.h>
 #include <loupe/lesson/lesson.h>
 #include <loupe/optim/optimizer.h>
 
@@ -140,6 +143,23 @@ int train_both(int64_t steps, const lesson::Norms& student) {
   return same ? 0 : 1;
 }
 
+// The README's training with the library's norms and with the student's.
+int as_readme(bool cnn, int64_t steps, const std::string& data, const lesson::Norms& student) {
+  const auto run = [&](const lesson::Norms& norms) {
+    return cnn ? exercises::readme_cnn(norms.batch, steps, data)
+               : exercises::readme_gpt(norms.layer, steps, data);
+  };
+  const exercises::ReadmeRun ours = run({}), yours = run(student);
+  std::printf("first loss   %.4f with the library's norms, %.4f with yours\n", ours.losses.front(),
+              yours.losses.front());
+  std::printf("last loss    %.4f with the library's norms, %.4f with yours (step %zu)\n",
+              ours.losses.back(), yours.losses.back(), ours.losses.size());
+  std::printf(cnn ? "test accuracy %.2f %% and %.2f %%; the README's: 93.48 %%\n"
+                  : "loss of the last tenth %.3f and %.3f; the README's: 1.799\n",
+              cnn ? 100 * ours.figure : ours.figure, cnn ? 100 * yours.figure : yours.figure);
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -147,6 +167,9 @@ int main(int argc, char** argv) {
     if (argc < 4) throw std::runtime_error("graduate STUDENT.so lesson|train ...");
     const lesson::Norms student = load(argv[1]);
     if (std::string(argv[2]) == "train") return train_both(std::atoll(argv[3]), student);
+    const std::string what = argv[2];
+    if (argc == 5 && (what == "cnn" || what == "gpt"))
+      return as_readme(what == "cnn", std::atoll(argv[3]), argv[4], student);
     return measure(argv[3], argv[4], {argv + 5, argv + argc}, student);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "graduate: %s\n", error.what());

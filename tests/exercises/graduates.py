@@ -3,6 +3,7 @@
   python3 tests/exercises/graduates.py      (LOUPE_BUILD: the build folder)
 """
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,12 @@ def main():
         if ran.returncode != code or words not in ran.stdout:
             faults += 1
             print(f"FAULT {wrong}: must end with {code} and say \"{words}\", ended with {ran.returncode}:\n{ran.stdout}{ran.stderr}")
+    # The README's GPT: five steps with the solutions are those with the library's norms.
+    ran = graduate(None, "--gpt", "5", "--text", os.path.join(ROOT, "README.md"))
+    pairs = re.findall(r"loss +([0-9.]+) with the library's norms, ([0-9.]+) with yours", ran.stdout)
+    if len(pairs) != 2 or any(abs(float(a) - float(b)) > 1e-3 for a, b in pairs):
+        faults += 1
+        print(f"FAULT --gpt: the two losses must agree, gave\n{ran.stdout}{ran.stderr}")
     print(f"{faults} faults")
     return 1 if faults else 0
 
