@@ -204,6 +204,8 @@ Tensor optional_input(const Tensors& x, size_t i) { return i < x.size() ? x[i] :
 
 namespace {
 
+constexpr double kScaleFloor = 1e-2;  // of the case's largest number, as in judge.py
+
 // torch.testing's numbers.
 struct Tolerance {
   double relative, of_scale;
@@ -230,7 +232,7 @@ bool same_value(double got, double want, const Tolerance& t, double scale) {
 std::string difference(const Tensor& got, const Tensor& want, double case_scale) {
   if (got.dtype() != want.dtype()) return fmt::format("dtype {} for {}", got.dtype(), want.dtype());
   if (got.shape() != want.shape()) return fmt::format("shape {} for {}", got.shape(), want.shape());
-  const double scale = std::max(largest_finite(want), 0.1 * case_scale);
+  const double scale = std::max(largest_finite(want), kScaleFloor * case_scale);
   const auto a = raw::row_major(raw::to(got, DType::f64)).to_vector<double>();
   const auto b = raw::row_major(raw::to(want, DType::f64)).to_vector<double>();
   for (size_t i = 0; i < a.size(); ++i)
