@@ -82,8 +82,7 @@ void steps(Communicator& comm, double seconds, int64_t batch, bool synchronised)
   const CommunicatorStats one = comm.stats() - before;
   const double whole = time_of(comm, seconds, [&] { step(true); });
   const double alone = synchronised ? 0 : time_of(comm, seconds, [&] { step(false); });
-  int64_t gradient_bytes = 0;
-  for (const int64_t bytes : parallel.bucket_sizes()) gradient_bytes += bytes;
+  const int64_t gradient_bytes = 4 * parameter_count(net);
   // The same exchange with nothing to hide behind.
   std::vector<Tensor> buckets;
   for (const int64_t bytes : parallel.bucket_sizes()) buckets.push_back(zeros({bytes / 4}));
