@@ -462,7 +462,7 @@ std::string CommunicatorImpl::late(const Collective& work, double seconds) const
 void CommunicatorImpl::wait(Collective& work) {
   constexpr int kSpins = 1000;                            // about what a message takes here
   constexpr auto kPause = std::chrono::microseconds(50);  // leaves the core to another rank
-  constexpr double kGrace = 0.5;                          // after the program was told to end
+  constexpr double kGrace = 0.2;                          // after the program was told to end
   const Clock::time_point begin = Clock::now();
   Clock::time_point last_move = begin;
   std::unique_lock lock(mutex_);

@@ -42,7 +42,7 @@ struct CommunicatorOptions {
   /// sizes, step. A difference is a CommunicationError on all of them at once. Without it a
   /// difference in a large collective ends by the timeout, or by MPI's own error.
   bool checked = true;
-  /// Asked while waiting; true ends the wait with a CommunicationError half a second later. For a
+  /// Asked while waiting; true ends the wait with a CommunicationError a fifth of a second later. For a
   /// program that has been told to end.
   std::function<bool()> stop = {};
 };

@@ -54,6 +54,7 @@ on_hosts() {
   # The launcher looks after its daemons each second: by default it takes 8 minutes to miss one.
   export OMPI_MCA_oob_tcp_keepalive_time=1 OMPI_MCA_oob_tcp_keepalive_intvl=1 OMPI_MCA_oob_tcp_keepalive_probes=2
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl=self,tcp
+  export OMPI_MCA_odls_base_sigkill_timeout=5  # time for the last words on a busy machine
   export OMPI_MCA_hwloc_base_binding_policy=none LOUPE_NUM_THREADS=1
   exec timeout -k 1 90 ip netns exec ${tag}a unshare -u sh -c "hostname ${tag}a; exec \"\$0\" \"\$@\"" "$mpirun" \
     --host 10.77.0.1:1,10.77.0.2:1 -n 2 -x LOUPE_NUM_THREADS "$@"
