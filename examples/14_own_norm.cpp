@@ -2,8 +2,8 @@
 // BatchNorm. The lesson's checks then say what it is: whether it sees the batch, whether it mixes
 // tokens, what a token leaves it with.
 //
-//   example_09_own_norm           the exact claims of the tiny profile: seconds
-//   example_09_own_norm quick     all claims, minutes; the report goes to own-norm/
+//   example_14_own_norm           the exact claims of the tiny profile: seconds
+//   example_14_own_norm quick     all claims, minutes; the report goes to own-norm/
 #include <loupe/lesson/lesson.h>
 #include <loupe/loupe.h>
 
