@@ -3,6 +3,7 @@
 #include <loupe/io/file.h>
 #include <loupe/io/onnx.h>
 #include <loupe/io/onnx_step.h>
+#include <loupe/layers/state.h>
 
 #include <algorithm>
 #include <cmath>
@@ -206,23 +207,6 @@ struct Traced {
   bool needed = false;
 };
 
-// Modules in eval mode for a while, each back in its own afterwards.
-class EvalMode : Pinned {
- public:
-  explicit EvalMode(Module& model) {
-    for (const auto& [name, m] : named_modules(model)) {
-      before_.push_back({m, m->is_training()});
-      m->set_training(false);
-    }
-  }
-  ~EvalMode() {
-    for (const auto& [m, training] : before_) m->set_training(training);
-  }
-
- private:
-  std::vector<std::pair<Module*, bool>> before_;
-};
-
 // One sample more, the elements in another order, and other numbers where they may be any.
 Tensor varied(const Tensor& example) {
   const int64_t n = example.size(0), sample = example.numel() / n;
@@ -280,7 +264,7 @@ class Exporter {
   // Both runs. Inputs are copies, so that they are not taken for a parameter of the model.
   void run(Module& model, const OnnxForward& forward) {
     NoGrad guard;
-    EvalMode eval(model);
+    const EvalScope evaluating(model);
     for (const auto& [name, t] : inputs_) {
       x_.push_back(raw::clone(t));
       other_x_.push_back(varied(t));

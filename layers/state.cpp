@@ -188,6 +188,17 @@ void train(Module& m, bool on) {
   for (const auto& [name, module] : named_modules(m)) module->set_training(on);
 }
 
+EvalScope::EvalScope(Module& m) {
+  for (const auto& [name, module] : named_modules(m)) {
+    before_.emplace_back(module, module->is_training());
+    module->set_training(false);
+  }
+}
+EvalScope::~EvalScope() {
+  for (auto b = before_.rbegin(); b != before_.rend(); ++b)
+    b->first->set_training(b->second);  // a module may be there twice
+}
+
 void zero_grad(Module& m) {
   for (const Tensor& t : parameters(m)) t.zero_grad();
 }
@@ -261,24 +272,6 @@ void fit_columns(size_t (&w)[5], size_t columns) {
     if (w[column] > kLeast) w[column] = std::max(kLeast, w[column] - std::min(w[column], over()));
 }
 
-// Modules in eval mode; what was there before comes back at the end, however that comes.
-class EvalScope : Pinned {
- public:
-  explicit EvalScope(const std::vector<std::pair<std::string, Module*>>& modules) {
-    for (const auto& [name, module] : modules) {
-      before_.emplace_back(module, module->is_training());
-      module->set_training(false);
-    }
-  }
-  ~EvalScope() {
-    for (auto b = before_.rbegin(); b != before_.rend(); ++b)
-      b->first->set_training(b->second);  // a module may be there twice
-  }
-
- private:
-  std::vector<std::pair<Module*, bool>> before_;
-};
-
 }  // namespace
 
 std::string summary(Module& m, const Tensor& input, size_t columns) {
@@ -289,7 +282,7 @@ std::string summary(Module& m, const Tensor& input, size_t columns) {
   std::map<Module*, Row> rows;
   const auto modules = named_modules(m);
   {
-    const EvalScope evaluating(modules);
+    const EvalScope evaluating(m);
     const HookScope hooks(m, [&rows](Module& mod, const Tensor& x, const Tensor& y) {
       Row& r = rows[&mod];
       r.shape = to_string(y.shape());

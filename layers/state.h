@@ -40,6 +40,16 @@ void copy_state(Module& from, Module& to);
 /// Train or eval mode for a module and all its children.
 void train(Module& m, bool on = true);
 inline void eval(Module& m) { train(m, false); }
+/// A model and all its children in eval mode while it lives. Then each module has the mode back that
+/// it had, also a frozen one that was in eval mode before.
+class EvalScope : Pinned {
+ public:
+  explicit EvalScope(Module& m);
+  ~EvalScope();
+
+ private:
+  std::vector<std::pair<Module*, bool>> before_;
+};
 /// Drops all gradients.
 void zero_grad(Module& m);
 /// Freezes (false) or unfreezes all parameters.

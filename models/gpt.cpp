@@ -1,6 +1,7 @@
 #include <loupe/autograd/ops.h>
 #include <loupe/core/dmath.h>
 #include <loupe/layers/init.h>
+#include <loupe/layers/state.h>
 #include <loupe/models/gpt.h>
 
 #include <algorithm>
@@ -197,12 +198,7 @@ std::vector<int64_t> Gpt::generate(const std::vector<int64_t>& prompt, Rng& rng,
   if (o.length < 0 || o.top_k < 0)
     fail<ValueError>("generate: length {} and top_k {} must not be negative", o.length, o.top_k);
   NoGrad guard;
-  struct Eval {
-    Gpt& m;
-    bool was_training = m.is_training();
-    explicit Eval(Gpt& model) : m(model) { train(m, false); }
-    ~Eval() { train(m, was_training); }
-  } const eval(*this);
+  const EvalScope evaluating(*this);
   std::vector<int64_t> text = prompt;
   KvCache cache = new_cache(1);
   size_t fed =

@@ -143,23 +143,6 @@ std::optional<Tensor> weights_of(const Node& node) {
   return w.dim() == 4 ? w : w.reshape({-1, w.size(-3), queries, keys});
 }
 
-// The whole model in eval mode while it lives; then each module's mode is as before.
-class EvalScope : Pinned {
- public:
-  explicit EvalScope(Module& model) {
-    for (const auto& [name, module] : named_modules(model)) {
-      before_.emplace_back(module, module->is_training());
-      module->set_training(false);
-    }
-  }
-  ~EvalScope() {
-    for (const auto& [module, training] : before_) module->set_training(training);
-  }
-
- private:
-  std::vector<std::pair<Module*, bool>> before_;
-};
-
 // A hook that is taken off again.
 class HookOn : Pinned {
  public:

@@ -91,6 +91,21 @@ TEST_CASE(
   REQUIRE_THROWS_AS(moved.rest[2], IndexError);
 }
 
+TEST_CASE("EvalScope gives every module its own mode back, also after an error") {
+  Net net;
+  net.rest[1].set_training(false);
+  try {
+    const EvalScope outer(net);
+    const EvalScope inner(net);
+    CHECK(!net.is_training());
+    CHECK(!net.first.is_training());
+    throw std::runtime_error("a pass that fails");
+  } catch (const std::runtime_error&) {}
+  CHECK(net.is_training());
+  CHECK(net.first.is_training());
+  CHECK(!net.rest[1].is_training());
+}
+
 TEST_CASE("to() converts in place: who holds a tensor or a hook goes on with it") {
   Net net;
   const Tensor weight = net.first.weight;

@@ -168,6 +168,11 @@ TEST_CASE(
   REQUIRE(drawn != m.generate(prompt, e, {.length = 30, .temperature = 5}));
   for (const int64_t token : drawn) REQUIRE((token >= 0 && token < 11));
   REQUIRE(m.is_training());
+  Module& frozen = *named_modules(m).back().second;
+  frozen.set_training(false);
+  m.generate(prompt, a, {.length = 1});
+  REQUIRE(m.is_training());
+  REQUIRE(!frozen.is_training());
   REQUIRE_THROWS_AS(m.generate({}, a), ValueError);
   REQUIRE_THROWS_AS(m.generate({1}, a, {.temperature = -1}), ValueError);
 }
