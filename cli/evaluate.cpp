@@ -21,10 +21,7 @@ namespace {
 int eval_cnn(const EvalOptions& o, const Json& options, Console& console) {
   const std::string dataset = options.get_string("dataset");
   const ImageData data = load_images(dataset, o.data.empty() ? options.get_string("data") : o.data);
-  Rng rng(0);
-  const ImageModel model =
-      make_image_model(rng, options.get_string("model"), options.get_string("norm"), data.test);
-  load_model(o.run + "/model.safetensors", *model);
+  const ImageModel model = load_image_model(options, o.run).model;
   loupe::eval(*model);
   const Predictions p = predict(*model, data.test);
   const size_t classes = data.test.classes.size();
@@ -127,15 +124,8 @@ void with_model(const std::string& name, int64_t batch_size,
     Gpt m = load_gpt(options, name, vocab);
     return f(m, zeros({batch_size, m.config.context}, DType::i64));
   }
-  const bool cifar = options.get_string("dataset") == "cifar10";
-  const int64_t channels = cifar ? 3 : 1, size = cifar ? 32 : 28;
-  ImageSet set;
-  set.images = zeros({1, channels, size, size}, DType::u8);
-  set.classes.resize(10);
-  const ImageModel m =
-      make_image_model(rng, options.get_string("model"), options.get_string("norm"), set);
-  load_model(name + "/model.safetensors", *m);
-  f(*m, image(channels, size));
+  const RunImageModel run = load_image_model(options, name);
+  f(*run.model, image(run.image[1], run.image[2]));
 }
 
 int summary(const SummaryOptions& o) {

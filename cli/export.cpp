@@ -23,19 +23,14 @@ void export_gpt(const ExportOptions& o, const Json& options, const OnnxOptions& 
 }
 
 void export_cnn(const ExportOptions& o, const Json& options, const OnnxOptions& onnx) {
-  const bool cifar = options.get_string("dataset") == "cifar10";
-  const int64_t channels = cifar ? 3 : 1, size = cifar ? 32 : 28;
-  ImageSet set;
-  set.images = zeros({1, channels, size, size}, DType::u8);
-  set.classes.resize(10);
+  const RunImageModel run = load_image_model(options, o.run);
+  Shape two = run.image;
+  two[0] = 2;
   Rng rng(0);
-  const ImageModel model =
-      make_image_model(rng, options.get_string("model"), options.get_string("norm"), set);
-  load_model(o.run + "/model.safetensors", *model);
   OnnxOptions named = onnx;
   named.input = "images";
   named.outputs = {"logits"};
-  save_onnx(*model, randn(rng, {2, channels, size, size}), o.onnx, named);
+  save_onnx(*run.model, randn(rng, two), o.onnx, named);
 }
 
 // A folder of Transformers' BertModel: token ids and the mask of real tokens, as `loupe embed` reads

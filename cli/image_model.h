@@ -1,6 +1,7 @@
 #pragma once
 // The image models of the program and their predictions.
 #include <loupe/distributed/communicator.h>
+#include <loupe/cli/console.h>
 #include <loupe/io/images.h>
 #include <loupe/models/resnet_cifar.h>
 #include <loupe/models/small_cnn.h>
@@ -16,6 +17,13 @@ using ImageModel = std::unique_ptr<Module>;
 /// of a set. Images that are augmented need less dropout: `augmented` gives a SmallCnn less.
 ImageModel make_image_model(Rng& rng, const std::string& model, const std::string& norm,
                             const ImageSet& set, bool augmented = false);
+/// The model of a run of train cnn, whose options.json is given, in training mode. `image` is the
+/// shape of a batch of one that it takes.
+struct RunImageModel {
+  ImageModel model;
+  Shape image;
+};
+RunImageModel load_image_model(const Json& options, const std::string& folder);
 
 struct Predictions {
   std::vector<int64_t> labels;

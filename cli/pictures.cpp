@@ -149,10 +149,7 @@ void depth(Album& album, Module& model, const std::string& what,
 std::string of_cnn(Album& album, const PicturesOptions& o, const Json& options) {
   const std::string dataset = options.get_string("dataset");
   const ImageData data = load_images(dataset, o.data.empty() ? options.get_string("data") : o.data);
-  Rng rng(0);
-  const ImageModel model =
-      make_image_model(rng, options.get_string("model"), options.get_string("norm"), data.test);
-  load_model(o.run + "/model.safetensors", *model);
+  const ImageModel model = load_image_model(options, o.run).model;
   loupe::eval(*model);
   filters(album, *model);
   liked(album, *model, data.test);

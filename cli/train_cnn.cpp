@@ -27,6 +27,19 @@ ImageModel make_image_model(Rng& rng, const std::string& model, const std::strin
   return std::make_unique<SmallCnn>(rng, config);
 }
 
+RunImageModel load_image_model(const Json& options, const std::string& folder) {
+  const bool cifar = options.get_string("dataset") == "cifar10";
+  const Shape image = cifar ? Shape{1, 3, 32, 32} : Shape{1, 1, 28, 28};
+  ImageSet set;
+  set.images = zeros(image, DType::u8);
+  set.classes.resize(10);
+  Rng rng(0);
+  ImageModel model =
+      make_image_model(rng, options.get_string("model"), options.get_string("norm"), set);
+  load_model(folder + "/model.safetensors", *model);
+  return {std::move(model), image};
+}
+
 Predictions predict(Module& model, const ImageSet& set, Communicator* ranks) {
   constexpr int64_t kBatch = 500;
   const ImageDataset data(set);
