@@ -258,12 +258,13 @@ TEST_CASE("every public function and class has a case in its folder's tests of m
   const std::set<std::string> exempt{
       // questions with an answer for everything, and switches
       "cpu_level", "size_of", "is_floating", "dtype_of", "decltype", "last_kernel",
-      "clear_kernel_log", "log_kernel", "thread_limit", "parallel_pieces", "spread_of", "depth_svg", "EvalScope",
-      "plain_kernels", "reset_peak_memory", "release_cached_memory", "defined", "requires_grad",
-      "is_leaf", "is_same", "use_count", "zero_grad", "zero_", "anomaly_mode", "AnomalyMode",
-      "grad_enabled", "GradMode", "fusion", "set_fusion", "as_text", "Sha256", "set_write_fault",
-      "decode_utf8", "append_utf8", "find_invalid_utf8", "to_state_dict", "checkpoint_checksum",
-      "current_path", "current_site", "path_id", "path_name", "with_place", "SampleStreams",
+      "clear_kernel_log", "log_kernel", "thread_limit", "parallel_pieces", "spread_of", "depth_svg",
+      "EvalScope", "plain_kernels", "reset_peak_memory", "release_cached_memory", "defined",
+      "requires_grad", "is_leaf", "is_same", "use_count", "zero_grad", "zero_", "anomaly_mode",
+      "AnomalyMode", "grad_enabled", "GradMode", "fusion", "set_fusion", "as_text", "Sha256",
+      "set_write_fault", "decode_utf8", "append_utf8", "find_invalid_utf8", "to_state_dict",
+      "checkpoint_checksum", "current_path", "current_site", "path_id", "path_name", "with_place",
+      "SampleStreams",
       // of a tensor, as `shape`, which stands for them
       "strides", "dtype", "dim", "numel", "offset", "impl", "grad_meta", "set_grad_meta",
       "check_dtype", "check_row_major", "item_as_double", "item_as_integer",
