@@ -21,6 +21,7 @@ inline const Style kLayer{"LayerNorm", view::Look::orange};
 inline const Style kGroup{"GroupNorm", view::Look::green};
 inline const Style kBatch{"BatchNorm", view::Look::blue};
 inline const Style kNoisy{"noisy BatchNorm", view::Look::purple};
+inline constexpr view::Look kOwnLook = view::Look::ink;  // of one's own norm, of nothing else
 inline const Style kMasked{"masked BatchNorm", view::Look::yellow};
 
 /// An arm once it is measured: its runs in the order of the seeds.

@@ -81,9 +81,10 @@ using InitArm = Arm<InitSpec>;
 
 // What is compared: no norm, LayerNorm, BatchNorm.
 struct Compared {
-  const char* name;
+  std::string name;
   Style style;
   Norm norm;
+  bool fine = true;  // its usable rate is looked for on the fine grid
 };
 
 // Of one network with one norm, a cell at each rate.
@@ -130,7 +131,9 @@ class Claim1 : public Claim {
 };
 
 Claim1::Claim1(Lab& lab)
-    : roles_{{"none", kNone, no_norm()}, {"LN", kLayer, lab.layer()}, {"BN", kBatch, lab.batch()}},
+    : roles_{{"none", kNone, no_norm()},
+             {lab.ln().name, lab.ln().style, lab.layer()},
+             {lab.bn().name, lab.bn().style, lab.batch(), false}},
       data_(lab.data()),
       profile_(lab.profile()) {
   const bool full = profile_.full();
@@ -180,7 +183,7 @@ Rates Claim1::rates_of(const std::string& net, const std::string& title,
   std::vector<Cells> cells;
   for (const Compared& role : roles_) {
     base.norm = role.norm;
-    const bool fine = net == "M17" && role.name != std::string("BN");
+    const bool fine = net == "M17" && role.fine;
     cells.push_back(at_rates(ClassifierArm{role.name, role.style, base}, fine ? kFineGrid : grid));
   }
   return {net, title, grid, cells[0], cells[1], cells[2]};
@@ -350,17 +353,17 @@ Chart against_rate(const Rates& rates) {
 std::vector<Chart> Claim1::charts() const {
   std::vector<Chart> all{against_rate(rates_.at("M17"))};
   if (profile_.full()) all.push_back(against_rate(rates_.at("D14")));
-  all.push_back(against_layer("Activations through the layers, at the start",
-                              "standard deviation before the ReLU", "std",
-                              {{"no norm, He × 0.25", &starts_.at(0.25).none, false, true},
-                               {"no norm, He × 1", &starts_.at(1).none},
-                               {"no norm, He × 2", &starts_.at(2).none, true},
-                               {"LayerNorm, He × 0.25", &starts_.at(0.25).ln},
-                               {"BatchNorm, He × 0.25", &starts_.at(0.25).bn}}));
+  all.push_back(against_layer(
+      "Activations through the layers, at the start", "standard deviation before the ReLU", "std",
+      {{"no norm, He × 0.25", &starts_.at(0.25).none, false, true},
+       {"no norm, He × 1", &starts_.at(1).none},
+       {"no norm, He × 2", &starts_.at(2).none, true},
+       {starts_.at(0.25).ln.style.title + ", He × 0.25", &starts_.at(0.25).ln},
+       {starts_.at(0.25).bn.style.title + ", He × 0.25", &starts_.at(0.25).bn}}));
   const auto& deep = depths_.at("M17");
   all.push_back(against_layer(
       "Gradients through 16 layers at He's scale, at the start", "|grad W| / |W|", "gradient",
-      {{"no norm", &deep.none}, {"LayerNorm", &deep.ln}, {"BatchNorm", &deep.bn}}));
+      {{"no norm", &deep.none}, {deep.ln.style.title, &deep.ln}, {deep.bn.style.title, &deep.bn}}));
   return all;
 }
 

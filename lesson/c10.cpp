@@ -34,7 +34,7 @@ namespace {
 
 class Claim10 : public Claim {
  public:
-  explicit Claim10(Lab& lab) : data_(lab.data()) {
+  explicit Claim10(Lab& lab) : data_(lab.data()), who_(lab.ln()) {
     for (size_t text = 0; text < data_->texts.size(); ++text) models_.emplace_back(lab, text);
   }
   void run(Lab& lab) override;
@@ -45,6 +45,7 @@ class Claim10 : public Claim {
 
  private:
   std::shared_ptr<const Data> data_;
+  Contestant who_;
   // C8's models, one set a text: each run looks behind its own norms once it is trained
   // (TransformerSpec with `inspect`).
   std::vector<TextArms> models_;
@@ -56,9 +57,9 @@ void Claim10::run(Lab& lab) {
     model.tune(lab);
     lab.measure(Arms<TransformerSpec>{&model.ln, &model.bn});
   }
-  exact_ = lab.compute("formulas", {{"norms", lab.norm_names()}}, [norm = lab.layer()](Record& r) {
-    r.metrics["along"] = gradient_along_token(norm);
-    r.metrics["formula"] = formula_error(norm, 1);
+  exact_ = lab.compute("formulas", {{"norms", lab.norm_names()}}, [who = who_](Record& r) {
+    r.metrics[who.name + " along"] = gradient_along_token(who.norm);
+    r.metrics[who.name + " formula"] = formula_error(who.norm, 1);
   });
 }
 
@@ -77,8 +78,8 @@ std::vector<Question> Claim10::questions() const {
     all.push_back(fact("C10c" + suffix, of(m.ln, "token_std_off"), Holds::at_most, kStdBound));
     all.push_back(spread("C10d" + suffix, of(m.ln, "feature_mean")));
     if (i > 0) continue;
-    all.push_back(fact("C10e", of(exact_, "along"), Holds::at_most, kAlongBound));
-    all.push_back(fact("C10f", of(exact_, "formula"), Holds::at_most, 1e-4));
+    all.push_back(fact("C10e", of(exact_, who_.name + " along"), Holds::at_most, kAlongBound));
+    all.push_back(fact("C10f", of(exact_, who_.name + " formula"), Holds::at_most, 1e-4));
   }
   return all;
 }

@@ -31,13 +31,18 @@ class Claim11 : public Claim {
 
   std::shared_ptr<const Data> data_;
   bool full_;
+  Contestant bn_, ln_;
   CnnArms f1_;                             // C5's
   std::map<int64_t, WindowArms> windows_;  // language models on few windows of 16, C9's
   CnnArms f0_, d4_;                        // convolutions alone, C5's, in the full profile
 };
 
 Claim11::Claim11(Lab& lab)
-    : data_(lab.data()), full_(lab.profile().full()), f1_(f1_arms(lab, group_sizes(lab))) {
+    : data_(lab.data()),
+      full_(lab.profile().full()),
+      bn_(lab.bn()),
+      ln_(lab.ln()),
+      f1_(f1_arms(lab, group_sizes(lab))) {
   for (int64_t batch : full_ ? std::vector<int64_t>{1, 2, 4} : std::vector<int64_t>{1})
     windows_.emplace(batch, WindowArms(lab, 0, 16, batch));
   if (!full_) return;
@@ -88,11 +93,13 @@ void Claim11::facts(Facts& facts) const { facts.text("rates", chosen_rates(f1_.l
 // --- Charts and tables ---
 
 std::vector<Chart> Claim11::charts() const {
-  Chart c{.title = "LayerNorm minus BatchNorm",
+  Chart c{.title = ln_.style.title + " minus " + bn_.style.title,
           .x = {.label = "samples per BatchNorm statistic", .log = true},
           .y = {.label = "difference of test accuracy, points"},
           .marks = {{0, "no difference"}}};
-  Series s{.name = "mean, 95 %", .look = kLayer.look};
+  const bool own = ln_.style.look == kOwnLook || bn_.style.look == kOwnLook;
+  Series s{.name = own ? c.title : "mean, 95 %", .look = own ? kOwnLook : kLayer.look};
+  s.dashed = bn_.style.look == kOwnLook;
   for (const Asked& asked : kGroups) {
     if (!f1_.bn.contains(asked.size)) continue;
     const auto x = static_cast<double>(asked.size);

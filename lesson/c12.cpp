@@ -40,19 +40,20 @@ constexpr int64_t kTokens = 12, kWidth = 32;
 
 // The parts of a Transformer, as metrics and series of the one run.
 struct Part {
-  const char* name;
-  const char* title;
+  std::string name, title;
 };
-constexpr Part kLayerPart{"layer", "LayerNorm"};
-constexpr Part kFeedPart{"feed", "Feed-forward"};
-constexpr Part kAttentionPart{"attention", "Attention (causal)"};
-constexpr Part kModelPart{"model", "Whole model"};
-constexpr Part kBatchPart{"batch", "BatchNorm in training"};
+const Part kFeedPart{"feed", "Feed-forward"};
+const Part kAttentionPart{"attention", "Attention (causal)"};
+Part norm_part(const Contestant& ln) { return {ln.name + " layer", ln.style.title}; }
+Part model_part(const Contestant& ln) { return {ln.name + " model", "Whole model"}; }
+Part batch_part(const Contestant& bn) {
+  return {bn.name + " batch", bn.style.title + " in training"};
+}
 
-void measure_influences(const Norm& bn, const Norm& ln, Record& r) {
+void measure_influences(const Contestant& bn, const Contestant& ln, Record& r) {
   Rng rng(11);
   const TransformerOptions o{.layers = 2, .width = kWidth, .context = kTokens};
-  Transformer with_ln(rng, o, ln), with_bn(rng, o, bn);
+  Transformer with_ln(rng, o, ln.norm), with_bn(rng, o, bn.norm);
   const Tensor x = randn(rng, {1, kTokens, kWidth});
   const auto look = [&](const Part& part, const std::function<Tensor(const Tensor&)>& map) {
     const auto cells = influence(map, x, rng);
@@ -61,27 +62,27 @@ void measure_influences(const Norm& bn, const Norm& ln, Record& r) {
     for (const auto& row : cells) flat.insert(flat.end(), row.begin(), row.end());
   };
   TransformerBlock& block = with_ln.blocks[0];
-  look(kLayerPart, [&](const Tensor& t) { return block.norm1(t); });
+  look(norm_part(ln), [&](const Tensor& t) { return block.norm1(t); });
   look(kFeedPart, [&](const Tensor& t) { return block.feed_forward(t); });
   look(kAttentionPart, [&](const Tensor& t) { return block.attend(t, Tensor()); });
-  look(kModelPart, [&](const Tensor& t) { return with_ln.from_embeddings(t, Tensor()); });
-  look(kBatchPart, [&](const Tensor& t) { return with_bn.blocks[0].norm1(t); });
+  look(model_part(ln), [&](const Tensor& t) { return with_ln.from_embeddings(t, Tensor()); });
+  look(batch_part(bn), [&](const Tensor& t) { return with_bn.blocks[0].norm1(t); });
 }
 
 class Claim12 : public Claim {
  public:
-  explicit Claim12(Lab&) {}
+  explicit Claim12(Lab& lab) : bn_(lab.bn()), ln_(lab.ln()) {}
   void run(Lab& lab) override {
     const Config config{{"tokens", "12"}, {"width", "32"}, {"norms", lab.norm_names()}};
-    influences_ = lab.compute(
-        "influence of tokens", config,
-        [bn = lab.batch(), ln = lab.layer()](Record& r) { measure_influences(bn, ln, r); });
+    influences_ = lab.compute("influence of tokens", config,
+                              [bn = bn_, ln = ln_](Record& r) { measure_influences(bn, ln, r); });
   }
   std::vector<Question> questions() const override;
   void facts(Facts& facts) const override { facts.text("tokens", fmt::format("{}", kTokens)); }
   std::vector<Heatmap> maps() const override;
 
  private:
+  Contestant bn_, ln_;
   Measured influences_;
 };
 
@@ -89,15 +90,15 @@ std::vector<Question> Claim12::questions() const {
   const auto independent = [this](const char* id, const Part& part) {
     return fact(id, of(influences_, part.name), Holds::at_most, 0);
   };
-  return {independent("C12a", kLayerPart), independent("C12b", kFeedPart),
-          independent("C12c", kAttentionPart), primary(independent("C12d", kModelPart)),
-          explains(fact("C12e", of(influences_, kBatchPart.name), Holds::above, 0))};
+  return {independent("C12a", norm_part(ln_)), independent("C12b", kFeedPart),
+          independent("C12c", kAttentionPart), primary(independent("C12d", model_part(ln_))),
+          explains(fact("C12e", of(influences_, batch_part(bn_).name), Holds::above, 0))};
 }
 
 // Four of them: the whole model looks like attention.
 std::vector<Heatmap> Claim12::maps() const {
   std::vector<Heatmap> maps;
-  for (const Part& part : {kLayerPart, kFeedPart, kAttentionPart, kBatchPart}) {
+  for (const Part& part : {norm_part(ln_), kFeedPart, kAttentionPart, batch_part(bn_)}) {
     Heatmap m{.title = part.title, .x_label = "input token", .y_label = "output token"};
     const auto& flat = influences_.runs.at(0).series.at(part.name);
     for (auto row = flat.begin(); row != flat.end(); row += kTokens)

@@ -289,8 +289,8 @@ Claim4::Claim4(Lab& lab) {
   own_noisy_ = arm("noisy", kNoisy, noisy_batch_norm());
   none_ = at_rates(own_none_, kRates);
   noisy_ = at_rates(own_noisy_, kRates);
-  bn_ = at_rates(arm("BN", kBatch, lab.batch()), kRates);
-  ln_ = at_rates(arm("LN", kLayer, lab.layer()), kRates);
+  bn_ = at_rates(arm(lab.bn().name, lab.bn().style, lab.batch()), kRates);
+  ln_ = at_rates(arm(lab.ln().name, lab.ln().style, lab.layer()), kRates);
 }
 
 void Claim4::run(Lab& lab) {

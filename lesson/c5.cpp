@@ -53,14 +53,14 @@ using Sweep = std::map<int64_t, ClassifierArm>;  // by the real batch
 
 // The trap: the real batch varies, the samples seen stay the same, and the learning rate grows with
 // the batch.
-Sweep naive_sweep(const Lab& lab, const std::string& name, const Style& style, const Norm& norm) {
+Sweep naive_sweep(const Lab& lab, const Contestant& who) {
   Sweep sweep;
   for (int64_t b : kRealBatches)
-    sweep[b] = {fmt::format("naive {} {}", name, b),
-                style,
+    sweep[b] = {fmt::format("naive {} {}", who.name, b),
+                who.style,
                 {.data = lab.data(),
                  .net = "D4",
-                 .norm = norm,
+                 .norm = who.norm,
                  .group = b,
                  .batch = b,
                  .steps = 8192 / b,
@@ -84,33 +84,38 @@ class Claim5 : public Claim {
   Chart trap() const;
 
   bool full_;
+  Contestant bn_, ln_;
   CnnArms f1_, f0_, d4_;  // d4, in the full profile
   std::vector<Sweep> naive_;
   Measured facts_;
 };
 
-Claim5::Claim5(Lab& lab) : full_(lab.profile().full()), f1_(f1_arms(lab, group_sizes(lab))) {
+Claim5::Claim5(Lab& lab)
+    : full_(lab.profile().full()),
+      bn_(lab.bn()),
+      ln_(lab.ln()),
+      f1_(f1_arms(lab, group_sizes(lab))) {
   // Convolutions alone (F0, D4): their statistics average 49 values and more a sample.
   const std::vector<int64_t> some =
       full_ ? std::vector<int64_t>{64, 16, 4, 2} : std::vector<int64_t>{64, 2};
   f0_ = {lab, "F0", {.layer = full_}, some};
   if (!full_) return;
   d4_ = {lab, "D4", {.none = true, .layer = true, .group = true}, some};
-  naive_ = {naive_sweep(lab, "BN", kBatch, lab.batch()),
-            naive_sweep(lab, "LN", kLayer, lab.layer()),
-            naive_sweep(lab, "none", kNone, no_norm())};
+  naive_ = {naive_sweep(lab, lab.bn()), naive_sweep(lab, lab.ln()),
+            naive_sweep(lab, {"none", kNone, no_norm()})};
 }
 
 Measured Claim5::exact_facts(Lab& lab) const {
   const Tensor images = lab.data()->test_x;
   return lab.compute("batch-mates", {{"net", "F1"}, {"norms", lab.norm_names()}},
-                     [images, bn = lab.batch(), ln = lab.layer()](Record& r) {
-                       r.metrics["layer"] = change_by_count(ln);
-                       r.metrics["network"] = std::max(change_by_mates(ln, images, true),
-                                                       change_by_mates(ln, images, false));
-                       r.metrics["batch"] = change_by_mates(bn, images, true);
-                       r.metrics["batch_eval"] = change_by_mates(bn, images, false);
-                       r.metrics["accepted"] = !refuses_one_value_per_channel(bn);
+                     [images, bn = bn_, ln = ln_](Record& r) {
+                       r.metrics[ln.name + " layer"] = change_by_count(ln.norm);
+                       r.metrics[ln.name + " network"] =
+                           std::max(change_by_mates(ln.norm, images, true),
+                                    change_by_mates(ln.norm, images, false));
+                       r.metrics[bn.name + " training"] = change_by_mates(bn.norm, images, true);
+                       r.metrics[bn.name + " eval"] = change_by_mates(bn.norm, images, false);
+                       r.metrics[bn.name + " accepted"] = !refuses_one_value_per_channel(bn.norm);
                      });
 }
 
@@ -145,11 +150,11 @@ std::vector<Question> Claim5::questions() const {
       groups("C5b", f1_, 64, 8),
       limits(groups("C5c", f0_, 64, 2)),
       gap_of_gaps(),
-      fact("C5d", of(facts_, "layer"), Holds::at_most, 0),
-      fact("C5e", of(facts_, "network"), Holds::at_most, 0, "logits"),
-      fact("C5f", of(facts_, "batch"), Holds::above, kNotZero, "logits"),
-      fact("C5g", of(facts_, "accepted"), Holds::at_most, 0),
-      explains(fact("C5h", of(facts_, "batch_eval"), Holds::at_most, 0, "logits"))};
+      fact("C5d", of(facts_, ln_.name + " layer"), Holds::at_most, 0),
+      fact("C5e", of(facts_, ln_.name + " network"), Holds::at_most, 0, "logits"),
+      fact("C5f", of(facts_, bn_.name + " training"), Holds::above, kNotZero, "logits"),
+      fact("C5g", of(facts_, bn_.name + " accepted"), Holds::at_most, 0),
+      explains(fact("C5h", of(facts_, bn_.name + " eval"), Holds::at_most, 0, "logits"))};
   if (!full_) return all;
   all.push_back(groups("C5i", d4_, 64, 2));
   all.push_back(groups("C5j", f1_, 64, 16));
@@ -176,15 +181,18 @@ Chart Claim5::against_group() const {
   Chart c{.title = "Test accuracy against the samples behind one BatchNorm statistic",
           .x = {.label = "samples per statistic", .log = true},
           .y = {.label = "test accuracy, %"}};
-  Series ln{.name = "LayerNorm", .look = kLayer.look};
+  Series ln = series_of(ln_.style);
   for (const auto& [group, arm] : f1_.bn) {
     c.x.ticks.push_back(static_cast<double>(group));
     add_point(ln, c.x.ticks.back(), f1_.ln.runs, "test_accuracy", 100);
   }
   ln.dots.resize(f1_.ln.runs.size());  // one run a seed: LayerNorm has no groups
-  c.series = {against_group_of(f1_, "BN, hidden layer", kBatch),
-              against_group_of(f0_, "BN, convolutions", {"", Look::purple, true}), ln};
-  if (full_) c.series.push_back(against_group_of(d4_, "BN, four conv.", {"", Look::yellow, true}));
+  const bool own = bn_.style.look == kOwnLook;
+  const auto other = [&](Look look) { return Style{"", own ? kOwnLook : look, true}; };
+  c.series = {against_group_of(f1_, bn_.name + ", hidden layer", bn_.style),
+              against_group_of(f0_, bn_.name + ", convolutions", other(Look::purple)), ln};
+  if (full_)
+    c.series.push_back(against_group_of(d4_, bn_.name + ", four conv.", other(Look::yellow)));
   c.note =
       "Lines: mean over the seeds. LayerNorm knows no groups: its seeds are drawn once, at the "
       "left.";

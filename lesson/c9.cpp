@@ -86,8 +86,8 @@ Bits::Bits(const Lab& lab, int64_t batch) {
                            .steps = lab.profile().steps(500),
                            .lr = 0.003};
   };
-  ln = {fmt::format("bits LN {}", batch), kLayer, with(lab.layer())};
-  bn = {fmt::format("bits BN {}", batch), kBatch, with(lab.batch())};
+  ln = {fmt::format("{} bits {}", lab.ln().name, batch), lab.ln().style, with(lab.layer())};
+  bn = {fmt::format("{} bits {}", lab.bn().name, batch), lab.bn().style, with(lab.batch())};
 }
 
 // (b) Text, one window of `context` characters a batch.
@@ -118,8 +118,8 @@ Counts::Counts(const Lab& lab, int64_t batch, const std::string& suffix) {
                            .batch = batch,
                            .steps = lab.profile().steps(lab.profile().full() ? 500 : 400)}};
   };
-  ln = arm("LN", kLayer, lab.layer());
-  bn = arm("BN", kBatch, lab.batch());
+  ln = arm(lab.ln().name, lab.ln().style, lab.layer());
+  bn = arm(lab.bn().name, lab.bn().style, lab.batch());
   masked = arm("BN masked", kMasked, masked_batch_norm());
   none = arm("none", kNone, no_norm());
 }
@@ -160,6 +160,7 @@ class Claim9 : public Claim {
 
   std::shared_ptr<const Data> data_;
   bool full_;
+  Contestant bn_, ln_;
   std::map<int64_t, Bits> bits_;  // by batch
   std::vector<Windows> windows_;
   TextArms many_;          // 16 windows a batch, from C8
@@ -171,6 +172,8 @@ class Claim9 : public Claim {
 Claim9::Claim9(Lab& lab)
     : data_(lab.data()),
       full_(lab.profile().full()),
+      bn_(lab.bn()),
+      ln_(lab.ln()),
       many_(lab, 0),
       four_(lab, 4, ""),
       cnn_(f1_arms(lab, {64})) {
@@ -184,13 +187,15 @@ Claim9::Claim9(Lab& lab)
 
 Measured exact_facts(Lab& lab) {
   return lab.compute("leaks", {{"net", "T(2,32,16)"}, {"norms", lab.norm_names()}},
-                     [bn = lab.batch(), ln = lab.layer()](Record& r) {
+                     [bn = lab.bn(), ln = lab.ln()](Record& r) {
                        const Norm masked = masked_batch_norm();
-                       r.metrics["leak LN"] = std::max(gradient_leak(ln, 1), gradient_leak(ln, 4));
-                       r.metrics["leak BN 16"] = gradient_leak(bn, 16);
-                       r.metrics["padding LN"] = std::max(change_by_neighbour(ln, true, true),
-                                                          change_by_neighbour(ln, false, true));
-                       r.metrics["padding BN"] = change_by_padding_alone(bn);
+                       r.metrics[ln.name + " leak"] =
+                           std::max(gradient_leak(ln.norm, 1), gradient_leak(ln.norm, 4));
+                       r.metrics[bn.name + " leak 16"] = gradient_leak(bn.norm, 16);
+                       r.metrics[ln.name + " padding"] =
+                           std::max(change_by_neighbour(ln.norm, true, true),
+                                    change_by_neighbour(ln.norm, false, true));
+                       r.metrics[bn.name + " padding"] = change_by_padding_alone(bn.norm);
                        r.metrics["padding masked"] = change_by_padding_alone(masked);
                        r.metrics["mates masked"] = change_by_neighbour(masked, true, false);
                      });
@@ -236,8 +241,8 @@ void Claim9::ask_leak(std::vector<Question>& all) const {
   below_ln2("C9a2", bits_.at(1).ln, Expect::none);
   below_ln2("C9a3", bits_.at(2).bn, Expect::positive);
   below_ln2("C9a4", bits_.at(16).bn, Expect::positive);
-  all.push_back(fact("C9a5", of(facts_, "leak LN"), Holds::at_most, 0));
-  all.push_back(fact("C9a6", of(facts_, "leak BN 16"), Holds::above, kGradientLeak));
+  all.push_back(fact("C9a5", of(facts_, ln_.name + " leak"), Holds::at_most, 0));
+  all.push_back(fact("C9a6", of(facts_, bn_.name + " leak 16"), Holds::above, kGradientLeak));
 }
 
 // BatchNorm's loss in eval mode minus its own in training mode.
@@ -276,8 +281,8 @@ void Claim9::ask_lengths(std::vector<Question>& all) const {
   const auto pool = measured(four_.list());
   ask(pooled(accuracy("C9c1", four_.ln, four_.bn), pool));
   ask(pooled(accuracy("C9c2", four_.ln, four_.masked), pool));
-  ask(fact("C9c3", of(facts_, "padding LN"), Holds::at_most, kPaddingBound, "logits"));
-  ask(fact("C9c4", of(facts_, "padding BN"), Holds::above, kPaddingMoves, "logits"));
+  ask(fact("C9c3", of(facts_, ln_.name + " padding"), Holds::at_most, kPaddingBound, "logits"));
+  ask(fact("C9c4", of(facts_, bn_.name + " padding"), Holds::above, kPaddingMoves, "logits"));
   ask(explains(
       fact("C9c5", of(facts_, "padding masked"), Holds::at_most, kPaddingBound, "logits")));
   ask(fact("C9c6", of(facts_, "mates masked"), Holds::above, kPaddingMoves, "logits"));
@@ -328,7 +333,7 @@ Chart Claim9::bits_chart() const {
           .x = {.label = "sequences per batch", .log = true},
           .y = {.label = "loss, nats"},
           .marks = {{std::log(2.0), "ln 2: no better is possible"}}};
-  Series ln = series_of(kLayer), bn = series_of(kBatch);
+  Series ln = series_of(ln_.style), bn = series_of(bn_.style);
   for (const auto& [batch, arms] : bits_) {
     const auto x = static_cast<double>(batch);
     c.x.ticks.push_back(x);
@@ -363,8 +368,10 @@ std::vector<Measured> Claim9::watched() const {
         r.metrics[of] = r.dead ? NAN : r[fmt::format("{}_{}", of, batch)];
     return m;
   };
-  return {as("CNN", Look::blue, cnn_.bn.at(64), "16"),
-          as("text, fixed length", Look::purple, many_.bn, "16"),
+  const bool own = bn_.style.look == kOwnLook;
+  const auto named = [&](const char* name) { return own ? bn_.name + ", " + name : name; };
+  return {as(named("CNN"), own ? kOwnLook : Look::blue, cnn_.bn.at(64), "16"),
+          as(named("text, fixed length"), own ? kOwnLook : Look::purple, many_.bn, "16"),
           as("bits, fixed length", Look::green, four_.masked, "fixed"),
           as("bits, padding counted", Look::yellow, four_.masked, "counted"),
           as("bits, padding left out", Look::gray, four_.masked, "real")};

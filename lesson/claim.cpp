@@ -67,6 +67,13 @@ void check_told(const Story& story, const Facts& facts) {
       fail<ValueError>("lesson: {} says {{{}}}, which its story does not tell", story.id, name);
 }
 
+// As it stands beside the claim's own lines.
+Question in_place(Question q, const Lab& lab) {
+  q.id += "@" + lab.own_place();
+  q.role = Role::explains;
+  return q;
+}
+
 }  // namespace
 
 std::vector<std::string> claim_ids(int part) {
@@ -106,7 +113,8 @@ ClaimResult result_of(const std::string& id, Lab& lab) {
   check_told(story, facts);
   for (const Question& q : asked()) {
     r.lines.push_back(answer(q));
-    r.asked.push_back(to_json(q, id));
+    r.lines.back().own = lab.asks_own(q);
+    r.asked.push_back(to_json(r.lines.back().own ? in_place(q, lab) : q, id));
     facts.line(r.lines.back());
   }
   for (Line& line : r.lines) tell(line, story, facts, lab);

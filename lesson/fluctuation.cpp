@@ -1,8 +1,10 @@
 #include <loupe/autograd/ops.h>
 #include <loupe/layers/state.h>
 #include <loupe/lesson/fluctuation.h>
+#include <loupe/lesson/nets.h>
 
 #include <cmath>
+#include <set>
 
 namespace loupe::lesson {
 namespace {
@@ -23,10 +25,30 @@ Tensor stacked(const std::vector<Tensor>& rows) {
 
 }  // namespace
 
-Fluctuation::Fluctuation(Module& model, Of which) {
+namespace {
+
+// The layers to watch: BatchNorm wherever it is, and one's own norm where the lesson put it.
+std::vector<Module*> norms_of(Module& model, Fluctuation::Of which) {
+  std::set<Module*> seen;
+  std::vector<Module*> all;
+  const auto take = [&](Module* m, bool image) {
+    if (which == Fluctuation::Of::convolutions && !image) return;
+    if (seen.insert(m).second) all.push_back(m);
+  };
   for (auto& [path, m] : named_modules(model)) {
     const std::string type = m->type_name();
-    if (type != "BatchNorm2d" && (which == Of::convolutions || type != "BatchNorm1d")) continue;
+    const auto* layer = dynamic_cast<const NormLayer*>(m);
+    if (type == "BatchNorm1d" || type == "BatchNorm2d") take(m, type == "BatchNorm2d");
+    else if (layer && layer->get() && layer->get()->type_name() != "LayerNorm")
+      take(layer->get(), layer->place() == Place::image);
+  }
+  return all;
+}
+
+}  // namespace
+
+Fluctuation::Fluctuation(Module& model, Of which) {
+  for (Module* m : norms_of(model, which)) {
     watched_.push_back(m);
     means_.emplace_back(), variances_.emplace_back();
     m->add_forward_hook([this, layer = watched_.size() - 1](Module&, const Tensor& x,

@@ -9,7 +9,7 @@
 
 namespace loupe::lesson {
 
-/// Watches a model's BatchNorm layers, through hooks, while batches go through it in training mode.
+/// Watches a model's BatchNorm layers, and one's own norms, through hooks, while batches go through it in training mode.
 class Fluctuation : Pinned {
  public:
   enum class Of { convolutions, all };

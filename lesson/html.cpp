@@ -62,7 +62,8 @@ std::string row_of(const Line& l) {
   return fmt::format(
       "<tr{}><td><b>{}</b></td><td>{}{}{}</td><td data-k=\"effect\">{}{}</td><td data-k=\"margin\" "
       "class=\"num\">{}</td><td data-k=\"seeds\">{}</td><td>{}</td></tr>",
-      l.role == Role::primary ? " class=\"primary\"" : "", l.id, prose(l.text),
+      l.role == Role::primary ? " class=\"primary\"" : "", l.id.substr(0, l.id.find('@')),
+      prose(l.text),
       l.meaning.empty() ? "" : "<span class=\"says\">" + prose(l.meaning) + "</span>",
       undecided_text(l), prose(effect_text(l)), interval(l), margin_text(l), seeds_text(l),
       chip(l));
@@ -73,6 +74,7 @@ std::string numbers(const ClaimResult& c) {
       "<table class=\"stack lines\"><thead><tr><th></th><th>what is compared</th><th>effect [95 % "
       "interval]</th><th>margin</th><th>seeds</th><th>verdict</th></tr></thead><tbody>";
   for (const Line& l : c.lines) out += row_of(l);
+  for (const Line& l : c.own) out += row_of(l);
   out += "</tbody></table>";
   return out +
          "<p class=\"note\">Bold: the line behind the claim's word. In brackets: lines that "
@@ -161,6 +163,9 @@ std::string section(const ClaimResult& c) {
       "class=\"told\"><blockquote>{3}</blockquote>\n",
       c.id, escape(c.title), chip(c.verdict()), escape(c.says), condition(c));
   out += guesses(c) + "<p class=\"answer\">" + prose(c.answer) + "</p>" + number(c);
+  if (!c.own_text.empty())
+    out += fmt::format("<p class=\"s-ink\"><b>{}</b>: {}</p>", escape(c.own_bar.name),
+                       prose(c.own_text));
   out += "</div>\n";
   if (!c.charts.empty() || !c.maps.empty()) out += "<div class=\"shown\">" + finding(c) + "</div>";
   out += "</div>\n";
@@ -235,6 +240,21 @@ std::string overview(const Report& r) {
              r.profile, seeds_text(r), r.runs, r.dead, r.processor, escape(r.command));
 }
 
+// One's own norm beside the two: every line in which it stands.
+std::string own(const Report& r) {
+  std::string out = fmt::format(
+      "<section id=\"own\" class=\"keep\"><h2>{0}</h2><p>Every claim, measured once more with {0} "
+      "in BatchNorm's place and once more in LayerNorm's, each at a learning rate of its own. The "
+      "charts of the claims show it too. The intervals are not corrected for the number of these "
+      "lines.</p><table class=\"stack lines\"><thead><tr><th></th><th>what is "
+      "compared</th><th>effect [95 % interval]</th><th>margin</th><th>seeds</th><th>verdict</th>"
+      "</tr></thead><tbody>",
+      escape(r.own));
+  for (const ClaimResult& c : r.claims)
+    for (const Line& l : c.own) out += row_of(l);
+  return out + "</tbody></table></section>\n";
+}
+
 std::string which(const Report& r) {
   std::string out = "<section id=\"which\" class=\"keep\"><h2>Which norm?</h2><ol class=\"tree\">";
   for (const Decision& d : r.decisions)
@@ -299,6 +319,7 @@ std::string method(const Report& r) {
 std::vector<view::Entry> contents(const Report& r) {
   std::vector<view::Entry> all;
   if (r.part == 1) all.push_back({.id = "lesson", .title = "The lesson"});
+  if (!r.own.empty()) all.push_back({.id = "own", .title = r.own});
   for (const auto& c : r.claims)
     all.push_back(
         {c.id, c.id, c.title, fmt::format("<span class=\"v {}\">●</span>", css(c.verdict()))});
@@ -325,12 +346,16 @@ std::string to_html(const Report& r) {
   page.style = embedded("lesson/report.css");
   page.contents = contents(r);
   page.before = overview(r);
+  if (!r.images.empty() && r.images != "Fashion-MNIST")
+    page.lead = "Twelve claims of the usual lesson, tried with small networks on " + r.images +
+                " and many seeds.";
   if (r.part == 2) {
     page.title = "Rivals and successors of BatchNorm and LayerNorm, measured";
     page.lead = "What followed the two norms, or explains them: each with its source and a try.";
   } else {
     page.body = lesson(r);
   }
+  if (!r.own.empty()) page.body += own(r);
   for (const auto& c : r.claims) page.body += section(c);
   if (r.part == 1) page.body += which_to_tools(r);
   page.body += method(r);

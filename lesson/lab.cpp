@@ -25,6 +25,28 @@ Measured Lab::compute(const std::string& arm, const Config& config,
   return {arm, kNone, run(std::vector<Job>{job})};
 }
 
+Contestant Lab::contestant(const char* name, const Style& style, const Norm& norm) const {
+  const Norm& own = with_.norms.own;
+  if (!own || norm.name != own.name) return {name, style, norm};
+  return {own.name, {own.name, kOwnLook}, norm};
+}
+
+std::string Lab::own_place() const {
+  if (bn().style.look == kOwnLook) return "BatchNorm";
+  return ln().style.look == kOwnLook ? "LayerNorm" : "";
+}
+
+bool Lab::asks_own(const Question& q) const {
+  if (own_place().empty()) return false;
+  const std::string& own = with_.norms.own.name;
+  for (const Sample* sample : {&q.a, &q.b}) {
+    if (sample->metric.starts_with(own + " ")) return true;  // of an exact fact
+    for (const Measured* arm : sample->arms)
+      if (arm->style.look == kOwnLook) return true;
+  }
+  return false;
+}
+
 std::vector<uint64_t> Lab::seeds(const Config& arm) const {
   const auto look = look_.find(arm);
   int n = profile().looks.at(look == look_.end() ? 0 : look->second);
@@ -103,10 +125,10 @@ CnnArms::CnnArms(const Lab& lab, const std::string& net, Others others,
     return s;
   };
   if (others.none) none = {"none", kNone, with(no_norm())};
-  if (others.layer) ln = {"LN", kLayer, with(lab.layer())};
+  if (others.layer) ln = {lab.ln().name, lab.ln().style, with(lab.layer())};
   if (others.group) gn = {"GN", kGroup, with(group_norm())};
   for (int64_t g : groups) {
-    ClassifierArm arm{fmt::format("BN {}", g), kBatch, with(lab.batch())};
+    ClassifierArm arm{fmt::format("{} {}", lab.bn().name, g), lab.bn().style, with(lab.batch())};
     arm.spec.group = g;
     bn[g] = arm;
   }
@@ -170,8 +192,8 @@ PlainArms::PlainArms(const Lab& lab, int depth) {
                           .images = 8192};
   };
   none = {"none", kNone, with(no_norm())};
-  ln = {"LN", kLayer, with(lab.layer())};
-  bn = {"BN", kBatch, with(lab.batch())};
+  ln = {lab.ln().name, lab.ln().style, with(lab.layer())};
+  bn = {lab.bn().name, lab.bn().style, with(lab.batch())};
 }
 
 void PlainArms::run(Lab& lab) {
@@ -205,8 +227,8 @@ TextArms::TextArms(const Lab& lab, size_t text) {
   none = {"none", kNone, with(no_norm())};
   scaled = {"none scaled", kScaled, with(no_norm())};
   scaled.spec.net.scaled = true;
-  ln = {"LN", kLayer, with(lab.layer())};
-  bn = {"BN", kBatch, with(lab.batch())};
+  ln = {lab.ln().name, lab.ln().style, with(lab.layer())};
+  bn = {lab.bn().name, lab.bn().style, with(lab.batch())};
 }
 
 void TextArms::tune(Lab& lab) {
@@ -224,8 +246,8 @@ WindowArms::WindowArms(const Lab& lab, size_t text, int64_t context, int64_t bat
                            .batch = batch,
                            .steps = lab.profile().steps(lab.profile().full() ? 1500 : 1000)};
   };
-  ln = {"LN", kLayer, with(lab.layer())};
-  bn = {"BN", kBatch, with(lab.batch())};
+  ln = {lab.ln().name, lab.ln().style, with(lab.layer())};
+  bn = {lab.bn().name, lab.bn().style, with(lab.batch())};
 }
 
 void WindowArms::run(Lab& lab) {

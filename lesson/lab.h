@@ -28,12 +28,19 @@ struct Profile {
   int64_t steps(int64_t n) const { return tiny() ? std::max<int64_t>(6, n / 50) : n; }
 };
 
+/// One of the two norms that are compared, as arms are made of it: "BN", its style, the norm.
+struct Contestant {
+  std::string name;
+  Style style;
+  Norm norm;
+};
+
 /// What a lab needs besides its claim's name.
 struct Equipment {
   Profile profile{};
   std::shared_ptr<const Data> data{};
   Scheduler* scheduler = nullptr;
-  Norms norms{};                         // what is compared: a test puts a broken one in
+  Norms norms{};                         // what is compared; own in a place of the two: see own.h
   const RateTable* known = nullptr;      // learning rates that need not be looked for
   RateTable* chosen = nullptr;           // is told the others
   const EffortTable* efforts = nullptr;  // what runs cost before: for the time left
@@ -52,6 +59,13 @@ class Lab {
   const std::shared_ptr<const Data>& data() const { return with_.data; }
   const Norm& batch() const { return with_.norms.batch; }
   const Norm& layer() const { return with_.norms.layer; }
+  /// BatchNorm, LayerNorm, or one's own norm in the place of one of them.
+  Contestant bn() const { return contestant("BN", kBatch, batch()); }
+  Contestant ln() const { return contestant("LN", kLayer, layer()); }
+  /// "BatchNorm" or "LayerNorm", whose place one's own norm has; empty: neither's.
+  std::string own_place() const;
+  /// Is an arm of it one's own norm's?
+  bool asks_own(const Question& question) const;
   /// "batch, layer": for the configuration of exact facts.
   std::string norm_names() const { return batch().name + ", " + layer().name; }
   /// Seeds 1, 2, ... decide verdicts; 1001, 1002, ... choose learning rates and nothing else.
@@ -95,6 +109,7 @@ class Lab {
   Measured compute(const std::string& arm, const Config& config, std::function<void(Record&)> make);
 
  private:
+  Contestant contestant(const char* name, const Style& style, const Norm& norm) const;
   static std::vector<uint64_t> range(uint64_t first, int n);
   // As a run's record has it.
   static Config verdict(Config arm) {

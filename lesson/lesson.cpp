@@ -4,6 +4,7 @@
 #include <loupe/io/tensorboard.h>
 #include <loupe/lesson/lab.h>
 #include <loupe/lesson/lesson.h>
+#include <loupe/lesson/own.h>
 
 #include <chrono>
 #include <filesystem>
@@ -97,26 +98,44 @@ Scheduler::Options schedule_of(const LessonOptions& options) {
   return schedule;
 }
 
+// With the two norms; with one's own in the place of each of them, where there is one.
+std::vector<Equipment> equipments(const Equipment& two) {
+  std::vector<Equipment> all{two};
+  if (!two.norms.own) return all;
+  all.push_back(two);
+  all.back().norms.batch = two.norms.own;
+  all.push_back(two);
+  all.back().norms.layer = two.norms.own;
+  return all;
+}
+
 // Each claim waits for its own runs on a thread of its own; the scheduler's workers do the
-// computing. The first error, once all have ended.
-std::exception_ptr try_claims(const std::vector<std::string>& claims, const Equipment& equipment,
-                              std::vector<ClaimResult>& results) {
-  for (const std::string& id : claims) {
-    Lab plan(id, equipment, Lab::Mode::plan);
-    make_claim(id, plan)->run(plan);
-  }
-  std::vector<std::future<ClaimResult>> waiting;
+// computing. results: of each of the equipments. The first error, once all have ended.
+std::exception_ptr try_claims(const std::vector<std::string>& claims,
+                              const std::vector<Equipment>& with,
+                              std::vector<std::vector<ClaimResult>>& results) {
   for (const std::string& id : claims)
-    waiting.push_back(std::async(std::launch::async, [&equipment, id] {
-      Lab lab(id, equipment);
-      ClaimResult result = result_of(id, lab);
-      equipment.scheduler->settled(id);
-      return result;
+    for (const Equipment& equipment : with) {
+      Lab plan(id, equipment, Lab::Mode::plan);
+      make_claim(id, plan)->run(plan);
+    }
+  std::vector<std::future<std::vector<ClaimResult>>> waiting;
+  for (const std::string& id : claims)
+    waiting.push_back(std::async(std::launch::async, [&with, id] {
+      std::vector<ClaimResult> all;
+      for (const Equipment& equipment : with) {
+        Lab lab(id, equipment);
+        all.push_back(result_of(id, lab));
+      }
+      with[0].scheduler->settled(id);
+      return all;
     }));
   std::exception_ptr error;
+  results.resize(with.size());
   for (auto& w : waiting) {
     try {
-      results.push_back(w.get());
+      std::vector<ClaimResult> all = w.get();
+      for (size_t i = 0; i < all.size(); ++i) results[i].push_back(std::move(all[i]));
     } catch (...) {
       if (!error) error = std::current_exception();
     }
@@ -131,6 +150,7 @@ void describe(Report& report, const LessonOptions& options, const Data& data, co
   report.machine = fmt::format("{} trainings at a time on {}, instruction set {}",
                                options.workers > 0 ? options.workers : thread_limit(), processor(),
                                loupe::name(cpu_level()));
+  report.images = data.images_title;
   report.data = fmt::format("{} ({})", data.images_title, data.images_hash);
   for (const TextData& t : data.texts) report.data += fmt::format(", {} ({})", t.name, t.hash);
   report.picture = picture(report.claims);
@@ -156,6 +176,7 @@ Report run_lesson(const LessonOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   const Profile profile = profile_of(options);
   const std::vector<std::string> claims = chosen_claims(options.part, options.claims);
+  if (options.norms.own) check_own(options.norms.own);
   const RateTable known = RateTable::committed();
   const EffortTable efforts = EffortTable::committed();
   RateTable chosen;
@@ -169,11 +190,17 @@ Report run_lesson(const LessonOptions& options) {
                             .efforts = &efforts};
   Report report{.profile = profile.name, .command = options.command, .machine = "", .data = ""};
   report.looks = profile.looks;
-  const std::exception_ptr error = try_claims(claims, equipment, report.claims);
+  std::vector<std::vector<ClaimResult>> results;
+  const std::exception_ptr error = try_claims(claims, equipments(equipment), results);
   const Records runs = scheduler.finished();
   if (!options.out.empty()) write(options.out + "/runs.csv", to_csv(runs));
   if (error) std::rethrow_exception(error);
 
+  report.claims = results[0];
+  if (options.norms.own) {
+    report.own = options.norms.own.name;
+    add_own(report.claims, {{"BatchNorm", results[1]}, {"LayerNorm", results[2]}}, report.own);
+  }
   correct(report.claims);
   if (options.on_claim)
     for (const ClaimResult& c : report.claims) options.on_claim(c);

@@ -25,7 +25,7 @@ struct LessonOptions {
   bool retune = false;     // choose every learning rate anew; else from the program's table
   int workers = 0;         // 0: one a core
   std::string command = "loupe lesson";  // as the report shows it
-  Norms norms{};                         // what is compared: a test puts a broken one in
+  Norms norms{};                         // what is compared; own: a third arm of every experiment
   std::function<void(const Progress&)> progress{};
   std::function<void(const ClaimResult&)>
       on_claim{};                // in the order of claims, once all are done: their words are

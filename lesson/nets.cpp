@@ -53,7 +53,7 @@ Norm group_norm() {
 }
 
 NormLayer::NormLayer(const Norm& norm, int64_t channels, Place place, int64_t group)
-    : module_(norm ? norm.make(channels, place) : nullptr), group_(group) {
+    : module_(norm ? norm.make(channels, place) : nullptr), place_(place), group_(group) {
   if (norm.masked) masked_ = dynamic_cast<BatchNorm1d*>(module_.get());
 }
 

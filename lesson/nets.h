@@ -47,9 +47,9 @@ Norm layer_norm();
 Norm group_norm();
 
 /// What the lesson compares: the claims know the two by their roles alone, so that a test can put a
-/// broken one in a place.
+/// broken one in a place. One's own, if there is one, is a third arm of every experiment (own.h).
 struct Norms {
-  Norm batch = batch_norm(), layer = layer_norm();
+  Norm batch = batch_norm(), layer = layer_norm(), own{};
 };
 
 /// Holds a normalisation, or none. With a group g > 0 a training batch goes through it in pieces of
@@ -64,10 +64,12 @@ class NormLayer : public Layer<NormLayer> {
   void visit(Visitor& v) override;
   std::string type_name() const override { return "Norm"; }
   Module* get() const { return module_.get(); }
+  Place place() const { return place_; }
 
  private:
   std::unique_ptr<Module> module_;
   BatchNorm1d* masked_ = nullptr;  // module_, where padding is to be left out
+  Place place_;
   int64_t group_;
 };
 

@@ -35,12 +35,8 @@ double relative(const Tensors& a, const Tensors& b) {
   return size_of(difference) / size_of(b);
 }
 
-struct Compared {
-  const char* name;
-  Norm norm;
-};
-std::vector<Compared> compared(const Lab& lab) {
-  return {{"none", no_norm()}, {"LN", lab.layer()}, {"BN", lab.batch()}};
+std::vector<Contestant> compared(const Lab& lab) {
+  return {{"none", kNone, no_norm()}, lab.ln(), lab.bn()};
 }
 
 // --- P1 ---
@@ -59,13 +55,13 @@ const std::vector<int64_t> kMicro{2, 8, 32};
 
 class Accumulation : public Claim {
  public:
-  explicit Accumulation(Lab& lab) : data_(lab.data()) {}
+  explicit Accumulation(Lab& lab) : data_(lab.data()), arms_(compared(lab)) {}
   void run(Lab& lab) override {
     facts_ = lab.compute("accumulation", {{"net", "F1"}, {"norms", lab.norm_names()}},
-                         [data = data_, arms = compared(lab)](Record& r) {
+                         [data = data_, arms = arms_](Record& r) {
                            const Tensor x = data->train_x.slice(0, 0, 64);
                            const Tensor y = data->train_y.slice(0, 0, 64);
-                           for (const Compared& c : arms) {
+                           for (const Contestant& c : arms) {
                              Rng rng(11);
                              Classifier net(rng, "F1", c.norm);
                              const Tensors whole = accumulated(net, x, y, 64);
@@ -76,11 +72,11 @@ class Accumulation : public Claim {
                          });
   }
   std::vector<Question> questions() const override {
-    return {primary(fact("P1a", of(facts_, "BN 8"), Holds::above, 0.05)),
-            fact("P1b", of(facts_, "LN 2"), Holds::at_most, 1e-4),
+    return {primary(fact("P1a", of(facts_, bn() + " 8"), Holds::above, 0.05)),
+            fact("P1b", of(facts_, ln() + " 2"), Holds::at_most, 1e-4),
             explains(fact("P1c", of(facts_, "none 2"), Holds::at_most, 1e-4)),
-            explains(fact("P1d", of(facts_, "BN 32"), Holds::above, 0.05)),
-            explains(fact("P1e", of(facts_, "BN 2"), Holds::above, 0.05))};
+            explains(fact("P1d", of(facts_, bn() + " 32"), Holds::above, 0.05)),
+            explains(fact("P1e", of(facts_, bn() + " 2"), Holds::above, 0.05))};
   }
   void facts(Facts&) const override {}
   std::vector<Chart> charts() const override {
@@ -88,11 +84,10 @@ class Accumulation : public Claim {
             .x = {.label = "images a micro-batch", .log = true, .ticks = {2, 8, 32}},
             .y = {.label = "change of the gradient, relative", .log = true}};
     const Record& r = facts_.runs.at(0);
-    for (const auto& [name, style] :
-         {std::pair{"none", kNone}, std::pair{"LN", kLayer}, std::pair{"BN", kBatch}}) {
-      Series s = series_of(style);
+    for (const Contestant& arm : arms_) {
+      Series s = series_of(arm.style);
       for (int64_t micro : kMicro)
-        s.line.push_back({static_cast<double>(micro), r[fmt::format("{} {}", name, micro)]});
+        s.line.push_back({static_cast<double>(micro), r[fmt::format("{} {}", arm.name, micro)]});
       s.dots = s.line;
       c.series.push_back(s);
     }
@@ -100,7 +95,10 @@ class Accumulation : public Claim {
   }
 
  private:
+  const std::string& ln() const { return arms_[1].name; }
+  const std::string& bn() const { return arms_[2].name; }
   std::shared_ptr<const Data> data_;
+  std::vector<Contestant> arms_;
   Measured facts_;
 };
 
@@ -174,28 +172,32 @@ double grown(const Data& data, const Norm& norm, double decay) {
 
 class ScaleFree : public Claim {
  public:
-  explicit ScaleFree(Lab& lab) : data_(lab.data()) {}
+  explicit ScaleFree(Lab& lab) : data_(lab.data()), arms_(compared(lab)) {}
   void run(Lab& lab) override {
     facts_ = lab.compute("scale", {{"net", "F1"}, {"norms", lab.norm_names()}},
-                         [data = data_, arms = compared(lab)](Record& r) {
-                           for (const Compared& c : arms) measure_scale(*data, c.norm, c.name, r);
-                           r.metrics["growth"] = grown(*data, arms[2].norm, 0) - 1;
-                           r.metrics["decayed"] = grown(*data, arms[2].norm, 0.1);
+                         [data = data_, arms = arms_](Record& r) {
+                           for (const Contestant& c : arms) measure_scale(*data, c.norm, c.name, r);
+                           const Contestant& bn = arms[2];
+                           r.metrics[bn.name + " growth"] = grown(*data, bn.norm, 0) - 1;
+                           r.metrics[bn.name + " decayed"] = grown(*data, bn.norm, 0.1);
                          });
   }
   std::vector<Question> questions() const override {
-    return {primary(fact("P3a", of(facts_, "BN along"), Holds::at_most, 1e-4)),
-            explains(fact("P3g", of(facts_, "LN along"), Holds::at_most, 1e-4)),
+    return {primary(fact("P3a", of(facts_, bn() + " along"), Holds::at_most, 1e-4)),
+            explains(fact("P3g", of(facts_, ln() + " along"), Holds::at_most, 1e-4)),
             explains(fact("P3b", of(facts_, "none along"), Holds::above, 1e-3)),
-            fact("P3c", of(facts_, "BN logits"), Holds::at_most, 1e-2, "logits"),
-            fact("P3d", of(facts_, "BN gradient"), Holds::at_most, 0.02),
-            fact("P3e", of(facts_, "growth"), Holds::above, 0),
-            explains(fact("P3f", of(facts_, "decayed"), Holds::at_most, 1))};
+            fact("P3c", of(facts_, bn() + " logits"), Holds::at_most, 1e-2, "logits"),
+            fact("P3d", of(facts_, bn() + " gradient"), Holds::at_most, 0.02),
+            fact("P3e", of(facts_, bn() + " growth"), Holds::above, 0),
+            explains(fact("P3f", of(facts_, bn() + " decayed"), Holds::at_most, 1))};
   }
   void facts(Facts&) const override {}
 
  private:
+  const std::string& ln() const { return arms_[1].name; }
+  const std::string& bn() const { return arms_[2].name; }
   std::shared_ptr<const Data> data_;
+  std::vector<Contestant> arms_;
   Measured facts_;
 };
 
@@ -235,8 +237,8 @@ struct GrowthSpec {
 class Growth : public Claim {
  public:
   explicit Growth(Lab& lab) {
-    bn_ = {"BN", kBatch, {.data = lab.data(), .norm = lab.batch()}};
-    ln_ = {"LN", kLayer, {.data = lab.data(), .norm = lab.layer()}};
+    bn_ = {lab.bn().name, lab.bn().style, {.data = lab.data(), .norm = lab.batch()}};
+    ln_ = {lab.ln().name, lab.ln().style, {.data = lab.data(), .norm = lab.layer()}};
     none_ = {"none", kNone, {.data = lab.data(), .norm = no_norm()}};
   }
   void run(Lab& lab) override { lab.measure(Arms<GrowthSpec>{&bn_, &ln_, &none_}); }
@@ -293,21 +295,21 @@ double bend(const Norm& norm) {
 
 class Bend : public Claim {
  public:
-  explicit Bend(Lab&) {}
+  explicit Bend(Lab& lab) : bn_(lab.bn()), ln_(lab.ln()) {}
   void run(Lab& lab) override {
-    facts_ = lab.compute("bend", {{"norms", lab.norm_names()}},
-                         [bn = lab.batch(), ln = lab.layer()](Record& r) {
-                           r.metrics["LN"] = bend(ln);
-                           r.metrics["BN"] = bend(bn);
-                         });
+    facts_ = lab.compute("bend", {{"norms", lab.norm_names()}}, [bn = bn_, ln = ln_](Record& r) {
+      r.metrics[ln.name + " bend"] = bend(ln.norm);
+      r.metrics[bn.name + " bend"] = bend(bn.norm);
+    });
   }
   std::vector<Question> questions() const override {
-    return {primary(fact("P5a", of(facts_, "LN"), Holds::above, 0.1)),
-            fact("P5b", of(facts_, "BN"), Holds::at_most, 1e-5)};
+    return {primary(fact("P5a", of(facts_, ln_.name + " bend"), Holds::above, 0.1)),
+            fact("P5b", of(facts_, bn_.name + " bend"), Holds::at_most, 1e-5)};
   }
   void facts(Facts&) const override {}
 
  private:
+  Contestant bn_, ln_;
   Measured facts_;
 };
 

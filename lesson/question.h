@@ -107,6 +107,7 @@ struct Line {
   Role role = Role::explains;
   double p = 0;           // of the word; exact facts: 0
   std::string meaning{};  // one plain sentence with its conditions
+  bool own = false;       // an arm of it is one's own norm's
 
   int dead() const { return dead_a + dead_b; }
 };

@@ -325,7 +325,7 @@ def differences(mine, theirs):
 def main(folder):
     runs = {(r["seed"], tuple(sorted(r["config"].items()))): r for r in lines(folder / "runs.jsonl")}
     questions = lines(folder / "questions.jsonl")
-    report = {e["id"]: e for e in lines(folder / "report.jsonl") if e["event"] == "claim"}
+    report = {e["id"]: e for e in lines(folder / "report.jsonl") if e["event"] in ("claim", "own")}
     answers = {q["id"]: answer(q, runs) for q in questions}
     family = [q["id"] for q in questions if q["role"] == "primary" and q["kind"] == "statistical"]
     stands = dict(zip(family, holm([answers[i]["p"] for i in family])))

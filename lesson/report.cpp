@@ -231,6 +231,11 @@ std::string legend(const Report& r) {
 
 namespace {
 
+std::string detail_of(const Line& l) {
+  return row_of(l.id.substr(0, l.id.find('@')), l.text,
+                effect_text(l) + (l.dead() ? fmt::format(" {}+", l.dead()) : ""), verdict_text(l));
+}
+
 // Every line of every claim, and what to take from them.
 std::string details_of(const Report& r) {
   const std::string rule = fmt::format("{:-<80}\n", "");
@@ -239,9 +244,8 @@ std::string details_of(const Report& r) {
     out +=
         rule + fmt::format("{:<5} {:<58} {:>15}\n", c.id, c.title.substr(0, 58), name(c.verdict()));
     if (c.verdict() == Verdict::partly) out += paragraph("      Partly: " + c.condition);
-    for (const Line& l : c.lines)
-      out += row_of(l.id, l.text, effect_text(l) + (l.dead() ? fmt::format(" {}+", l.dead()) : ""),
-                    verdict_text(l));
+    for (const Line& l : c.lines) out += detail_of(l);
+    for (const Line& l : c.own) out += detail_of(l);
   }
   out += rule + paragraph(legend(r));
   for (const Decision& d : r.decisions)
@@ -252,7 +256,7 @@ std::string details_of(const Report& r) {
 // One line: the claim, its word, and what it says of the two norms.
 std::string claim_line(const PictureRow& row) {
   std::string said;
-  for (const PictureBar* bar : {&row.batch, &row.layer}) {
+  for (const PictureBar* bar : {&row.batch, &row.layer, &row.own}) {
     if (bar->name.empty()) continue;
     std::string name = bar->name;
     if (name == "BatchNorm") name = "BN";
@@ -302,10 +306,11 @@ std::string markdown_lines(const Report& r) {
   out += "|---|---|---|---|---|---|\n";
   for (const ClaimResult& c : r.claims) {
     out += fmt::format("| **{}** | **{}** | | | | **{}** |\n", c.id, c.title, name(c.verdict()));
-    for (const Line& l : c.lines)
-      out += markdown_row({l.id, l.text, effect_text(l), margin_text(l),
-                           l.kind == Kind::exact ? "" : fmt::format("{} ({})", l.seeds, l.dead()),
-                           verdict_text(l)});
+    for (const auto* lines : {&c.lines, &c.own})
+      for (const Line& l : *lines)
+        out += markdown_row({l.id, l.text, effect_text(l), margin_text(l),
+                             l.kind == Kind::exact ? "" : fmt::format("{} ({})", l.seeds, l.dead()),
+                             verdict_text(l)});
   }
   return out + "\nIn brackets: a line that explains and does not count in the claim's word.\n";
 }
@@ -354,10 +359,11 @@ std::string to_json_lines(const ClaimResult& c) {
   constexpr const char* roles[] = {"primary", "limits", "explains"};
   const auto event = [](const std::string& id, const std::string& role, Verdict verdict,
                         const Line& l) {
+    const char* of = role == "own" ? "own" : "claim";
     return fmt::format(
-        "{{\"event\":\"claim\",\"id\":{},\"role\":\"{}\",\"kind\":\"{}\",\"verdict\":\"{}\","
+        "{{\"event\":\"{}\",\"id\":{},\"role\":\"{}\",\"kind\":\"{}\",\"verdict\":\"{}\","
         "\"effect\":{},\"ci\":{},\"margin\":{},\"unit\":{},\"seeds\":{},\"dead\":{},\"p\":{}}}\n",
-        json_quote(id), role, l.kind == Kind::exact ? "exact" : "statistical", name(verdict),
+        of, json_quote(id), role, l.kind == Kind::exact ? "exact" : "statistical", name(verdict),
         json_number(l.effect.mean), ends(l), json_number(l.margin), json_quote(l.unit), l.seeds,
         l.dead(), json_number(l.p));
   };
@@ -365,6 +371,7 @@ std::string to_json_lines(const ClaimResult& c) {
   std::string out = event(c.id, "claim", c.verdict(), c.primary());
   for (const auto& l : c.lines)
     out += event(l.id, roles[static_cast<size_t>(l.role)], l.verdict, l);
+  for (const auto& l : c.own) out += event(l.id, "own", l.verdict, l);
   return out;
 }
 

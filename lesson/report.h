@@ -53,6 +53,9 @@ struct ClaimResult {
   std::string code{};                // "lesson/c5.cpp"
   std::string condition{};           // under which it holds, in a few words
   std::vector<std::string> asked{};  // the questions as JSON (question.h)
+  std::vector<Line> own{};           // the lines with one's own norm in a place of the two (own.h)
+  Bar own_bar{};                     // what the picture says of it
+  std::string own_text{};            // that bar's words, filled
   bool stands = true;                // its word survives the correction for the number of claims
 
   /// The line behind the word; the first where none is called primary.
@@ -96,11 +99,13 @@ struct PictureBar {
 struct PictureRow {
   std::string id, title;
   Verdict verdict = Verdict::inconclusive;
-  PictureBar batch, layer;
+  PictureBar batch, layer, own{};
 };
 
 struct Report {
   std::string profile, command, machine, data;
+  std::string images{};  // what the images are called
+  std::string own{};     // the name of one's own norm; empty: none
   int part = 1;
   std::vector<int> looks{};  // seeds at each
   int runs = 0, dead = 0;
@@ -137,7 +142,8 @@ std::string to_terminal(const Report& report, bool details = false);
 std::string to_markdown(const Report& report);
 /// JSON lines {"event":"claim","id","role","kind","verdict","effect","ci","margin","unit","seeds",
 /// "dead","p"}: the claim ("C5", role "claim", its word and the numbers of its primary line), then
-/// each line ("C5a"). An open end of an interval is null.
+/// each line ("C5a"); then {"event":"own",...}, role "own", for each line of one's own norm
+/// ("C5a@BatchNorm"). An open end of an interval is null.
 std::string to_json_lines(const ClaimResult& claim);
 /// A line's event, read again: what a text needs of it. Without an id for another event. IoError,
 /// which says `name`, where it is no JSON.

@@ -94,16 +94,26 @@ std::vector<Answer> surprises(const std::vector<ClaimResult>& claims) {
 
 namespace {
 
-PictureBar bar_of(const Bar& bar, const Facts& facts) {
-  PictureBar b{.name = bar.name, .text = fill(bar.text, facts)};
-  const Line* line = facts.find(bar.line);
+// The length of the line's effect, to the left where it is opposite to what is expected.
+PictureBar with_share(PictureBar b, const Line* line) {
   b.decided = line && decided(line->verdict);
   if (!b.decided) return b;
   const bool opposite =
       line->kind == Kind::statistical &&
       (line->verdict == Verdict::contradicted || line->verdict == Verdict::small_opposite);
   b.share = opposite ? -std::abs(line->effect.mean) : std::abs(line->effect.mean);
+  if (!std::isfinite(b.share)) b.share = 0;
   return b;
+}
+
+PictureBar bar_of(const Bar& bar, const Facts& facts) {
+  return with_share({.name = bar.name, .text = fill(bar.text, facts)}, facts.find(bar.line));
+}
+
+PictureBar own_bar_of(const ClaimResult& c) {
+  const auto line = std::ranges::find(c.own, c.own_bar.line, &Line::id);
+  return with_share({.name = c.own_bar.name, .text = c.own_text},
+                    line == c.own.end() ? nullptr : &*line);
 }
 
 }  // namespace
@@ -113,11 +123,13 @@ std::vector<PictureRow> picture(const std::vector<ClaimResult>& claims) {
   std::vector<PictureRow> rows;
   for (const ClaimResult& c : claims) {
     rows.push_back({c.id, c.title, c.verdict(), bar_of(c.batch, facts), bar_of(c.layer, facts)});
-    PictureBar &batch = rows.back().batch, &layer = rows.back().layer;
-    const double larger = std::max(std::abs(batch.share), std::abs(layer.share));
+    PictureBar &batch = rows.back().batch, &layer = rows.back().layer, &own = rows.back().own;
+    own = own_bar_of(c);
+    double larger = 0;
+    for (const PictureBar* bar : {&batch, &layer, &own})
+      larger = std::max(larger, std::abs(bar->share));
     if (!(larger > 0)) continue;
-    batch.share /= larger;
-    layer.share /= larger;
+    for (PictureBar* bar : {&batch, &layer, &own}) bar->share /= larger;
   }
   return rows;
 }

@@ -369,9 +369,13 @@ void token_statistics(Transformer& model, const Batch& batch, Record& r) {
   double token_mean = 0, feature_mean = 0;
   int norms = 0;
   const auto look = [&](NormLayer& n) {
-    n.get()->add_forward_hook([&](Module& m, const Tensor&, const Tensor& y) {
-      const StateDict p = named_parameters(m);
-      const Tensor x = ((y - p[1].tensor) / p[0].tensor).to(DType::f64);  // weight, bias
+    n.get()->add_forward_hook([&](Module& m, const Tensor&, const Tensor& out) {
+      Tensor y = out;
+      const StateDict own = named_parameters(m);
+      for (const char* name : {"bias", "weight"})  // where the norm has them
+        for (const Named& p : own)
+          if (p.name == name) y = name[0] == 'b' ? y - p.tensor : y / p.tensor;
+      const Tensor x = y.to(DType::f64);
       token_mean = std::max(token_mean, max(abs(mean(x, {1}))).item());
       feature_mean += mean(abs(mean(x, {0}))).item();
       ++norms;

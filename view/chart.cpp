@@ -109,6 +109,10 @@ std::string marker(Look look, double x, double y, double r, const std::string& h
     case Look::purple:
       return fmt::format(R"(<circle class="ring" cx="{:.1f}" cy="{:.1f}" r="{:.1f}">{}</circle>)",
                          x, y, r, title);
+    case Look::ink:
+      return fmt::format(
+          R"(<path class="plus" d="M{:.1f} {:.1f}h{:.1f}M{:.1f} {:.1f}v{:.1f}">{}</path>)",
+          x - 1.3 * r, y, 2.6 * r, x, y - 1.3 * r, 2.6 * r, title);
     case Look::yellow: break;
   }
   return fmt::format(R"(<path class="dot" d="M{:.1f} {:.1f}l{:.1f} {:.1f}h{:.1f}z">{}</path>)", x,
@@ -448,8 +452,8 @@ std::string cell_of(double v, double largest, double x, double y, double size,
 }  // namespace
 
 const char* css(Look look) {
-  constexpr const char* names[] = {"s-blue", "s-orange", "s-green",
-                                   "s-gray", "s-purple", "s-yellow"};
+  constexpr const char* names[] = {"s-blue",   "s-orange", "s-green", "s-gray",
+                                   "s-purple", "s-yellow", "s-ink"};
   return names[static_cast<size_t>(look)];
 }
 

@@ -9,8 +9,8 @@
 namespace loupe::view {
 
 /// How a series looks: a colour and its marker. Blue: disc, orange: diamond, green: triangle, gray:
-/// square, purple: ring, yellow: triangle downwards.
-enum class Look { blue, orange, green, gray, purple, yellow };
+/// square, purple: ring, yellow: triangle downwards, ink (the text's colour): plus.
+enum class Look { blue, orange, green, gray, purple, yellow, ink };
 /// The class of a colour: "s-blue".
 const char* css(Look look);
 

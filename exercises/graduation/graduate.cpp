@@ -1,6 +1,8 @@
 // Graduation: the lesson's claims, and two trainings, with the student's norms beside the library's.
 //   graduate STUDENT.so lesson PROFILE FOLDER CLAIM...     FOLDER "": the package's Fashion-MNIST
 //   graduate STUDENT.so train STEPS
+//   graduate NORM.so own PROFILE FOLDER OUT CLAIM...       with the file's norm as a third arm of all
+//                                                          claims, or of those; OUT "": no page
 //   graduate STUDENT.so cnn STEPS FOLDER           the README's training; STEPS 0: all ten epochs
 //   graduate STUDENT.so gpt STEPS TEXT             STEPS 0: all 2000
 // exercises/graduate compiles the student's files and starts it.
@@ -29,6 +31,17 @@ lesson::Norms load(const char* path) {
   lesson::Norms norms;
   make(&norms);
   return norms;
+}
+
+// The norm that LOUPE_OWN_NORM (lesson/own.h) names.
+lesson::Norm load_own(const char* path) {
+  void* const object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!object) throw std::runtime_error(dlerror());
+  const auto make = reinterpret_cast<void (*)(lesson::Norm*)>(dlsym(object, "loupe_own_norm"));
+  if (!make) throw std::runtime_error("the file has no line LOUPE_OWN_NORM(make)");
+  lesson::Norm own;
+  make(&own);
+  return own;
 }
 
 lesson::Report run(const std::string& profile, const std::string& data,
@@ -62,6 +75,20 @@ int measure(const std::string& profile, const std::string& data,
   std::printf("\n%d exact verdicts changed.%s\n", changed,
               changed ? "" : " Your norms are those of the lesson.");
   return changed ? 1 : 0;
+}
+
+int beside_the_two(const char* path, const std::string& profile, const std::string& data,
+                   const std::string& out, const std::vector<std::string>& claims) {
+  const lesson::Report report = lesson::run_lesson({.profile = profile,
+                                                    .claims = claims,
+                                                    .data = data,
+                                                    .out = out,
+                                                    .overwrite = true,
+                                                    .command = "exercises/graduate --norm",
+                                                    .norms = {.own = load_own(path)}});
+  std::printf("%s", lesson::to_terminal(report, true).c_str());
+  if (!out.empty()) std::printf("Report: %s/report.html\n", out.c_str());
+  return 0;
 }
 
 // Images of one of 10 stripes in noise: no file is needed.
@@ -165,6 +192,8 @@ int as_readme(bool cnn, int64_t steps, const std::string& data, const lesson::No
 int main(int argc, char** argv) {
   try {
     if (argc < 4) throw std::runtime_error("graduate STUDENT.so lesson|train ...");
+    if (argc > 5 && std::string(argv[2]) == "own")
+      return beside_the_two(argv[1], argv[3], argv[4], argv[5], {argv + 6, argv + argc});
     const lesson::Norms student = load(argv[1]);
     if (std::string(argv[2]) == "train") return train_both(std::atoll(argv[3]), student);
     const std::string what = argv[2];

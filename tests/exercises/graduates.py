@@ -47,6 +47,19 @@ def main():
     if len(pairs) != 2 or any(abs(float(a) - float(b)) > 1e-3 for a, b in pairs):
         faults += 1
         print(f"FAULT --gpt: the two losses must agree, gave\n{ran.stdout}{ran.stderr}")
+    # A norm of one's own as a third arm: the functions of example 14 and one line.
+    text = judging.read(os.path.join(ROOT, "examples", "14_own_norm.cpp")).split("int main")[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "norm.cpp")
+        for line, code, words in (("LOUPE_OWN_NORM(absolute_norm)", 0, "AbsoluteNorm: gradient by any other token"),
+                                  ("", 2, "LOUPE_OWN_NORM")):
+            with open(path, "w", encoding="utf-8") as f:
+                f.write("#include <loupe/lesson/own.h>\n" + text + line + "\n")
+            ran = subprocess.run([sys.executable, os.path.join(COURSE, "graduate"), "--norm", path], capture_output=True, text=True)
+            said = " ".join((ran.stdout + ran.stderr).split())
+            if ran.returncode != code or words not in said:
+                faults += 1
+                print(f"FAULT --norm with \"{line}\": must end with {code} and say \"{words}\", ended with {ran.returncode}:\n{said}")
     print(f"{faults} faults")
     return 1 if faults else 0
 

@@ -3,6 +3,7 @@
 #include <loupe/autograd/ops.h>
 #include <loupe/lesson/lab.h>
 #include <loupe/lesson/lesson.h>
+#include <loupe/lesson/own.h>
 
 #include <unistd.h>
 
@@ -121,6 +122,56 @@ TEST_CASE("each broken norm changes a verdict of the lesson", "[.full]") {
     CAPTURE(c.line, c.norms.batch.name, c.norms.layer.name);
     CHECK(verdict_of(c.claim, c.line, {}) == Verdict::reproduced);
     CHECK(verdict_of(c.claim, c.line, c.norms) == Verdict::contradicted);
+  }
+}
+
+TEST_CASE("one's own norm is a third arm: lines, chart, table, picture, page", "[lesson]") {
+  const Norm own =
+      formula("Mine", [](Formula&, const Tensor& x) { return normalised(x, 1, false); });
+  const LessonOptions o{
+      .profile = "tiny", .claims = {"C6", "C12"}, .workers = 2, .norms = {.own = own}};
+  const Report r = run_lesson(o);
+  const ClaimResult &c6 = r.claims.at(0), &c12 = r.claims.at(1);
+  const auto line = [](const ClaimResult& c, const std::string& id) {
+    const auto l = std::ranges::find(c.own, id, &Line::id);
+    REQUIRE(l != c.own.end());
+    return *l;
+  };
+  // It is compared from BatchNorm's place with all rivals, from LayerNorm's with BatchNorm.
+  CHECK(line(c6, "C6a@BatchNorm").text == "shallow CNN: Mine minus no norm");
+  CHECK(line(c6, "C6b@BatchNorm").text == "shallow CNN: Mine minus LayerNorm");
+  CHECK(line(c6, "C6b@LayerNorm").text == "shallow CNN: BatchNorm minus Mine");
+  CHECK(std::ranges::count(c6.own, "C6a@LayerNorm", &Line::id) == 0);
+  // Exactly what the two are told by: it mixes no tokens.
+  CHECK(line(c12, "C12a@LayerNorm").effect.mean == 0);
+  CHECK(line(c12, "C12e@BatchNorm").verdict == Verdict::contradicted);
+  // The claim's own lines and word are those without it.
+  CHECK(c6.lines.size() == 4);
+  CHECK(c6.primary().text == "shallow CNN: BatchNorm minus no norm");
+
+  const Chart& chart = c6.charts.at(0);
+  REQUIRE(chart.series.size() == chart.x.categories.size());
+  CHECK(chart.x.categories.back() == "Mine");
+  CHECK(chart.series.back().look == view::Look::ink);
+  CHECK(chart.series.back().line.at(0).x == static_cast<double>(chart.series.size() - 1));
+  const auto& rows = c6.tables.at(0).rows;
+  CHECK(std::ranges::count_if(rows, [](const auto& row) { return row[0] == "Mine"; }) == 1);
+  CHECK(c6.own_bar.line == "C6a@BatchNorm");
+  CHECK(r.picture.at(1).own.name == "Mine");
+  const std::string html = to_html(r);
+  CHECK(html.find("<section id=\"own\"") != std::string::npos);
+  CHECK(html.find("class=\"s-ink") != std::string::npos);
+  CHECK(to_json_lines(r).find(R"({"event":"own","id":"C12a@LayerNorm","role":"own")") !=
+        std::string::npos);
+  CHECK(to_terminal(r).find("Mine: ") != std::string::npos);
+}
+
+TEST_CASE("one's own norm needs a name of its own", "[lesson]") {
+  for (const char* name : {"", "batch", "layer"}) {
+    Norm own = group_norm();
+    own.name = name;
+    CHECK_THROWS_AS(run_lesson({.profile = "tiny", .claims = {"C12"}, .norms = {.own = own}}),
+                    ValueError);
   }
 }
 
