@@ -115,6 +115,7 @@ struct LessonOptions {
   int part = 1;                                    // 2: rivals and successors
   std::vector<std::string> claims;                 // empty: all of the part
   int seeds = 0;                                   // 0: the profile's
+  int first_seed = 1;                              // of those that decide verdicts
   std::string text, data;  // empty: the packages' word list and Fashion-MNIST
   std::string out = "lesson-out";
   std::string logdir;  // TensorBoard

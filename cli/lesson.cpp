@@ -32,6 +32,7 @@ std::string command_text(const LessonOptions& o, const std::string& profile) {
   for (const auto& c : o.claims) claims += (claims.empty() ? "" : ",") + c;
   if (!claims.empty()) text += " --claims " + claims;
   if (o.seeds) text += fmt::format(" --seeds {}", o.seeds);
+  if (o.first_seed != 1) text += fmt::format(" --first-seed {}", o.first_seed);
   if (o.retune) text += " --retune";
   if (!o.text.empty()) text += " --text " + o.text;
   if (!o.data.empty()) text += " --data " + o.data;
@@ -52,6 +53,7 @@ int lesson(const LessonOptions& options) {
                           .part = options.part,
                           .claims = options.claims,
                           .seeds = options.seeds,
+                          .first_seed = options.first_seed,
                           .text = options.text,
                           .data = options.data,
                           .out = options.out,

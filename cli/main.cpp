@@ -325,6 +325,10 @@ void bind_commands(CLI::App& app) {
         c.add_option("--claims", o.claims, "only these: C5,C9 [all]")->delimiter(',');
         c.add_option("--seeds", o.seeds, "seeds an arm, fixed [as many as decide a line]")
             ->check(whole(1, 1000));
+        c.add_option("--first-seed", o.first_seed,
+                     "seeds from here on: an independent run of the same lesson")
+            ->capture_default_str()
+            ->check(whole(1, 1000));
         c.add_option("--text", o.text,
                      "a UTF-8 text for the language models [Debian's word list]; --full: beside "
                      "the word list");

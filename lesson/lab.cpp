@@ -8,8 +8,8 @@ namespace loupe::lesson {
 
 Profile Profile::named(const std::string& name) {
   if (name == "quick") return {};
-  if (name == "full") return {"full", {8, 16}, 4, 10000};
-  if (name == "tiny") return {"tiny", {2}, 1, 200};
+  if (name == "full") return {"full", {8, 16}, 1, 4, 10000};
+  if (name == "tiny") return {"tiny", {2}, 1, 1, 200};
   fail<ValueError>("lesson: no profile '{}'; there are quick, full and tiny", name);
 }
 
@@ -54,7 +54,7 @@ std::vector<uint64_t> Lab::seeds(const Config& arm) const {
   const auto before = with_.efforts ? with_.efforts->find(arm) : std::nullopt;
   if (mode_ == Mode::plan && before)
     n = std::max(n, std::min(before->seeds, profile().looks.back()));
-  return range(1, n);
+  return range(profile().first_seed, n);
 }
 
 double Lab::cost(const Config& config, double rough) const {

@@ -18,6 +18,7 @@ struct Profile {
   // How many seeds a line is looked at with: runs are added until it is settled. Lines that explain
   // stop at the second look.
   std::vector<int> looks{4, 8, 12};
+  uint64_t first_seed = 1;
   int tuning_seeds = 2;
   int64_t test_images = 10000;
   bool full() const { return name == "full"; }
@@ -68,7 +69,7 @@ class Lab {
   bool asks_own(const Question& question) const;
   /// "batch, layer": for the configuration of exact facts.
   std::string norm_names() const { return batch().name + ", " + layer().name; }
-  /// Seeds 1, 2, ... decide verdicts; 1001, 1002, ... choose learning rates and nothing else.
+  /// Seeds 1, 2, ... (or from the profile's first one on) decide verdicts; 1001, 1002, ... choose learning rates and nothing else.
   std::vector<uint64_t> seeds(const Config& arm) const;
   std::vector<uint64_t> tuning_seeds() const { return range(1001, profile().tuning_seeds); }
   /// From now on the arms of the question have the seeds of the next look. False where there is

@@ -57,6 +57,11 @@ Profile profile_of(const LessonOptions& options) {
   if (options.seeds < 0)
     fail<ValueError>("lesson: --seeds must be at least 1, got {}", options.seeds);
   if (options.seeds > 0) profile.looks = {options.seeds};
+  const int last = options.first_seed + profile.looks.back() - 1;
+  if (options.first_seed < 1 || last > 1000)
+    fail<ValueError>("lesson: seeds {} to {}; verdicts take seeds from 1 to 1000",
+                     options.first_seed, last);
+  profile.first_seed = static_cast<uint64_t>(options.first_seed);
   return profile;
 }
 

@@ -14,6 +14,7 @@ struct LessonOptions {
   int part = 1;                       // 2: rivals and successors
   std::vector<std::string> claims{};  // {"C5", "C9"}; empty: all of the part
   int seeds = 0;                      // 0: the profile's
+  int first_seed = 1;                 // of verdicts; those from 1001 on choose learning rates
   std::string text{};  // a UTF-8 file in place of the word list; in the full profile beside it
   std::string data{};  // folder of Fashion-MNIST; empty: the package's
   std::string out{};   // folder for runs.jsonl, runs.csv, questions.jsonl, report.html, report.md,

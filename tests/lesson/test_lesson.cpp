@@ -166,6 +166,20 @@ TEST_CASE("one's own norm is a third arm: lines, chart, table, picture, page", "
   CHECK(to_terminal(r).find("Mine: ") != std::string::npos);
 }
 
+TEST_CASE("independent runs: other seeds, the same exact facts", "[lesson]") {
+  const LessonOptions o{.profile = "tiny", .claims = {"C6"}, .workers = 2};
+  LessonOptions other = o;
+  other.first_seed = 101;
+  const Report a = run_lesson(o), b = run_lesson(other);
+  CHECK(a.claims.at(0).tables.at(0).head.at(1) == "seed 1");
+  CHECK(b.claims.at(0).tables.at(0).head.at(1) == "seed 101");
+  CHECK(a.claims.at(0).lines[0].effect.mean != b.claims.at(0).lines[0].effect.mean);
+  for (int first : {0, 1000}) {  // 1001 and above choose learning rates
+    other.first_seed = first;
+    CHECK_THROWS_AS(run_lesson(other), ValueError);
+  }
+}
+
 TEST_CASE("one's own norm needs a name of its own", "[lesson]") {
   for (const char* name : {"", "batch", "layer"}) {
     Norm own = group_norm();
