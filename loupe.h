@@ -76,6 +76,7 @@
 #include <loupe/view/explain.h>
 #include <loupe/view/graph.h>
 #include <loupe/view/memory.h>
+#include <loupe/view/memory_timeline.h>
 #include <loupe/view/pictures.h>
 #include <loupe/view/profile.h>
 #include <loupe/view/see.h>

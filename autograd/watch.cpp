@@ -80,6 +80,10 @@ void detail::watch_shadowed(const Node& node, bool backward, double error) {
   for (Watch* watch : t_watches.all) watch->shadowed(node, backward, error);
 }
 
+void detail::watch_trained(const Named& parameter, std::span<const Tensor> state) {
+  for (Watch* watch : t_watches.all) watch->trained(parameter, state);
+}
+
 detail::WatchPause::WatchPause() : listener_(stretch_listener()), watched_(t_place.watched) {
   set_stretch_listener(nullptr);
 }

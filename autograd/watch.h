@@ -3,6 +3,8 @@
 // took. The profile and the pages of view/ are built on it. When nobody watches, an op costs one
 // comparison more.
 #include <loupe/autograd/graph.h>
+#include <loupe/core/memory.h>
+#include <loupe/core/named.h>
 #include <loupe/core/place.h>
 #include <loupe/core/stretch.h>
 
@@ -57,6 +59,9 @@ class Watch : Pinned {
   virtual void shadowed(const Node& /*node*/, bool /*backward*/, double /*error*/) {}
   /// A stretch of work that is no op: "backward" (the whole pass), "optimizer step", "load batch".
   virtual void stretch(const char* /*name*/, Span /*time*/) {}
+  /// An optimizer's step has trained this parameter; `state` is what it keeps for it (undefined where
+  /// it has none). Told before the stretch "optimizer step" ends.
+  virtual void trained(const Named& /*parameter*/, std::span<const Tensor> /*state*/) {}
 
  protected:
   Watch();
@@ -122,7 +127,9 @@ class WatchedRule : Pinned {
 
 // Called by shadow mode.
 void watch_shadowed(const Node& node, bool backward, double error);
-// What runs while one lives is not told: shadow mode's second computation.
+// Called by optimizers, if watching().
+void watch_trained(const Named& parameter, std::span<const Tensor> state);
+// What runs while one lives is not told, nor what it allocates: shadow mode's second computation.
 class WatchPause : Pinned {
  public:
   WatchPause();
@@ -131,6 +138,7 @@ class WatchPause : Pinned {
  private:
   StretchListener* listener_;
   bool watched_;
+  UnheardMemory memory_;
 };
 }  // namespace detail
 

@@ -24,6 +24,8 @@ int eval_cnn(const EvalOptions& o, const Json& options, Console& console) {
   const ImageModel model = load_image_model(options, o.run).model;
   loupe::eval(*model);
   const Predictions p = predict(*model, data.test);
+  Json result("result");
+  result.set("test_accuracy", p.accuracy).set("test_loss", p.loss);
   const size_t classes = data.test.classes.size();
   std::vector<std::vector<int64_t>> confusion(classes, std::vector<int64_t>(classes));
   const auto truth = data.test.labels.to_vector<int64_t>();
@@ -31,6 +33,13 @@ int eval_cnn(const EvalOptions& o, const Json& options, Console& console) {
     ++confusion[static_cast<size_t>(truth[i])][static_cast<size_t>(p.labels[i])];
   console.say(fmt::format("test accuracy {:.2f} %, loss {:.4f}, {} of {} images wrong",
                           100 * p.accuracy, p.loss, p.wrong.size(), truth.size()));
+  if (options.has("augment") && options.get_bool("augment")) {
+    const AugmentOptions views = augmentation(dataset, data.test);
+    const double over_views = predict(*model, data.test, nullptr, &views).accuracy;
+    console.say(
+        fmt::format("{:.2f} % with the mean over the views of each image", 100 * over_views));
+    result.set("test_accuracy_over_views", over_views);
+  }
   console.say("\nrows: what it is; columns: what the model said");
   std::string head = fmt::format("{:>14}", "");
   for (size_t j = 0; j < classes; ++j) head += fmt::format(" {:>5}", j);
@@ -49,11 +58,7 @@ int eval_cnn(const EvalOptions& o, const Json& options, Console& console) {
   const std::string picture = (o.out.empty() ? o.run : o.out) + "/wrong.png";
   write_png(picture, contact_sheet(data.test, p.wrong));
   console.say("\nthe images it got wrong: " + picture);
-  console.event(Json("result")
-                    .set("test_accuracy", p.accuracy)
-                    .set("test_loss", p.loss)
-                    .set("confusion", confusion)
-                    .set("wrong_images", picture));
+  console.event(result.set("confusion", confusion).set("wrong_images", picture));
   return 0;
 }
 

@@ -4,12 +4,13 @@
 
 #include <loupe/autograd/ops.h>
 #include <loupe/core/threads.h>
-#include <loupe/io/augment.h>
+#include <loupe/layers/state.h>
 #include <loupe/view/pictures.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 namespace loupe::cli {
 
@@ -40,7 +41,33 @@ RunImageModel load_image_model(const Json& options, const std::string& folder) {
   return {std::move(model), image};
 }
 
-Predictions predict(Module& model, const ImageSet& set, Communicator* ranks) {
+AugmentOptions augmentation(const std::string& dataset, const ImageSet& set) {
+  AugmentOptions a{.crop_padding = dataset == "cifar10" ? 4 : 2,
+                   .flip = dataset == "mnist" ? 0 : 0.5,
+                   .fill = {}};
+  for (size_t c = 0; c < set.mean.size(); ++c)
+    a.fill.push_back(-set.mean[c] / set.std[c]);  // a black pixel, as the network sees it
+  return a;
+}
+
+namespace {
+
+// Logits of a batch (N, classes): the model's, or logarithms of its mean probabilities over the views.
+Tensor logits_of(Module& model, const Tensor& x, const AugmentOptions* views) {
+  if (!views) return model.call(x);
+  const std::vector<Tensor> seen = test_views(x, *views);
+  Tensor sum;
+  for (const Tensor& view : seen) {
+    const Tensor p = softmax(model.call(view), 1);
+    sum = sum.defined() ? sum + p : p;
+  }
+  return log(sum / static_cast<double>(seen.size()));
+}
+
+}  // namespace
+
+Predictions predict(Module& model, const ImageSet& set, Communicator* ranks,
+                    const AugmentOptions* views) {
   constexpr int64_t kBatch = 500;
   const ImageDataset data(set);
   const Share share = ranks ? ranks->share() : Share{};
@@ -55,7 +82,7 @@ Predictions predict(Module& model, const ImageSet& set, Communicator* ranks) {
     std::vector<int64_t> indices(static_cast<size_t>(std::min(kBatch, data.size() - first)));
     std::iota(indices.begin(), indices.end(), first);
     const Batch batch = data.batch(indices);
-    const Tensor logits = model.call(batch.x);
+    const Tensor logits = logits_of(model, batch.x, views);
     losses.back() = cross_entropy(logits, batch.y, {.reduction = Reduction::sum}).item();
     labels.slice(0, first, first + batch.size()).copy_(argmax(logits, 1));
   }
@@ -95,17 +122,6 @@ void show_wrong(EventWriter& board, const ImageSet& set, const Predictions& p, i
     table += fmt::format("| {} | {} | {} |\n", image, name(truth[image]), name(p.labels[image]));
   }
   board.text("wrong", table, step);
-}
-
-// What --augment does to the images of a data set: windows of the padded image, mirrored where that
-// is still an image of the class.
-AugmentOptions augmentation(const std::string& dataset, const ImageSet& set) {
-  AugmentOptions a{.crop_padding = dataset == "cifar10" ? 4 : 2,
-                   .flip = dataset == "mnist" ? 0 : 0.5,
-                   .fill = {}};
-  for (size_t c = 0; c < set.mean.size(); ++c)
-    a.fill.push_back(-set.mean[c] / set.std[c]);  // a black pixel, as the network sees it
-  return a;
 }
 
 // The images as training sees them.
@@ -180,11 +196,18 @@ int train_cnn(const TrainCnnOptions& given) {
       .clip = o.clip,
       .sync_norm = o.sync_norm};
   const TrainingResult result = train(run, training);
+  std::optional<Predictions> over_views;
+  if (o.augment && !result.interrupted) {
+    const EvalScope scope(*model);
+    const AugmentOptions views = augmentation(o.dataset, train_set);
+    over_views = predict(*model, held_out, &run.ranks(), &views);
+  }
   Json e("result");
   e.set(metric, result.evaluation ? result.evaluation->value : NAN)
       .set("parameters", parameter_count(*model))
       .set("steps", result.steps)
       .set("seconds", run.seconds());
+  if (over_views) e.set(metric + "_over_views", over_views->accuracy);
   e.set("train_seconds", result.seconds)
       .set("seed", o.seed)
       .set("threads", thread_limit())
@@ -198,6 +221,9 @@ int train_cnn(const TrainCnnOptions& given) {
                               o.validation > 0 ? "validation accuracy" : "test accuracy",
                               100 * result.evaluation->value, result.steps,
                               duration(result.seconds), duration(run.seconds())));
+  if (over_views)
+    run.console.say(fmt::format("{:.2f} % with the mean over the views of each image",
+                                100 * over_views->accuracy));
   if (run.keeps_files()) run.console.say("written to " + o.out + "; next: loupe eval " + o.out);
   return 0;
 }

@@ -114,7 +114,47 @@ void give(void* p, size_t bytes) {
 
 #endif
 
+// Those who hear of blocks. The count lies apart: it is read at every block.
+std::atomic<int> g_watching{0};
+struct MemoryWatches {
+  std::mutex mutex;
+  std::vector<MemoryWatch*> all;
+};
+// Never destroyed, as the buckets.
+MemoryWatches& watches() {
+  static MemoryWatches* const w = new MemoryWatches;
+  return *w;
+}
+
+void tell(const Storage& block, void (MemoryWatch::*what)(const Storage&)) {
+  MemoryWatches& w = watches();
+  std::lock_guard lock(w.mutex);
+  for (MemoryWatch* watch : w.all) (watch->*what)(block);
+}
+
+thread_local bool t_unheard = false;  // an UnheardMemory lives
+
+bool watched() { return g_watching.load(std::memory_order_relaxed) > 0 && !t_unheard; }
+
 }  // namespace
+
+MemoryWatch::MemoryWatch() {
+  MemoryWatches& w = watches();
+  std::lock_guard lock(w.mutex);
+  w.all.push_back(this);
+  g_watching.fetch_add(1);
+}
+
+void MemoryWatch::stop() {
+  MemoryWatches& w = watches();
+  std::lock_guard lock(w.mutex);
+  if (std::erase(w.all, this) > 0) g_watching.fetch_sub(1);
+}
+
+MemoryWatch::~MemoryWatch() { stop(); }
+
+detail::UnheardMemory::UnheardMemory() : before_(std::exchange(t_unheard, true)) {}
+detail::UnheardMemory::~UnheardMemory() { t_unheard = before_; }
 
 Storage::Storage(size_t bytes) : data_(nullptr), bytes_(bytes) {
   if (bytes <= kLargest) {
@@ -135,6 +175,8 @@ Storage::Storage(size_t bytes) : data_(nullptr), bytes_(bytes) {
                        static_cast<int64_t>(bytes);
   int64_t peak = g_peak.load(std::memory_order_relaxed);
   while (live > peak && !g_peak.compare_exchange_weak(peak, live, std::memory_order_relaxed)) {}
+  if (watched()) [[unlikely]]
+    tell(*this, &MemoryWatch::allocated);
 }
 
 Storage::Storage(void* data, size_t bytes, std::shared_ptr<const void> owner)
@@ -145,6 +187,8 @@ Storage::Storage(void* data, size_t bytes, std::shared_ptr<const void> owner)
 Storage::~Storage() {
   g_storages.fetch_sub(1, std::memory_order_relaxed);
   if (owner_) return;
+  if (watched()) [[unlikely]]
+    tell(*this, &MemoryWatch::freed);
   g_live.fetch_sub(static_cast<int64_t>(bytes_), std::memory_order_relaxed);
 #ifdef LOUPE_OWN_BLOCKS
   std::free(data_);

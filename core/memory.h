@@ -24,6 +24,8 @@ class Storage : Pinned {
 
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
+  /// Its memory is the allocator's: memory_stats() counts it, and MemoryWatch hears of it.
+  bool is_allocated() const { return !owner_; }
   /// Counts the in-place writes. A saved tensor remembers it and refuses to be used after it has
   /// moved.
   uint64_t version() const { return version_.load(std::memory_order_relaxed); }
@@ -54,6 +56,35 @@ void reset_peak_memory();
 /// Gives the memory of all cached blocks back to the system, in whole pages; blocks that share a
 /// slab keep their addresses.
 void release_cached_memory();
+
+/// Hears of every block that the allocator hands out or takes back, on any thread, while it lives.
+/// Several may live; when none does, a block costs one comparison more. The functions are called one
+/// at a time. They must not throw, and must not make or drop a tensor.
+class MemoryWatch : Pinned {
+ public:
+  virtual ~MemoryWatch();
+  /// `block` has just been handed out.
+  virtual void allocated(const Storage& block) = 0;
+  /// `block` goes back right afterwards.
+  virtual void freed(const Storage& block) = 0;
+
+ protected:
+  MemoryWatch();
+  /// To be called first thing by the destructor of a class made from it: no function is called after.
+  void stop();
+};
+
+namespace detail {
+// What the thread allocates and frees while one lives is not told to the MemoryWatches.
+class UnheardMemory : Pinned {
+ public:
+  UnheardMemory();
+  ~UnheardMemory();
+
+ private:
+  const bool before_;
+};
+}  // namespace detail
 
 /// Scratch memory of a kernel's caller, from the same allocator: 64-byte aligned, uninitialised,
 /// freed at scope end.

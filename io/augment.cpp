@@ -61,6 +61,43 @@ double of_channel(const std::vector<double>& numbers, int64_t channel, double ot
   return numbers[numbers.size() == 1 ? 0 : static_cast<size_t>(channel)];
 }
 
+void check_images(const char* who, const Tensor& x, const AugmentOptions& o) {
+  if (x.dim() != 4) fail<ShapeError>("{}: expected images (B, C, H, W), got {}", who, x.shape());
+  if (!is_floating(x.dtype()))
+    fail<DtypeError>("{}: expected images of f32 or f64, got {}", who, x.dtype());
+  for (const auto* numbers : {&o.fill, &o.mean})
+    if (numbers->size() > 1 && static_cast<int64_t>(numbers->size()) != x.size(1))
+      fail<ShapeError>("{}: {} numbers for {} channels", who, numbers->size(), x.size(1));
+}
+
+// The images, each after its change_of(image).
+template <class ChangeOf>
+Tensor changed_images(const Tensor& x, const AugmentOptions& o, const ChangeOf& change_of) {
+  const int64_t images = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
+  const bool channels_last = channels > 1 && raw::is_channels_last(x);
+  const Tensor from = channels_last ? x : raw::row_major(x);
+  const Tensor to = channels_last ? raw::empty_channels_last(from.shape(), from.dtype())
+                                  : raw::empty(from.shape(), from.dtype());
+  const int64_t image = channels * height * width;
+  if (image == 0) return to;
+  const int64_t pixel = channels_last ? channels : 1, channel = channels_last ? 1 : height * width;
+  dispatch(from.dtype(), [&]<class T>(Type<T>) {
+    if constexpr (std::is_floating_point_v<T>) {
+      for (int64_t i = 0; i < images; ++i) {
+        const Change change = change_of(i);
+        for (int64_t c = 0; c < channels; ++c) {
+          const int64_t at = i * image + c * channel;
+          const Plane<T> plane{
+              from.ptr<T>() + at, to.ptr<T>() + at, height, width, width * pixel, pixel};
+          apply(plane, change, static_cast<T>(of_channel(o.fill, c, 0)),
+                static_cast<T>(of_channel(o.mean, c, 0)), static_cast<T>(of_channel(o.std, c, 1)));
+        }
+      }
+    }
+  });
+  return to;
+}
+
 }  // namespace
 
 AugmentedDataset::AugmentedDataset(std::shared_ptr<const Dataset> data, AugmentOptions options)
@@ -96,39 +133,32 @@ Batch AugmentedDataset::batch(std::span<const int64_t> indices,
 Batch AugmentedDataset::changed(std::span<const int64_t> indices,
                                 const SampleStreams* streams) const {
   Batch b = streams ? data_->batch(indices, streams->inner()) : data_->batch(indices);
-  if (b.x.dim() != 4)
-    fail<ShapeError>("AugmentedDataset: expected images (B, C, H, W), got {}", b.x.shape());
-  if (!is_floating(b.x.dtype()))
-    fail<DtypeError>("AugmentedDataset: expected images of f32 or f64, got {}", b.x.dtype());
-  const int64_t channels = b.x.size(1), height = b.x.size(2), width = b.x.size(3);
-  for (const auto* numbers : {&options_.fill, &options_.mean})
-    if (numbers->size() > 1 && static_cast<int64_t>(numbers->size()) != channels)
-      fail<ShapeError>("AugmentedDataset: {} numbers for {} channels", numbers->size(), channels);
-  const bool channels_last = channels > 1 && raw::is_channels_last(b.x);
-  const Tensor from = channels_last ? b.x : raw::row_major(b.x);
-  const Tensor to = channels_last ? raw::empty_channels_last(from.shape(), from.dtype())
-                                  : raw::empty(from.shape(), from.dtype());
-  const int64_t image = channels * height * width;
-  if (image == 0) return b;
-  const int64_t pixel = channels_last ? channels : 1, channel = channels_last ? 1 : height * width;
-  dispatch(from.dtype(), [&]<class T>(Type<T>) {
-    if constexpr (std::is_floating_point_v<T>) {
-      for (size_t i = 0; i < indices.size(); ++i) {
-        const Change change =
-            streams ? draw(options_, streams->rng(indices[i]), height, width) : Change{};
-        for (int64_t c = 0; c < channels; ++c) {
-          const int64_t at = static_cast<int64_t>(i) * image + c * channel;
-          const Plane<T> plane{
-              from.ptr<T>() + at, to.ptr<T>() + at, height, width, width * pixel, pixel};
-          apply(plane, change, static_cast<T>(of_channel(options_.fill, c, 0)),
-                static_cast<T>(of_channel(options_.mean, c, 0)),
-                static_cast<T>(of_channel(options_.std, c, 1)));
-        }
-      }
-    }
+  check_images("AugmentedDataset", b.x, options_);
+  const int64_t height = b.x.size(2), width = b.x.size(3);
+  b.x = changed_images(b.x, options_, [&](int64_t image) {
+    return streams
+               ? draw(options_, streams->rng(indices[static_cast<size_t>(image)]), height, width)
+               : Change{};
   });
-  b.x = to;
   return b;
+}
+
+std::vector<Tensor> test_views(const Tensor& x, const AugmentOptions& options) {
+  check_images("test_views", x, options);
+  AugmentOptions o = options;
+  o.mean.clear();
+  o.std.clear();
+  std::vector<Change> changes = {{}};
+  if (o.crop_padding > 0) changes = {{}, {.down = -1}, {.down = 1}, {.right = -1}, {.right = 1}};
+  std::vector<Tensor> views;
+  for (const bool mirrored : {false, true}) {
+    if (mirrored && o.flip == 0) break;
+    for (Change change : changes) {
+      change.flip = mirrored;
+      views.push_back(changed_images(x, o, [&](int64_t) { return change; }));
+    }
+  }
+  return views;
 }
 
 }  // namespace loupe

@@ -25,6 +25,14 @@ struct AugmentOptions {
   std::vector<double> mean = {}, std = {};
 };
 
+/// Test-time augmentation: the images x (B, C, H, W) as they are and moved by one pixel up, down, left
+/// and right (pixels that come in are `fill`), each mirrored too where flip > 0: 10 views, or 5. With
+/// crop_padding 0 they are not moved: 2 views, or 1. mean and std are not used. The mean of a model's
+/// probabilities over the views of an image errs less than one view (Krizhevsky, Sutskever and Hinton,
+/// "ImageNet classification with deep convolutional neural networks", 2012, section 4.1). ShapeError
+/// and DtypeError as AugmentedDataset's.
+std::vector<Tensor> test_views(const Tensor& x, const AugmentOptions& options);
+
 /// Another data set's images x (B, C, H, W), f32 or f64, changed at random. A sample's changes are
 /// a function of (seed, epoch, index): the same at any batch size and thread count, and after a
 /// resume. Labels and mask stay.

@@ -1,4 +1,5 @@
 // What all optimizers share: groups, steps, state.
+#include <loupe/autograd/watch.h>
 #include <loupe/core/raw.h>
 #include <loupe/core/stretch.h>
 #include <loupe/optim/step.h>
@@ -136,6 +137,9 @@ void Optimizer::step() {
       lists[{p.dtype(), state.step, fresh}].push_back({p, fitted, &state, fresh});
     }
     for (auto& [key, slots] : lists) apply(slots, group);
+    if (detail::watching()) [[unlikely]]
+      for (const Named& n : group.params)
+        if (n.tensor.grad().defined()) detail::watch_trained(n, state_[n.name].s);
   }
 }
 

@@ -1,5 +1,4 @@
 #include <loupe/core/error.h>
-#include <loupe/core/memory.h>
 #include <loupe/view/profile.h>
 #include <loupe/view/words.h>
 
@@ -16,11 +15,6 @@ double bytes_of(const Tensor& t) {
 }
 
 std::string in_words(const Shape& shape) { return fmt::format("{}", shape); }
-
-// A name cut to `width` columns: its end says more than its beginning.
-std::string fitted(const std::string& name, size_t width) {
-  return name.size() <= width ? name : "~" + name.substr(name.size() - width + 1);
-}
 
 std::string milliseconds(double seconds) { return fmt::format("{:.2f}", 1e3 * seconds); }
 
@@ -44,7 +38,7 @@ void ProfileCost::add(const ProfileCost& other) {
   thread_seconds += other.thread_seconds;
 }
 
-Profile::Profile() : begin_(clock_seconds()), end_(begin_) { note_memory(begin_); }
+Profile::Profile() : begin_(clock_seconds()), end_(begin_) {}
 
 // An op's name, its options and what it keeps are known once it has filled in its record: at the next
 // event.
@@ -64,53 +58,31 @@ void Profile::finish_last() {
   events_.push_back({node->name(), node->module_path(), to_string(node->site()),
                      node->output_count() ? in_words(node->output_shape(0)) : "", last_.kernel,
                      last_.time, last_.threads, node->birth(), true});
-  if (node->input_count() == 0) return;  // no backward pass will come: it keeps nothing
-  for (const SavedTensor* saved : node->saved()) {
-    const Tensor& t = saved->peek();
-    if (!t.defined() || (t.is_leaf() && t.requires_grad())) continue;  // a parameter lives anyway
-    Kept& kept = kept_[t.storage().get()];
-    kept.bytes = saved->bytes();
-    if (kept.ops++ > 0) continue;
-    kept.by = key;
-    kept_bytes_ += kept.bytes;
-    kept_now_[kept.by] += kept.bytes;
-  }
+  memory_.name(last_.maker, {node->name(), node->module_path(), to_string(node->site())});
+  detail::keeps(memory_, *node, last_.maker);
 }
 
-// Called before something is let go, and before the rows are read: a peak lies there.
-void Profile::note_most_kept() {
-  if (kept_bytes_ <= most_kept_) return;
-  most_kept_ = kept_bytes_;
-  kept_at_most_ = kept_now_;
-}
-
-void Profile::let_go(const Node& node) {
-  note_most_kept();
-  for (const SavedTensor* saved : node.saved()) {
-    const Tensor& t = saved->peek();
-    if (!t.defined()) continue;
-    const auto found = kept_.find(t.storage().get());
-    if (found == kept_.end() || --found->second.ops > 0) continue;
-    kept_bytes_ -= found->second.bytes;
-    kept_now_[found->second.by] -= found->second.bytes;
-    kept_.erase(found);
-  }
-}
-
-void Profile::note_memory(double time) {
+void Profile::ended(double time) {
   end_ = time;
-  memory_.push_back({time - begin_, memory_stats().live_bytes, kept_bytes_});
+  memory_.mark();
+}
+
+const MemoryTimeline& Profile::memory() {
+  finish_last();
+  memory_.mark();  // what the last op keeps, too
+  return memory_;
 }
 
 void Profile::forward(const OpRun& run) {
   finish_last();
-  last_ = {run.node, {}, 0, run.kernel, run.time, run.threads};
+  last_ = {run.node, {}, 0, run.kernel, run.time, run.threads, memory_.made_by({})};
   for (const Tensor* t : run.inputs) {
     last_.inputs.push_back(t->defined() ? t->shape() : Shape());
     last_.bytes += bytes_of(*t);
+    if (t->defined()) leaves_.read(*t);
   }
   for (const Tensor& t : run.outputs) last_.bytes += bytes_of(t);
-  note_memory(run.time.end);
+  ended(run.time.end);
 }
 
 void Profile::backward(const RuleRun& run) {
@@ -133,20 +105,28 @@ void Profile::backward(const RuleRun& run) {
   events_.push_back({node.name(), node.module_path(), to_string(node.site()),
                      node.output_count() ? in_words(node.output_shape(0)) : "", run.kernel,
                      run.time, run.threads, node.birth(), false});
-  let_go(node);
-  note_memory(run.time.end);
+  memory_.made_by(
+      {std::string(node.name()) + " backward", node.module_path(), to_string(node.site())});
+  detail::lets_go(memory_, node);
+  ended(run.time.end);
 }
 
 void Profile::stretch(const char* name, Span time) {
   finish_last();
-  if (std::string_view(name) != "backward") stretches_[name] += time.seconds();
+  const bool is_backward = std::string_view(name) == "backward";
+  if (!is_backward) stretches_[name] += time.seconds();
   events_.push_back({name, "", "", "", "", time, 1, 0, true});
-  note_memory(time.end);
+  memory_.made_by({name, "", ""});
+  leaves_.find_gradients();
+  ended(time.end);
+}
+
+void Profile::trained(const Named& parameter, std::span<const Tensor> state) {
+  leaves_.trained(parameter, state);
 }
 
 std::vector<ProfileRow> Profile::rows(bool by_module) {
   finish_last();
-  note_most_kept();
   std::map<std::string, ProfileRow> by_name;
   std::map<std::string, double> longest;
   for (const auto& [key, cost] : costs_) {
@@ -155,13 +135,13 @@ std::vector<ProfileRow> Profile::rows(bool by_module) {
     row.name = name;
     row.forward.add(cost.forward);
     row.backward.add(cost.backward);
-    if (const auto kept = kept_at_most_.find(key); kept != kept_at_most_.end())
-      row.kept += kept->second;
     if (cost.longest >= longest[name]) {
       longest[name] = cost.longest;
       row.kernel = cost.kernel;
     }
   }
+  for (const auto& [maker, bytes] : memory_.most_kept().by)
+    by_name[by_module ? maker.module : maker.op].kept += bytes;
   std::vector<ProfileRow> rows;
   for (auto& [name, row] : by_name) rows.push_back(std::move(row));
   std::stable_sort(rows.begin(), rows.end(), [](const ProfileRow& a, const ProfileRow& b) {
@@ -178,7 +158,7 @@ std::string Profile::table(double peak) {
   const auto share = [&](double s) { return total > 0 ? 100 * s / total : 0; };
   std::string out = "times in milliseconds; thr: threads that were busy\n";
   const auto head = [&](const char* what) {
-    out += fmt::format("{:<18}{:>6}{:>9}{:>9}{:>6}{:>4}{:>8}{:>5}{:>6}{:>9}\n", what, "calls",
+    out += fmt::format("{:<17}{:>6}{:>9}{:>9}{:>6}{:>4}{:>8}{:>5}{:>6}{:>10}\n", what, "calls",
                        "forward", "backward", "share", "thr", "GFLOP/s", peak > 0 ? "peak" : "",
                        "GB/s", "keeps");
   };
@@ -186,11 +166,11 @@ std::string Profile::table(double peak) {
     const double flops = row.forward.flops + row.backward.flops;
     const double speed = row.seconds() > 0 ? flops / row.seconds() * 1e-9 : 0;
     const double traffic = row.forward.bytes + row.backward.bytes;
-    out += fmt::format("{:<18}{:>6}{:>9}{:>9}{:>4.0f} %{:>4.1f}{:>8.1f}{:>5}{:>6.1f}{:>9}\n",
-                       fitted(row.name.empty() ? "(no module)" : row.name, 17), row.forward.calls,
-                       milliseconds(row.forward.seconds), milliseconds(row.backward.seconds),
-                       share(row.seconds()), row.threads(), speed,
-                       peak > 0 ? fmt::format("{:.0f}%", 100 * speed / peak) : "",
+    out += fmt::format("{:<17}{:>6}{:>9}{:>9}{:>4.0f} %{:>4.1f}{:>8.1f}{:>5}{:>6.1f}{:>10}\n",
+                       view::fitted(row.name.empty() ? "(no module)" : row.name, 16),
+                       row.forward.calls, milliseconds(row.forward.seconds),
+                       milliseconds(row.backward.seconds), share(row.seconds()), row.threads(),
+                       speed, peak > 0 ? fmt::format("{:.0f}%", 100 * speed / peak) : "",
                        row.seconds() > 0 ? traffic / row.seconds() * 1e-9 : 0,
                        row.kept > 0 ? view::bytes_in_words(row.kept) : "");
   };
@@ -207,17 +187,13 @@ std::string Profile::table(double peak) {
   double rest = total - in_ops;
   for (const auto& [name, s] : stretches_) {
     out +=
-        fmt::format("{:<18}{:>6}{:>9}{:>9}{:>4.0f} %\n", name, "", milliseconds(s), "", share(s));
+        fmt::format("{:<17}{:>6}{:>9}{:>9}{:>4.0f} %\n", name, "", milliseconds(s), "", share(s));
     rest -= s;
   }
-  out += fmt::format("{:<18}{:>6}{:>9}{:>9}{:>4.0f} %\n", "between ops", "", milliseconds(rest), "",
+  out += fmt::format("{:<17}{:>6}{:>9}{:>9}{:>4.0f} %\n", "between ops", "", milliseconds(rest), "",
                      share(rest));
-  out += fmt::format("{:<18}{:>6}{:>9}\n", "all", "", milliseconds(total));
-  const auto peak_memory =
-      std::max_element(memory_.begin(), memory_.end(),
-                       [](const MemoryPoint& a, const MemoryPoint& b) { return a.live < b.live; });
-  out += fmt::format("memory: at most {}; ops kept at most {} for the backward pass\n",
-                     view::bytes_in_words(peak_memory->live), view::bytes_in_words(most_kept_));
+  out += fmt::format("{:<17}{:>6}{:>9}\n", "all", "", milliseconds(total));
+  out += '\n' + peak_in_words(memory_);
   return out;
 }
 
@@ -251,12 +227,16 @@ void Profile::save_trace(const std::string& path) {
         "\"id\": {}, \"ts\": {:.3f}{}}}",
         e.forward ? "s" : "f", e.birth, start, e.forward ? "" : ", \"bp\": \"e\"");
   }
-  for (const MemoryPoint& m : memory_)
+  for (const MemoryPoint& m : memory_.points()) {
     out += fmt::format(
-        ",\n{{\"ph\": \"C\", \"pid\": 1, \"name\": \"memory (MB)\", \"ts\": {:.3f}, \"args\": "
-        "{{\"kept for backward\": {:.3f}, \"other\": {:.3f}}}}}",
-        m.time * kMicro, static_cast<double>(m.kept) * 1e-6,
-        static_cast<double>(m.live - m.kept) * 1e-6);
+        ",\n{{\"ph\": \"C\", \"pid\": 1, \"name\": \"memory (MB)\", \"ts\": {:.3f}, \"args\": {{",
+        m.time * kMicro);
+    for (size_t use = 0; use < kMemoryUses; ++use)
+      out += fmt::format("{}\"{}\": {:.3f}", use > 0 ? ", " : "",
+                         to_string(static_cast<MemoryUse>(use)),
+                         static_cast<double>(m.bytes[use]) * 1e-6);
+    out += "}}";
+  }
   out += "\n]}\n";
   view::write_text(path, out, "save_trace");
 }

@@ -7,9 +7,11 @@
 //   std::cout << profile.table();
 //   profile.save_trace("trace.json");     // open it in ui.perfetto.dev or chrome://tracing
 #include <loupe/autograd/watch.h>
+#include <loupe/view/memory_timeline.h>
 
 #include <map>
 #include <string>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -43,13 +45,6 @@ struct ProfileRow {
   }
 };
 
-/// Memory at one moment, in bytes.
-struct MemoryPoint {
-  double time = 0;   // seconds since the profile began
-  int64_t live = 0;  // in tensors
-  int64_t kept = 0;  // of it: what ops keep for the backward pass, parameters left out
-};
-
 /// Measures the ops of its thread while it lives. It adds about 1 us to each op and its rule.
 class Profile : public Watch {
  public:
@@ -62,7 +57,8 @@ class Profile : public Watch {
   std::map<std::string, double> stretches() const { return stretches_; }
   /// Seconds from its beginning to the end of the last op or stretch that it heard of.
   double seconds() const { return end_ - begin_; }
-  const std::vector<MemoryPoint>& memory() const { return memory_; }
+  /// Memory by use, after every op and at its highest in between; and what was alive at the peak.
+  const MemoryTimeline& memory();
 
   /// The table, in 80 columns: ops, modules and the rest, with time, share, GFLOP/s, GB/s and
   /// the threads that were busy.
@@ -71,12 +67,13 @@ class Profile : public Watch {
   std::string table(double peak = 0);
 
   /// Writes every call as a Chrome trace: forward and backward of an op joined by an arrow, counters
-  /// of memory and of busy threads. IoError if the file cannot be written.
+  /// of memory by use and of busy threads. IoError if the file cannot be written.
   void save_trace(const std::string& path);
 
   void forward(const OpRun& run) override;
   void backward(const RuleRun& run) override;
   void stretch(const char* name, Span time) override;
+  void trained(const Named& parameter, std::span<const Tensor> state) override;
 
  private:
   struct Event {
@@ -97,22 +94,16 @@ class Profile : public Watch {
     const char* kernel = "";
     double longest = 0;
   };
-  struct Kept {
-    int ops = 0;
-    int64_t bytes = 0;
-    Key by = {};  // the op that kept it first
-  };
   std::vector<ProfileRow> rows(bool by_module);
   void finish_last();
-  void let_go(const Node& node);
-  void note_most_kept();
-  void note_memory(double time);
+  void ended(double time);
 
   double begin_, end_;
   std::map<Key, Cost> costs_;
   std::map<std::string, double> stretches_;
   std::vector<Event> events_;
-  std::vector<MemoryPoint> memory_;
+  MemoryTimeline memory_;
+  detail::UsesOfLeaves leaves_{memory_};
   // The op that ran last: it is counted at the next event.
   struct Last {
     std::shared_ptr<Node> node;
@@ -121,11 +112,9 @@ class Profile : public Watch {
     const char* kernel = "";
     Span time;
     double threads = 1;
+    int maker = 0;  // of what it allocated, in memory_
   };
   Last last_;
-  std::unordered_map<const void*, Kept> kept_;  // storages that ops keep
-  int64_t kept_bytes_ = 0, most_kept_ = 0;
-  std::map<Key, int64_t> kept_now_, kept_at_most_;
   std::unordered_map<uint64_t, double> forward_flops_;  // by birth, of ops whose rule may come
 };
 

@@ -1,14 +1,15 @@
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/shadow.h>
 #include <loupe/autograd/watch.h>
-#include <loupe/core/memory.h>
 #include <loupe/layers/state.h>
+#include <loupe/view/memory_timeline.h>
 #include <loupe/view/page.h>
 #include <loupe/view/profile.h>
 #include <loupe/view/see.h>
 #include <loupe/view/words.h>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <optional>
@@ -35,7 +36,10 @@ struct SeenOp {
 class Recorder final : public Watch {
  public:
   explicit Recorder(Module& model) {
-    for (const Named& n : named_parameters(model)) parameters_[n.tensor.grad_meta().get()] = n.name;
+    for (const Named& n : named_parameters(model)) {
+      parameters_[n.tensor.grad_meta().get()] = n.name;
+      leaves_.know(n);
+    }
   }
 
   void forward(const OpRun& run) override {
@@ -49,7 +53,9 @@ class Recorder final : public Watch {
     last_inputs_.clear();
     for (const Tensor* t : run.inputs) {
       last_inputs_.push_back(t->defined() ? t->shape() : Shape());
-      if (t->defined()) read(op, *t);
+      if (!t->defined()) continue;
+      read(op, *t);
+      leaves_.read(*t);
     }
     for (const Tensor& t : run.outputs) {
       if (op.shape.empty()) op.shape = fmt::format("{}", t.shape());
@@ -58,7 +64,8 @@ class Recorder final : public Watch {
     births_[run.node->birth()] = ops_.size();
     last_ = run.node;
     ops_.push_back(std::move(op));
-    memory_.push_back({run.time.end, memory_stats().live_bytes});
+    maker_ = memory_.made_by({});
+    memory_.mark();
   }
 
   void backward(const RuleRun& run) override {
@@ -69,7 +76,10 @@ class Recorder final : public Watch {
       ops_[found->second].backward_threads = run.threads;
     }
     running_ = nullptr;
-    memory_.push_back({run.time.end, memory_stats().live_bytes});
+    memory_.made_by({std::string(run.node.name()) + " backward", run.node.module_path(),
+                     to_string(run.node.site())});
+    detail::lets_go(memory_, run.node);
+    memory_.mark();
   }
 
   void rule_begins(const Node& node) override { running_ = &node; }
@@ -84,6 +94,13 @@ class Recorder final : public Watch {
   void stretch(const char* name, Span time) override {
     finish_last();
     stretches_.push_back({name, time});
+    memory_.made_by({name, "", ""});
+    leaves_.find_gradients();
+    memory_.mark();
+  }
+
+  void trained(const Named& parameter, std::span<const Tensor> state) override {
+    leaves_.trained(parameter, state);
   }
 
   // The op whose rule was running, or the one that ran last and is said to have failed.
@@ -119,11 +136,7 @@ class Recorder final : public Watch {
       out += fmt::format("{}[{}, {:.7f}, {:.7f}]", i > 0 ? ", " : "",
                          view::json_string(stretches_[i].first),
                          stretches_[i].second.begin - begin_, stretches_[i].second.end - begin_);
-    out += "],\n\"memory\": [";
-    for (size_t i = 0; i < memory_.size(); ++i)
-      out += fmt::format("{}[{:.7f}, {}]", i > 0 ? ", " : "", memory_[i].first - begin_,
-                         memory_[i].second);
-    return out + "]}";
+    return out + "],\n" + memory_json() + "}";
   }
 
  private:
@@ -150,6 +163,8 @@ class Recorder final : public Watch {
     SeenOp& op = ops_.back();
     op.name = node->name();
     op.flops = op_flops(*node, last_inputs_);
+    memory_.name(maker_, {op.name, op.path, op.site});
+    detail::keeps(memory_, *node, maker_);
     if (node->input_count() == 0) return;  // no backward pass will come: it keeps nothing
     for (const SavedTensor* saved : node->saved()) {
       const Tensor& t = saved->peek();
@@ -173,6 +188,24 @@ class Recorder final : public Watch {
         since(op.backward.end), op.threads, op.backward_threads, op.flops, op.kept, op.error,
         op.failed);
   }
+
+  // Every point of the timeline by use, and what was alive at the peak.
+  std::string memory_json() const {
+    std::string out = "\"memory\": [";
+    for (const MemoryPoint& m : memory_.points())
+      out += fmt::format("{}[{:.7f}, {}]", out.back() == '[' ? "" : ", ", m.time,
+                         fmt::join(m.bytes, ", "));
+    const MemoryPoint peak = memory_.peak();
+    out += fmt::format("],\n\"peak\": [{:.7f}, {}],\n\"alive\": [", peak.time,
+                       fmt::join(peak.bytes, ", "));
+    for (const AliveAtPeak& a : memory_.alive_at_peak())
+      out += fmt::format(
+          "{}{{\"use\": \"{}\", \"op\": {}, \"path\": {}, \"site\": {}, \"bytes\": {}, "
+          "\"blocks\": {}}}",
+          out.back() == '[' ? "\n" : ",\n", to_string(a.use), view::json_string(a.op),
+          view::json_string(a.module), view::json_string(a.line), a.bytes, a.blocks);
+    return out + "]";
+  }
   double since(double time) const { return time == 0 ? 0 : time - begin_; }
 
   double begin_ = clock_seconds();
@@ -184,7 +217,9 @@ class Recorder final : public Watch {
   std::vector<Shape> last_inputs_;
   const Node* running_ = nullptr;
   std::vector<std::pair<std::string, Span>> stretches_;
-  std::vector<std::pair<double, int64_t>> memory_;
+  MemoryTimeline memory_;
+  detail::UsesOfLeaves leaves_{memory_};
+  int maker_ = 0;  // of what the op that ran last allocated
 };
 
 void write_page(const std::string& path, const std::string& json) {

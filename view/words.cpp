@@ -14,6 +14,10 @@ std::string bytes_in_words(int64_t bytes) {
   return fmt::format("{:.1f} MB", static_cast<double>(bytes) * 1e-6);
 }
 
+std::string fitted(const std::string& name, size_t width) {
+  return name.size() <= width ? name : "~" + name.substr(name.size() - width + 1);
+}
+
 std::string json_string(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {

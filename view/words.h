@@ -7,6 +7,8 @@ namespace loupe::view {
 
 /// "640 B", "50.2 kB", "1.3 MB".
 std::string bytes_in_words(int64_t bytes);
+/// A name cut to `width` columns: its end says more than its beginning.
+std::string fitted(const std::string& name, size_t width);
 /// `text` as a JSON string, in quotes. `<` is escaped as well: the string may stand in a page's script.
 std::string json_string(const std::string& text);
 /// Writes the file. IoError, which begins with `what`, if that fails.

@@ -79,7 +79,13 @@ TEST_CASE("ResNet-20 trains on CIFAR-10's files, augmented") {
   const Output o = loupe_program("eval --json " + f / "run");
   INFO(o.err);
   REQUIRE(o.code == 0);
-  REQUIRE(last_event(o)["confusion"].size() == 10);
+  const json evaluated = last_event(o);
+  REQUIRE(evaluated["confusion"].size() == 10);
+  // What eval computes of the files is what the training told at its end.
+  const json trained = last_event(loupe_program(command));
+  REQUIRE(trained["test_accuracy_over_views"].get<double>() ==
+          evaluated["test_accuracy_over_views"].get<double>());
+  REQUIRE(trained["test_accuracy"].get<double>() == evaluated["test_accuracy"].get<double>());
   REQUIRE_THAT(loupe_program("train cnn --dataset cifar10").err,
                Contains("--dataset cifar10 needs --data"));
 }

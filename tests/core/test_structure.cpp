@@ -264,7 +264,7 @@ TEST_CASE("every public function and class has a case in its folder's tests of m
       "AnomalyMode", "grad_enabled", "GradMode", "fusion", "set_fusion", "as_text", "Sha256",
       "set_write_fault", "decode_utf8", "append_utf8", "find_invalid_utf8", "to_state_dict",
       "checkpoint_checksum", "current_path", "current_site", "path_id", "path_name", "with_place",
-      "SampleStreams",
+      "SampleStreams", "to_string",
       // of a tensor, as `shape`, which stands for them
       "strides", "dtype", "dim", "numel", "offset", "impl", "grad_meta", "set_grad_meta",
       "check_dtype", "check_row_major", "item_as_double", "item_as_integer",
@@ -274,8 +274,9 @@ TEST_CASE("every public function and class has a case in its folder's tests of m
       "broadcast_shapes", "normalize_axis", "GradFunction", "SavedTensor", "Node", "should_record",
       "link", "record", "note", "Trace", "SiteScope", "PathScope", "RuleScope",
       // looks on, and has nothing to refuse
-      "Watch", "Stretch", "StretchListener", "clock_seconds", "Profile", "op_flops", "measure_peak",
-      "to_text", "to_dot", "explained_layers", "see", "Document", "decimal", "Identity",
+      "Watch", "Stretch", "StretchListener", "clock_seconds", "Profile", "MemoryWatch",
+      "MemoryTimeline", "peak_in_words", "op_flops", "measure_peak", "to_text", "to_dot",
+      "explained_layers", "see", "Document", "decimal", "Identity",
       // bases and parts of what is tested
       "ActivationLayer", "PoolLayer", "Recurrent", "CellParts", "Visitor", "Module", "Layer",
       "BatchNormState", "BatchNorm", "BatchShares", "Optimizer", "GptAttention", "GptMlp",

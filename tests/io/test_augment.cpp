@@ -133,6 +133,30 @@ TEST_CASE("normalising last is what ImageDataset does, to rounding; f64 too") {
   for (const double v : b.x.to_vector<double>()) CHECK((v == 0 || v == 1));
 }
 
+TEST_CASE("test views are the image, its moves by a pixel, and their mirrors") {
+  const Tensor x = ImageDataset(images(2, 2, 4, 5)).batch(all_of(2)).x;
+  const std::vector<Tensor> views =
+      test_views(x, {.crop_padding = 2, .flip = 0.5, .fill = {-1, -2}, .mean = {9}, .std = {7}});
+  REQUIRE(views.size() == 10);
+  const std::vector<std::pair<int64_t, int64_t>> moves = {{0, 0}, {-1, 0}, {1, 0}, {0, -1}, {0, 1}};
+  for (size_t v = 0; v < views.size(); ++v) {
+    const auto [down, right] = moves[v % 5];
+    for (int64_t c = 0; c < 2; ++c)
+      for (int64_t y = 0; y < 4; ++y)
+        for (int64_t column = 0; column < 5; ++column) {
+          const int64_t from_y = y + down, from_x = (v < 5 ? column : 4 - column) + right;
+          const bool there = from_y >= 0 && from_y < 4 && from_x >= 0 && from_x < 5;
+          const double pixel = there ? x[1][c][from_y][from_x].item() : -1.0 - static_cast<double>(c);
+          REQUIRE(views[v][1][c][y][column].item() == pixel);
+        }
+  }
+  CHECK(test_views(x, {.flip = 0.5}).size() == 2);
+  CHECK(test_views(x, {.crop_padding = 1}).size() == 5);
+  const std::vector<Tensor> one = test_views(x, {});
+  REQUIRE(one.size() == 1);
+  CHECK(one[0].to_vector<float>() == x.to_vector<float>());
+}
+
 TEST_CASE("an image's changes are the same in any batch, and others in another epoch") {
   const AugmentedDataset data(ImageDataset(images(8, 1, 9, 9)),
                               {.crop_padding = 3, .flip = 0.5, .cutout = 3});

@@ -212,6 +212,9 @@ TEST_CASE("misuse: data sets") {
   refuses<ShapeError>("AugmentedDataset", [&] { augmented({}, zeros({2, 4, 4})); });
   refuses<DtypeError>("AugmentedDataset", [&] { augmented({}, zeros({2, 1, 4, 4}, DType::u8)); });
   augmented({.cutout = 2}, zeros({2, 1, 0, 4}));  // nothing to change
+  refuses<ShapeError>("test_views", [] { test_views(zeros({2, 4, 4}), {}); });
+  refuses<ShapeError>("test_views", [] { test_views(zeros({2, 1, 4, 4}), {.fill = {1, 2}}); });
+  refuses<DtypeError>("test_views", [] { test_views(zeros({2, 1, 4, 4}, DType::u8), {}); });
   refuses<ValueError>("DataLoader", [&] { DataLoader(std::shared_ptr<const Dataset>(), rng); });
   refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.batch_size = 0}); });
   refuses<ValueError>("DataLoader", [&] { DataLoader(data, rng, {.batch_size = -1}); });

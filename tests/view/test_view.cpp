@@ -14,8 +14,10 @@
 #include <loupe/optim/optimizer.h>
 #include <loupe/view/graph.h>
 #include <loupe/view/memory.h>
+#include <loupe/view/memory_timeline.h>
 #include <loupe/view/profile.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <thread>
@@ -297,9 +299,10 @@ TEST_CASE("a profile follows what ops keep: up through forward, down through bac
   const Tensor loss = exp(exp(w)).sum();
   loss.backward();
   int64_t most = 0;
-  for (const MemoryPoint& point : profile.memory()) most = std::max(most, point.kept);
+  const std::vector<MemoryPoint> points = profile.memory().points();
+  for (const MemoryPoint& point : points) most = std::max(most, point.of(MemoryUse::activations));
   CHECK(most == 2 * 4000);  // the outputs of both exp
-  CHECK(profile.memory().back().kept == 0);
+  CHECK(points.back().of(MemoryUse::activations) == 0);
 }
 
 TEST_CASE("a profile counts nothing as kept where no backward pass will come") {
@@ -307,7 +310,8 @@ TEST_CASE("a profile counts nothing as kept where no backward pass will come") {
   Profile profile;
   const Tensor plain = exp(ones({1000}));
   const Tensor off = no_grad([&] { return exp(exp(w)); });
-  for (const MemoryPoint& point : profile.memory()) CHECK(point.kept == 0);
+  for (const MemoryPoint& point : profile.memory().points())
+    CHECK(point.of(MemoryUse::activations) == 0);
   CHECK(row(profile.ops(), "exp").kept == 0);
 }
 
@@ -332,6 +336,69 @@ TEST_CASE("a profile says which module keeps how much at the peak") {
   CHECK(row(modules, "0").kept == 4 * 8 * 10);  // its input; the weight is a parameter
   CHECK(row(modules, "1").kept == 4 * 8 * 20);  // its output, which the next layer keeps as well
   CHECK(row(modules, "2").kept == 0);
+}
+
+TEST_CASE("a profile tells parameters, gradients, the optimizer's state and activations apart") {
+  Rng rng(0);
+  Linear net(rng, 100, 50);  // 5,050 parameters
+  Adam adam(net);
+  const Tensor x = ones({8, 100});
+  Profile profile;
+  for (int i = 0; i < 2; ++i) {
+    adam.zero_grad();
+    relu(net(x)).sum().backward();
+    adam.step();
+  }
+  const std::vector<MemoryPoint> points = profile.memory().points();
+  const MemoryPoint& last = points.back();
+  CHECK(last.of(MemoryUse::parameters) == 4 * 5050);
+  CHECK(last.of(MemoryUse::gradients) == 4 * 5050);
+  CHECK(last.of(MemoryUse::optimizer) == 2 * 4 * 5050);
+  CHECK(last.of(MemoryUse::activations) == 0);
+  CHECK(last.live() == memory_stats().live_bytes);
+  CHECK(points.front().of(MemoryUse::parameters) == 4 * 5050);  // they lived before
+  CHECK(points.front().of(MemoryUse::gradients) == 0);
+  int64_t most_kept = 0;
+  for (const MemoryPoint& point : points)
+    most_kept = std::max(most_kept, point.of(MemoryUse::activations));
+  CHECK(most_kept == 4 * 8 * 100 + 4 * 8 * 50);  // the input, and relu's output
+}
+
+TEST_CASE("a profile names the line of what was alive at the peak") {
+  const Tensor w = ones({1000}).requires_grad_();
+  Profile profile;
+  const int line = __LINE__ + 1;
+  const Tensor loss = exp(w).sum();
+  { const Tensor more = ones({5000}); }
+  loss.backward();
+  const MemoryPoint peak = profile.memory().peak();
+  CHECK(peak.live() >= 4 * (1000 + 1000 + 5000));
+  const std::vector<AliveAtPeak> alive = profile.memory().alive_at_peak();
+  const auto is = [&](MemoryUse use, const std::string& op) {
+    return std::find_if(alive.begin(), alive.end(),
+                        [&](const AliveAtPeak& a) { return a.use == use && a.op == op; });
+  };
+  const auto kept = is(MemoryUse::activations, "exp");
+  REQUIRE(kept != alive.end());
+  CHECK(kept->bytes == 4000);
+  CHECK(kept->line == "test_view.cpp:" + std::to_string(line));
+  CHECK(alive.front().use == MemoryUse::temporary);  // `more`
+  CHECK(alive.front().bytes == 4 * 5000);
+  const std::string words = peak_in_words(profile.memory());
+  CHECK(words.find("activations") != std::string::npos);
+  CHECK(words.find("test_view.cpp:" + std::to_string(line)) != std::string::npos);
+}
+
+TEST_CASE("a dropped graph does not count as kept, and other threads' blocks are heard of") {
+  const Tensor w = ones({1000}).requires_grad_();
+  Profile profile;
+  { const Tensor dropped = exp(w); }
+  Tensor elsewhere;
+  std::thread([&] { elsewhere = ones({3000}); }).join();
+  const Tensor y = exp(w);
+  const MemoryPoint now = profile.memory().points().back();
+  CHECK(now.of(MemoryUse::activations) == 4000);  // of y alone
+  CHECK(now.of(MemoryUse::temporary) >= 4 * 3000);
 }
 
 TEST_CASE("a forecast of memory is near what a large batch takes") {
