@@ -146,7 +146,8 @@ TEST_CASE("test views are the image, its moves by a pixel, and their mirrors") {
         for (int64_t column = 0; column < 5; ++column) {
           const int64_t from_y = y + down, from_x = (v < 5 ? column : 4 - column) + right;
           const bool there = from_y >= 0 && from_y < 4 && from_x >= 0 && from_x < 5;
-          const double pixel = there ? x[1][c][from_y][from_x].item() : -1.0 - static_cast<double>(c);
+          const double pixel =
+              there ? x[1][c][from_y][from_x].item() : -1.0 - static_cast<double>(c);
           REQUIRE(views[v][1][c][y][column].item() == pixel);
         }
   }
