@@ -61,7 +61,9 @@
 #include <loupe/layers/norm.h>
 #include <loupe/layers/pool.h>
 #include <loupe/layers/recurrent.h>
+#include <loupe/layers/residual.h>
 #include <loupe/layers/sequential.h>
+#include <loupe/layers/small_batch.h>
 #include <loupe/layers/state.h>
 #include <loupe/layers/transformer.h>
 #include <loupe/models/bert.h>

@@ -42,7 +42,7 @@ GptConfig gpt2_config(const Json& c, const std::string& name) {
 }
 
 std::string gpt2_config_json(const GptConfig& c) {
-  if (c.norm != NormKind::layer || !c.pre_norm) return "";
+  if (c.norm != NormKind::layer || !c.pre_norm || c.peri_norm || c.qk_norm) return "";
   return fmt::format(
       "{{\n  \"architectures\": [\"GPT2LMHeadModel\"],\n  \"model_type\": \"gpt2\",\n  "
       "\"vocab_size\": {},\n  \"n_positions\": "

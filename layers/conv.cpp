@@ -1,3 +1,5 @@
+#include <loupe/autograd/ops/norm.h>
+#include <loupe/autograd/ops/views.h>
 #include <loupe/layers/conv.h>
 #include <loupe/layers/init.h>
 
@@ -130,6 +132,40 @@ Tensor Conv2d::forward(In x) const {
 std::string Conv2d::describe() const { return described(weight, window(options)); }
 
 int64_t Conv2d::flops(const Shape& /*input*/, const Shape& output) const {
+  return operations(weight, output);
+}
+
+WeightStandardizedConv2d::WeightStandardizedConv2d(Rng& rng, int64_t in_channels,
+                                                   int64_t out_channels, Options o)
+    : options(o) {
+  if (!(o.eps >= 0))
+    fail<ValueError>("WeightStandardizedConv2d: eps must not be negative, got {}", o.eps);
+  const Shape shape{out_channels, in_channels, o.conv.kernel_size.h, o.conv.kernel_size.w};
+  std::tie(weight, bias) = start("WeightStandardizedConv2d", rng, shape, window(o.conv));
+  if (weight.numel() == out_channels)
+    fail<ValueError>("WeightStandardizedConv2d: a filter of one weight has no deviation: {}",
+                     weight.shape());
+}
+
+Tensor WeightStandardizedConv2d::standardized() const {
+  const int64_t out = weight.size(0), size = weight.numel() / out;
+  const Tensor rows =
+      layer_norm(weight.reshape({out, size}), Shape{size}, Tensor(), Tensor(), options.eps);
+  return rows.reshape(weight.shape());
+}
+
+Tensor WeightStandardizedConv2d::forward(In x) const {
+  const Conv2d::Options& o = options.conv;
+  return conv2d(
+      x, standardized(), bias,
+      {.stride = o.stride, .padding = o.padding, .dilation = o.dilation, .groups = o.groups});
+}
+
+std::string WeightStandardizedConv2d::describe() const {
+  return described(weight, window(options.conv));
+}
+
+int64_t WeightStandardizedConv2d::flops(const Shape& /*input*/, const Shape& output) const {
   return operations(weight, output);
 }
 

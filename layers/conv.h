@@ -52,6 +52,31 @@ class Conv2d : public Layer<Conv2d> {
   Tensor weight, bias;
 };
 
+/// Conv2d by a standardized weight: (weight - mean) / sqrt(var + eps) over each output channel's
+/// filter, with the biased variance (Qiao et al. 2019, Micro-Batch Training with Batch-Channel
+/// Normalization and Weight Standardization). Names and state as Conv2d's: what is learned, and saved,
+/// is the weight before.
+class WeightStandardizedConv2d : public Layer<WeightStandardizedConv2d> {
+ public:
+  struct Options {
+    Conv2d::Options conv = {};
+    double eps = 1e-6;
+  };
+  /// ValueError as Conv2d, for a filter of one weight, and for a negative eps.
+  WeightStandardizedConv2d(Rng& rng, int64_t in_channels, int64_t out_channels, Options options);
+
+  Tensor forward(In x) const;
+  /// The weight that the convolution takes.
+  Tensor standardized() const;
+  void visit(Visitor& v) override { v("weight", weight, "bias", bias); }
+  std::string type_name() const override { return "WeightStandardizedConv2d"; }
+  std::string describe() const override;
+  int64_t flops(const Shape& input, const Shape& output) const override;
+
+  Options options;
+  Tensor weight, bias;
+};
+
 /// (N, in_channels, L) -> (N, out_channels, L'); see conv_transpose1d. weight (in, out / groups,
 /// kernel_size), bias (out).
 class ConvTranspose1d : public Layer<ConvTranspose1d> {

@@ -137,6 +137,17 @@ void kaiming_normal_(const Tensor& w, Rng& rng, KaimingOptions options) {
   normal_(w, rng, 0, gain / fan_root(options.mode, w));
 }
 
+void fixup_(const std::vector<Tensor>& weights, int64_t branches) {
+  if (weights.size() < 2 || branches < 1)
+    fail<ValueError>("fixup_: needs two weights of a branch or more and a branch, got {} and {}",
+                     weights.size(), branches);
+  const double m = static_cast<double>(weights.size());
+  const double factor = std::pow(static_cast<double>(branches), -1 / (2 * m - 2));
+  NoGrad guard;
+  for (size_t i = 0; i + 1 < weights.size(); ++i) weights[i].mul_(factor);
+  weights.back().zero_();
+}
+
 void orthogonal_(const Tensor& w, Rng& rng, double gain) {
   if (w.dim() < 2)
     fail<ShapeError>("orthogonal_: needs at least two dimensions, got shape {}", w.shape());

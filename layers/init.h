@@ -4,6 +4,8 @@
 // the receptive field.
 #include <loupe/core/tensor.h>
 
+#include <vector>
+
 namespace loupe::init {
 
 /// What follows the weights, for the gain that keeps the variance.
@@ -52,6 +54,10 @@ void kaiming_normal_(const Tensor& weight, Rng& rng, KaimingOptions options = {}
 /// others. ShapeError below two dimensions. Saxe et al., "Exact solutions to the nonlinear dynamics of
 /// learning in deep linear neural networks", 2013.
 void orthogonal_(const Tensor& weight, Rng& rng, double gain = 1);
+/// Fixup (Zhang et al. 2019, Fixup Initialization): the weights of one residual branch, in order, in a
+/// network of so many branches. All but the last are multiplied by branches^(-1 / (2 m - 2)), m being
+/// their number, and the last becomes 0. ValueError for fewer than two weights or no branches.
+void fixup_(const std::vector<Tensor>& weights, int64_t branches);
 /// The bias of such a layer: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), fan_in being the weight's.
 void bias_for(const Tensor& bias, const Tensor& weight, Rng& rng);
 /// ShapeError below two dimensions.

@@ -21,13 +21,13 @@ double residual_std(const GptConfig& c) {
 }  // namespace
 
 double parameter_count(const GptConfig& c) {
-  const double w = static_cast<double>(c.width), f = static_cast<double>(inner(c)),
-               norm = c.norm == NormKind::none  ? 0
-                      : c.norm == NormKind::rms ? w
-                                                : 2 * w;
+  const double w = static_cast<double>(c.width), f = static_cast<double>(inner(c));
+  const double each = c.norm == NormKind::none ? 0 : c.norm == NormKind::rms ? 1 : 2;
+  const double norm = each * w, head = w / static_cast<double>(c.heads);
+  const double extra = (c.peri_norm ? 2 * norm : 0) + (c.qk_norm ? 2 * each * head : 0);
   const double attention = 4 * w * (w + 1), mlp = w * f + f + f * w + w, tables = c.tied ? 1 : 2;
   return (tables * static_cast<double>(c.vocab) + static_cast<double>(c.context)) * w +
-         static_cast<double>(c.layers) * (attention + mlp + 2 * norm) + norm;
+         static_cast<double>(c.layers) * (attention + mlp + 2 * norm + extra) + norm;
 }
 
 Conv1D::Conv1D(Rng& rng, int64_t in, int64_t out, double std)
@@ -40,27 +40,40 @@ Tensor Conv1D::forward(In x) { return addmm({bias, x.here.file, x.here.line}, x,
 
 GptAttention::GptAttention(Rng& rng, const GptConfig& c)
     : c_attn(rng, c.width, 3 * c.width, c.init_std),
+      q_norm(feature_norm(c.qk_norm ? c.norm : NormKind::none, c.width / c.heads, c.norm_eps)),
+      k_norm(feature_norm(c.qk_norm ? c.norm : NormKind::none, c.width / c.heads, c.norm_eps)),
       c_proj(rng, c.width, c.width, residual_std(c)),
       resid_dropout(rng, c.dropout),
       heads_(c.heads),
       dropout_(c.dropout),
       rng_(rng.split()) {}
 
+// Queries (part 0), keys (1) or values (2): (B, heads, T, width / heads).
+Tensor GptAttention::heads_of(const Tensor& qkv, int64_t part) {
+  const int64_t b = qkv.size(0), t = qkv.size(1), width = qkv.size(2) / 3;
+  const Tensor one = qkv.slice(2, part * width, (part + 1) * width)
+                         .reshape({b, t, heads_, width / heads_})
+                         .transpose(1, 2);
+  if (part == 2) return one;
+  return normalize(part == 0 ? q_norm : k_norm, one);
+}
+
 Tensor GptAttention::forward(In x, KvCache* cache, size_t block) {
   const Tensor qkv = c_attn(x);
+  const bool normed = !std::holds_alternative<std::monostate>(q_norm);
+  const int64_t b = x->size(0), t = x->size(1), width = x->size(2);
   if (!cache) {
     const bool drops = dropout_ > 0 && is_training();
-    return resid_dropout(c_proj(self_attention(
-        qkv, heads_,
-        {.is_causal = true, .dropout_p = drops ? dropout_ : 0, .rng = drops ? &rng_ : nullptr})));
+    const AttentionOptions options{
+        .is_causal = true, .dropout_p = drops ? dropout_ : 0, .rng = drops ? &rng_ : nullptr};
+    if (!normed) return resid_dropout(c_proj(self_attention(qkv, heads_, options)));
+    const Tensor heads =
+        scaled_dot_product_attention(heads_of(qkv, 0), heads_of(qkv, 1), heads_of(qkv, 2), options);
+    return resid_dropout(c_proj(heads.transpose(1, 2).reshape({b, t, width})));
   }
-  const int64_t b = x->size(0), t = x->size(1), width = x->size(2), e = width / heads_,
-                at = cache->length;
-  const auto part = [&](int64_t i) {
-    return qkv.slice(2, i * width, (i + 1) * width).reshape({b, t, heads_, e}).transpose(1, 2);
-  };
-  cache->keys[block].slice(2, at, at + t).copy_(part(1));
-  cache->values[block].slice(2, at, at + t).copy_(part(2));
+  const int64_t at = cache->length;
+  cache->keys[block].slice(2, at, at + t).copy_(heads_of(qkv, 1));
+  cache->values[block].slice(2, at, at + t).copy_(heads_of(qkv, 2));
   const Tensor k = cache->keys[block].slice(2, 0, at + t),
                v = cache->values[block].slice(2, 0, at + t);
   // Token i of x sits at position at + i and sees everything up to itself.
@@ -68,8 +81,9 @@ Tensor GptAttention::forward(In x, KvCache* cache, size_t block) {
   if (t > 1)
     options.attn_mask = le(
         arange(at + t), arange(static_cast<double>(at), static_cast<double>(at + t)).unsqueeze(1));
-  return c_proj(
-      scaled_dot_product_attention(part(0), k, v, options).transpose(1, 2).reshape({b, t, width}));
+  return c_proj(scaled_dot_product_attention(heads_of(qkv, 0), k, v, options)
+                    .transpose(1, 2)
+                    .reshape({b, t, width}));
 }
 
 GptMlp::GptMlp(Rng& rng, const GptConfig& c)
@@ -81,14 +95,16 @@ Tensor GptMlp::forward(In x) { return dropout(c_proj(gelu(c_fc(x), {Approximate:
 GptBlock::GptBlock(Rng& rng, const GptConfig& c)
     : ln_1(feature_norm(c.norm, c.width, c.norm_eps)),
       attn(rng, c),
+      post_ln_1(feature_norm(c.peri_norm ? c.norm : NormKind::none, c.width, c.norm_eps)),
       ln_2(feature_norm(c.norm, c.width, c.norm_eps)),
       mlp(rng, c),
+      post_ln_2(feature_norm(c.peri_norm ? c.norm : NormKind::none, c.width, c.norm_eps)),
       pre_norm_(c.pre_norm) {}
 
 Tensor GptBlock::forward(In x, KvCache* cache, size_t block) {
   if (pre_norm_) {
-    const Tensor h = x + attn(normalize(ln_1, x), cache, block);
-    return h + mlp(normalize(ln_2, h));
+    const Tensor h = x + normalize(post_ln_1, attn(normalize(ln_1, x), cache, block));
+    return h + normalize(post_ln_2, mlp(normalize(ln_2, h)));
   }
   const Tensor h = normalize(ln_1, x + attn(x, cache, block));
   return normalize(ln_2, h + mlp(h));
@@ -131,6 +147,9 @@ const GptConfig& checked(const GptConfig& c) {
   if (c.inner < 0) fail<ValueError>("Gpt: inner {} must not be negative", c.inner);
   if (c.width % c.heads != 0)
     fail<ValueError>("Gpt: width {} is not a multiple of {} heads", c.width, c.heads);
+  if ((c.peri_norm || c.qk_norm) && c.norm == NormKind::none)
+    fail<ValueError>("Gpt: peri_norm and qk_norm need a norm, got none");
+  if (c.peri_norm && !c.pre_norm) fail<ValueError>("Gpt: peri_norm needs pre_norm");
   if (!(c.dropout >= 0 && c.dropout <= 1))
     fail<ValueError>("Gpt: dropout {} must lie in [0, 1]", c.dropout);
   if (!(c.norm_eps >= 0 && c.init_std >= 0))

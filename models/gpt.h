@@ -15,6 +15,9 @@ struct GptConfig {
   double dropout = 0;
   NormKind norm = NormKind::layer;
   bool pre_norm = true;  // false: norm after each residual sum, as in the first GPT
+  bool peri_norm =
+      false;             // with pre_norm: a norm behind each branch too (Kim et al. 2025, Peri-LN)
+  bool qk_norm = false;  // each head's queries and keys, over its features (Henry et al. 2020)
   bool tied = true;      // the head's weight is the token embedding
   double init_std = 0.02, norm_eps = 1e-5;
 };
@@ -53,7 +56,8 @@ class GptAttention : public Layer<GptAttention> {
   /// part is extended.
   Tensor forward(In x, KvCache* cache, size_t block);
   void visit(Visitor& v) override {
-    v("c_attn", c_attn, "c_proj", c_proj, "resid_dropout", resid_dropout);
+    v("c_attn", c_attn, "q_norm", q_norm, "k_norm", k_norm, "c_proj", c_proj, "resid_dropout",
+      resid_dropout);
     v.stream("rng", rng_);
   }
   std::string type_name() const override { return "GptAttention"; }
@@ -62,10 +66,13 @@ class GptAttention : public Layer<GptAttention> {
     return 4 * input.numel() * input[1];
   }
 
-  Conv1D c_attn, c_proj;
+  Conv1D c_attn;
+  FeatureNorm q_norm, k_norm;  // of (..., width / heads), with qk_norm
+  Conv1D c_proj;
   Dropout resid_dropout;
 
  private:
+  Tensor heads_of(const Tensor& qkv, int64_t part);
   int64_t heads_;
   double dropout_;
   Rng rng_;  // of the attention weights' dropout
@@ -86,13 +93,18 @@ class GptBlock : public Layer<GptBlock> {
  public:
   GptBlock(Rng& rng, const GptConfig& config);
   Tensor forward(In x, KvCache* cache = nullptr, size_t block = 0);
-  void visit(Visitor& v) override { v("ln_1", ln_1, "attn", attn, "ln_2", ln_2, "mlp", mlp); }
+  void visit(Visitor& v) override {
+    v("ln_1", ln_1, "attn", attn, "post_ln_1", post_ln_1, "ln_2", ln_2, "mlp", mlp, "post_ln_2",
+      post_ln_2);
+  }
   std::string type_name() const override { return "GptBlock"; }
 
   FeatureNorm ln_1;
   GptAttention attn;
+  FeatureNorm post_ln_1;  // with peri_norm
   FeatureNorm ln_2;
   GptMlp mlp;
+  FeatureNorm post_ln_2;
 
  private:
   bool pre_norm_;
@@ -132,7 +144,8 @@ struct GenerateOptions {
 /// ids (B, T) i64 -> logits (B, T, vocab); T at most context.
 class Gpt : public Layer<Gpt> {
  public:
-  /// ValueError for sizes below 1, a width that heads do not divide, and rates that make no sense.
+  /// ValueError for sizes below 1, a width that heads do not divide, rates that make no sense, and
+  /// peri_norm or qk_norm without the norm they need.
   explicit Gpt(Rng& rng, GptConfig config = {});
   /// With a cache, ids are the tokens after those it holds; made by new_cache().
   Tensor forward(In ids, KvCache* cache = nullptr);

@@ -19,7 +19,9 @@
 #include <loupe/layers/norm.h>
 #include <loupe/layers/pool.h>
 #include <loupe/layers/recurrent.h>
+#include <loupe/layers/residual.h>
 #include <loupe/layers/sequential.h>
+#include <loupe/layers/small_batch.h>
 #include <loupe/layers/state.h>
 #include <loupe/layers/transformer.h>
 
@@ -314,6 +316,40 @@ TEST_CASE("misuse: folding, and layers in a norm's place") {
   DynamicErf derf(4);
   refuses<ShapeError>("DynamicTanh", [&] { dyt(zeros({2, 3})); });
   refuses<ShapeError>("DynamicErf", [&] { derf(zeros({2, 3})); });
+}
+
+TEST_CASE("misuse: batch norms of small batches, weight standardization, residual branches") {
+  Rng rng(1);
+  GhostBatchNorm1d ghost(3, {.virtual_batch_size = 4});
+  refuses<ShapeError>("GhostBatchNorm1d", [&] { ghost(zeros({2, 3, 4, 4})); });
+  refuses<ShapeError>("batch_norm", [&] { ghost(zeros({8, 4})); });
+  refuses<ValueError>("batch_norm", [&] { ghost(ones({5, 3})); });  // the last piece is one sample
+  refuses<ValueError>("GhostBatchNorm2d", [] { GhostBatchNorm2d g(3, {.virtual_batch_size = 0}); });
+  refuses<ValueError>("GhostBatchNorm1d",
+                      [] { GhostBatchNorm1d g(3, {.batch_norm = {.axis = -1}}); });
+  refuses<ValueError>("GhostBatchNorm1d", [] { GhostBatchNorm<1> g(0); });
+  BatchRenorm1d renorm(3);
+  refuses<ShapeError>("BatchRenorm1d", [&] { renorm(zeros({2, 4})); });
+  refuses<ShapeError>("BatchRenorm2d", [] { BatchRenorm2d(3)(zeros({2, 3})); });
+  refuses<ValueError>("BatchRenorm1d", [&] { renorm(zeros({1, 3})); });
+  refuses<ValueError>("BatchRenorm1d", [&] { renorm(zeros({0, 3})); });
+  refuses<ValueError>("BatchRenorm1d", [] { BatchRenorm1d r(3, {.r_max = 0.5}); });
+  refuses<ValueError>("BatchRenorm1d", [] { BatchRenorm1d r(3, {.d_max = -1}); });
+  refuses<ValueError>("BatchRenorm1d", [] { BatchRenorm1d r(3, {.momentum = 2}); });
+  refuses<ValueError>("BatchRenorm2d", [] { BatchRenorm<2> r(0); });
+  refuses<ValueError>("BatchRenorm2d", [] { BatchRenorm2d r(2, {.eps = -1}); });
+  refuses<ValueError>("WeightStandardizedConv2d", [&] { WeightStandardizedConv2d(rng, 1, 2, {}); });
+  refuses<ValueError>("WeightStandardizedConv2d", [&] {
+    WeightStandardizedConv2d(rng, 2, 2, {.conv = {.kernel_size = 3}, .eps = -1});
+  });
+  WeightStandardizedConv2d conv(rng, 2, 2, {.conv = {.kernel_size = 3}});
+  refuses<ShapeError>("conv2d", [&] { conv(zeros({1, 3, 5, 5})); });
+  refuses<ValueError>("SkipInit", [] { SkipInit layer(std::nan("")); });
+  refuses<ValueError>("LayerScale", [] { LayerScale layer(0); });
+  refuses<ValueError>("LayerScale", [] { LayerScale layer(2, {.init_values = INFINITY}); });
+  refuses<ShapeError>("LayerScale", [] { LayerScale(3)(zeros({2, 4})); });
+  refuses<ValueError>("fixup_", [] { init::fixup_({ones({2})}, 4); });
+  refuses<ValueError>("fixup_", [] { init::fixup_({ones({2}), ones({2})}, 0); });
 }
 
 TEST_CASE("misuse: activations and pooling") {

@@ -69,6 +69,11 @@ TEST_CASE("misuse: SmallCnn and ResNetCifar") {
 
 TEST_CASE("misuse: Gpt") {
   Rng rng(1);
+  GptConfig without = kGpt, post = kGpt;
+  without.norm = NormKind::none, without.qk_norm = true;
+  post.pre_norm = false, post.peri_norm = true;
+  refuses<ValueError>("Gpt", [&] { Gpt m(rng, without); });
+  refuses<ValueError>("Gpt", [&] { Gpt m(rng, post); });
   for (const int64_t bad : {int64_t{0}, int64_t{-4}}) {
     for (auto member : {&GptConfig::vocab, &GptConfig::context, &GptConfig::heads,
                         &GptConfig::width, &GptConfig::layers})

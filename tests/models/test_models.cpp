@@ -118,6 +118,39 @@ TEST_CASE("Gpt learns a sequence by heart with every norm, before and after the 
     }
 }
 
+TEST_CASE("Gpt with norms behind the branches, and of queries and keys") {
+  for (const NormKind norm : {NormKind::layer, NormKind::batch, NormKind::rms}) {
+    GptConfig c = tiny(norm);
+    c.peri_norm = c.qk_norm = true;
+    c.init_std = 0.3, c.norm_eps = 1e-9;
+    INFO(name(norm));
+    Rng rng(7);
+    Gpt m(rng, c);
+    REQUIRE(static_cast<double>(parameter_count(m)) == parameter_count(c));
+    const StateDict names = named_parameters(m);
+    for (const char* part : {"attn.q_norm", "attn.k_norm", "post_ln_1", "post_ln_2"})
+      REQUIRE(std::ranges::count(names, fmt::format("transformer.h.1.{}.weight", part),
+                                 &Named::name) == 1);
+    const Tensor ids = randint(rng, 0, 11, {2, 12}), next = randint(rng, 0, 11, {2, 12});
+    cross_entropy(m(ids).flatten(0, 1), next.flatten()).backward();
+    for (const auto& [name, p] : names) REQUIRE(p.grad().defined());
+    NoGrad guard;
+    eval(m);
+    KvCache cache = m.new_cache(2);
+    const Tensor whole = m(ids),
+                 parts =
+                     cat(Tensors{m(ids.slice(1, 0, 5), &cache), m(ids.slice(1, 5, 12), &cache)}, 1);
+    REQUIRE(largest(parts - whole) <= 1e-5 * largest(whole));
+    // A branch's size, and queries' and keys', are the norms' alone.
+    if (norm == NormKind::batch) continue;  // running statistics know the old size
+    for (GptBlock& b : m.transformer.h) {
+      b.mlp.c_proj.weight.mul_(50), b.mlp.c_proj.bias.mul_(50);
+      b.attn.c_attn.weight.slice(1, 0, 32).mul_(50), b.attn.c_attn.bias.slice(0, 0, 32).mul_(50);
+    }
+    REQUIRE(largest(m(ids) - whole) <= 0.02 * largest(whole));  // but for epsilon
+  }
+}
+
 TEST_CASE("the KV cache changes no logits: any parts, any norm, f32 and f64") {
   for (const NormKind norm : {NormKind::layer, NormKind::batch, NormKind::rms, NormKind::none})
     for (const bool pre_norm : {true, false})
