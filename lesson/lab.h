@@ -349,5 +349,15 @@ std::unique_ptr<Claim> rival7(Lab& lab);
 std::unique_ptr<Claim> rival8(Lab& lab);
 std::unique_ptr<Claim> rival9(Lab& lab);
 std::unique_ptr<Claim> rival10(Lab& lab);
+std::unique_ptr<Claim> rival11(Lab& lab);
+std::unique_ptr<Claim> rival12(Lab& lab);
+std::unique_ptr<Claim> rival13(Lab& lab);
+std::unique_ptr<Claim> rival14(Lab& lab);
+std::unique_ptr<Claim> rival15(Lab& lab);
+std::unique_ptr<Claim> rival16(Lab& lab);
+std::unique_ptr<Claim> rival17(Lab& lab);
+std::unique_ptr<Claim> rival18(Lab& lab);
+std::unique_ptr<Claim> rival19(Lab& lab);
+std::unique_ptr<Claim> rival20(Lab& lab);
 
 }  // namespace loupe::lesson

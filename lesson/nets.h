@@ -8,6 +8,7 @@
 //   ReLU; mean over the image; FC 10 M(d)      (d-1) hidden layers of 64, each norm - ReLU; FC 10
 //   T(L,d,T)  pre-norm transformer of L blocks, 4 heads, feed-forward 4d with ReLU, learned
 //   positions, final norm
+//   X(d)      conv4x4 s4 1->32 - norm, d modern blocks (ModernBlock), mean over the image; FC 10
 //
 // Weights: He's normal initialisation for layers that feed a ReLU, N(0, 1/fan_in) for the others;
 // biases 0, and a bias before a norm is absent (it could not do anything).
@@ -15,6 +16,7 @@
 #include <loupe/layers/embedding.h>
 #include <loupe/layers/linear.h>
 #include <loupe/layers/norm.h>
+#include <loupe/layers/residual.h>
 #include <loupe/layers/sequential.h>
 
 #include <functional>
@@ -33,7 +35,8 @@ enum class Place { image, features, tokens };
 struct Norm {
   std::string name;
   std::function<std::unique_ptr<Module>(int64_t channels, Place place)> make;
-  bool masked = false;  // BatchNorm1d of tokens: padding takes no part in the statistics
+  bool masked = false;        // BatchNorm1d of tokens: padding takes no part in the statistics
+  bool standardized = false;  // convolutions before it have standardized weights
   explicit operator bool() const { return static_cast<bool>(make); }
 };
 Norm no_norm();
@@ -45,6 +48,17 @@ Norm masked_batch_norm();
 Norm layer_norm();
 /// GroupNorm with 4 groups.
 Norm group_norm();
+// Of part II.
+/// GroupNorm behind convolutions with standardized weights.
+Norm standardized_group_norm();
+/// BatchRenorm1d or 2d.
+Norm batch_renorm();
+/// LayerNorm; in images over the channels of each position.
+Norm position_norm();
+/// In LayerNorm's place on tokens.
+Norm rms_norm();
+Norm dynamic_tanh();
+Norm dynamic_erf();
 
 /// What the lesson compares: the claims know the two by their roles alone, so that a test can put a
 /// broken one in a place. One's own, if there is one, is a third arm of every experiment (own.h).
@@ -73,11 +87,27 @@ class NormLayer : public Layer<NormLayer> {
   int64_t group_;
 };
 
+/// A modern convolution block (Liu et al. 2022, A ConvNet for the 2020s), on (N, C, H, W): x +
+/// 1x1(relu(1x1(norm(depthwise 7x7 (x))))), four times as many channels in the middle.
+class ModernBlock : public Layer<ModernBlock> {
+ public:
+  ModernBlock(Rng& rng, int64_t channels, const Norm& norm);
+  Tensor forward(In x);
+  void visit(Visitor& v) override {
+    v("depthwise", depthwise, "norm", norm, "expand", expand, "project", project);
+  }
+  std::string type_name() const override { return "ModernBlock"; }
+
+  Conv2d depthwise;
+  NormLayer norm;
+  Conv2d expand, project;
+};
+
 /// A classifier of images. After each call with `keep_taps` set, `taps` holds the input of each
 /// ReLU.
 class Classifier : public Layer<Classifier> {
  public:
-  /// "D8", "F1", "F0", "M12"; `gain` multiplies the initial weights; `group` as in NormLayer.
+  /// "D8", "F1", "F0", "M12", "X3"; `gain` multiplies the initial weights; `group` as in NormLayer.
   /// ValueError for another name.
   Classifier(Rng& rng, const std::string& net, const Norm& norm, double gain = 1,
              int64_t group = 0);
@@ -89,6 +119,8 @@ class Classifier : public Layer<Classifier> {
   bool keep_taps = false;
   std::vector<Tensor> taps;
   ModuleList<Conv2d> convs;
+  ModuleList<WeightStandardizedConv2d> standardized;  // in place of convs, if the norm asks for it
+  ModuleList<ModernBlock> blocks;                     // of "X3", behind its first convolution
   ModuleList<Linear> hidden;
   ModuleList<NormLayer> norms;
   std::vector<Linear> out;  // one
@@ -96,14 +128,24 @@ class Classifier : public Layer<Classifier> {
   bool pool_ = false;
 };
 
+/// Where a Transformer's norms stand: before each branch, behind each sum, before and behind each
+/// branch.
+enum class NormAt { pre, post, peri };
+/// How residual branches start: as they are, times a learned 0 (SkipInit), or as Fixup has it.
+enum class Branches { plain, skip_init, fixup };
+
 struct TransformerOptions {
   int64_t layers = 2, width = 32, context = 16, heads = 4, symbols = 2, outputs = 2;
   bool causal = true;
   bool scaled = false;  // residual branches start 1/sqrt(2 layers) as large
   bool pool = false;    // mean over the tokens that the mask keeps, then one output a sequence
+  NormAt norm_at = NormAt::pre;
+  Branches branches = Branches::plain;
+  bool qk_norm = false;  // LayerNorm of each head's queries and keys
+  Norm feed_norm{};      // before the feed-forward part; without a name: the same as elsewhere
 };
 
-/// One pre-norm block: x + attention(norm(x)), then x + W2 relu(W1 norm(x)).
+/// One block: x + attention(norm(x)), then x + W2 relu(W1 norm(x)); with other options as they say.
 class TransformerBlock : public Layer<TransformerBlock> {
  public:
   TransformerBlock(Rng& rng, const TransformerOptions& o, const Norm& norm);
@@ -112,19 +154,26 @@ class TransformerBlock : public Layer<TransformerBlock> {
   /// mask (B, 1, 1, T) bool, true where a token may be attended to, or undefined.
   Tensor attend(In x, const Tensor& mask);
   Tensor feed_forward(In x);
-  void visit(Visitor& v) override {
-    v("norm1", norm1, "qkv", qkv, "proj", proj, "norm2", norm2, "fc1", fc1, "fc2", fc2);
-  }
+  void visit(Visitor& v) override;
   std::string type_name() const override { return "TransformerBlock"; }
 
   NormLayer norm1;
   Linear qkv, proj;
   NormLayer norm2;
   Linear fc1, fc2;
+  NormLayer behind1, behind2;   // behind the branches, in a peri-norm block
+  std::vector<LayerNorm> qk;    // of queries and keys, or none
+  std::vector<SkipInit> gains;  // of the two branches, or none
+  bool watch_logits = false;    // keep the largest |q k| / sqrt(features) of the calls
+  double largest_logit = 0;
 
  private:
+  Tensor heads_of(const Tensor& qkv_of, int64_t part) const;
+  Tensor added(In x, const Tensor& branch, NormLayer& norm, NormLayer& behind, size_t which,
+               const Tensor& keep);
   int64_t heads_;
   bool causal_;
+  NormAt norm_at_;
 };
 
 class Transformer : public Layer<Transformer> {

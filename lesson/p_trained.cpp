@@ -1,6 +1,5 @@
-// Part II, the trained claims: new statistics at evaluation (P2) and for shifted images (P8),
-// RMSNorm (P9) and DyT (P10) in LayerNorm's place.
-#include <loupe/layers/dynamic.h>
+// Part II: new statistics at evaluation (P2) and for shifted images (P8); RMSNorm (P9), DyT (P10) and
+// Derf (P20) in LayerNorm's place; DyT and Derf on more and less text (P19).
 #include <loupe/lesson/lab.h>
 
 #include <cmath>
@@ -81,19 +80,7 @@ class Shifted : public NewStatistics {
   }
 };
 
-// --- P9 and P10: the deep Transformer of C8 with another layer in LayerNorm's place ---
-
-Norm rms_norm() {
-  return {"rms", [](int64_t c, Place) -> std::unique_ptr<Module> {
-            return std::make_unique<RMSNorm>(Shape{c}, RMSNorm::Options{.eps = 1e-5});
-          }};
-}
-
-Norm dynamic_tanh() {
-  return {"dynamic tanh", [](int64_t c, Place) -> std::unique_ptr<Module> {
-            return std::make_unique<DynamicTanh>(c);
-          }};
-}
+// --- P9, P10 and P20: the deep Transformer of C8 with another layer in LayerNorm's place ---
 
 class InLayerNormsPlace : public Claim {
  public:
@@ -133,6 +120,139 @@ class InLayerNormsPlace : public Claim {
   std::vector<double> grid_;
 };
 
+// Derf in the same place, and against DyT.
+class Derf : public Claim {
+ public:
+  explicit Derf(Lab& lab) : arms_(lab, 0), grid_(text_grid(lab.profile())) {
+    derf_ = rival("Derf", Look::purple, dynamic_erf());
+    dyt_ = rival("DyT", Look::green, dynamic_tanh());
+  }
+  void run(Lab& lab) override {
+    arms_.ln.spec.inspect = derf_.spec.inspect = dyt_.spec.inspect = false;
+    lab.tune(all(), grid_);
+    lab.measure(all());
+  }
+  std::vector<Question> questions() const override {
+    Question same =
+        nats("P20a", of(derf_, "eval_loss"), of(arms_.ln, "eval_loss"), 4.2, Expect::none);
+    same.margin = 0.05;
+    return {primary(same),
+            nats("P20b", of(derf_, "eval_loss"), of(dyt_, "eval_loss"), 4.2, Expect::negative)};
+  }
+  void facts(Facts& facts) const override {
+    facts.text("rates", chosen_rates(std::vector<const TransformerArm*>{&arms_.ln, &dyt_, &derf_}));
+  }
+  std::vector<Chart> charts() const override {
+    return {columns({.title = "",
+                     .y_label = "loss on held-out text, nats",
+                     .arms = {&arms_.ln, &dyt_, &derf_},
+                     .metric = "eval_loss",
+                     .note = "Bars: means. Thin lines join the runs of one seed."})};
+  }
+  std::vector<Table> tables() const override {
+    return {seed_table("Held-out loss, nats", {&arms_.ln, &dyt_, &derf_}, "eval_loss", 1, 3)};
+  }
+
+ private:
+  TransformerArm rival(const char* name, Look look, const Norm& norm) const {
+    TransformerArm arm = arms_.ln;
+    arm.name = name;
+    arm.style = {name, look};
+    arm.spec.norm = norm;
+    return arm;
+  }
+  Arms<TransformerSpec> all() { return {&arms_.ln, &dyt_, &derf_}; }
+
+  TextArms arms_;
+  TransformerArm derf_, dyt_;
+  std::vector<double> grid_;
+};
+
+// --- P19: less text ---
+
+struct Part {
+  double of_text;
+  const char *dyt_line, *derf_line;
+};
+constexpr Part kParts[] = {{0.01, "P19a", "P19d"}, {0.1, "P19c", "P19e"}, {1, "P19b", "P19f"}};
+
+// The arms at one part of the text.
+struct OfText {
+  Part part;
+  TransformerArm ln, dyt, derf;
+  Arms<TransformerSpec> all() { return {&ln, &dyt, &derf}; }
+};
+
+class LessText : public Claim {
+ public:
+  explicit LessText(Lab& lab) : nothing_(knowing_nothing(lab.data()->texts[0])) {
+    for (const Part& part : kParts) {
+      const auto arm = [&](const std::string& name, const Style& style, const Norm& norm) {
+        return TransformerArm{fmt::format("{} {}", name, part.of_text),
+                              style,
+                              {.data = lab.data(),
+                               .net = {.layers = 2, .width = 32, .context = 32},
+                               .norm = norm,
+                               .steps = lab.profile().steps(400),
+                               .of_text = part.of_text}};
+      };
+      of_.push_back({part, arm(lab.ln().name, lab.ln().style, lab.layer()),
+                     arm("DyT", {"DyT", Look::green}, dynamic_tanh()),
+                     arm("Derf", {"Derf", Look::purple}, dynamic_erf())});
+    }
+  }
+  void run(Lab& lab) override {
+    Arms<TransformerSpec> all;
+    for (OfText& arms : of_) all = all + arms.all();
+    lab.tune(all, {0.003, 0.01, 0.03});
+    lab.measure(all);
+  }
+  std::vector<Question> questions() const override {
+    std::vector<Question> all;
+    for (const OfText& arms : of_) {
+      // The source: better than LayerNorm on little data, worse on much.
+      const Expect expect = arms.part.of_text < 1 ? Expect::negative : Expect::positive;
+      const auto against_ln = [&](const char* id, const Measured& arm) {
+        all.push_back(nats(id, of(arm, "eval_loss"), of(arms.ln, "eval_loss"), nothing_, expect));
+      };
+      against_ln(arms.part.dyt_line, arms.dyt);
+      if (arms.part.of_text == 0.01) all.back().role = Role::primary;
+      if (arms.part.of_text == 1) all.back().role = Role::limits;
+      against_ln(arms.part.derf_line, arms.derf);
+    }
+    return all;
+  }
+  void facts(Facts& facts) const override {
+    std::vector<const TransformerArm*> all;
+    for (const OfText& arms : of_)
+      for (const TransformerArm* arm : {&arms.ln, &arms.dyt, &arms.derf}) all.push_back(arm);
+    facts.text("rates", chosen_rates(all));
+    facts.text("steps", fmt::format("{}", of_[0].ln.spec.steps));
+  }
+  std::vector<Chart> charts() const override {
+    Chart c{.title = "",
+            .x = {.label = "part of the text, %", .log = true, .ticks = {1, 10, 100}},
+            .y = {.label = "loss on held-out text, nats"}};
+    for (const auto member : {&OfText::ln, &OfText::dyt, &OfText::derf}) {
+      Series s = series_of((of_[0].*member).style);
+      for (const OfText& arms : of_)
+        add_point(s, 100 * arms.part.of_text, (arms.*member).runs, "eval_loss");
+      c.series.push_back(std::move(s));
+    }
+    return {c};
+  }
+  std::vector<Table> tables() const override {
+    std::vector<const Measured*> all;
+    for (const OfText& arms : of_)
+      for (const Measured* arm : {&arms.ln, &arms.dyt, &arms.derf}) all.push_back(arm);
+    return {seed_table("Held-out loss, nats", all, "eval_loss", 1, 3)};
+  }
+
+ private:
+  double nothing_;
+  std::vector<OfText> of_;
+};
+
 }  // namespace
 
 std::unique_ptr<Claim> rival2(Lab& lab) { return std::make_unique<Precise>(lab); }
@@ -143,5 +263,7 @@ std::unique_ptr<Claim> rival9(Lab& lab) {
 std::unique_ptr<Claim> rival10(Lab& lab) {
   return std::make_unique<InLayerNormsPlace>(lab, "P10", "DyT", dynamic_tanh());
 }
+std::unique_ptr<Claim> rival19(Lab& lab) { return std::make_unique<LessText>(lab); }
+std::unique_ptr<Claim> rival20(Lab& lab) { return std::make_unique<Derf>(lab); }
 
 }  // namespace loupe::lesson

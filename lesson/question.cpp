@@ -230,12 +230,12 @@ Question pooled(Question q, std::vector<const Measured*> arms) {
   return q;
 }
 
-bool settled(const Line& l) {
+bool settled(const Line& l, int claims) {
   if (l.kind == Kind::exact) return true;
   const bool below = l.effect.lo >= -l.margin && l.effect.hi <= l.margin;
   const bool small = l.verdict == Verdict::small || l.verdict == Verdict::small_opposite;
   if (l.verdict == Verdict::inconclusive || (small && !below)) return false;
-  return l.role != Role::primary || l.p <= 0.05 / kClaimCount;
+  return l.role != Role::primary || l.p <= 0.05 / claims;
 }
 
 std::optional<int> seeds_to_decide(const Line& l) {

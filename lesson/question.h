@@ -88,6 +88,8 @@ Question explains(Question q);
 /// With the error of these arms: the same network and task, none of which can die.
 Question pooled(Question q, std::vector<const Measured*> arms);
 
+inline constexpr int kClaimCount = 12;  // of the lesson
+
 /// One sub-claim answered: a number, how sure it is, and one word.
 struct Line {
   std::string id;
@@ -116,8 +118,8 @@ struct Line {
 Line answer(const Question& question);
 /// Would more seeds add to it? Not where the word is REPRODUCED, CONTRADICTED or NO DIFFERENCE or a
 /// small effect is surely below its margin. A primary line must also stand beside those of the
-/// other claims (kClaimCount).
-bool settled(const Line& line);
+/// other claims, of which there are so many.
+bool settled(const Line& line, int claims = kClaimCount);
 /// About how many seeds would decide an INCONCLUSIVE line, were its mean and spread right; nothing
 /// where seeds would not help (the step of a grid) or the word is another.
 std::optional<int> seeds_to_decide(const Line& line);
@@ -130,7 +132,6 @@ Line exact(const Question& question, double value);
 /// recompute.py does. One line.
 std::string to_json(const Question& question, const std::string& claim);
 
-inline constexpr int kClaimCount = 12;             // of the lesson
 inline constexpr double kChance = 0.1;             // ten classes
 inline constexpr double kAccuracyMargin = 0.5;     // points
 inline constexpr double kLossMargin = 0.02;        // nats

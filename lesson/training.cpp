@@ -1,5 +1,6 @@
 #include <loupe/autograd/ops.h>
 #include <loupe/io/text.h>
+#include <loupe/layers/small_batch.h>
 #include <loupe/layers/state.h>
 #include <loupe/lesson/fluctuation.h>
 #include <loupe/lesson/training.h>
@@ -249,14 +250,38 @@ void judge_statistics(const ClassifierSpec& s, Classifier& model, Record& r) {
 
 }  // namespace
 
+namespace {
+
+// Batch renormalization begins as BatchNorm; its limits grow over the second quarter of the training.
+void let_renorm_go(const std::vector<BatchRenormOptions*>& all, double done) {
+  const double part = std::clamp(4 * done - 1, 0.0, 1.0);
+  for (BatchRenormOptions* options : all) {
+    options->r_max = 1 + 2 * part;
+    options->d_max = 5 * part;
+  }
+}
+
+std::vector<BatchRenormOptions*> renorms_of(Module& model) {
+  std::vector<BatchRenormOptions*> all;
+  for (auto& [path, module] : named_modules(model)) {
+    if (auto* image = dynamic_cast<BatchRenorm2d*>(module)) all.push_back(&image->options);
+    if (auto* features = dynamic_cast<BatchRenorm1d*>(module)) all.push_back(&features->options);
+  }
+  return all;
+}
+
+}  // namespace
+
 void ClassifierSpec::make(Record& r) const {
   Rng init(stream(r.seed, 0));
   Classifier model(init, net, norm, gain, norm.name == "none" ? 0 : group);
   SGD optimizer(model, {.lr = lr, .momentum = 0.9});
   Order order(stream(r.seed, 1), std::min(images, data->train_x.size(0)));
   auto& loss_curve = r.series["loss"];
+  const std::vector<BatchRenormOptions*> renorms = renorms_of(model);
   for (int64_t step = 0; step < steps; ++step) {
     const auto index = order.next(batch);
+    let_renorm_go(renorms, static_cast<double>(step) / static_cast<double>(steps));
     optimizer.set_lr(cosine ? lesson::cosine(lr, step, steps) : lr);
     const Tensor loss =
         cross_entropy(model(rows(data->train_x, index)), rows(data->train_y, index));
@@ -293,9 +318,16 @@ Config TransformerSpec::config() const {
            {"steps", fmt::format("{}", steps)},
            {"lr", fmt::format("{:.6g}", lr)},
            {"optimizer", "adam 0.9 0.98"},
-           {"schedule", "warm-up 10 %, cosine"},
+           {"schedule", warm_up ? "warm-up 10 %, cosine" : "cosine"},
            {"heads", fmt::format("{}", net.heads)}};
   if (net.scaled) c["scaled"] = "1";
+  if (net.norm_at != NormAt::pre) c["norm at"] = net.norm_at == NormAt::post ? "post" : "peri";
+  if (net.branches != Branches::plain)
+    c["branches"] = net.branches == Branches::fixup ? "fixup" : "skip init";
+  if (net.qk_norm) c["qk norm"] = "1";
+  if (!net.feed_norm.name.empty()) c["feed norm"] = net.feed_norm.name;
+  if (of_text != 1) c["of text"] = fmt::format("{:.6g}", of_text);
+  if (watch_logits) c["logits"] = "1";
   if (clip > 0) c["clip"] = fmt::format("{:.6g}", clip);
   if (inspect) c["inspect"] = "1";
   if (task == "count") c["length"] = fmt::format("{} to {}", shortest, longest);
@@ -324,7 +356,8 @@ Task make_task(const TransformerSpec& s, uint64_t seed, bool tuning) {
     // 90 % to train on, 5 % to choose learning rates by, 5 % for verdicts.
     const std::span all(s.data->texts[s.text].ids);
     const size_t twentieth = all.size() / 20;
-    t.train = std::make_unique<TextDataset>(all.first(18 * twentieth),
+    const auto used = static_cast<size_t>(s.of_text * static_cast<double>(18 * twentieth));
+    t.train = std::make_unique<TextDataset>(all.first(used),
                                             TextDataset::Options{.context = s.net.context});
     t.test = std::make_unique<TextDataset>(
         all.subspan((tuning ? 18 : 19) * twentieth, twentieth),
@@ -429,6 +462,25 @@ void length_fluctuation(Transformer& model, const TransformerSpec& s, uint64_t s
 
 }  // namespace
 
+namespace {
+
+// Of the attention, over 32 windows of held-out data.
+double largest_logit(Transformer& model, const Dataset& data) {
+  NoGrad guard;
+  std::vector<int64_t> index(static_cast<size_t>(std::min<int64_t>(32, data.size())));
+  std::iota(index.begin(), index.end(), 0);
+  for (TransformerBlock& b : model.blocks) b.watch_logits = true;
+  model(data.batch(index).x);
+  double largest = 0;
+  for (TransformerBlock& b : model.blocks) {
+    b.watch_logits = false;
+    largest = std::max(largest, b.largest_logit);
+  }
+  return largest;
+}
+
+}  // namespace
+
 void TransformerSpec::make(Record& r) const {
   const Task data_of = make_task(*this, r.seed, r.tuning);
   Rng init(stream(r.seed, 0));
@@ -441,7 +493,7 @@ void TransformerSpec::make(Record& r) const {
   Adam optimizer(model, {.lr = lr, .beta1 = 0.9, .beta2 = 0.98});
   Order order(stream(r.seed, 1), data_of.train->size());
   auto& loss_curve = r.series["loss"];
-  const int64_t warm = std::max<int64_t>(1, steps / 10);
+  const int64_t warm = warm_up ? std::max<int64_t>(1, steps / 10) : 0;
   for (int64_t step = 0; step < steps; ++step) {
     const auto index = order.next(batch);
     const Batch b = data_of.train->batch(index);
@@ -467,6 +519,7 @@ void TransformerSpec::make(Record& r) const {
   r.dead = !std::isfinite(held.loss) || (task == "text" && is_dead(held.loss, options.outputs) &&
                                          is_dead(r.metrics["final_loss"], options.outputs));
   if (r.tuning) return;
+  if (watch_logits) r.metrics["largest_logit"] = largest_logit(model, *data_of.test);
   if (inspect && task == "text") {
     std::vector<int64_t> index(32);
     std::iota(index.begin(), index.end(), 0);

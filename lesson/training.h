@@ -77,14 +77,17 @@ struct TransformerSpec {
   Norm norm = layer_norm();
   int64_t batch = 16, steps = 250, shortest = 4, longest = 32;
   double lr = 0.01, clip = 0;  // clip 0: no clipping
+  bool warm_up = true;         // else cosine from the first step on
+  double of_text = 1;          // the part of the training text that is used
+  bool watch_logits = false;   // also: the largest logit of the attention
   bool inspect = false;        // also: single tokens behind each norm (text), and how much batch
                                // statistics fluctuate
 
   Config config() const;
   double cost() const;
   /// Metrics: final_loss; eval_loss (held-out data, eval mode), train_mode_loss (the same batches,
-  /// with the batch's statistics), accuracy for count; initial_loss. Series: loss, one value a
-  /// step.
+  /// with the batch's statistics), accuracy for count; initial_loss; with `watch_logits`
+  /// largest_logit of the attention, on held-out data. Series: loss, one value a step.
   void make(Record& r) const;
 };
 
