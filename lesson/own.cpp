@@ -20,9 +20,12 @@ std::string renamed(std::string text, const std::string& place, const std::strin
   return found ? text : own + ": " + text;
 }
 
+// The same comparison, met in the other place: by its words, or by all of its numbers.
 bool said(const std::vector<Line>& lines, const Line& line) {
   return std::ranges::any_of(lines, [&](const Line& l) {
-    return l.text == line.text && l.effect.mean == line.effect.mean;
+    const Interval &a = l.effect, &b = line.effect;
+    const bool numbers = l.kind == Kind::statistical && a.lo == b.lo && a.hi == b.hi;
+    return a.mean == b.mean && (l.text == line.text || numbers);
   });
 }
 

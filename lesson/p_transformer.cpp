@@ -87,7 +87,8 @@ class Placement : public Claim {
 
 // --- P12 ---
 
-const std::vector<double> kLargeRates{0.03, 0.1, 0.3, 1};
+// Fine where one of the two gives up.
+const std::vector<double> kLargeRates{0.03, 0.1, 0.3, 0.4, 0.53, 0.71, 0.95};
 
 class QueryKey : public Claim {
  public:
@@ -167,8 +168,8 @@ class WithoutNorm : public Claim {
     lab.measure(all());
   }
   std::vector<Question> questions() const override {
-    return {primary(loss("P16a", skip_, arms_.ln, nothing_, Expect::none)),
-            limits(loss("P16b", fixup_, arms_.ln, nothing_, Expect::none)),
+    return {primary(loss("P16a", skip_, arms_.ln, nothing_, Expect::at_most)),
+            limits(loss("P16b", fixup_, arms_.ln, nothing_, Expect::at_most)),
             loss("P16c", skip_, arms_.scaled, nothing_, Expect::none)};
   }
   void facts(Facts& facts) const override {
@@ -208,7 +209,7 @@ class FeedForward : public Claim {
     lab.measure(all);
   }
   std::vector<Question> questions() const override {
-    return {primary(loss("P17a", feed_, arms_.ln, nothing_, Expect::none)),
+    return {primary(loss("P17a", feed_, arms_.ln, nothing_, Expect::at_most)),
             loss("P17b", arms_.bn, feed_, nothing_, Expect::positive)};
   }
   void facts(Facts& facts) const override {

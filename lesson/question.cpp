@@ -243,10 +243,11 @@ std::optional<int> seeds_to_decide(const Line& l) {
   if (l.kind == Kind::exact || l.verdict != Verdict::inconclusive || l.gridded) return std::nullopt;
   if (!std::isfinite(half) || l.effect.n < 2) return std::nullopt;
   // Whatever is reached first: an interval on one side of 0, or inside the margin. Where none is
-  // expected: inside the margin, or outside.
+  // expected, or nothing above the margin: on one side of the margin.
   const double mean = std::abs(l.effect.mean);
-  const double reach =
-      l.expect == Expect::none ? std::abs(l.margin - mean) : std::max(mean, l.margin - mean);
+  double reach = std::max(mean, l.margin - mean);
+  if (l.expect == Expect::none) reach = std::abs(l.margin - mean);
+  if (l.expect == Expect::at_most) reach = std::abs(l.margin - l.effect.mean);
   if (!(reach > 0)) return std::nullopt;
   return static_cast<int>(std::ceil(l.effect.n * half * half / (reach * reach)));
 }
@@ -287,7 +288,7 @@ Line exact(const Question& q, double value) {
 }
 
 std::string to_json(const Question& q, const std::string& claim) {
-  constexpr const char* expects[] = {"positive", "negative", "none"};
+  constexpr const char* expects[] = {"positive", "negative", "none", "at_most"};
   constexpr const char* roles[] = {"primary", "limits", "explains"};
   return fmt::format(
       R"({{"claim":{},"id":{},"role":"{}","kind":"{}","holds":"{}","contrast":"{}","better":"{}",)"

@@ -219,6 +219,8 @@ def judge(lo, hi, margin, expect):
     inside = lo >= -margin and hi <= margin
     if expect == "none":
         return "REPRODUCED" if inside else "CONTRADICTED" if lo > margin or hi < -margin else "INCONCLUSIVE"
+    if expect == "at_most":
+        return "REPRODUCED" if hi <= margin else "CONTRADICTED" if lo > margin else "INCONCLUSIVE"
     if lo > margin:
         return "REPRODUCED"
     if hi < -margin:
@@ -241,6 +243,8 @@ def p_value(lower, upper, n, margin, expect, word):
 
     above, below = level(lower[0] - margin, lower), level(-upper[0] - margin, upper)
     inside = max(level(margin - upper[0], upper), level(margin + lower[0], lower))
+    if expect == "at_most":
+        return level(margin - upper[0], upper) if word == "REPRODUCED" else above if word == "CONTRADICTED" else 1.0
     if word == "REPRODUCED":
         return inside if expect == "none" else above
     if word == "CONTRADICTED":

@@ -168,6 +168,8 @@ std::string number_text(const Line& l) {
 }
 
 std::string margin_text(const Line& l) {
+  if (l.kind == Kind::statistical && l.expect == Expect::at_most)
+    return "≤ " + short_number(std::round(1000 * l.margin) / 1000);
   if (l.kind == Kind::statistical) return "±" + short_number(std::round(1000 * l.margin) / 1000);
   return (l.holds == Holds::above ? "> " : l.margin == 0 ? "= " : "≤ ") + short_number(l.margin);
 }

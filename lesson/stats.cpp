@@ -238,6 +238,10 @@ Verdict judge(const Interval& effect, double margin, Expect expect) {
     if (inside) return Verdict::reproduced;
     return above || below ? Verdict::contradicted : Verdict::inconclusive;
   }
+  if (expect == Expect::at_most) {
+    if (effect.hi <= margin) return Verdict::reproduced;
+    return above ? Verdict::contradicted : Verdict::inconclusive;
+  }
   if (above) return Verdict::reproduced;
   if (below) return Verdict::contradicted;
   if (effect.lo > 0) return Verdict::small;
@@ -321,6 +325,10 @@ double p_value(const Estimate& e, double margin, Expect expect, Verdict word, in
   const double below = level_of(-e.upper.mean - margin, e.upper, e.n);
   const double inside = std::max(level_of(margin - e.upper.mean, e.upper, e.n),
                                  level_of(margin + e.lower.mean, e.lower, e.n));
+  if (expect == Expect::at_most) {
+    if (word == Verdict::reproduced) return level_of(margin - e.upper.mean, e.upper, e.n);
+    return word == Verdict::contradicted ? above : 1;
+  }
   switch (word) {
     case Verdict::reproduced: return expect == Expect::none ? inside : above;
     case Verdict::contradicted: return expect == Expect::none ? std::min(above, below) : below;

@@ -58,13 +58,15 @@ Verdict verdict_from(const std::string& word);
 /// Is there a conclusion?
 inline bool decided(Verdict v) { return v != Verdict::inconclusive; }
 
-/// What the lesson says of an effect: it is positive, it is negative, or there is none.
-enum class Expect { positive, negative, none };
+/// What is said of an effect: it is positive, it is negative, there is none, or it is at most the
+/// margin ("no worse than").
+enum class Expect { positive, negative, none, at_most };
 
 /// The margin rule. positive: REPRODUCED if the interval lies beyond +margin, CONTRADICTED beyond
 /// -margin; else SMALL if it lies beyond 0, SMALL OPPOSITE below 0; else NO DIFFERENCE inside
 /// +-margin, else INCONCLUSIVE. negative: mirrored. none: REPRODUCED inside +-margin, CONTRADICTED
-/// wholly outside on either side, else INCONCLUSIVE. A NaN anywhere is INCONCLUSIVE.
+/// wholly outside on either side, else INCONCLUSIVE. at_most: REPRODUCED below +margin, CONTRADICTED
+/// above it, else INCONCLUSIVE. A NaN anywhere is INCONCLUSIVE.
 Verdict judge(const Interval& effect, double margin, Expect expect);
 /// The word of a claim from its parts: theirs if all agree, else PARTLY when some part was
 /// reproduced, else INCONCLUSIVE when some part is, else CONTRADICTED.

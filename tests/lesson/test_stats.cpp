@@ -89,6 +89,10 @@ TEST_CASE("each verdict word comes from its interval", "[stats]") {
   CHECK(judge(i(-2, -0.1), 0.5, Expect::positive) == small_opposite);
   CHECK(judge(i(-3, 3), 0.5, Expect::positive) == inconclusive);
   CHECK(judge(i(-2, -0.6), 0.5, Expect::negative) == reproduced);
+  CHECK(judge(i(-2, 0.4), 0.5, Expect::at_most) == reproduced);  // no worse, perhaps better
+  CHECK(judge(i(-2, -1), 0.5, Expect::at_most) == reproduced);
+  CHECK(judge(i(0.6, 2), 0.5, Expect::at_most) == contradicted);
+  CHECK(judge(i(0.4, 0.6), 0.5, Expect::at_most) == inconclusive);
   CHECK(judge(i(0.6, 2), 0.5, Expect::negative) == contradicted);
   CHECK(judge(i(0.1, 2), 0.5, Expect::negative) == small_opposite);
   CHECK(judge(i(-0.4, 0.3), 0.5, Expect::none) == reproduced);
@@ -168,6 +172,9 @@ TEST_CASE("the level of a word is where its interval just reaches the margin", "
   const double zero = p_value(e, 2.0, Expect::positive, Verdict::small);
   CHECK(t_quantile(1 - zero / 2, 7) * 0.2 == Approx(1.0).epsilon(1e-9));
   CHECK(p_value(e, 0.5, Expect::positive, Verdict::inconclusive) == 1);
+  CHECK(p_value(e, 0.5, Expect::at_most, Verdict::contradicted) == Approx(p));
+  CHECK(p_value(e, 100, Expect::at_most, Verdict::reproduced) < 1e-3);
+  CHECK(p_value(e, 100, Expect::at_most, Verdict::inconclusive) == 1);
   const Estimate minus{{-1.0, 0.2, 7}, {-1.0, 0.2, 7}, 8};
   CHECK(p_value(minus, 0.5, Expect::negative, Verdict::reproduced) == Approx(p));
   CHECK(p_value({{1, 0, 7}, {2, 0, 7}, 8}, 0.5, Expect::positive, Verdict::reproduced) ==
