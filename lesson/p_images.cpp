@@ -48,6 +48,10 @@ class SmallBatches : public Claim {
   }
 
  protected:
+  void name_groups() {
+    for (auto& [group, arm] : arms_.bn)
+      arm.style.title = fmt::format("{}, groups of {}", arm.style.title, group);
+  }
   std::vector<const ClassifierArm*> list() const { return {all_.begin(), all_.end()}; }
   const ClassifierArm& bn(int64_t group) const { return arms_.bn.at(group); }
   ClassifierArm* bn(int64_t group) { return &arms_.bn.at(group); }
@@ -72,6 +76,7 @@ class Standardized : public SmallBatches {
   explicit Standardized(Lab& lab) : SmallBatches(lab, {64, 2}) {
     ws_ = rival("WS+GN", {"GroupNorm, standardised weights", Look::purple},
                 standardized_group_norm(), 64);
+    name_groups();
     all_ = {&arms_.gn, &ws_, bn(64), bn(2)};
   }
   std::vector<Question> questions() const override {
@@ -94,8 +99,7 @@ class Renorm : public SmallBatches {
  public:
   explicit Renorm(Lab& lab) : SmallBatches(lab, {64, 4}) {
     renorm_ = rival("renorm 4", {"BatchRenorm, groups of 4", Look::purple}, batch_renorm(), 4);
-    arms_.bn.at(4).style.title = "BatchNorm, groups of 4";
-    arms_.bn.at(64).style.title = "BatchNorm, groups of 64";
+    name_groups();
     all_ = {&renorm_, bn(64), bn(4)};
   }
   std::vector<Question> questions() const override {
@@ -114,7 +118,7 @@ class Renorm : public SmallBatches {
 class Ghost : public SmallBatches {
  public:
   explicit Ghost(Lab& lab) : SmallBatches(lab, {64, 16, 8}) {
-    for (auto& [group, arm] : arms_.bn) arm.style.title = fmt::format("groups of {}", group);
+    name_groups();
     all_ = {bn(64), bn(16), bn(8)};
   }
   std::vector<Question> questions() const override {
