@@ -1,6 +1,7 @@
 #include "exercise.h"
 
 #include <loupe/exercises/check.h>
+#include <loupe/exercises/counted.h>
 
 #include <fmt/format.h>
 
@@ -8,12 +9,21 @@
 
 #include <loupe/loupe.h>
 
+namespace mine {
+using loupe::exercises::Counted;
+// The student's function once more, with numbers that count; null where it takes no other float.
+__attribute__((weak)) void multiply(const Counted* a, const Counted* b, Counted* c, int64_t n,
+                                    int64_t k, int64_t m);
+}  // namespace mine
+
 namespace loupe::exercises {
 
 namespace {
 
 constexpr int64_t kBlock = 64;   // the depth that most people choose
 constexpr int64_t kTimed = 256;  // sides of the product that is timed
+constexpr int64_t kCounted =
+    192;  // of the one whose passes over memory are counted: 144 KiB a matrix
 
 using Numbers = std::vector<float>;
 
@@ -83,6 +93,29 @@ void plain(const float* a, const float* b, float* c, int64_t n, int64_t k, int64
     }
 }
 
+using Counting = void (*)(const Counted* a, const Counted* b, Counted* c, int64_t n, int64_t k,
+                          int64_t m);
+
+// Bytes that come from memory into the cache, divided by those of a, b and c.
+double passes(Counting f) {
+  constexpr int64_t n = kCounted;
+  const std::vector<Counted> a(n * n, 1.0f), b(n * n, 1.0f);
+  std::vector<Counted> c(n * n);
+  CacheModel& cache = CacheModel::the();
+  cache.clear();
+  f(a.data(), b.data(), c.data(), n, n, n);
+  return static_cast<double>(cache.bytes()) / (3.0 * sizeof(Counted) * n * n);
+}
+
+// "passes over memory: 2.1, plain loops 65", or nothing if the file does not compile with Counted.
+std::string passes_in_words() {
+  const Counting yours = mine::multiply;
+  if (!yours) return "";
+  const double plain_loops = (kCounted + 2) / 3.0;  // b once for each row of a; a and c once
+  return fmt::format("; passes over memory {:.1f}, plain loops {:.0f} ({} x {}, 64 KiB of cache)",
+                     passes(yours), plain_loops, kCounted, kCounted);
+}
+
 void speed(Check& c) {
   c.trying(fmt::format("the speed of {0} x {0} times {0} x {0}", kTimed));
   const int64_t n = kTimed;
@@ -97,7 +130,8 @@ void speed(Check& c) {
   const double naive = seconds_of([&] { plain(pa, pb, pc, n, n, n); });
   const double work = 2e-9 * static_cast<double>(n * n * n);
   c.score(fmt::format("{:.1f} GFLOP/s; plain loops {:.1f}, the library {:.1f} (one thread)",
-                      work / yours, work / naive, work / library),
+                      work / yours, work / naive, work / library) +
+              passes_in_words(),
           std::log(naive / yours) / std::log(naive / library));
 }
 

@@ -110,11 +110,27 @@ struct StudentLayerNorm : Layer<StudentLayerNorm> {
     bias.requires_grad_();
   }
   Tensor forward(In x) {
-    Tensor y = no_grad([&] { return f32(mine::layer_norm(f64(x), f64(weight), f64(bias), kEps)); });
-    return recorded(x, weight, bias, y, mine::layer_norm_backward);
+    if (x->dim() == 4) return of_images(x);
+    return normalized(x, weight, bias);
   }
   void visit(Visitor& v) override { v("weight", weight, "bias", bias); }
   std::string type_name() const override { return "StudentLayerNorm"; }
+
+ private:
+  static Tensor normalized(In x, In w, In b) {
+    Tensor y = no_grad([&] { return f32(mine::layer_norm(f64(x), f64(w), f64(b), kEps)); });
+    return recorded(x, w, b, y, mine::layer_norm_backward);
+  }
+  // One image is one row, as in the lesson: a GroupNorm with one group. The weight of a channel stands
+  // at each of its pixels.
+  Tensor of_images(const Tensor& x) {
+    const int64_t channels = x.size(1), pixels = x.size(2) * x.size(3);
+    const auto at_each_pixel = [&](const Tensor& t) {
+      return t.reshape({channels, 1}).expand({channels, pixels}).reshape({-1});
+    };
+    const Tensor rows = x.reshape({x.size(0), -1});
+    return normalized(rows, at_each_pixel(weight), at_each_pixel(bias)).reshape(x.shape());
+  }
 };
 
 }  // namespace
@@ -125,9 +141,7 @@ lesson::Norms student_norms() {
   norms.batch = {"batch", [](int64_t c, Place) -> std::unique_ptr<Module> {
                    return std::make_unique<StudentBatchNorm>(c);
                  }};
-  // In images the lesson's LayerNorm is a GroupNorm with one group, which is no exercise.
-  norms.layer = {"layer", [](int64_t c, Place p) -> std::unique_ptr<Module> {
-                   if (p == Place::image) return lesson::layer_norm().make(c, p);
+  norms.layer = {"layer", [](int64_t c, Place) -> std::unique_ptr<Module> {
                    return std::make_unique<StudentLayerNorm>(c);
                  }};
   return norms;

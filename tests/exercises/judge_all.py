@@ -183,6 +183,19 @@ def check_sentinel():
         fault(f"the judge must show the numbers of the student's file, showed {seen}")
 
 
+def check_passes():
+    """The scored exercise counts passes over memory, and does without where a file takes no other float."""
+    scored = "22_blocked_matmul"
+    solution = judging.read(os.path.join(COURSE, scored, "solution.cpp"))
+    one_block = solution.replace("kDepth = 64, kWidth = 256", "kDepth = 1 << 20, kWidth = 1 << 20")
+    bare = solution.replace("// >>> your part", "static_assert(sizeof(float) == 4 && std::is_arithmetic_v<float>);")
+    for text, least, most in ((solution, 1.5, 2.7), (one_block, 64, 66), (bare, 0, 0)):  # where arrays lie changes it a little
+        r = judging.judge(scored, "student.cpp", [1], text=text)[-1]
+        told = re.search(r"passes over memory ([0-9.]+), plain loops 65", r.get("score", ""))
+        if not r["passed"] or not least <= (float(told[1]) if told else 0) <= most:
+            fault(f"{scored}: must count {least} to {most} passes over memory, gave {r}")
+
+
 def program(*arguments):
     return subprocess.run([sys.executable, os.path.join(COURSE, "check"), *arguments], capture_output=True, text=True)
 
@@ -250,6 +263,7 @@ def main():
     if not sys.argv[1:]:
         check_accidents()
         check_sentinel()
+        check_passes()
         check_program()
     print(f"{time.monotonic() - start:.1f} s, {len(faults)} faults")
     return 1 if faults else 0
