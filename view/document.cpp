@@ -1,5 +1,6 @@
 #include <loupe/view/chart.h>
 #include <loupe/view/document.h>
+#include <loupe/view/page.h>
 
 #include <fmt/format.h>
 
@@ -94,31 +95,6 @@ std::string grid_html(const NumberGrid& g) {
   return out + "</table><figcaption>" + view::escape(g.caption) + "</figcaption></figure>\n";
 }
 
-constexpr const char* kStyle = R"(
-:root { --page: #fff; --ink: #1d2733; --quiet: #5b6b7c; --line: #dde4ec; --ground: #f5f7fa;
-  --g0: #cfe3fb; --g1: #fbe0c4; --g2: #d3f0d3; --g3: #f3d3ea; --g4: #f6efb5; --g5: #d9d6f5; }
-@media (prefers-color-scheme: dark) { :root { --page: #14191f; --ink: #dde4ec; --quiet: #93a2b3;
-  --line: #2c3743; --ground: #1c232b; --g0: #1f4468; --g1: #6b431c; --g2: #22552a; --g3: #5d2a50;
-  --g4: #565019; --g5: #3b3670; } }
-body { background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, sans-serif;
-  max-width: 76em; margin: 2em auto; padding: 0 1.2em; }
-h1 { font-size: 1.7em; margin: 0 0 .6em; } h2 { font-size: 1.15em; margin: 1.6em 0 .4em; }
-p { max-width: 44em; margin: .5em 0; }
-pre { background: var(--ground); border: 1px solid var(--line); border-radius: 4px;
-  padding: .7em 1em; overflow-x: auto; font: 14px/1.6 ui-monospace, "DejaVu Sans Mono", monospace; }
-figure { margin: .8em 0; overflow-x: auto; } figcaption { color: var(--quiet); font-size: .9em; }
-table { border-collapse: collapse; } th { color: var(--quiet); font-weight: 400;
-  font-size: .85em; padding: .2em .6em; text-align: right; }
-td { border: 1px solid var(--line); padding: .35em .8em; text-align: right;
-  font: 14px/1.4 ui-monospace, "DejaVu Sans Mono", monospace; }
-td.marked { outline: 3px solid var(--ink); outline-offset: -3px; font-weight: 700; }
-.g0 { background: var(--g0); } .g1 { background: var(--g1); } .g2 { background: var(--g2); }
-.g3 { background: var(--g3); } .g4 { background: var(--g4); } .g5 { background: var(--g5); }
-.pair { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 2em; }
-.pair h2:first-child { margin-top: 0; }
-@media (max-width: 900px) { .pair { grid-template-columns: minmax(0, 1fr); } }
-)";
-
 }  // namespace
 
 std::string decimal(double value) {
@@ -167,7 +143,7 @@ std::string Document::html_blocks() const {
                      [&](const Lines& b) { out += "<pre>" + view::escape(b.text) + "</pre>\n"; },
                      [&](const NumberGrid& b) { out += grid_html(b); },
                      [&](const Pair& b) {
-                       out += "<div class=\"pair\">";
+                       out += "<div class=\"beside\">";
                        for (const Document& d : b.both)
                          out += "<section><h2>" + view::escape(d.title_) + "</h2>\n" +
                                 d.html_blocks() + "</section>";
@@ -178,10 +154,9 @@ std::string Document::html_blocks() const {
 }
 
 std::string Document::to_html() const {
-  return "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" "
-         "content=\"width=device-width, initial-scale=1\"><title>" +
-         view::escape(title_) + "</title><style>" + kStyle + "</style>\n<h1>" +
-         view::escape(title_) + "</h1>\n" + html_blocks() + "</html>\n";
+  return view::to_html({.title = title_,
+                        .style = std::string(view::embedded("view/document.css")),
+                        .body = html_blocks()});
 }
 
 }  // namespace loupe

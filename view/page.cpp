@@ -77,10 +77,10 @@ std::string to_html(const Page& page) {
       "content=\"width=device-width,initial-scale=1\"><meta name=\"color-scheme\" content=\"light "
       "dark\"><title>{}</title>{}\n<style>{}{}</style></head><body>\n",
       escape(page.title), page.head, embedded("view/page.css"), page.style);
-  out += side_contents(page);
-  out += fmt::format("<main>\n<h1>{}</h1>\n<p class=\"lead\">{}</p>\n", escape(page.title),
-                     prose(page.lead));
-  out += top_contents(page);
+  if (!page.contents.empty()) out += side_contents(page);
+  out += fmt::format("<main>\n<h1>{}</h1>\n", escape(page.title));
+  if (!page.lead.empty()) out += fmt::format("<p class=\"lead\">{}</p>\n", prose(page.lead));
+  if (!page.contents.empty()) out += top_contents(page);
   out += page.before + page.body;
   return out + "</main></body></html>\n";
 }
