@@ -346,15 +346,14 @@ std::string to_html(const Report& r) {
   page.style = embedded("lesson/report.css");
   page.contents = contents(r);
   page.before = overview(r);
-  if (!r.images.empty() && r.images != "Fashion-MNIST")
-    page.lead = "Twelve claims of the usual lesson, tried with small networks on " + r.images +
-                " and many seeds.";
   if (r.part == 2) {
     page.title = "Rivals and successors of BatchNorm and LayerNorm, measured";
     page.lead = "What followed the two norms, or explains them: each with its source and a try.";
   } else {
     page.body = lesson(r);
   }
+  if (!r.images.empty() && r.images != "Fashion-MNIST")
+    page.lead += " The images of this run: " + r.images + ".";
   if (!r.own.empty()) page.body += own(r);
   for (const auto& c : r.claims) page.body += section(c);
   if (r.part == 1) page.body += which_to_tools(r);

@@ -105,6 +105,93 @@ TEST_CASE("the generous rival: for each seed the best run that lives", "[nets]")
   CHECK(picked[2].dead);
 }
 
+TEST_CASE("branches that start at 0 leave the skip alone, with and without Fixup", "[nets]") {
+  for (const Branches branches : {Branches::skip_init, Branches::fixup}) {
+    Rng rng(21);
+    TransformerOptions o{.layers = 3, .branches = branches};
+    Transformer net(rng, o, no_norm());
+    const Tensor x = randn(rng, {2, 5, 32});
+    CHECK(largest(net.from_embeddings(x, Tensor()) - net.head(x)) <= 1e-6);
+    // Fixup: the first weights are smaller by 1/sqrt(branches), the last are 0.
+    Rng again(21);
+    o.branches = Branches::plain;
+    Transformer plain(again, o, no_norm());
+    const double factor = branches == Branches::fixup ? 1 / std::sqrt(6.0) : 1;
+    CHECK(largest(net.blocks[2].fc1.weight - factor * plain.blocks[2].fc1.weight) <= 1e-6);
+    CHECK((largest(net.blocks[2].fc2.weight) == 0) == (branches == Branches::fixup));
+  }
+}
+
+TEST_CASE("where a Transformer's norms stand", "[nets]") {
+  const auto block = [](NormAt at, bool qk = false) {
+    Rng rng(22);
+    return TransformerBlock(rng, {.norm_at = at, .qk_norm = qk}, layer_norm());
+  };
+  Rng rng(23);
+  const Tensor x = randn(rng, {2, 5, 32});
+  NoGrad guard;
+  // post: what leaves the block is normalised. peri: a branch's size is the norm's.
+  TransformerBlock post = block(NormAt::post), peri = block(NormAt::peri), pre = block(NormAt::pre);
+  CHECK(largest(mean(post(x, Tensor()), {2})) <= 1e-5);
+  CHECK(largest(mean(pre(x, Tensor()), {2})) > 0.01);
+  for (TransformerBlock* b : {&peri, &pre}) {
+    const Tensor before = (*b)(x, Tensor());
+    for (const Linear* l : {&b->proj, &b->fc2}) l->weight.mul_(10), l->bias.mul_(10);
+    const double change = largest((*b)(x, Tensor()) - before);
+    if (b == &peri) CHECK(change <= 1e-2);
+    else CHECK(change > 1);
+  }
+  // QK-norm: the size of queries and keys does not matter, and their logits stay small.
+  TransformerBlock with = block(NormAt::pre, true), without = block(NormAt::pre);
+  for (TransformerBlock* b : {&with, &without}) {
+    const Tensor before = b->attend(x, Tensor());
+    b->qkv.weight.slice(0, 0, 64).mul_(30), b->qkv.bias.slice(0, 0, 64).mul_(30);
+    b->watch_logits = true;
+    const double change = largest(b->attend(x, Tensor()) - before);
+    if (b == &with) CHECK(change <= 1e-3);
+    else CHECK(change > 0.1);
+  }
+  CHECK(with.largest_logit <= std::sqrt(8.0) + 1e-4);  // of unit features, eight a head
+  CHECK(without.largest_logit > 100);
+}
+
+TEST_CASE("another norm before the feed-forward part; a modern block; standardised weights",
+          "[nets]") {
+  Rng rng(24);
+  TransformerOptions o;
+  o.feed_norm = batch_norm();
+  TransformerBlock block(rng, o, layer_norm());
+  CHECK(block.norm1.get()->type_name() == "LayerNorm");
+  CHECK(block.norm2.get()->type_name() == "BatchNorm1d");
+  const Tensor x = randn(rng, {4, 1, 28, 28});
+  Classifier modern(rng, "X2", position_norm());
+  CHECK(modern.blocks.size() == 2);
+  CHECK(modern(x).shape() == Shape{4, 10});
+  // LayerNorm of each position: another image changes nothing.
+  CHECK(largest(modern(x).slice(0, 0, 1) - modern(x.slice(0, 0, 1))) <= 1e-5);
+  Classifier standard(rng, "F1", standardized_group_norm());
+  CHECK(standard.convs.size() == 0);
+  REQUIRE(standard.standardized.size() == 3);
+  const Tensor before = standard(x);
+  no_grad([&] { standard.standardized[1].weight.mul_(5); });
+  CHECK(largest(standard(x) - before) <= 1e-3);
+}
+
+TEST_CASE("a part of the text, no warm-up and the new options are part of a run's identity",
+          "[nets]") {
+  TransformerSpec plain;
+  plain.task = "bits";
+  TransformerSpec other = plain;
+  other.of_text = 0.1, other.warm_up = false, other.net.qk_norm = true;
+  other.net.norm_at = NormAt::peri, other.net.branches = Branches::fixup;
+  const Config a = plain.config(), b = other.config();
+  for (const char* key : {"of text", "qk norm", "norm at", "branches"}) {
+    CHECK_FALSE(a.contains(key));
+    CHECK(b.contains(key));
+  }
+  CHECK(a.at("schedule") != b.at("schedule"));
+}
+
 TEST_CASE("a text must be long enough for its twentieths", "[nets]") {
   const std::string path = "/tmp/loupe_short_text_" + std::to_string(::getpid());
   std::FILE* f = std::fopen(path.c_str(), "w");

@@ -261,6 +261,17 @@ TEST_CASE("the page has every claim, chart and number, and fetches nothing", "[r
   CHECK(count(html, "NaN") == 0);
 }
 
+TEST_CASE("the page of one's own images names them", "[report]") {
+  Report r = synthetic_report();
+  CHECK(to_html(r).find("The images of this run") == std::string::npos);
+  r.images = "the images of <mine>";
+  for (int part : {1, 2}) {
+    r.part = part;
+    CHECK(to_html(r).find("The images of this run: the images of &lt;mine&gt;.") !=
+          std::string::npos);
+  }
+}
+
 TEST_CASE("charts place dead runs in their strip and exact zeros as zeros", "[report]") {
   const Report r = synthetic_report();
   const std::string svg = to_svg(r.claims[1].charts[0], 720);
