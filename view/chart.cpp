@@ -2,6 +2,7 @@
 #include <loupe/view/chart.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 
 namespace loupe::view {
@@ -125,19 +126,41 @@ std::string cross(double x, double y, const std::string& hover) {
       y - 4, escape(hover));
 }
 
+// A word in parts that fit: cut where a capital follows a small letter, "Batch-Norm".
+std::vector<std::string> parts_of(const std::string& word, double width, double size) {
+  std::vector<std::string> parts{""};
+  const bool fits = text_width(word, size) <= width;
+  for (size_t i = 0; i < word.size(); ++i) {
+    const bool capital = std::isupper(static_cast<unsigned char>(word[i])) != 0;
+    if (!fits && i > 0 && capital && std::islower(static_cast<unsigned char>(word[i - 1]))) {
+      parts.back() += "-";
+      parts.push_back("");
+    }
+    parts.back() += word[i];
+  }
+  return parts;
+}
+
 // Words of a category label, wrapped to the pixels it has.
 std::vector<std::string> wrap(const std::string& text, double width, double size) {
   std::vector<std::string> lines{""};
   size_t at = 0;
   while (at <= text.size()) {
     const size_t end = std::min(text.find(' ', at), text.size());
-    const std::string word = text.substr(at, end - at);
-    if (!lines.back().empty() && text_width(lines.back() + " " + word, size) > width)
+    const std::vector<std::string> parts = parts_of(text.substr(at, end - at), width, size);
+    if (!lines.back().empty() && text_width(lines.back() + " " + parts[0], size) > width)
       lines.push_back("");
-    lines.back() += (lines.back().empty() ? "" : " ") + word;
+    lines.back() += (lines.back().empty() ? "" : " ") + parts[0];
+    lines.insert(lines.end(), parts.begin() + 1, parts.end());
     at = end + 1;
   }
   return lines;
+}
+
+// A number in the pixels it has: with fewer digits where four are too wide.
+std::string number_in(double v, double width, double size) {
+  const std::string text = short_number(v);
+  return text_width(text, size) <= width ? text : fmt::format("{:.2g}", v);
 }
 
 std::string hover_of(const Series& s, const Point& p, const Axis& x) {
@@ -301,7 +324,8 @@ void Drawing::category_labels() {
       if (s.line.size() != 1 || s.line[0].x != position) continue;
       out_ += fmt::format(
           R"(<text class="value {}" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
-          css(s.look), x_(position), at, s.line[0].dead ? c_.dead : short_number(s.line[0].y));
+          css(s.look), x_(position), at,
+          s.line[0].dead ? c_.dead : number_in(s.line[0].y, slot() - 4, font_));
     }
   }
 }

@@ -261,6 +261,20 @@ TEST_CASE("the page has every claim, chart and number, and fetches nothing", "[r
   CHECK(count(html, "NaN") == 0);
 }
 
+TEST_CASE("labels and numbers of columns fit the pixels they have", "[report]") {
+  Chart chart;
+  for (double at = 0; at < 7; ++at) {
+    chart.x.categories.push_back("BatchNorm");
+    chart.series.push_back({.name = "a", .line = {{at, 0.025384}}});
+  }
+  const std::string narrow = to_svg(chart, 352), wide = to_svg(chart, 720);
+  CHECK(count(narrow, ">Batch-<") == 7);
+  CHECK(count(narrow, ">Norm<") == 7);
+  CHECK(count(narrow, ">0.025<") == 7);
+  CHECK(count(wide, ">BatchNorm<") == 7);
+  CHECK(count(wide, ">0.02538<") == 7);
+}
+
 TEST_CASE("the page of one's own images names them", "[report]") {
   Report r = synthetic_report();
   CHECK(to_html(r).find("The images of this run") == std::string::npos);
