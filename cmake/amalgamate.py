@@ -16,7 +16,8 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDERS = ["core", "autograd", "layers", "optim", "models"]
-LEFT_OUT = {"core/blas.cpp", "core/kernels/micro/paths.cpp"}  # in their place: amalgamate_parts.cpp
+LEFT_OUT = {"core/blas.cpp",                    # in its place: core/no_blas.cpp
+            "core/kernels/micro/paths.cpp"}     # in its place: amalgamate_parts.cpp
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"].*$')
 
 

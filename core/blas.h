@@ -5,6 +5,10 @@
 
 namespace loupe::blas {
 
+/// Whether this build has one (no_blas.cpp is the build without): f64 products run the plain loops
+/// otherwise. f32 never needs it.
+bool present();
+
 /// C = alpha * op(A) op(B) + beta * C, row-major: op(A) is m x k, op(B) k x n, C m x n; op
 /// transposes if the flag is set. lda, ldb, ldc: elements between rows as stored. The bits of a row
 /// depend on m, n and k of the call.

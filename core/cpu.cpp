@@ -31,6 +31,7 @@ std::atomic<int>& level() {
 }  // namespace
 
 CpuLevel best_cpu_level() {
+#if LOUPE_X86_LEVELS
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
@@ -38,6 +39,7 @@ CpuLevel best_cpu_level() {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
       __builtin_cpu_supports("bmi2"))
     return CpuLevel::v3;
+#endif
   return CpuLevel::baseline;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// Instruction sets: one binary runs on any x86-64 and uses what the machine has.
+// Instruction sets: one binary runs on any x86-64 and uses what the machine has. Elsewhere
+// (WebAssembly) there are the two lowest levels, with the same bits.
 //
 // Elementwise and reduction loops go through `simd([=] { loop })`: the same loop compiled for three
 // levels. The micro-kernels under core/kernels/micro are whole sources compiled once per level.
@@ -8,6 +9,13 @@
 // BLAS, no fused multiply-add and elementary functions of our own (dmath.h, vmath.h): slow, and the
 // same bits on every x86-64 machine.
 #include <type_traits>
+
+// The levels above the baseline exist here.
+#if defined(__x86_64__)
+#define LOUPE_X86_LEVELS 1
+#else
+#define LOUPE_X86_LEVELS 0
+#endif
 
 namespace loupe {
 
@@ -38,6 +46,7 @@ struct Fused {
   static double multiply_add(double a, double b, double c) { return __builtin_fma(a, b, c); }
 };
 
+#if LOUPE_X86_LEVELS
 namespace detail {
 // `flatten` inlines the loop into a function that carries the target: the loop is compiled for that
 // level. It runs a copy of f, which no store through a pointer can reach: captured numbers stay in
@@ -58,6 +67,7 @@ template <class F>
   else F{f}();
 }
 }  // namespace detail
+#endif
 
 /// Runs f compiled for the level in use. f takes nothing, or the level's way to multiply and add:
 /// `simd([=](auto level) { ... level.multiply_add(a, b, c) ... })`. T is the element type of the loop: only f32 has fast
@@ -66,6 +76,7 @@ template <class F>
 /// in a fixed order): g++ 12 does not vectorise `omp simd reduction` here. A conditional load is
 /// not vectorised: load first, choose after.
 template <class T = float, class F> void simd(const F& f) {
+#if LOUPE_X86_LEVELS
   if constexpr (std::is_same_v<T, float>) {
     switch (cpu_level()) {
       case CpuLevel::v4: return detail::run_v4(f);
@@ -73,6 +84,7 @@ template <class T = float, class F> void simd(const F& f) {
       default: break;
     }
   }
+#endif
   if constexpr (std::is_invocable_v<const F&, Separate>) f(Separate{});
   else f();
 }

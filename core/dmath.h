@@ -3,7 +3,6 @@
 // chooses other code, with other last bits, on other CPUs; these give the same bits on every x86-64
 // machine. Relative errors are below 4e-16 (pow: 4e-16 * (1 + |y log x|)), measured by
 // tests/core/test_dmath.cpp against long double.
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -15,7 +14,7 @@ inline constexpr double kPi = 3.14159265358979323846,
                         kInf = std::numeric_limits<double>::infinity();
 
 inline double pow2(int64_t n) {
-  return std::bit_cast<double>(static_cast<uint64_t>(n + 1023) << 52);
+  return __builtin_bit_cast(double, static_cast<uint64_t>(n + 1023) << 52);
 }
 
 /// e^r - 1 for |r| <= 1/2 by its Taylor series (the next term is below 1e-17 of the sum).
@@ -51,9 +50,10 @@ inline double log(double x) {
   if (x <= 0) return x == 0 ? -kInf : std::numeric_limits<double>::quiet_NaN();
   int64_t e = x < 0x1p-1022 ? -54 : 0;
   if (e) x *= 0x1p54;
-  const uint64_t bits = std::bit_cast<uint64_t>(x);
+  const uint64_t bits = __builtin_bit_cast(uint64_t, x);
   e += static_cast<int64_t>(bits >> 52) - 1023;
-  double m = std::bit_cast<double>((bits & 0xfffffffffffffull) | 0x3ff0000000000000ull);  // [1, 2)
+  double m =
+      __builtin_bit_cast(double, (bits & 0xfffffffffffffull) | 0x3ff0000000000000ull);  // [1, 2)
   if (m > 1.41421356237309514547) {
     m *= 0.5;
     ++e;
@@ -127,7 +127,7 @@ struct Quarters {
 /// double comes nearer to a multiple of pi / 2 than 2^-62 (Payne and Hanek, "Radian reduction for
 /// trigonometric functions", 1983).
 inline Quarters reduce_quarters(double x) {
-  const uint64_t bits = std::bit_cast<uint64_t>(x);
+  const uint64_t bits = __builtin_bit_cast(uint64_t, x);
   const int e = static_cast<int>(bits >> 52) - 1075;
   const uint64_t m = (bits & 0xfffffffffffffull) | 0x10000000000000ull;
   const int first = e + 62;  // in kTwoOverPi: the bit that 2^e turns into a 2

@@ -1,7 +1,6 @@
 #include <loupe/core/error.h>
 #include <loupe/core/memory.h>
-
-#include <sys/mman.h>
+#include <loupe/core/pages.h>
 
 #include <algorithm>
 #include <bit>
@@ -19,14 +18,15 @@ std::atomic<int64_t> g_storages{0}, g_live{0}, g_peak{0}, g_cached{0};
 
 constexpr size_t kAlign = 64;
 constexpr size_t kHuge = size_t{4} << 20;  // from here on blocks ask for huge pages
-constexpr size_t kLargest = size_t{1}
-                            << 46;  // beyond any machine; keeps size arithmetic from overflowing
+// Beyond any machine; keeps size arithmetic from overflowing.
+constexpr int kLargestBits = sizeof(size_t) == 8 ? 46 : 30;
+constexpr size_t kLargest = size_t{1} << kLargestBits;
 
 [[maybe_unused]] void* system_alloc(size_t bytes) {
   const bool huge = bytes >= kHuge;
   void* p = nullptr;
   if (posix_memalign(&p, huge ? size_t{2} << 20 : kAlign, bytes) != 0) return nullptr;
-  if (huge) madvise(p, bytes, MADV_HUGEPAGE);
+  if (huge) pages::ask_for_huge(p, bytes);
   return p;
 }
 
@@ -49,12 +49,12 @@ size_t class_bytes(size_t c) {
   return ((size_t{1} << top) + eighth * (size_t{1} << (top - 3))) * kAlign;
 }
 
-constexpr size_t kClasses = 16 + 8 * 44;
+constexpr size_t kClasses = 16 + 8 * (kLargestBits - 10);
 
 // Blocks between these sizes are cut from slabs of huge pages, of which one entry of the TLB covers
 // 2 MiB. They start a few lines apart modulo 4096: equal addresses there make a load wait for a
 // store to another block.
-constexpr size_t kPage = 4096, kCut = 32 << 10, kSlab = size_t{16} << 20, kApart = 5 * kAlign;
+constexpr size_t kCut = 32 << 10, kSlab = size_t{16} << 20, kApart = 5 * kAlign;
 bool is_cut(size_t bytes) { return bytes >= kCut && bytes < kHuge; }
 
 void* cut(size_t bytes) {
@@ -197,6 +197,12 @@ Storage::~Storage() {
 #endif
 }
 
+size_t bytes_of(int64_t n, size_t size) {
+  if (n < 0 || static_cast<uint64_t>(n) > SIZE_MAX / size)
+    fail<OutOfMemory>("allocate: no memory for {} elements of {} bytes", n, size);
+  return static_cast<size_t>(n) * size;
+}
+
 MemoryStats memory_stats() {
   return {g_storages.load(), g_live.load(), g_peak.load(), g_cached.load()};
 }
@@ -213,10 +219,7 @@ void release_cached_memory() {
         std::free(bucket.free[i]);
         continue;
       }
-      const auto begin = reinterpret_cast<uintptr_t>(bucket.free[i]),
-                 first = (begin + kPage - 1) & ~(kPage - 1);
-      madvise(reinterpret_cast<void*>(first), ((begin + bytes) & ~(kPage - 1)) - first,
-              MADV_DONTNEED);
+      pages::give_back(bucket.free[i], bytes);
     }
     g_cached.fetch_sub(static_cast<int64_t>(bytes * held));
     bucket.free.resize(is_cut(bytes) ? bucket.free.size() : 0);

@@ -86,11 +86,14 @@ class UnheardMemory : Pinned {
 };
 }  // namespace detail
 
+/// The size of n elements of `size` bytes. OutOfMemory where a size_t cannot say it.
+size_t bytes_of(int64_t n, size_t size);
+
 /// Scratch memory of a kernel's caller, from the same allocator: 64-byte aligned, uninitialised,
 /// freed at scope end.
 template <class T> class Scratch {
  public:
-  explicit Scratch(int64_t n) : storage_(static_cast<size_t>(n) * sizeof(T)) {}
+  explicit Scratch(int64_t n) : storage_(bytes_of(n, sizeof(T))) {}
   T* data() const { return static_cast<T*>(storage_.data()); }
   operator T*() const { return data(); }
 

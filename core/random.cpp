@@ -102,10 +102,13 @@ void Rng::integers(int64_t low, int64_t high, std::span<int64_t> out) {
   for (size_t i = 0; i < out.size();) {
     uint32_t words[256];
     const size_t blocks = std::min<size_t>(out.size() - i, 64);
-    if (blocks == 1) std::ranges::copy(philox(state_.key, reserve(4)), words);
-    else
+    if (blocks == 1) {
+      const auto four = philox(state_.key, reserve(4));
+      std::copy(four.begin(), four.end(), words);
+    } else {
       philox_fill(state_.key, reserve(static_cast<int64_t>(4 * blocks)), words,
                   static_cast<int64_t>(4 * blocks));
+    }
     for (size_t k = 0; k < blocks; ++k) {
       const uint64_t word = uint64_t{words[4 * k]} << 32 | words[4 * k + 1];
       // Words from the last multiple of range on would favour small values; that multiple is rarely

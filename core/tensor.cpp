@@ -88,9 +88,10 @@ int64_t checked_numel(const Shape& shape) {
 }
 
 Tensor with_strides(const Shape& shape, const Strides& strides, DType dtype) {
-  const size_t n = static_cast<size_t>(checked_numel(shape));
-  if (n > SIZE_MAX / 16) fail<OutOfMemory>("allocate: no memory for shape {}", shape);
-  return Tensor(std::make_shared<Storage>(n * size_of(dtype)), shape, strides, 0, dtype);
+  const int64_t n = checked_numel(shape);
+  if (static_cast<uint64_t>(n) > SIZE_MAX / 16)
+    fail<OutOfMemory>("allocate: no memory for shape {}", shape);
+  return Tensor(std::make_shared<Storage>(bytes_of(n, size_of(dtype))), shape, strides, 0, dtype);
 }
 
 Strides channels_last_strides(const Shape& shape) {

@@ -44,6 +44,12 @@ void pause() {
 #endif
 }
 
+// fetch_add, which the standard library of the web's compiler does not have for double.
+void add(std::atomic<double>& sum, double x) {
+  double before = sum.load(std::memory_order_relaxed);
+  while (!sum.compare_exchange_weak(before, before + x, std::memory_order_relaxed)) {}
+}
+
 // One job at a time. A thread owns a share of the pieces (a cursor on its own cache line); when its
 // share is done it takes from the shares of the others.
 class Pool {
@@ -151,7 +157,7 @@ class Pool {
       detail::t_place = place_;  // an error says whose call it was
       const double begin = timed_ ? clock_seconds() : 0;
       run_share(self, threads);
-      if (timed_) helped_.fetch_add(clock_seconds() - begin, std::memory_order_relaxed);
+      if (timed_) add(helped_, clock_seconds() - begin);
       detail::t_place = {};
       if (pending_.fetch_sub(1, std::memory_order_release) == 1) pending_.notify_one();
     }

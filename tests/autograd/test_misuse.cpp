@@ -86,6 +86,9 @@ TEST_CASE("misuse: factories") {
   refuses<ShapeError>("empty", [] { zeros({int64_t{1} << 40, int64_t{1} << 40}); });
   misuse::refuses<ShapeError>("shape", [] { zeros({1, 1, 1, 1, 1, 1, 1, 1, 1}); });
   refuses<OutOfMemory>("allocate", [] { empty({int64_t{1} << 50}); });
+  misuse::refuses<OutOfMemory>("allocate", [] { bytes_of(int64_t{1} << 62, sizeof(double)); });
+  misuse::refuses<OutOfMemory>("allocate", [] { bytes_of(-1, sizeof(double)); });
+  misuse::refuses<OutOfMemory>("allocate", [] { Scratch<double> scratch(int64_t{1} << 61); });
   refuses<ValueError>("fill", [] { full({2}, kNan, DType::i64); });
   refuses<ValueError>("fill", [] { full({2}, 300, DType::u8); });
   refuses<ValueError>("fill", [] { full({2}, -1, DType::u8); });

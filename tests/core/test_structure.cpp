@@ -291,6 +291,7 @@ TEST_CASE("every public function and class has a case in its folder's tests of m
                                        "core/dmath.h",
                                        "core/elementwise.h",
                                        "core/number.h",
+                                       "core/pages.h",
                                        "io/unicode.h",
                                        "view/chart.h",
                                        "view/page.h",

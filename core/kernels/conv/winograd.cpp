@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cmath>
 
 namespace loupe::kernels {
@@ -35,9 +34,9 @@ class Largest {
   // Whether the tiles can do with the n numbers of which this is the largest.
   bool in_range(const float* numbers, int64_t n) const {
     const int32_t bits = bits_.load(std::memory_order_relaxed);
-    if (bits <= std::bit_cast<int32_t>(kUnchecked)) return true;
-    if (bits > std::bit_cast<int32_t>(kOverflow)) return false;
-    return std::bit_cast<float>(bits) <= kRatio * median(numbers, n);
+    if (bits <= __builtin_bit_cast(int32_t, kUnchecked)) return true;
+    if (bits > __builtin_bit_cast(int32_t, kOverflow)) return false;
+    return __builtin_bit_cast(float, bits) <= kRatio * median(numbers, n);
   }
 
  private:

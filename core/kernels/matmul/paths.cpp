@@ -1,4 +1,5 @@
 // Which way a matrix product takes. Every question is about the shape alone.
+#include <loupe/core/blas.h>
 #include <loupe/core/kernels/matmul/gemm.h>
 #include <loupe/core/kernels/matmul/fast.h>
 
@@ -60,6 +61,8 @@ template <class T> void start_only(const Gemm<T>& g) {
   finish(g);
 }
 
+bool reference_or_no_blas(const Gemm<double>&) { return plain_kernels() || !blas::present(); }
+
 constexpr Path<Gemm<float>> kFloatPaths[] = {
     {"no_terms", no_terms, start_only},
     {"plain", reference_mode, gemm_plain},
@@ -74,7 +77,7 @@ constexpr Path<Gemm<float>> kFloatPaths[] = {
 
 constexpr Path<Gemm<double>> kDoublePaths[] = {
     {"no_terms", no_terms, start_only},
-    {"plain", reference_mode, gemm_plain},
+    {"plain", reference_or_no_blas, gemm_plain},
     {"dgemm_split_terms", weight_gradient_of_many_rows, split_terms},
     {"dgemm_column_pieces", too_few_rows_to_share, column_pieces},
     {"dgemm_row_pieces", always, row_pieces},

@@ -15,11 +15,14 @@ extern const Micro table;
 }
 
 const Micro& micro() {
+#if LOUPE_X86_LEVELS
   switch (cpu_level()) {
     case CpuLevel::v4: return v4::table;
     case CpuLevel::v3: return v3::table;
-    default: return baseline::table;
+    default: break;
   }
+#endif
+  return baseline::table;
 }
 
 }  // namespace loupe::kernels
