@@ -3,6 +3,7 @@
 #   sh setup.sh         build, data, tests
 #   sh setup.sh full    and what the full tests need: the distribution's clang, sanitizers, a browser, the other OpenBLAS,
 #                       pkg-config, what makes a .deb, the reference, the guide's page, MPI
+#   sh setup.sh web     and what makes the live lesson's page (web/): emscripten, 0.8 GB
 set -e
 packages="g++ cmake ninja-build ccache libopenblas-dev libfmt-dev catch2 zlib1g-dev libssl-dev libcli11-dev nlohmann-json3-dev
   libprotozero-dev dataset-fashion-mnist wamerican"
@@ -11,6 +12,9 @@ if [ "$1" = full ]; then
     libopenmpi-dev openmpi-bin cmark-gfm"
   # Ubuntu has no package of the browser: the tests of the lesson's page are skipped there.
   grep -q '^ID=ubuntu' /etc/os-release || packages="$packages chromium chromium-driver"
+fi
+if [ "$1" = web ]; then
+  packages="$packages emscripten python3"
 fi
 missing=""
 for p in $packages; do

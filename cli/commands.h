@@ -156,6 +156,16 @@ struct ExplainLayerOptions {
 };
 int explain_layer(const ExplainLayerOptions& options);
 
+struct LiveOptions {
+  std::vector<std::string> settings;  // "net=cnn", "norm=batch", ... (web/live.h)
+  int64_t steps = 200;
+  std::vector<std::string> changes;  // "120:lr=0.3"
+  std::string data;                  // Fashion-MNIST's folder; empty: the package's
+  int threads = 0;                   // 0: all cores
+  bool json = false;
+};
+int live_run(const LiveOptions& options);
+
 struct GalleryOptions {
   std::string bug;    // its name; empty: the list
   std::string write;  // folder for the page and its pictures; empty: text on stdout

@@ -354,6 +354,27 @@ void bind_commands(CLI::App& app) {
         c.add_flag("--json", o.json, "JSON lines on stdout, text on stderr");
       });
 
+  command<LiveOptions>(
+      app, "live",
+      "repeat a run of the live lesson's page (web/): with LOUPE_CPU=baseline the same bits",
+      live_run, [](CLI::App& c, LiveOptions& o) {
+        c.add_option("settings", o.settings,
+                     "NAME=VALUE ...: net (spirals, mlp, cnn, plain, small-cnn, words, bits), norm "
+                     "(none, batch, layer, group, rms, dyt), optimizer, depth, batch, group, lr, "
+                     "gain, seed");
+        c.add_option("--steps", o.steps, "training steps")->capture_default_str()->check(whole(1));
+        c.add_option("--change", o.changes,
+                     "STEP:NAME=VALUE: lr, batch, group or optimizer from a step on; may be "
+                     "repeated");
+        c.add_option("--data", o.data, "folder of Fashion-MNIST [the Debian package's]")
+            ->check(not_empty());
+        c.add_option("--threads", o.threads,
+                     "threads; 0: all cores. The numbers do not depend on it")
+            ->capture_default_str()
+            ->check(whole(0, 256));
+        c.add_flag("--json", o.json, "one JSON object a line on stdout, text on stderr");
+      });
+
   command<BenchOptions>(
       app, "bench", "time pieces of work; bench/compare sets PyTorch beside them", bench,
       [](CLI::App& c, BenchOptions& o) {

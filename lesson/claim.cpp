@@ -144,6 +144,7 @@ ClaimResult result_of(const std::string& id, Lab& lab) {
   r.layer = bar(1, "LayerNorm");
   r.trap = fill(story.trap, facts);
   r.papers = story.papers;
+  r.live = story.live;
   r.code = code_of(id);
   r.charts = claim->charts();
   r.maps = claim->maps();

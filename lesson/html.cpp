@@ -141,11 +141,20 @@ std::string condition(const ClaimResult& c) {
   return "<span class=\"condition\">" + prose(c.condition) + "</span>";
 }
 
+// To the page of web/, where it lies beside this one.
+std::string train_it_live(const ClaimResult& c) {
+  if (c.live.empty()) return "";
+  return fmt::format(
+      "<p><a href=\"live.html#{}\">Train it live</a> in the browser, with <code>live.html</code> "
+      "beside this page (docs/live.md).</p>",
+      escape(c.live));
+}
+
 // Method, numbers, further charts, seeds, code, trap and papers: all that one may ask next.
 std::string folded_part(const ClaimResult& c) {
   std::string out = "<p>" + prose(c.meaning) + "</p><h3>The experiment</h3><ol class=\"how\">";
   for (const auto& e : c.experiment) out += "<li>" + prose(e) + "</li>";
-  out += "</ol><h3>The numbers</h3>" + numbers(c) + more_charts(c);
+  out += "</ol>" + train_it_live(c) + "<h3>The numbers</h3>" + numbers(c) + more_charts(c);
   out += fmt::format("\n<p class=\"trap\"><b>Trap.</b> {}</p>\n", prose(c.trap));
   std::string tables;
   for (const Table& t : c.tables) tables += view::to_html(t);

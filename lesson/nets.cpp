@@ -70,14 +70,38 @@ Norm position_norm() {
             return own(p == Place::image ? LayerNorm(Shape{c}, {.axes = {1}}) : LayerNorm(c));
           }};
 }
+namespace {
+
+// A layer of features at each position of an image: (N, C, H, W) as (N, H, W, C).
+class AtPositions : public Layer<AtPositions> {
+ public:
+  explicit AtPositions(std::unique_ptr<Module> layer) : layer_(std::move(layer)) {}
+  Tensor forward(In x) {
+    return layer_->call(x->permute({0, 2, 3, 1}).contiguous()).permute({0, 3, 1, 2});
+  }
+  void visit(Visitor& v) override { v.child("layer", *layer_); }
+  std::string type_name() const override { return "AtPositions"; }
+
+ private:
+  std::unique_ptr<Module> layer_;
+};
+
+std::unique_ptr<Module> placed(std::unique_ptr<Module> layer, Place place) {
+  if (place != Place::image) return layer;
+  return std::make_unique<AtPositions>(std::move(layer));
+}
+
+}  // namespace
+
 Norm rms_norm() {
-  return {"rms", [](int64_t c, Place) { return own(RMSNorm(Shape{c}, {.eps = 1e-5})); }};
+  return {"rms",
+          [](int64_t c, Place p) { return placed(own(RMSNorm(Shape{c}, {.eps = 1e-5})), p); }};
 }
 Norm dynamic_tanh() {
-  return {"dynamic tanh", [](int64_t c, Place) { return own(DynamicTanh(c)); }};
+  return {"dynamic tanh", [](int64_t c, Place p) { return placed(own(DynamicTanh(c)), p); }};
 }
 Norm dynamic_erf() {
-  return {"dynamic erf", [](int64_t c, Place) { return own(DynamicErf(c)); }};
+  return {"dynamic erf", [](int64_t c, Place p) { return placed(own(DynamicErf(c)), p); }};
 }
 
 NormLayer::NormLayer(const Norm& norm, int64_t channels, Place place, int64_t group)
@@ -89,9 +113,13 @@ Tensor NormLayer::forward(In x, const Tensor& keep) {
   if (!module_) return x;
   if (group_ > 0 && is_training() && x->size(0) > group_) {
     std::vector<Tensor> pieces = split(x, group_);
-    for (Tensor& piece : pieces) piece = module_->call(piece);
+    for (Tensor& piece : pieces) piece = one_batch(piece, Tensor());
     return cat(pieces);
   }
+  return one_batch(x, keep);
+}
+
+Tensor NormLayer::one_batch(In x, const Tensor& keep) {
   const Tensor rows = x->dim() == 3 ? x->reshape({-1, x->size(-1)}) : Tensor(x);  // tokens
   const Tensor y =
       masked_ && keep.defined() ? (*masked_)(rows, keep.reshape({-1})) : module_->call(rows);

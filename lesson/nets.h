@@ -55,7 +55,8 @@ Norm standardized_group_norm();
 Norm batch_renorm();
 /// LayerNorm; in images over the channels of each position.
 Norm position_norm();
-/// In LayerNorm's place on tokens.
+/// In LayerNorm's place, of the features of a token; in images of the channels of one position. RMSNorm
+/// has eps 1e-5; the other two, with gain and bias, compute no statistic.
 Norm rms_norm();
 Norm dynamic_tanh();
 Norm dynamic_erf();
@@ -79,8 +80,13 @@ class NormLayer : public Layer<NormLayer> {
   std::string type_name() const override { return "Norm"; }
   Module* get() const { return module_.get(); }
   Place place() const { return place_; }
+  /// From now on pieces of so many samples; 0: the whole batch.
+  void set_group(int64_t group) { group_ = group; }
 
  private:
+  // All samples of x share a statistic.
+  Tensor one_batch(In x, const Tensor& keep);
+
   std::unique_ptr<Module> module_;
   BatchNorm1d* masked_ = nullptr;  // module_, where padding is to be left out
   Place place_;

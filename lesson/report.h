@@ -50,7 +50,8 @@ struct ClaimResult {
   std::vector<Heatmap> maps{};
   std::vector<Table> tables{};
   std::vector<Link> papers{};
-  std::string code{};                // "lesson/c5.cpp"
+  std::string live{};  // its settings on the live lesson's page; empty where that cannot train it
+  std::string code{};  // "lesson/c5.cpp"
   std::string condition{};           // under which it holds, in a few words
   std::vector<std::string> asked{};  // the questions as JSON (question.h)
   std::vector<Line> own{};           // the lines with one's own norm in a place of the two (own.h)

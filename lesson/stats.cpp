@@ -71,8 +71,9 @@ struct Images {
 
 Images images_of(std::span<const Outcome> a, std::span<const Outcome> b) {
   const auto marked = [](const Outcome& o) { return o.marks != nullptr; };
-  const bool both = std::ranges::all_of(a, marked) && std::ranges::all_of(b, marked);
-  const bool one = std::ranges::all_of(a, marked) && std::ranges::none_of(b, marked);
+  const bool all_a = std::all_of(a.begin(), a.end(), marked);
+  const bool both = all_a && std::all_of(b.begin(), b.end(), marked);
+  const bool one = all_a && std::none_of(b.begin(), b.end(), marked);
   if (a.empty() || !(both || one)) return {};
   const auto n = static_cast<double>(a.size());
   const size_t images = 4 * a[0].marks->size();
@@ -142,7 +143,7 @@ double median(std::span<const double> x) {
   std::vector<double> v(x.begin(), x.end());
   for (double& value : v)
     if (std::isnan(value)) value = kInf;
-  std::ranges::sort(v);
+  std::sort(v.begin(), v.end());
   const size_t half = v.size() / 2;
   return v.size() % 2 ? v[half] : v[half - 1] + (v[half] - v[half - 1]) / 2;
 }
@@ -251,8 +252,11 @@ Verdict judge(const Interval& effect, double margin, Expect expect) {
 
 Verdict combine(std::span<const Verdict> parts) {
   if (parts.empty()) return Verdict::inconclusive;
-  const auto any = [&](Verdict v) { return std::ranges::find(parts, v) != parts.end(); };
-  if (std::ranges::all_of(parts, [&](Verdict v) { return v == parts[0]; })) return parts[0];
+  const auto any = [&](Verdict v) {
+    return std::find(parts.begin(), parts.end(), v) != parts.end();
+  };
+  const auto first = [&](Verdict v) { return v == parts[0]; };
+  if (std::all_of(parts.begin(), parts.end(), first)) return parts[0];
   if (any(Verdict::reproduced) || any(Verdict::partly)) return Verdict::partly;
   return any(Verdict::inconclusive) ? Verdict::inconclusive : Verdict::contradicted;
 }
@@ -397,7 +401,8 @@ bool mark(const std::string& marks, size_t i) {
 std::vector<bool> holm(std::span<const double> p_values, double level) {
   std::vector<size_t> order(p_values.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::ranges::stable_sort(order, {}, [&](size_t i) { return p_values[i]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t i, size_t j) { return p_values[i] < p_values[j]; });
   std::vector<bool> stands(p_values.size(), false);
   for (size_t rank = 0; rank < order.size(); ++rank) {
     const auto left = static_cast<double>(order.size() - rank);

@@ -261,6 +261,7 @@ Story Story::of(const std::string& id) {
     else if (section.head == "condition") s.condition = first;
     else if (section.head == "meaning") s.meaning = first;
     else if (section.head == "trap") s.trap = first;
+    else if (section.head == "live") s.live = first;
     else if (section.head == "answer") s.answer = first;
     else if (section.head == "finding") s.finding = first;
     else if (section.head == "guess") s.guesses = section.paragraphs;

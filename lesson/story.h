@@ -88,10 +88,11 @@ struct Link {
 
 /// A claim's file: title, says, condition; guess (that it holds, in part, not), answer, finding (title
 /// of the first chart), number and bars ("line :: in large :: what it is", "line :: text" of BatchNorm
-/// and of LayerNorm, or "line :: text :: name" of others); experiment, meaning, trap, papers, and a section for each line: what is
+/// and of LayerNorm, or "line :: text :: name" of others); experiment, meaning, trap, live (its settings on the live lesson's page, where that has them), papers, and a section for each line: what is
 /// compared, and what it means.
 struct Story {
   std::string id, title, says, condition, answer, finding, meaning, trap;
+  std::string live{};
   std::vector<std::string> guesses{};
   std::vector<std::string> number{};             // line, in large, what it is
   std::vector<std::vector<std::string>> bars{};  // line, text, perhaps a name

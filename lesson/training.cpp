@@ -18,36 +18,8 @@ Tensor rows(const Tensor& t, const std::vector<int64_t>& index) {
   return index_select(t, 0, from_data(index));
 }
 
-// Endless shuffled passes over n samples.
-class Order {
- public:
-  Order(uint64_t seed, int64_t n) : rng_(seed), n_(n) {}
-  std::vector<int64_t> next(int64_t count) {
-    std::vector<int64_t> v;
-    while (static_cast<int64_t>(v.size()) < count) {
-      if (at_ == order_.size()) {
-        order_ = permutation(rng_, n_).to_vector<int64_t>();
-        at_ = 0;
-      }
-      v.push_back(order_[at_++]);
-    }
-    return v;
-  }
-
- private:
-  Rng rng_;
-  int64_t n_;
-  std::vector<int64_t> order_;
-  size_t at_ = 0;
-};
-
 double cosine(double lr, int64_t step, int64_t steps) {
   return lr * 0.5 * (1 + std::cos(M_PI * static_cast<double>(step) / static_cast<double>(steps)));
-}
-
-double tail_mean(const std::vector<double>& loss) {
-  const size_t n = std::min<size_t>(10, loss.size());
-  return n ? mean(std::span(loss).last(n)) : NAN;
 }
 
 // One bit an answer.
@@ -59,15 +31,7 @@ int64_t correct(const Tensor& logits, const Tensor& labels) {
   return sum(eq(argmax(logits, -1), labels)).item<int64_t>();
 }
 
-// Streams of one run: weights, data order and evaluation never share numbers. Arms of one seed
-// share all of them.
-uint64_t stream(uint64_t seed, uint64_t purpose) { return seed * 16 + purpose; }
-
 }  // namespace
-
-bool is_dead(double final_loss, int64_t classes) {
-  return !std::isfinite(final_loss) || final_loss > 0.9 * std::log(static_cast<double>(classes));
-}
 
 double steps_to_loss(const std::vector<double>& loss) {
   double sum = 0;

@@ -3,6 +3,7 @@
 // fills in the record.
 #include <loupe/io/dataset.h>
 #include <loupe/lesson/nets.h>
+#include <loupe/lesson/order.h>
 #include <loupe/lesson/runs.h>
 
 #include <memory>
@@ -35,10 +36,6 @@ struct Data {
   /// Name, hash and the number of training images, as runs record it.
   std::string images_id() const;
 };
-
-/// A loss that is not finite, or above nine tenths of knowing nothing, ln(classes). A net that
-/// learned nothing ends at ln(classes) plus or minus noise.
-bool is_dead(double final_loss, int64_t classes);
 
 inline constexpr double kStepsLoss = 1.0;  // training loss to which steps are counted
 /// The first step whose last ten losses average below kStepsLoss; NaN if there is none.

@@ -2,6 +2,8 @@
 // Charts as inline SVG: drawn from numbers, without scripts or outside resources. Colours are
 // classes (s-blue, s-orange ...) that the page's style sheet (page.css) defines for light and dark.
 // Each colour has a marker shape of its own, so that no series needs its colour to be known.
+#include <loupe/view/words.h>
+
 #include <limits>
 #include <string>
 #include <vector>
@@ -81,8 +83,6 @@ std::string to_svg(const Heatmap& map);
 std::string to_figure(const Chart& chart);
 std::string to_figure(const Heatmap& map);
 
-/// Text made safe for HTML and XML.
-std::string escape(const std::string& text);
 /// A number as a person writes it: four digits, no trailing zeros, 10^k for the very large and
 /// small.
 std::string short_number(double v);

@@ -1,6 +1,6 @@
-#include <loupe/view/chart.h>
 #include <loupe/view/document.h>
 #include <loupe/view/page.h>
+#include <loupe/view/words.h>
 
 #include <fmt/format.h>
 

@@ -18,6 +18,18 @@ std::string fitted(const std::string& name, size_t width) {
   return name.size() <= width ? name : "~" + name.substr(name.size() - width + 1);
 }
 
+std::string escape(const std::string& text) {
+  std::string out;
+  for (char c : text) {
+    if (c == '&') out += "&amp;";
+    else if (c == '<') out += "&lt;";
+    else if (c == '>') out += "&gt;";
+    else if (c == '"') out += "&quot;";
+    else out += c;
+  }
+  return out;
+}
+
 std::string json_string(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {

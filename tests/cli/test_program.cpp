@@ -105,3 +105,24 @@ TEST_CASE(
   REQUIRE(last_event(cnn)["state_hash"] ==
           last_event(loupe_program(small_cnn(f / "mnist") + "--steps 3"))["state_hash"]);
 }
+
+TEST_CASE("live repeats a run of the page: settings, changes and threads") {
+  const std::string line = "live net=spirals norm=batch lr=0.1 seed=2 --steps 30 --json ";
+  const json plain = last_event(loupe_program(line));
+  CHECK(plain["steps"] == 30);
+  CHECK(plain["weights_hash"] == last_event(loupe_program(line + "--threads 1"))["weights_hash"]);
+  const std::string changes = "--change 10:lr=0.3 --change 20:optimizer=adam";
+  CHECK(plain["weights_hash"] != last_event(loupe_program(line + changes))["weights_hash"]);
+  // A change at a step that is not reached is none.
+  CHECK(plain["weights_hash"] ==
+        last_event(loupe_program(line + "--change 30:lr=0.3"))["weights_hash"]);
+  Folder f;
+  write_small_mnist(f / "mnist");
+  CHECK(last_event(loupe_program("live net=cnn batch=8 --steps 2 --json --data " +
+                                 f / "mnist"))["steps"] == 2);
+  for (const char* wrong :
+       {"live net=none", "live lr", "live --change lr=1", "live --change 1:seed=2",
+        "live --change x1:lr=2", "live net=small-cnn norm=dyt --steps 1"})
+    CHECK(loupe_program(wrong).code == 1);
+  CHECK_THAT(loupe_program("live --change lr=1").err, Contains("STEP:NAME=VALUE"));
+}

@@ -20,6 +20,7 @@ int see_model(const SeeModelOptions&) { return 0; }
 int pictures(const PicturesOptions&) { return 0; }
 int explain_layer(const ExplainLayerOptions&) { return 0; }
 int show_gallery(const GalleryOptions&) { return 0; }
+int live_run(const LiveOptions&) { return 0; }
 }  // namespace loupe::cli
 
 namespace loupe::lesson {
