@@ -8,6 +8,7 @@ function css(name) {
   if (!colours.has(name)) colours.set(name, getComputedStyle(document.documentElement).getPropertyValue(name).trim());
   return colours.get(name);
 }
+const escaped = text => text.replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
 // Sets what an element shows, if that is new.
 function show(element, html) {
   if (element.shown === html) return;
@@ -20,7 +21,7 @@ const T95 = [NaN, NaN, 12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365];  // Stu
 function short(x, digits = 3) {
   if (x === null || x === undefined || Number.isNaN(x)) return "–";
   if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
-  const a = Math.abs(x), text = a !== 0 && (a < 1e-3 || a >= 1e5) ? x.toExponential(1) : String(Number(x.toPrecision(digits)));
+  const a = Math.abs(x), text = a !== 0 && (a < 1e-3 || a >= 1e5) ? x.toExponential(1).replace(".0e", "e") : String(Number(x.toPrecision(digits)));
   return text.replace(/^-/, "−");
 }
 const mean = list => list.reduce((a, b) => a + b, 0) / list.length;
@@ -196,7 +197,7 @@ function drawStatus() {
   if (per) words.push(`${short(per, 2)} ms a step`);
   if (size) words.push(`${size.toLocaleString("en")} parameters`);
   if (Number(state.seeds) > 1) words.push("thin: each seed; thick: their mean over ten steps, with its 95 % band");
-  if (opened) words.push(`first weights from ${opened.name}`);
+  if (opened) words.push(`first weights from ${escaped(opened.name)}`);
   show($("status"), words.join(" · "));
 }
 
@@ -205,12 +206,12 @@ function drawStatus() {
 const percent = x => x === null || x === undefined ? "–" : (100 * x).toFixed(1) + " %";
 function drawScores() {
   const table = $("scores"), judged = runs.filter(r => r.judged);
-  table.caption.textContent = `On ${testSamples(state.net)} test samples; the mean of the seeds that were judged.`;
-  show(table.tHead, `<tr><th>Arm</th><th class="num">eval mode</th><th class="num">batches of ${$("judged").value}</th><th class="num">eval minus batch</th></tr>`);
+  table.caption.textContent = `On ${testSamples(state.net)} test samples; the mean of the seeds that were judged; the difference in points.`;
+  show(table.tHead, `<tr><th>Arm</th><th class="num">eval mode</th><th class="num">batches of ${$("judged").value}</th><th class="num">difference</th></tr>`);
   show(table.tBodies[0], state.arms.map(arm => {
     const these = judged.filter(r => r.arm === arm);
     const e = these.map(r => r.judged.eval.accuracy), t = these.map(r => r.judged.train.accuracy);
-    const cells = these.length ? [percent(mean(e)), percent(mean(t)), short(100 * (mean(e) - mean(t)), 2) + " points"] : ["–", "–", "–"];
+    const cells = these.length ? [percent(mean(e)), percent(mean(t)), short(100 * (mean(e) - mean(t)), 2)] : ["–", "–", "–"];
     const on = judgeTraining();
     return `<tr><td>${armTitle(arm)}</td>${cells.map((c, i) => `<td class="num">${i === on ? `<b>${c}</b>` : c}</td>`).join("")}</tr>`;
   }).join(""));
@@ -358,7 +359,7 @@ function drawRuns() {
   }
   const before = $("runs").shown;
   show($("runs"), runs.map((r, i) => `<details ${i === 0 ? "open" : ""}><summary>${armTitle(r.arm)}, seed ${r.seed}: loss ${short(r.losses.at(-1), 5)} after ${r.steps} steps` +
-    `</summary>${r.error ? `<p class="trouble">${r.error}</p>` : ""}${opened ? `<p class="note">Its first weights are those of ${opened.name}.</p>` :
+    `</summary>${r.error ? `<p class="trouble">${escaped(r.error)}</p>` : ""}${opened ? `<p class="note">Its first weights are those of ${escaped(opened.name)}.</p>` :
       `<pre><code>${command(r)}</code></pre>`}<p class="note">weights <code class="hash">${r.hash || "…"}</code> ` +
     `<button data-run="${i}">Save as safetensors</button></p></details>`).join(""));
   if ($("runs").shown === before) return;

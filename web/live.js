@@ -9,7 +9,7 @@ const kNorms = {
 };
 // What a network starts with; `sweep`: steps of a training of the map.
 const kNets = {
-  spirals: { title: "Two spirals, perceptron", steps: 600, sweep: 150, depth: 4, lr: "0.1", batch: 64, optimizer: "sgd" },
+  spirals: { title: "Two spirals, perceptron", steps: 600, sweep: 150, depth: 4, lr: "0.02", batch: 64, optimizer: "sgd" },
   mlp: { title: "Images, perceptron", steps: 200, sweep: 60, depth: 12, lr: "0.03", batch: 64, optimizer: "sgd" },
   cnn: { title: "Images, shallow CNN", steps: 192, sweep: 40, depth: 0, lr: "0.06", batch: 64, optimizer: "sgd" },
   plain: { title: "Images, deep plain CNN", steps: 200, sweep: 40, depth: 8, lr: "0.03", batch: 64, optimizer: "sgd" },
@@ -28,6 +28,7 @@ const kSteps = {
   gain: ["0.06", "0.12", "0.25", "0.35", "0.5", "0.7", "1", "1.4", "2", "2.8", "4", "8"],
   seeds: ["1", "2", "3", "4", "5", "6", "7", "8"],
 };
+const kArm = /^[a-z]+(:(lr|group|batch|gain|optimizer)=[\w.+-]+)*$/;
 const kChangeable = ["lr", "batch", "group", "optimizer"];  // in the middle of a run
 const kWindow = 100;  // ms of work that a worker is granted at a time
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -88,20 +89,23 @@ function writeAddress() {
 }
 // False where there is nothing to read.
 function readAddress() {
-  const text = decodeURIComponent(location.hash.slice(1));
+  let text = "";
+  try {
+    text = decodeURIComponent(location.hash.slice(1));
+  } catch (error) {}  // no text at all
   if (!text.includes("=")) return false;
   const words = text.split("&").map(w => [w.slice(0, w.indexOf("=")), w.slice(w.indexOf("=") + 1)]);
   const net = (words.find(([k]) => k === "net") || [])[1];
-  state = fresh(net in kNets ? net : "spirals");
+  state = fresh(Object.hasOwn(kNets, net) ? net : "spirals");
   changes = [];
   for (const [k, v] of words) {
-    if (k === "arms") state.arms = v.split(",").filter(a => armOf(a).norm in kNorms);
+    if (k === "arms") state.arms = v.split(",").filter(a => kArm.test(a) && Object.hasOwn(kNorms, armOf(a).norm));
     else if (k === "steps") state.steps = Math.max(1, parseInt(v) || state.steps);
     else if (k === "change") {
       const m = /^(\d+):(lr|batch|group|optimizer)=([\w.-]+)$/.exec(v);
       if (m) changes.push({ at: Number(m[1]), name: m[2], value: m[3] });
     } else if (k === "seeds") state.seeds = String(Math.min(8, Math.max(1, parseInt(v) || 1)));
-    else if (k in state && k !== "net" && /^[\w.+-]+$/.test(v)) state[k] = v;
+    else if (Object.hasOwn(state, k) && k !== "net" && /^[\w.+-]+$/.test(v)) state[k] = v;
   }
   if (!state.arms.length) state.arms = ["batch"];
   return true;

@@ -5,7 +5,7 @@
 // kData.lesson has the claim's words and the program's own verdict.
 const kStops = {
   C1: {
-    line: "C1b1", settings: { net: "mlp", depth: "16", batch: "128", lr: "0.1", arms: ["none", "layer", "batch"], seeds: "3", steps: 100 },
+    line: "C1b1", settings: { net: "mlp", depth: "16", batch: "128", lr: "0.2", arms: ["none", "layer", "batch"], seeds: "3", steps: 100 },
     what: "16 layers at a rate that only some arms survive. The map below shows the other rates.",
     result: "seeds that learn at this rate, BatchNorm minus no norm",
     measure: async () => pairs("batch", "none", r => r.dead ? 0 : 1),
@@ -98,7 +98,7 @@ async function compare(id) {
   const ends = (lo, hi) => `[${short(lo ?? -Infinity)}, ${short(hi ?? Infinity)}]`;
   const finite = Number.isFinite(mine.lo) && mine.lo !== null;
   $("outcome").innerHTML = `<dl class="facts"><dt>here</dt><dd>${result}: <b>${short(mine.mean)}</b> ` +
-    `${finite ? `${ends(mine.lo, mine.hi)}, ` : ""}${values.length} seeds, ${kData.train.toLocaleString("en")} images, a constant rate</dd>` +
+    `${finite ? `${ends(mine.lo, mine.hi)}, ` : "at every seed, "}${values.length} seeds, ${kData.train.toLocaleString("en")} images, a constant rate</dd>` +
     `<dt>the program</dt><dd><span class="verdict ${kWords[told.verdict] || "v-unk"}">${told.verdict}</span> · ${told.title}: ` +
     `<b>${short(told.effect)}</b> ${ends(told.ci[0], told.ci[1])} ${told.unit}, ${told.seeds} seeds (95 % interval; <code>loupe lesson --claims ${id}</code>)</dd></dl>`;
   measuring = false;

@@ -299,6 +299,14 @@ def main():
                 failed.append(f"{what}: {best:.0f} ms, more than {bound}")
         if len(inks) != 2:
             failed.append(f"light and dark look alike: {inks}")
+        wild = "#net=__proto__&arms=batch:lr=<img src=x onerror=alert(1)>,toString&lr=%3Cb%3E&seeds=-4&steps=x&change=1:lr=<b>"
+        with chromium.opened(page, base, 800, 900, fragment=wild) as at:
+            result = at.run_async(TOOLS + r"""
+await until("a loss", () => times.firstLoss);
+check(!document.querySelector("img"), "the address writes into the page");
+check(runs.every(r => !r.error), "the address breaks the runs");
+return { problems };""")
+            report("wild address", result, at.problems((), own))
         link = ("#net=words&arms=none,rms&lr=0.01&batch=16&group=0&depth=1&gain=0.5&optimizer=adam&seeds=1&steps=30&change=12:lr=0.003")
         with chromium.opened(page, base, 1400, 900, fragment=link) as at:
             linked = at.run_async(LINKED)
