@@ -13,8 +13,9 @@ list(FILTER WEB_LIBRARY EXCLUDE REGEX "/blas[.]cpp$")  # no_blas.cpp stands in i
 list(FILTER WEB_LIBRARY EXCLUDE REGEX "/micro/")
 list(APPEND WEB_LIBRARY core/kernels/micro/paths.cpp lesson/nets.cpp lesson/stats.cpp)
 file(GLOB WEB_EXPLAIN CONFIGURE_DEPENDS view/explain*.cpp)
-add_library(loupe_web STATIC ${WEB_LIBRARY} ${WEB_EXPLAIN} view/document.cpp view/words.cpp
-  ${MICRO_OBJECTS})
+embed(VIEW_TEXTS view.cpp loupe/view/page.h loupe::view embedded view/*.css)
+add_library(loupe_web STATIC ${WEB_LIBRARY} ${WEB_EXPLAIN} view/document.cpp view/page.cpp
+  view/words.cpp ${VIEW_TEXTS} ${MICRO_OBJECTS})
 target_link_libraries(loupe_web PUBLIC loupe_flags)
 target_precompile_headers(loupe_web PRIVATE <fmt/core.h> <algorithm> <atomic> <cmath> <functional> <map> <memory> <mutex> <optional>
   <span> <string> <unordered_map> <variant> <vector>)

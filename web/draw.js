@@ -348,7 +348,7 @@ async function explainCell() {
   const style = document.createElement("style");
   style.textContent = page.querySelector("style").textContent.replaceAll(":root", ":host") +
     "h1{font-size:1.1rem;margin:0 0 .4em}h2{font-size:1rem}td{padding:.2em .5em;font-size:12px}pre{font-size:12px}";
-  shadow.replaceChildren(style, ...page.body.children);
+  shadow.replaceChildren(style, ...page.querySelector("main").children);
 }
 
 // --- The runs by their commands ---
