@@ -4,7 +4,8 @@
   lesson/stability.py PROGRAM FOLDER --runs 20 [--part 2] [--threads 1] [--claims C5,C9]
   lesson/stability.py --table FOLDER            the table of the runs that are there
 
-Run k writes FOLDER/k and takes the seeds from 1 + 20 k on; run 0 is the default run. Runs that are there are not repeated.
+Run k writes FOLDER/k and takes the seeds from 1 + 20 k on; run 0 is the default run. Runs that are there are not repeated, and one
+that was stopped goes on.
 """
 import argparse
 import collections
@@ -22,7 +23,7 @@ def measure(args):
         if os.path.exists(os.path.join(out, "report.jsonl")):
             continue
         command = [args.program, "lesson", "--part", str(args.part), "--first-seed", str(1 + APART * k), "--out", out,
-                   "--threads", str(args.threads), "--overwrite"]
+                   "--threads", str(args.threads), "--resume"]
         if args.claims:
             command += ["--claims", args.claims]
         ran = subprocess.run(command, stdout=subprocess.DEVNULL)
