@@ -50,7 +50,7 @@ class Placement : public Claim {
          {Place{"pre", Look::orange, NormAt::pre}, Place{"post", Look::purple, NormAt::post},
           Place{"peri", Look::green, NormAt::peri}})
       for (const bool warm : {true, false}) {
-        const std::string title = fmt::format("{}-norm, {}", name, warm ? "warm-up" : "no warm-up");
+        const std::string title = fmt::format("{}, {}", name, warm ? "warm-up" : "without");
         TransformerArm arm =
             four_blocks(lab, std::string(name) + (warm ? "" : " cold"), {title, look, !warm}, 250);
         arm.spec.net.norm_at = at;

@@ -155,6 +155,10 @@ std::string amount_text(const Line& l) {
   return fmt::format("{}{:.{}f}", s.bound, s.value, decimals(l));
 }
 
+std::string signed_text(const Line& l) {
+  return fmt::format("{:+.{}f}", l.effect.mean, decimals(l));
+}
+
 std::string times_text(const Line& l) {
   const Size s = size_of(l);
   const double factor = std::exp2(s.value);

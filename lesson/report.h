@@ -125,6 +125,8 @@ struct Report {
 std::string effect_text(const Line& line);
 /// The size of the effect, without sign and unit: "2.59", "at least 1.00".
 std::string amount_text(const Line& line);
+/// The mean with its sign and the digits that the interval has: "-0.075".
+std::string signed_text(const Line& line);
 /// The same of doublings, as a factor: "2.6", "at least 3.0".
 std::string times_text(const Line& line);
 /// The same for a sentence: "exactly 0 logits".

@@ -89,11 +89,12 @@ std::string value_of(const Line& l, const std::string& part) {
   if (part == "minus") return fmt::format("{:+.1f}", -l.effect.mean);
   if (part == "size") return fmt::format("{:.1f}", std::abs(l.effect.mean));
   if (part == "amount") return amount_text(l);
+  if (part == "signed") return signed_text(l);
   if (part == "times") return times_text(l);
   if (part == "factor") return fmt::format("{:.1f}", std::exp2(l.effect.mean));
   fail<ValueError>(
-      "story: {}.{}: a line has mean, minus, size, factor, amount, times, word and found", l.id,
-      part);
+      "story: {}.{}: a line has mean, minus, size, factor, amount, signed, times, word and found",
+      l.id, part);
 }
 
 std::string expand(std::string_view text, const Facts& facts);

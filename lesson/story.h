@@ -8,7 +8,7 @@
 //
 // A placeholder:
 //   {C5a}                         the number of a line with its interval and unit
-//   {C5a.mean} {C5a.minus} {C5a.size} {C5a.factor} {C5a.word} {C5a.found} {C5a.amount} {C5a.times}
+//   {C5a.mean} {C5a.minus} {C5a.size} {C5a.factor} {C5a.word} {C5a.found} {C5a.amount} {C5a.signed} {C5a.times}
 //                                 mean, minus the mean, its size, 2 to the mean, the word of the
 //                                 verdict, number and word, size with its digits ("at least 1.0"),
 //                                 that as a factor

@@ -79,6 +79,7 @@ TEST_CASE("sizes: with the digits that the interval has, bounds as such", "[repo
   Line l{.id = "C0", .text = "t"};
   l.effect = {-2.591, -3.18, -1.99, 8};
   CHECK(amount_text(l) == "2.59");
+  CHECK(signed_text(l) == "-2.59");
   l.effect = {1.39, 1.12, 1.66, 8};
   CHECK(amount_text(l) == "1.39");
   CHECK(times_text(l) == "2.6");
