@@ -52,7 +52,7 @@ def main():
     text = judging.read(os.path.join(ROOT, "examples", "14_own_norm.cpp")).split("int main")[0]
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "norm.cpp")
-        for line, code, words in (("LOUPE_OWN_NORM(absolute_norm)", 0, "AbsoluteNorm: gradient by any other token"),
+        for line, code, words in (("LOUPE_OWN_NORM(absolute_norm)", 0, "AbsoluteNorm: gradient by any"),
                                   ("", 2, "LOUPE_OWN_NORM")):
             with open(path, "w", encoding="utf-8") as f:
                 f.write("#include <loupe/lesson/own.h>\n" + text + line + "\n")
