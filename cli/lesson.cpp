@@ -3,10 +3,16 @@
 #include <loupe/distributed/communicator.h>
 #include <loupe/lesson/lesson.h>
 
+#include <loupe/core/threads.h>
+
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
+#include <sstream>
 
 namespace loupe::cli {
 namespace {
@@ -39,15 +45,52 @@ std::string command_text(const LessonOptions& o, const std::string& profile) {
   return text;
 }
 
+// Bytes of every rank, as one after the other.
+std::vector<std::string> gather(Communicator& ranks, const std::string& own) {
+  const std::vector<double> sizes = ranks.all_gather(std::vector{static_cast<double>(own.size())});
+  const double longest = *std::max_element(sizes.begin(), sizes.end());
+  const auto words = (static_cast<int64_t>(longest) + 7) / 8;
+  // Each rank writes its row; the others have zeros there.
+  const Tensor rows = zeros({ranks.size(), words}, DType::i64);
+  std::memcpy(rows.ptr<int64_t>() + ranks.rank() * words, own.data(), own.size());
+  if (words > 0) ranks.all_reduce(rows);
+  std::vector<std::string> all;
+  for (int r = 0; r < ranks.size(); ++r)
+    all.emplace_back(reinterpret_cast<const char*>(rows.ptr<int64_t>() + r * words),
+                     static_cast<size_t>(sizes[static_cast<size_t>(r)]));
+  return all;
+}
+
+lesson::Mail exchange(Communicator& ranks, const lesson::Mail& own) {
+  const std::vector<double> counts = ranks.sum(
+      {own.done ? 1.0 : 0.0, own.failed ? 1.0 : 0.0, static_cast<double>(own.runs.size())});
+  lesson::Mail theirs{.done = counts[0] == ranks.size(), .failed = counts[1] > 0};
+  if (counts[2] == 0) return theirs;
+  const std::vector<std::string> all = gather(ranks, fmt::format("{}", fmt::join(own.runs, "\n")));
+  for (int r = 0; r < ranks.size(); ++r) {
+    if (r == ranks.rank()) continue;
+    std::istringstream lines(all[static_cast<size_t>(r)]);
+    for (std::string line; std::getline(lines, line);) theirs.runs.push_back(line);
+  }
+  return theirs;
+}
+
+// The runs are spread over the ranks; the first one alone writes and speaks.
+void share(lesson::LessonOptions& o, Communicator& ranks) {
+  o.together = {ranks.rank(), ranks.size(),
+                [&ranks](const lesson::Mail& own) { return exchange(ranks, own); }};
+  if (o.workers == 0) o.workers = std::max(1, thread_limit() / ranks.local_size());
+  if (ranks.rank() == 0) return;
+  o.out.clear();
+  o.logdir.clear();
+  o.progress = nullptr;
+  o.on_claim = nullptr;
+}
+
 }  // namespace
 
 int lesson(const LessonOptions& options) {
-  if (const Communicator ranks; ranks.size() > 1)
-    fail<ValueError>(
-        "lesson: it runs in one process, and mpirun started {}; --threads spreads its runs over "
-        "the "
-        "cores of this machine",
-        ranks.size());
+  Communicator ranks({.stop = [] { return interrupted(); }});
   const std::string profile = options.full ? "full" : options.tiny ? "tiny" : "quick";
   lesson::LessonOptions o{.profile = profile,
                           .part = options.part,
@@ -67,9 +110,11 @@ int lesson(const LessonOptions& options) {
   o.stop = [] { return interrupted(); };
   if (options.json)
     o.on_claim = [](const lesson::ClaimResult& c) { write_out(lesson::to_json_lines(c)); };
+  if (ranks.size() > 1) share(o, ranks);
   catch_interrupts();
   try {
     const lesson::Report report = lesson::run_lesson(o);
+    if (ranks.rank() > 0) return 0;
     fmt::print(stderr, "{}", isatty(STDERR_FILENO) ? "\r\033[K" : "");
     // With --json the claims were printed as they came.
     write_out(options.json ? lesson::result_json(report)

@@ -88,12 +88,20 @@ std::shared_ptr<const Data> data_of(const LessonOptions& options, const Profile&
   return Data::load(options.data, texts, images, profile.test_images);
 }
 
-Scheduler::Options schedule_of(const LessonOptions& options) {
+Scheduler::Options schedule_of(const LessonOptions& options, Postman& postman) {
   Scheduler::Options schedule{.workers = options.workers,
                               .resume = options.resume,
                               .overwrite = options.overwrite,
                               .progress = options.progress,
                               .stop = options.stop};
+  if (options.together.ranks > 1) {
+    schedule.processes = options.together.ranks;
+    schedule.mine = [&postman](const std::string& key) { return postman.mine(key); };
+    schedule.give = [&postman](const std::string& run) { postman.give(run); };
+    schedule.stop = [&postman, asked = options.stop] {
+      return postman.broken() || (asked && asked());
+    };
+  }
   if (!options.logdir.empty())
     schedule.finished = [folder = options.logdir](const Record& r) { log_run(r, folder); };
   if (!options.out.empty()) {
@@ -185,7 +193,8 @@ Report run_lesson(const LessonOptions& options) {
   const RateTable known = RateTable::committed();
   const EffortTable efforts = EffortTable::committed();
   RateTable chosen;
-  Scheduler scheduler(schedule_of(options));
+  Postman postman(options.together);
+  Scheduler scheduler(schedule_of(options, postman));
   const Equipment equipment{.profile = profile,
                             .data = data_of(options, profile),
                             .scheduler = &scheduler,
@@ -196,7 +205,9 @@ Report run_lesson(const LessonOptions& options) {
   Report report{.profile = profile.name, .command = options.command, .machine = "", .data = ""};
   report.looks = profile.looks;
   std::vector<std::vector<ClaimResult>> results;
+  if (options.together.ranks > 1) postman.start(scheduler);
   const std::exception_ptr error = try_claims(claims, equipments(equipment), results);
+  postman.finish(error != nullptr);
   const Records runs = scheduler.finished();
   if (!options.out.empty()) write(options.out + "/runs.csv", to_csv(runs));
   if (error) std::rethrow_exception(error);

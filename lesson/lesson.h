@@ -2,6 +2,7 @@
 // The whole lesson: runs the claims, keeps every run, writes the report.
 #include <loupe/lesson/nets.h>
 #include <loupe/lesson/claim.h>
+#include <loupe/lesson/together.h>
 
 #include <functional>
 #include <string>
@@ -32,6 +33,9 @@ struct LessonOptions {
       on_claim{};                // in the order of claims, once all are done: their words are
                                  // corrected together
   std::function<bool()> stop{};  // true once the user asked to stop
+  /// Processes that measure together; all are given the same options but for out, logdir, progress and
+  /// on_claim, which one of them has.
+  Together together{};
 };
 
 /// Makes the runs and returns what they show. Stopped when the user asked to stop; ValueError for

@@ -195,6 +195,7 @@ void Scheduler::read_file() {
     task->done = true;
     task->key = task->job.record.key();
     tasks_[task->key] = task;
+    if (options_.give) options_.give(line);
   }
   resumed_ = static_cast<int>(tasks_.size());
   if (!cut) return;
@@ -260,8 +261,8 @@ Records Scheduler::run(const std::vector<Job>& jobs) {
     if (!task) {
       task = std::make_shared<Task>();
       task->job = job;
+      if (!options_.mine || options_.mine(key)) queue_.push_back(task);
       task->key = std::move(key);
-      queue_.push_back(task);
       ++count_total_;
       if (!planned) time_left_.expect(kind_of(job.record), job.cost);
     }
@@ -315,11 +316,10 @@ void Scheduler::work() {
       task->job.make = nullptr;
       task->done = true;
       ++made_;
-      if (!options_.file.empty()) {
-        std::ofstream out(options_.file, std::ios::app);
-        if (!(out << line << '\n' << std::flush))
-          task->error = std::make_exception_ptr(IoError("lesson: cannot write " + options_.file));
-      }
+      try {
+        keep(line);
+      } catch (...) { task->error = std::current_exception(); }
+      if (options_.give) options_.give(line);
     }
     ++count_done_;
     time_left_.done(kind_of(task->job.record), task->job.cost, now() - under_way_[task.get()]);
@@ -329,13 +329,47 @@ void Scheduler::work() {
   }
 }
 
+void Scheduler::keep(const std::string& line) {
+  if (options_.file.empty()) return;
+  std::ofstream out(options_.file, std::ios::app);
+  if (!(out << line << '\n' << std::flush)) fail<IoError>("lesson: cannot write {}", options_.file);
+}
+
+void Scheduler::take(const std::string& line) {
+  Record record = from_json(line, "a run of another process");
+  if (record.made_by != this_program())
+    fail<ValueError>("lesson: another process runs another version, commit or instruction set");
+  std::lock_guard lock(mutex_);
+  auto& task = tasks_[record.key()];
+  if (!task) {  // this process will ask for it later
+    task = std::make_shared<Task>();
+    task->key = record.key();
+    const auto planned = planned_.find(task->key);
+    if (planned == planned_.end()) time_left_.expect(kind_of(record), task->job.cost);
+    else task->job.cost = planned->second.cost;
+    planned_.erase(task->key);
+    ++count_total_;
+  }
+  if (task->done) return;
+  if (options_.finished) options_.finished(record);
+  time_left_.done(kind_of(record), task->job.cost, record.seconds);
+  task->job.record = std::move(record);
+  task->job.make = nullptr;
+  task->done = true;
+  ++count_done_;
+  keep(line);
+  report(task->job.record);
+  done_.notify_all();
+}
+
 void Scheduler::report(const Record& r) {
   if (!options_.progress) return;
   Progress p{r.claim, r.arm, r.seed, count_done_, count_total_ + static_cast<int>(planned_.size()),
              0};
   double elapsed = 0;
   for (const auto& [task, since] : under_way_) elapsed += now() - since;
-  p.seconds_left = time_left_.seconds(static_cast<int>(threads_.size()), elapsed);
+  p.seconds_left =
+      time_left_.seconds(static_cast<int>(threads_.size()) * options_.processes, elapsed);
   options_.progress(p);
 }
 

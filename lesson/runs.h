@@ -88,11 +88,17 @@ class Scheduler : Pinned {
  public:
   struct Options {
     int workers = 0;         // 0: one a core
+    int processes = 1;       // that make runs, each with as many workers: for the time left
     std::string file{};      // JSON lines, appended to as runs finish; empty: memory only
     bool resume = false;     // take what the file holds and this program made
     bool overwrite = false;  // start the file empty, whatever it holds
     std::function<void(const Progress&)> progress{};  // called with a lock held: be brief
     std::function<void(const Record&)> finished{};    // called by the worker with each run it made
+    /// Whether this process makes the run of this key; empty: it makes all. The others arrive through
+    /// take().
+    std::function<bool(const std::string& key)> mine{};
+    /// Called with the line of JSON of each run that was made here or found in the file.
+    std::function<void(const std::string& line)> give{};
     std::function<bool()>
         stop{};  // true once the user asked to stop: running runs finish, no new one starts
   };
@@ -105,6 +111,9 @@ class Scheduler : Pinned {
   Records run(const std::vector<Job>& jobs);
   /// Runs that will be asked for later, so that the time left is right from the start.
   void plan(const std::vector<Job>& jobs);
+  /// A run that another process made, as its line of JSON. IoError if it is none; ValueError if another
+  /// program made it.
+  void take(const std::string& line);
   /// The claim asks for nothing more: what was planned for it alone will not be made.
   void settled(const std::string& claim);
   /// All finished runs that were asked for, by claim, arm, key.
@@ -120,6 +129,7 @@ class Scheduler : Pinned {
   void read_file();
   void work();
   void report(const Record& r);
+  void keep(const std::string& line);
 
   Options options_;
   mutable std::mutex mutex_;

@@ -100,6 +100,31 @@ TEST_CASE("a CNN with synchronised norms trains on several ranks, one sample amo
   CHECK_THAT(refused.err, Contains("--sync-norm"));
 }
 
+TEST_CASE("the lesson's runs are spread over the ranks, and its questions have the same answers") {
+  const Folder f;
+  const std::string lesson = "lesson --tiny --threads 1 --claims C7,C12 --out ";
+  const Output alone = loupe_program(lesson + f / "one");
+  REQUIRE(alone.code == 0);
+  const Output two = ranks(2, lesson + f / "two");
+  INFO(two.err);
+  REQUIRE(two.code == 0);
+  CHECK(std::count(two.err.begin(), two.err.end(), '\n') ==
+        std::count(alone.err.begin(), alone.err.end(), '\n'));  // one rank speaks
+  CHECK(loupe::read_file(f / "two/questions.jsonl") == loupe::read_file(f / "one/questions.jsonl"));
+  // Runs of a file are given to the other ranks, and not repeated.
+  const Output again = ranks(3, lesson + f / "two" + " --resume");
+  CHECK(again.code == 0);
+  const auto lines = [](const std::string& file) {
+    const std::string text = loupe::read_file(file);
+    return std::count(text.begin(), text.end(), '\n');
+  };
+  CHECK(lines(f / "two/runs.jsonl") == lines(f / "one/runs.jsonl"));
+  CHECK(loupe::read_file(f / "two/questions.jsonl") == loupe::read_file(f / "one/questions.jsonl"));
+  const Output refused = ranks(2, "lesson --tiny --claims C7 --out " + f / "two");
+  CHECK(refused.code != 0);
+  CHECK_THAT(refused.err, Contains("holds runs"));
+}
+
 // Failure 12.
 TEST_CASE("a checkpoint of three ranks is resumed by any number") {
   const Folder f;
