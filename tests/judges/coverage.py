@@ -20,6 +20,7 @@ WITHOUT = {
     "SwiGLU": "the function swiglu", "Hardsigmoid": "module_db has no samples; the function hardsigmoid",
     "multinomial": "draws other random numbers than PyTorch", "Upsample": "the function interpolate",
     "Sequential": "a container", "ModuleList": "a container", "Flatten": "the function flatten",
+    "GhostBatchNorm": "GhostBatchNorm1d and 2d",
     "GhostBatchNorm1d": "PyTorch has no such layer; tests/layers holds it against BatchNorm of each piece",
     "GhostBatchNorm2d": "PyTorch has no such layer; tests/layers holds it against BatchNorm of each piece",
     "BatchRenorm1d": "PyTorch has no such layer", "BatchRenorm2d": "PyTorch has no such layer",
