@@ -69,7 +69,8 @@ int live_run(const LiveOptions& o) {
     const double before = seconds(), loss = run.step();
     best = std::min(best, seconds() - before);
     if (!std::isfinite(loss)) break;
-    console.progress(step + 1, o.steps, 0, fmt::format("loss {:.4f}", loss));
+    const double samples = static_cast<double>((step + 1) * run.settings().batch);
+    console.progress(step + 1, o.steps, samples / seconds(), fmt::format("loss {:.4f}", loss));
   }
   console.finish();
   const double loss = run.losses().empty() ? NAN : run.losses().back();

@@ -22,7 +22,7 @@ def is_there():
 def call(url, data=None):
     body = None if data is None else json.dumps(data).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=120) as response:
         return json.load(response)["value"]
 
 
@@ -84,7 +84,7 @@ def opened(page, base, width, height, dark=False, printed=False, calm=False, fra
              f"--window-size={width},{height}"] + (["--blink-settings=preferredColorScheme=0"] if dark else [])
     options = {"args": flags, "perfLoggingPrefs": {"enableNetwork": True}}
     session = call(base + "/session", {"capabilities": {"alwaysMatch": {
-        "browserName": "chrome", "goog:chromeOptions": options, "timeouts": {"script": 50000},
+        "browserName": "chrome", "goog:chromeOptions": options, "timeouts": {"script": 110000},
         "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}}}})["sessionId"]
     root = f"{base}/session/{session}"
     try:
