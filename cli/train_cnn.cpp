@@ -131,10 +131,8 @@ std::shared_ptr<const Dataset> training_images(const ImageSet& set, const TrainC
   return std::make_shared<const AugmentedDataset>(images, augmentation(o.dataset, set));
 }
 
-}  // namespace
-
-int train_cnn(const TrainCnnOptions& given) {
-  TrainCnnOptions o = given;
+// What the command line leaves open.
+TrainCnnOptions with_defaults(TrainCnnOptions o) {
   if (!o.epochs && !o.steps) o.epochs = o.augment ? 30 : 10;
   if (!o.batch_size) o.batch_size = 64;
   if (!o.lr) o.lr = o.optimizer == "sgd" ? 0.1 : 0.003;
@@ -142,14 +140,11 @@ int train_cnn(const TrainCnnOptions& given) {
   if (o.schedule.empty()) o.schedule = "one-cycle";
   if (o.dataset != "fashion-mnist" && o.data.empty())
     fail<ValueError>("train: --dataset {} needs --data, the folder of its files", o.dataset);
-  const ImageData data = load_images(o.dataset, o.data);
-  const int64_t n = data.train.size();
-  if (o.validation < 0 || o.validation >= n)
-    fail<ValueError>("train: --validation {} of {} training images", o.validation, n);
-  const ImageSet train_set = data.train.part(0, n - o.validation);
-  const ImageSet held_out = o.validation > 0 ? data.train.part(n - o.validation, n) : data.test;
-  const std::string metric = o.validation > 0 ? "val_accuracy" : "test_accuracy";
+  return o;
+}
 
+// The options that a resumed run must repeat.
+Json record_of_images(const TrainCnnOptions& o, const ImageData& data) {
   Json record = record_of("train cnn", o);
   record.set("dataset", o.dataset)
       .set("data", data.path)
@@ -160,7 +155,22 @@ int train_cnn(const TrainCnnOptions& given) {
       .set("validation", o.validation);
   if (o.augment) record.set("augment", true);  // runs of before are without the member
   if (o.sync_norm) record.set("sync_norm", true);
-  Run run(o, std::move(record));
+  return record;
+}
+
+}  // namespace
+
+int train_cnn(const TrainCnnOptions& given) {
+  const TrainCnnOptions o = with_defaults(given);
+  const ImageData data = load_images(o.dataset, o.data);
+  const int64_t n = data.train.size();
+  if (o.validation < 0 || o.validation >= n)
+    fail<ValueError>("train: --validation {} of {} training images", o.validation, n);
+  const ImageSet train_set = data.train.part(0, n - o.validation);
+  const ImageSet held_out = o.validation > 0 ? data.train.part(n - o.validation, n) : data.test;
+  const std::string metric = o.validation > 0 ? "val_accuracy" : "test_accuracy";
+
+  Run run(o, record_of_images(o, data));
   Rng rng(o.seed);
   const ImageModel model = make_image_model(rng, o.model, o.norm, train_set, o.augment);
   if (!o.init_from.empty()) load_model(o.init_from, *model);

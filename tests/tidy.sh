@@ -1,16 +1,10 @@
 #!/bin/sh
-# clang-tidy with the settings of .clang-tidy over the sources: tests/tidy.sh BUILD [--an-eighth | file ...]
-# Without files: every source of the library, the lesson and the program; with --an-eighth every eighth of them, others with
-# each commit. What it finds fails; long functions and long lists of parameters are only printed.
+# clang-tidy with the settings of .clang-tidy over the sources: tests/tidy.sh BUILD [file ...]
+# Without files: every source of the library, the lesson and the program. What it finds fails; long functions and long
+# lists of parameters are only printed.
 set -eu
 build=$(cd "$1" && pwd)
 shift
-part=0 of=1
-if [ "${1:-}" = --an-eighth ]; then
-  of=8
-  part=$((0x$(git -C "$(dirname "$0")" rev-parse HEAD | cut -c1-6) % of))
-  shift
-fi
 cd "$(dirname "$0")/.."
 command -v clang-tidy >/dev/null || {
   echo "skipped: no clang-tidy"
@@ -18,8 +12,7 @@ command -v clang-tidy >/dev/null || {
 }
 if [ $# = 0 ]; then
   # shellcheck disable=SC2046
-  set -- $(git ls-files '*.cpp' | grep -E '^(core|autograd|layers|optim|models|io|lesson|view|cli)/' |
-    awk -v part=$part -v of=$of 'NR % of == part')
+  set -- $(git ls-files '*.cpp' | grep -E '^(core|autograd|layers|optim|models|io|lesson|view|cli)/')
 fi
 found=$(mktemp)
 trap 'rm -f "$found"' EXIT

@@ -99,24 +99,32 @@ TEST_CASE("a Watch hears ops that need no gradient, and stops with its life") {
 
 TEST_CASE("an op's time is its own: not that of the program before it") {
   const Tensor x = ones({64});
-  Listener listener;
-  exp(x);
-  wait(0.05);
-  exp(x);
-  REQUIRE(listener.heard.size() == 2);
-  CHECK(listener.heard[1].seconds < 0.04);
+  double least = 1;  // where other programs run, an op may be interrupted: the best of some tries
+  for (int i = 0; i < 20 && least > 0.04; ++i) {
+    Listener listener;
+    exp(x);
+    wait(0.05);
+    exp(x);
+    REQUIRE(listener.heard.size() == 2);
+    least = std::min(least, listener.heard[1].seconds);
+  }
+  CHECK(least < 0.04);
 }
 
 TEST_CASE("an op's time holds the work of its kernel") {
   Rng rng(0);
   const Tensor a = randn(rng, {400, 400}, DType::f64);
-  Listener listener;
-  const double begin = clock_seconds();
-  matmul(a, a);
-  const double all = clock_seconds() - begin;
-  REQUIRE(listener.heard.size() == 1);
-  CHECK(listener.heard[0].seconds <= all);
-  CHECK(listener.heard[0].seconds > 0.8 * all);
+  double share = 0;  // of the call's time; the best of some tries, as above
+  for (int i = 0; i < 20 && share < 0.8; ++i) {
+    Listener listener;
+    const double begin = clock_seconds();
+    matmul(a, a);
+    const double all = clock_seconds() - begin;
+    REQUIRE(listener.heard.size() == 1);
+    CHECK(listener.heard[0].seconds <= all);
+    share = std::max(share, listener.heard[0].seconds / all);
+  }
+  CHECK(share > 0.8);
 }
 
 TEST_CASE("watching changes no bit and keeps nothing alive") {
