@@ -8,7 +8,7 @@ set -e
 packages="g++ cmake ninja-build ccache libopenblas-dev libfmt-dev catch2 zlib1g-dev libssl-dev libcli11-dev nlohmann-json3-dev
   libprotozero-dev dataset-fashion-mnist wamerican"
 if [ "$1" = full ]; then
-  packages="$packages clang clang-format libclang-rt-dev libopenblas0-openmp python3 pkgconf dpkg-dev file doxygen
+  packages="$packages clang clang-format clang-tidy libclang-rt-dev libopenblas0-openmp python3 pkgconf dpkg-dev file doxygen
     libopenmpi-dev openmpi-bin cmark-gfm"
   # Ubuntu has no package of the browser: the tests of the lesson's page are skipped there.
   grep -q '^ID=ubuntu' /etc/os-release || packages="$packages chromium chromium-driver"

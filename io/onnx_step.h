@@ -16,6 +16,10 @@ struct Extent {
   friend bool operator==(const Extent&, const Extent&) = default;
 };
 using Extents = std::vector<Extent>;
+/// The sizes of one tensor in both runs.
+Extents paired(const Shape& a, const Shape& b);
+/// The option of that name; null where there is none.
+const Attribute* find(const Attributes& options, std::string_view name);
 
 /// x weight^T + bias, by the names of its parts; an empty bias is none.
 struct Product {

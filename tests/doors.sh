@@ -196,7 +196,8 @@ EOF
   fetch) consumer -DLOUPE_SOURCE="$source" -DCMAKE_CXX_FLAGS_RELEASE=-O0 ;;
   shared)
     mkdir build
-    quietly cmake -S "$source" -B build -G Ninja -DBUILD_SHARED_LIBS=ON -DLOUPE_TESTS=OFF -DLOUPE_EXAMPLES=OFF
+    # Of no build type: without optimisation too. What each symbol becomes and where files go does not depend on it.
+    quietly cmake -S "$source" -B build -G Ninja -DCMAKE_BUILD_TYPE=None -DBUILD_SHARED_LIBS=ON -DLOUPE_TESTS=OFF -DLOUPE_EXAMPLES=OFF
     quietly cmake --build build -j 2
     shared_symbols build/libloupe.so
     quietly cmake --install build --prefix "$folder/first"

@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "catch.h"
 
@@ -31,6 +33,13 @@ template <class E, class F> std::string refuses(const std::string& op, F f) {
   }
   FAIL_CHECK("misuse of " << op << ", case " << g_checked - 1 << ": nothing was thrown");
   return "";
+}
+
+/// body(name, op) for each of the ops: for many that refuse the same. (clang 14 lets no lambda take a
+/// part of a structured binding, so a loop over [name, op] will not do.)
+template <class Op, class Body>
+void each(const std::vector<std::pair<const char*, Op>>& ops, Body body) {
+  for (const auto& [name, op] : ops) body(name, op);
 }
 
 /// The text of an error without " (test_norm.cpp:12)" at its end, for tests that compare the sentence.

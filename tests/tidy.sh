@@ -1,7 +1,7 @@
 #!/bin/sh
-# clang-tidy with the settings of .clang-tidy over the sources: tests/tidy.sh BUILD [file ...]
-# Without files: every source of the library, the lesson and the program. What it finds fails; long functions and long
-# lists of parameters are only printed.
+# clang-tidy with the settings of .clang-tidy over the sources: tests/tidy.sh BUILD [--latest N | file ...]
+# Without files: every source of the library, the lesson and the program; --latest N: the N of them that changed last (CI).
+# What it finds fails; long functions and long lists of parameters are only printed.
 set -eu
 build=$(cd "$1" && pwd)
 shift
@@ -10,9 +10,14 @@ command -v clang-tidy >/dev/null || {
   echo "skipped: no clang-tidy"
   exit 77
 }
+sources() { git ls-files '*.cpp' | grep -E '^(core|autograd|layers|optim|models|io|lesson|view|cli)/'; }
 if [ $# = 0 ]; then
   # shellcheck disable=SC2046
-  set -- $(git ls-files '*.cpp' | grep -E '^(core|autograd|layers|optim|models|io|lesson|view|cli)/')
+  set -- $(sources)
+elif [ "$1" = --latest ]; then
+  sources > "$build/tidy_sources"
+  # shellcheck disable=SC2046
+  set -- $(git log --format= --name-only -- '*.cpp' | awk '!seen[$0]++' | grep -xFf "$build/tidy_sources" | sed "$2q")
 fi
 found=$(mktemp)
 trap 'rm -f "$found"' EXIT

@@ -1,8 +1,7 @@
 #include <fmt/core.h>
-#include <loupe/view/chart.h>
+#include <loupe/view/chart_parts.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 
 namespace loupe::view {
@@ -11,82 +10,6 @@ namespace {
 const char* stroke(const Series& s) {
   if (s.dashed) return " dashed";
   return s.dotted ? " dotted" : "";
-}
-
-double text_width(const std::string& s, double size) {
-  return 0.6 * size * static_cast<double>(s.size());
-}
-
-// The scale of one axis: data to pixels, and its ticks.
-struct Scale {
-  bool log = false;
-  double lo = 0, hi = 1;    // data
-  double from = 0, to = 1;  // pixels
-
-  double operator()(double v) const {
-    const double a = log ? std::log(lo) : lo;
-    const double b = log ? std::log(hi) : hi;
-    return from + ((log ? std::log(v) : v) - a) / (b - a) * (to - from);
-  }
-  std::vector<double> ticks(int wanted) const {
-    const std::vector<double> powers = log ? log_ticks(wanted) : std::vector<double>{};
-    return powers.size() > 1 ? powers : even_ticks(wanted);  // less than a decade: evenly spaced
-  }
-
- private:
-  std::vector<double> log_ticks(int wanted) const {
-    std::vector<double> t;
-    const double decades = std::log10(hi / lo);
-    const int step = std::max(1, static_cast<int>(std::ceil(decades / wanted)));
-    const int last = static_cast<int>(std::ceil(std::log10(hi)));
-    for (int e = static_cast<int>(std::floor(std::log10(lo))); e <= last; e += step)
-      for (double m : {1.0, 2.0, 5.0}) {
-        const double v = m * std::pow(10, e);
-        const bool wished = m == 1 || decades < 2;
-        if (wished && v >= lo * 0.999 && v <= hi * 1.001) t.push_back(v);
-      }
-    return t;
-  }
-  std::vector<double> even_ticks(int wanted) const {
-    std::vector<double> t;
-    const double raw = (hi - lo) / wanted;
-    const double power = std::pow(10, std::floor(std::log10(raw)));
-    double step = power;
-    for (double m : {1.0, 2.0, 5.0, 10.0})
-      if (step < raw) step = m * power;
-    for (double v = std::ceil(lo / step - 1e-9) * step; v <= hi + 1e-9 * step; v += step)
-      t.push_back(std::abs(v) < step / 1e6 ? 0 : v);
-    return t;
-  }
-};
-
-Scale fit(const Axis& axis, const std::vector<double>& data, double from, double to) {
-  Scale s{axis.log, axis.lo, axis.hi, from, to};
-  double lo = 1e300, hi = -1e300;
-  for (double v : data) {
-    if (!std::isfinite(v) || (axis.log && v <= 0)) continue;
-    lo = std::min(lo, v);
-    hi = std::max(hi, v);
-  }
-  if (lo > hi) {
-    lo = axis.log ? 0.1 : 0;
-    hi = 1;
-  }
-  if (!axis.categories.empty()) {
-    lo = -0.5;
-    hi = static_cast<double>(axis.categories.size()) - 0.5;
-  } else if (axis.log) {
-    const double pad = std::max(1.08, std::pow(hi / lo, 0.05));
-    lo /= pad;
-    hi *= pad;
-  } else {
-    const double pad = hi > lo ? 0.06 * (hi - lo) : std::max(1e-6, std::abs(hi) * 0.1);
-    lo -= pad;
-    hi += pad;
-  }
-  if (std::isnan(s.lo)) s.lo = lo;
-  if (std::isnan(s.hi)) s.hi = hi;
-  return s;
 }
 
 // A marker of about 8 pixels.
@@ -124,43 +47,6 @@ std::string cross(double x, double y, const std::string& hover) {
   return fmt::format(
       R"(<path class="cross" d="M{:.1f} {:.1f}l8 8m0 -8l-8 8"><title>{}</title></path>)", x - 4,
       y - 4, escape(hover));
-}
-
-// A word in parts that fit: cut where a capital follows a small letter, "Batch-Norm".
-std::vector<std::string> parts_of(const std::string& word, double width, double size) {
-  std::vector<std::string> parts{""};
-  const bool fits = text_width(word, size) <= width;
-  for (size_t i = 0; i < word.size(); ++i) {
-    const bool capital = std::isupper(static_cast<unsigned char>(word[i])) != 0;
-    if (!fits && i > 0 && capital && std::islower(static_cast<unsigned char>(word[i - 1]))) {
-      parts.back() += "-";
-      parts.push_back("");
-    }
-    parts.back() += word[i];
-  }
-  return parts;
-}
-
-// Words of a category label, wrapped to the pixels it has.
-std::vector<std::string> wrap(const std::string& text, double width, double size) {
-  std::vector<std::string> lines{""};
-  size_t at = 0;
-  while (at <= text.size()) {
-    const size_t end = std::min(text.find(' ', at), text.size());
-    const std::vector<std::string> parts = parts_of(text.substr(at, end - at), width, size);
-    if (!lines.back().empty() && text_width(lines.back() + " " + parts[0], size) > width)
-      lines.push_back("");
-    lines.back() += (lines.back().empty() ? "" : " ") + parts[0];
-    lines.insert(lines.end(), parts.begin() + 1, parts.end());
-    at = end + 1;
-  }
-  return lines;
-}
-
-// A number in the pixels it has: with fewer digits where four are too wide.
-std::string number_in(double v, double width, double size) {
-  const std::string text = short_number(v);
-  return text_width(text, size) <= width ? text : fmt::format("{:.2g}", v);
 }
 
 std::string hover_of(const Series& s, const Point& p, const Axis& x) {
@@ -460,19 +346,6 @@ std::string Drawing::svg() {
   return out_ + "</svg>";
 }
 
-// One cell of a heat map. Six decades from faint to full; an exact zero has no colour and a dot.
-std::string cell_of(double v, double largest, double x, double y, double size,
-                    const std::string& hover) {
-  const double depth = v > 0 ? std::clamp(1 + std::log10(v / largest) / 6, 0.08, 1.0) : 0;
-  std::string svg = fmt::format(
-      R"(<rect class="cell" x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}" fill-opacity="{:.2f}"><title>{}: {}</title></rect>)",
-      x, y, size - 1, size - 1, depth, hover, v == 0 ? "exactly 0" : short_number(v));
-  if (v == 0)
-    svg += fmt::format(R"(<circle class="zero" cx="{:.1f}" cy="{:.1f}" r="1"/>)", x + size / 2,
-                       y + size / 2);
-  return svg;
-}
-
 }  // namespace
 
 const char* css(Look look) {
@@ -481,54 +354,7 @@ const char* css(Look look) {
   return names[static_cast<size_t>(look)];
 }
 
-std::string short_number(double v) {
-  if (std::isnan(v)) return "NaN";
-  if (std::isinf(v)) return v > 0 ? "∞" : "−∞";
-  std::string s;
-  if (v != 0 && (std::abs(v) >= 1e5 || std::abs(v) < 1e-3)) {
-    const double e = std::floor(std::log10(std::abs(v)) + 1e-12);
-    const double m = v / std::pow(10, e);
-    s = std::abs(m - 1) < 0.05 ? fmt::format("1e{:.0f}", e) : fmt::format("{:.1f}e{:.0f}", m, e);
-  } else {
-    s = fmt::format("{:.4g}", v);
-  }
-  if (s[0] == '-') s = "−" + s.substr(1);
-  return s;
-}
-
 std::string to_svg(const Chart& chart, int width) { return Drawing(chart, width).svg(); }
-
-std::string to_svg(const Heatmap& m) {
-  const double font = 12, left = 34, top = font + 12, size = 290;
-  const size_t rows = m.cells.size(), columns = rows ? m.cells[0].size() : 0;
-  const double cell = size / static_cast<double>(std::max<size_t>(1, std::max(rows, columns)));
-  const double width = left + cell * static_cast<double>(columns) + 4;
-  const double height = top + cell * static_cast<double>(rows) + 40;
-  double largest = 0;
-  for (const auto& row : m.cells)
-    for (double v : row) largest = std::max(largest, std::abs(v));
-  std::string svg = fmt::format(
-      R"(<svg class="heat" viewBox="0 0 {0:.0f} {1:.0f}" width="{0:.0f}" height="{1:.0f}" role="img" aria-label="{2}" font-size="{3}">)",
-      width, height, escape(m.title), font);
-  svg += fmt::format(R"(<text class="axis" x="0" y="{}">{}</text>)", font, escape(m.y_label));
-  for (size_t i = 0; i < rows; ++i) {
-    const double at = top + cell * static_cast<double>(i);
-    if (rows <= 12 || i % 4 == 0)
-      svg += fmt::format(R"(<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="end">{}</text>)",
-                         left - 6, at + cell / 2 + font * 0.35, i + 1);
-    for (size_t j = 0; j < columns; ++j)
-      svg += cell_of(std::abs(m.cells[i][j]), largest, left + cell * static_cast<double>(j), at,
-                     cell, fmt::format("output {}, input {}", i + 1, j + 1));
-  }
-  for (size_t j = 0; j < columns; ++j)
-    if (columns <= 12 || j % 4 == 0)
-      svg +=
-          fmt::format(R"(<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
-                      left + cell * (static_cast<double>(j) + 0.5), height - 24, j + 1);
-  svg += fmt::format(R"(<text class="axis" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
-                     left + cell * static_cast<double>(columns) / 2, height - 5, escape(m.x_label));
-  return svg + "</svg>";
-}
 
 namespace {
 
@@ -548,21 +374,12 @@ std::string legend_of(const Chart& c) {
   return fmt::format(R"(<div class="legend{}">{}</div>)", labelled ? " labelled" : "", entries);
 }
 
-std::string note_of(const std::string& note) {
-  return note.empty() ? "" : fmt::format("<p class=\"note\">{}</p>", escape(note));
-}
-
 }  // namespace
 
 std::string to_figure(const Chart& c) {
   return fmt::format("<figure class=\"chart\"><figcaption>{}</figcaption>{}{}{}{}</figure>\n",
                      escape(c.title), legend_of(c), to_svg(c, 720), to_svg(c, 352),
                      note_of(c.note));
-}
-
-std::string to_figure(const Heatmap& m) {
-  return fmt::format("<figure class=\"chart map\"><figcaption>{}</figcaption>{}{}</figure>\n",
-                     escape(m.title), to_svg(m), note_of(m.note));
 }
 
 }  // namespace loupe::view

@@ -3,6 +3,7 @@
 // transpose, ...) are the usual way to call the former; core/tensor.h documents them.
 #include <loupe/core/tensor.h>
 
+#include <initializer_list>
 #include <vector>
 
 namespace loupe {
@@ -26,6 +27,10 @@ Tensor stack(const std::vector<Tensor>& tensors, int64_t axis = 0, Here here = {
 /// Views of the given sizes along an axis; their sum must be the axis' size. One Node with several
 /// outputs.
 std::vector<Tensor> split(In a, const std::vector<int64_t>& sizes, int64_t axis = 0);
+/// The same for sizes in braces: {2} is one part of 2, not parts of 2.
+inline std::vector<Tensor> split(In a, std::initializer_list<int64_t> sizes, int64_t axis = 0) {
+  return split(a, std::vector<int64_t>(sizes), axis);
+}
 /// Views of `size` positions each, the last one possibly shorter.
 std::vector<Tensor> split(In a, int64_t size, int64_t axis = 0);
 /// At most `chunks` views of nearly equal size.

@@ -229,7 +229,7 @@ TEST_CASE("chains of a million nodes are built, run backward and destroyed witho
   REQUIRE(memory_stats().live_storages == storages);
 }
 
-TEST_CASE("graphs on several threads at once") {
+TEST_CASE("graphs on several threads at once", "[threads]") {
   std::vector<std::thread> threads;
   std::vector<double> result(4);
   for (size_t t = 0; t < 4; ++t)

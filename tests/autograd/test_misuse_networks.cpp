@@ -43,24 +43,25 @@ TEST_CASE("misuse: activations, softmax, dropout") {
       {"log_sigmoid", log_sigmoid},
       {"softmax", [](In x) { return softmax(x); }},
       {"log_softmax", [](In x) { return log_softmax(x); }}};
-  for (const auto& [name, f] : floating) {
+  misuse::each(floating, [](const char* name, One f) {
     refuses<ValueError>("tensor", [&] { f(none); });
     refuses<DtypeError>(name, [&] { f(i23); });
     refuses<DtypeError>(name, [&] { f(b23); });
-  }
+  });
   for (const double bad : {0.0, kNan}) {
     refuses<ValueError>("softplus", [&] { softplus(f23, {.beta = bad}); });
     refuses<ValueError>("celu", [&] { celu(f23, bad); });
   }
   refuses<ValueError>("hardtanh", [] { hardtanh(f23, 1, -1); });
   refuses<ValueError>("hardtanh", [] { hardtanh(f23, kNan, 1); });
-  for (const auto& [name, f] : std::vector<std::pair<const char*, One>>{
-           {"glu", [](In x) { return glu(x); }}, {"swiglu", [](In x) { return swiglu(x); }}}) {
+  const std::vector<std::pair<const char*, One>> gated{{"glu", [](In x) { return glu(x); }},
+                                                       {"swiglu", [](In x) { return swiglu(x); }}};
+  misuse::each(gated, [](const char* name, One f) {
     refuses<ValueError>("tensor", [&] { f(none); });
     refuses<ShapeError>(name, [&] { f(f23); });
     refuses<ShapeError>(name, [&] { f(scalar0); });
     refuses<DtypeError>(name, [&] { f(zeros({2, 4}, DType::i64)); });
-  }
+  });
   refuses<IndexError>("glu", [] { glu(f23, 2); });
   for (const int64_t axis : {2, -3}) {
     refuses<IndexError>("softmax", [&] { softmax(f23, axis); });
@@ -146,7 +147,7 @@ TEST_CASE("misuse: norms") {
       {"batch_norm_relu", batch_norm_relu},
       {"batch_norm_relu_max_pool", batch_norm_relu_max_pool},
       {"instance_norm", instance_norm}};
-  for (const auto& [name, f] : norms) {
+  misuse::each(norms, [&](const char* name, Norm f) {
     refuses<ValueError>("tensor", [&] { f(none, none, none, args); });
     refuses<ShapeError>(name, [&] { f(c3, none, none, args); });
     refuses<ShapeError>(name, [&] { f(image, zeros({4}), none, args); });
@@ -158,7 +159,7 @@ TEST_CASE("misuse: norms") {
     refuses<ValueError>(name, [&] { f(image, c3, c3, {.training = false}); });
     refuses<ValueError>(name, [&] { f(image, c3, c3, {.running_mean = zeros({3})}); });
     refuses<ValueError>(name, [&] { f(image, c3, c3, {.eps = -1}); });
-  }
+  });
   refuses<ValueError>("batch_norm", [&] { batch_norm(zeros({1, 3}), none, none, args); });
   refuses<IndexError>("batch_norm", [&] { batch_norm(f23, none, none, {.axis = 2}); });
   refuses<DtypeError>("batch_norm", [&] { batch_norm(f23, none, none, {.mask = zeros({2})}); });
@@ -288,7 +289,7 @@ TEST_CASE(
 }
 
 TEST_CASE("misuse: recurrence") {
-  const Tensor x = zeros({5, 2, 12}), h = zeros({2, 3}), w = zeros({12, 3}), none;
+  const Tensor x = zeros({5, 2, 12}), h = zeros({2, 3}), w = zeros({12, 3});
   const auto lstm = [&](const Tensor& gates, const Tensor& h0, const Tensor& c0,
                         const Tensor& weight, const Tensor& bias = {},
                         const RecurrenceArgs& args = {}) {

@@ -58,7 +58,7 @@ std::vector<OpCase> cases() {
     return t;
   };
   for (const Shape& shape : {Shape{5, 3}, Shape{2, 3, 4}, Shape{2, 3, 2, 3}, Shape{2, 1, 1, 2}})
-    for (size_t n : {1, 2, 3}) {
+    for (const size_t n : {1u, 2u, 3u}) {
       const Tensors in = params(shape, {shape[1]}, n);
       const Tensor mean = normal(rng, {shape[1]}),
                    var = uniform(rng, {shape[1]}, 0.5, 2, DType::f64);
@@ -86,7 +86,7 @@ std::vector<OpCase> cases() {
   out.push_back({"batch_norm first axis", params({3, 4, 2}, {3}, 3),
                  [](const Tensors& x) { return batch_norm(x[0], x[1], x[2], {.axis = 0}); }});
   for (int64_t groups : {1, 2, 4})
-    for (size_t n : {1, 3}) {
+    for (const size_t n : {1u, 3u}) {
       out.push_back({"group_norm images", params({2, 4, 2, 3}, {4}, n), [=](const Tensors& x) {
                        return group_norm(x[0], groups, at(x, 1), at(x, 2));
                      }});
@@ -97,7 +97,7 @@ std::vector<OpCase> cases() {
     }
   out.push_back({"instance_norm", params({2, 3, 2, 2}, {3}, 3),
                  [](const Tensors& x) { return instance_norm(x[0], x[1], x[2], {}); }});
-  for (size_t n : {1, 2, 3}) {
+  for (const size_t n : {1u, 2u, 3u}) {
     out.push_back({"layer_norm", params({2, 3, 5}, {5}, n),
                    [](const Tensors& x) { return layer_norm(x[0], {5}, at(x, 1), at(x, 2)); }});
     out.push_back({"layer_norm two axes", params({4, 3, 5}, {3, 5}, n), [](const Tensors& x) {
@@ -106,7 +106,7 @@ std::vector<OpCase> cases() {
   }
   out.push_back({"layer_norm, bias alone", params({4, 5}, {5}, 2),
                  [](const Tensors& x) { return layer_norm(x[0], {5}, Tensor(), x[1]); }});
-  for (size_t n : {1, 2}) {
+  for (const size_t n : {1u, 2u}) {
     out.push_back({"rms_norm", params({2, 3, 5}, {5}, n),
                    [](const Tensors& x) { return rms_norm(x[0], {5}, at(x, 1)); }});
     out.push_back({"rms_norm all axes", params({2, 3}, {2, 3}, n), [](const Tensors& x) {

@@ -69,7 +69,7 @@ TEST_CASE("outside a call of the library an error has no place") {
         "lr: must be positive, got -1");
 }
 
-TEST_CASE("an error on a worker thread has the place of the thread that waits") {
+TEST_CASE("an error on a worker thread has the place of the thread that waits", "[threads]") {
   set_thread_limit(4);
   const auto run = [](In /*x*/) {
     parallel_ranges(64, 1, [](int64_t begin, int64_t) {

@@ -99,7 +99,7 @@ TEST_CASE(
   REQUIRE(equal(low.grad(), tensor({1, 0, 0, 0}, Shape{1, 1, 2, 2})));
 }
 
-TEST_CASE("pooling has the same bits at any thread limit") {
+TEST_CASE("pooling has the same bits at any thread limit", "[threads]") {
   Rng rng(9);
   const Tensor x = randn(rng, {3, 64, 33, 31}).requires_grad_(), up = randn(rng, {3, 64, 17, 16});
   Tensor y, dx, z, dz;

@@ -173,8 +173,10 @@ std::set<std::string> all_differences() {
   const fixture::Fixture f("special_layers.safetensors");
   const std::vector<std::string> names = row_names(f.meta("rows"));
   std::set<std::string> found;
-  for (const auto& [name, function] : functions())
+  for (const auto& entry : functions())
     for (const DType dtype : {DType::f64, DType::f32}) {
+      const std::string& name = entry.first;
+      const auto& function = entry.second;
       const std::string tag = dtype == DType::f64 ? "f64" : "f32", key = name + "/" + tag;
       const double tolerance = dtype == DType::f64 ? 1e-11 : 2e-5;
       const bool columns = name.rfind("batch_norm", 0) == 0;

@@ -40,8 +40,10 @@ void only_what_sees_it(const std::string& name, const Op& op, const Tensors& inp
                        const std::vector<std::pair<size_t, int64_t>>& places, double bound = 1e-4) {
   const Tensors clean = pass(op, inputs, DType::f64);
   int64_t unseen = 0;
-  for (const auto& [which, element] : places)
+  for (const auto& place : places)
     for (const double special : kSpecial) {
+      const size_t which = place.first;
+      const int64_t element = place.second;
       Tensors poked = inputs;
       poked[which] = raw::clone(raw::row_major(inputs[which]));
       poked[which].data<double>()[static_cast<size_t>(element)] = special;

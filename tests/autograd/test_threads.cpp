@@ -77,7 +77,7 @@ void at_once(int n, const std::function<void(int)>& f) {
 
 }  // namespace
 
-TEST_CASE("threads that build and run graphs at once, each its own, get what each gets alone") {
+TEST_CASE("threads that build and run graphs at once, each its own, get what each gets alone", "[threads]") {
   constexpr int kThreads = 4, kRounds = 8;
   const int64_t before = memory_stats().live_storages;
   for (const int limit : {1, 2}) {  // without the pool, and all wanting it
@@ -92,7 +92,7 @@ TEST_CASE("threads that build and run graphs at once, each its own, get what eac
   CHECK(memory_stats().live_storages == before);
 }
 
-TEST_CASE("a graph built on one thread can be run and dropped on another") {
+TEST_CASE("a graph built on one thread can be run and dropped on another", "[threads]") {
   Rng rng(1);
   const Tensor w = randn(rng, {5, 5}).requires_grad_();
   std::vector<Tensor> losses(3);

@@ -65,8 +65,10 @@ TEST_CASE(
 
 TEST_CASE("losses equal PyTorch's under every reduction") {
   const Tensor class_weight = file().get("class_weight"), pos_weight = file().get("pos_weight");
-  for (const auto& [word, reduction] : std::map<std::string, Reduction>{
+  for (const auto& way : std::map<std::string, Reduction>{
            {"_mean", Reduction::mean}, {"_sum", Reduction::sum}, {"_none", Reduction::none}}) {
+    const std::string& word = way.first;
+    const Reduction reduction = way.second;
     const auto entropy = [&](const std::string& name, CrossEntropyOptions options,
                              bool weighted = false) {
       options.reduction = reduction;

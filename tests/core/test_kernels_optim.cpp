@@ -155,7 +155,7 @@ TEST_CASE("sum of squares for clipping: right, and the same bits at any thread c
   Rng rng(8);
   std::vector<std::vector<float>> data;
   double plain = 0;
-  for (size_t n : {5, 0, 40000, 1, 16384}) {
+  for (const size_t n : {5u, 0u, 40000u, 1u, 16384u}) {
     data.emplace_back(n);
     for (float& v : data.back())
       v = static_cast<float>(rng.normal()), plain += double(v) * double(v);

@@ -16,7 +16,10 @@ Json read_value(JsonReader& r) {
   switch (r.peek()) {
     case JsonReader::Kind::object:
       j.kind = Json::Kind::object;
-      r.object([&](const std::string& key) { j.members.emplace_back(key, read_value(r)); });
+      r.object([&](const std::string& key) {
+        j.names.push_back(key);
+        j.items.push_back(read_value(r));
+      });
       break;
     case JsonReader::Kind::array:
       j.kind = Json::Kind::array;
@@ -50,7 +53,8 @@ Json parse_json(const std::string& text) {
 
 double Json::number() const {
   if (kind == Kind::number) return value;
-  if (items.size() == 1) return items[0].number();  // PyTorch takes (3,) where 3 would do
+  if (kind == Kind::array && items.size() == 1)
+    return items[0].number();  // PyTorch takes (3,) where 3 would do
   if (kind == Kind::boolean) return flag ? 1 : 0;
   if (words == "inf") return std::numeric_limits<double>::infinity();
   if (words == "-inf") return -std::numeric_limits<double>::infinity();
@@ -73,8 +77,8 @@ std::vector<double> Json::numbers() const {
 
 const Json& Json::operator[](const std::string& key) const {
   static const Json none;
-  for (const auto& [name, member] : members)
-    if (name == key) return member;
+  for (size_t i = 0; i < names.size(); ++i)
+    if (names[i] == key) return items[i];
   return none;
 }
 
@@ -251,9 +255,11 @@ std::map<std::string, std::string> differences(const Json& one, const Outcome& o
   Tensors all;
   for (const char* list : {"inputs", "upstream", "second"})
     for (const Tensor& t : laid_out_all(one[list], data)) all.push_back(t);
-  for (const auto& [name, j] : one["want"].members) {
-    want[name] = laid_out(j, data);
-    all.push_back(want[name]);
+  const Json& wanted_of = one["want"];
+  for (size_t i = 0; i < wanted_of.names.size(); ++i) {
+    const Tensor t = laid_out(wanted_of.items[i], data);
+    want[wanted_of.names[i]] = t;
+    all.push_back(t);
   }
   double case_scale = 0;
   for (const Tensor& t : all)

@@ -22,8 +22,8 @@ struct Json {
   bool flag = false;
   double value = 0;
   std::string words;
-  std::vector<Json> items;
-  std::vector<std::pair<std::string, Json>> members;
+  std::vector<Json> items;         // of an array or object
+  std::vector<std::string> names;  // of an object's items
 
   bool is_null() const { return kind == Kind::null; }
   double number() const;

@@ -397,9 +397,9 @@ TEST_CASE("ops of every layer record the line of the call") {
   lines("bn_relu_max_pool", bn_relu_max_pool(bn2, image, 3), __LINE__);
   InstanceNorm2d instance(4);
   lines("InstanceNorm2d", instance(image), __LINE__);
-  LayerNorm layer_norm({8});
+  LayerNorm layer_norm(8);
   lines("LayerNorm", layer_norm(flat), __LINE__);
-  RMSNorm rms_norm({8});
+  RMSNorm rms_norm(8);
   lines("RMSNorm", rms_norm(flat), __LINE__);
   GroupNorm group_norm(2, 4);
   lines("GroupNorm", group_norm(image), __LINE__);

@@ -205,7 +205,7 @@ TEST_CASE("summary fits as many columns as it is given; the ends of names and al
     return most;
   };
   const std::string whole = summary(outer, x);
-  for (const size_t columns : {200, 80, 64}) {
+  for (const size_t columns : {200u, 80u, 64u}) {
     const std::string table = summary(outer, x, columns);
     CHECK(widest(table) <= std::max<size_t>(columns, 64));
     REQUIRE_THAT(table, Contains("\n1 ") && Contains("LayerNorm") && Contains("(64, 256)") &&

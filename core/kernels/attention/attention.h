@@ -22,7 +22,8 @@ namespace loupe::kernels {
 template <class T> struct Heads {
   T* data = nullptr;
   int64_t batch = 0, head = 0, row = 0;
-  T* at(int64_t b, int64_t h) const { return data + b * batch + h * head; }
+  /// The matrix of one head; null if there is no tensor.
+  T* at(int64_t b, int64_t h) const { return data ? data + b * batch + h * head : nullptr; }
 };
 
 /// One value for each (batch, head, query, key); a stride of 0 broadcasts. At most one of the two
