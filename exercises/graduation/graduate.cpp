@@ -190,7 +190,7 @@ int as_readme(bool cnn, int64_t steps, const std::string& data, const lesson::No
   std::printf("last loss    %.4f with the library's norms, %.4f with yours (step %zu)\n",
               ours.losses.back(), yours.losses.back(), ours.losses.size());
   std::printf(cnn ? "test accuracy %.2f %% and %.2f %%; the README's: 93.43 %%\n"
-                  : "loss of the last tenth %.3f and %.3f; the README's: 1.797\n",
+                  : "validation loss %.3f and %.3f; the README's: 1.797\n",
               cnn ? 100 * ours.figure : ours.figure, cnn ? 100 * yours.figure : yours.figure);
   return 0;
 }

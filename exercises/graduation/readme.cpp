@@ -14,6 +14,7 @@
 #include <loupe/optim/schedule.h>
 
 #include <algorithm>
+#include <span>
 
 namespace loupe::exercises {
 
@@ -87,6 +88,23 @@ double accuracy_of(CourseCnn& model, const ImageSet& test) {
   return static_cast<double>(right) / static_cast<double>(test.size());
 }
 
+// The mean loss a character of a text that was not trained on.
+double loss_on(CourseGpt& model, std::span<const int32_t> ids, int64_t context) {
+  NoGrad off;
+  eval(model);
+  Rng rng(0);
+  DataLoader loader(TextDataset(ids, {.context = context, .stride = context, .pad_last = true}),
+                    rng, {.batch_size = 64, .shuffle = false});
+  double total = 0;
+  for (const Batch& batch : loader) {
+    const Tensor logits = model(batch.x);
+    total += cross_entropy(logits.reshape({-1, logits.size(-1)}), batch.y.reshape({-1}),
+                           {.reduction = Reduction::sum})
+                 .item();
+  }
+  return total / static_cast<double>(ids.size() - 1);
+}
+
 // Steps until `steps` are done, whatever the loader's epochs are.
 std::vector<double> descend(Optimizer& optimizer, Schedule& schedule, DataLoader& loader,
                             const std::function<Tensor(const Batch&)>& loss, int64_t steps) {
@@ -126,11 +144,11 @@ ReadmeRun readme_cnn(const Norm& norm, int64_t steps, const std::string& data) {
 ReadmeRun readme_gpt(const Norm& norm, int64_t steps, const std::string& text) {
   const std::string characters = read_file(text);
   const CharVocab vocab = CharVocab::of(characters, text);
-  std::vector<int32_t> ids = vocab.encode(characters);
-  ids.resize(ids.size() - ids.size() / 10);  // the last tenth is not trained on
+  const std::vector<int32_t> ids = vocab.encode(characters);
+  const std::span<const int32_t> all(ids), seen = all.first(ids.size() - ids.size() / 10);
   Rng rng(0);
   CourseGpt model(rng, vocab.size(), norm);
-  DataLoader loader(TextDataset(ids, {.context = model.net.config.context}), rng,
+  DataLoader loader(TextDataset(seen, {.context = model.net.config.context}), rng,
                     {.batch_size = 12, .replacement = true});
   const int64_t total = steps > 0 ? steps : 2000;
   AdamW optimizer(no_decay_on_norms_and_biases(model), {.lr = 0.004, .weight_decay = 0.1});
@@ -143,10 +161,7 @@ ReadmeRun readme_gpt(const Norm& norm, int64_t steps, const std::string& text) {
         return cross_entropy(logits.reshape({-1, logits.size(-1)}), b.y.reshape({-1}));
       },
       total);
-  const size_t last = std::max<size_t>(1, run.losses.size() / 10);
-  double sum = 0;
-  for (size_t i = run.losses.size() - last; i < run.losses.size(); ++i) sum += run.losses[i];
-  run.figure = sum / static_cast<double>(last);
+  run.figure = loss_on(model, all.subspan(seen.size()), model.net.config.context);
   return run;
 }
 

@@ -9,7 +9,7 @@ namespace loupe::exercises {
 
 struct ReadmeRun {
   std::vector<double> losses;
-  double figure = 0;  // the CNN's test accuracy, the GPT's loss over the last tenth
+  double figure = 0;  // the CNN's test accuracy, the GPT's loss on the last tenth of the text
 };
 
 /// `loupe train cnn`; steps 0: ten epochs. data: folder of Fashion-MNIST, empty: the package's.

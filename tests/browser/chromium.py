@@ -78,8 +78,9 @@ class Page:
 
 
 @contextlib.contextmanager
-def opened(page, base, width, height, dark=False, printed=False, calm=False, fragment=""):
-    """Opens `page` at exactly `width` CSS pixels (below the smallest window that Chromium opens, too)."""
+def opened(page, base, width, height, dark=False, printed=False, calm=False, fragment="", slowed=1):
+    """Opens `page` at exactly `width` CSS pixels (below the smallest window that Chromium opens, too), in a browser that is `slowed`
+    times slower."""
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-background-networking",
              f"--window-size={width},{height}"] + (["--blink-settings=preferredColorScheme=0"] if dark else [])
     options = {"args": flags, "perfLoggingPrefs": {"enableNetwork": True}}
@@ -93,6 +94,8 @@ def opened(page, base, width, height, dark=False, printed=False, calm=False, fra
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
                     {"name": "prefers-reduced-motion", "value": "reduce" if calm else ""}]
         at.command("Emulation.setEmulatedMedia", media="print" if printed else "", features=features)
+        if slowed != 1:
+            at.command("Emulation.setCPUThrottlingRate", rate=slowed)
         call(root + "/url", {"url": page.as_uri() + fragment})
         yield at
     finally:
