@@ -15,7 +15,7 @@ void give_back(void* p, size_t bytes) {
   const auto begin = reinterpret_cast<uintptr_t>(p);
   const uintptr_t first = (begin + kPage - 1) & ~(kPage - 1);
   const uintptr_t last = (begin + bytes) & ~(kPage - 1);
-  madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  madvise(static_cast<char*>(p) + (first - begin), last - first, MADV_DONTNEED);
 }
 
 }  // namespace loupe::pages

@@ -15,11 +15,12 @@ struct Entry {
 constexpr Entry kClaims[] = {{"C1", claim1}, {"C2", claim2},   {"C3", claim3},   {"C4", claim4},
                              {"C5", claim5}, {"C6", claim6},   {"C7", claim7},   {"C8", claim8},
                              {"C9", claim9}, {"C10", claim10}, {"C11", claim11}, {"C12", claim12}};
-constexpr Entry kRivals[] = {
-    {"P1", rival1},   {"P2", rival2},   {"P3", rival3},   {"P4", rival4},   {"P5", rival5},
-    {"P6", rival6},   {"P7", rival7},   {"P8", rival8},   {"P9", rival9},   {"P10", rival10},
-    {"P11", rival11}, {"P12", rival12}, {"P13", rival13}, {"P14", rival14}, {"P15", rival15},
-    {"P16", rival16}, {"P17", rival17}, {"P18", rival18}, {"P19", rival19}, {"P20", rival20}};
+constexpr Entry kRivals[] = {{"P1", rival1},   {"P2", rival2},   {"P3", rival3},   {"P4", rival4},
+                             {"P5", rival5},   {"P6", rival6},   {"P7", rival7},   {"P8", rival8},
+                             {"P9", rival9},   {"P10", rival10}, {"P11", rival11}, {"P12", rival12},
+                             {"P13", rival13}, {"P14", rival14}, {"P15", rival15}, {"P16", rival16},
+                             {"P17", rival17}, {"P18", rival18}, {"P19", rival19}, {"P20", rival20},
+                             {"P21", rival21}};
 
 std::span<const Entry> entries(int part) {
   if (part == 1) return kClaims;
@@ -34,7 +35,7 @@ std::string code_of(const std::string& id) {
       {"P2", "trained"},      {"P8", "trained"},      {"P9", "trained"},      {"P10", "trained"},
       {"P11", "transformer"}, {"P12", "transformer"}, {"P13", "images"},      {"P14", "images"},
       {"P15", "images"},      {"P16", "transformer"}, {"P17", "transformer"}, {"P18", "images"},
-      {"P19", "trained"},     {"P20", "trained"}};
+      {"P19", "trained"},     {"P20", "trained"},     {"P21", "images"}};
   const auto file = files.find(id);
   return fmt::format("lesson/p_{}.cpp", file == files.end() ? "exact" : file->second);
 }

@@ -27,7 +27,7 @@ class Claim : Pinned {
   virtual std::vector<view::Table> tables() const { return {}; }
 };
 
-/// Of part 1 "C1" ... "C12", of part 2 (rivals and successors of the two norms) "P1" ... "P20".
+/// Of part 1 "C1" ... "C12", of part 2 (rivals and successors of the two norms) "P1" ... "P21".
 /// ValueError for another part.
 std::vector<std::string> claim_ids(int part = 1);
 /// A claim with its arms, nothing run. ValueError for an unknown id.

@@ -359,5 +359,6 @@ std::unique_ptr<Claim> rival17(Lab& lab);
 std::unique_ptr<Claim> rival18(Lab& lab);
 std::unique_ptr<Claim> rival19(Lab& lab);
 std::unique_ptr<Claim> rival20(Lab& lab);
+std::unique_ptr<Claim> rival21(Lab& lab);
 
 }  // namespace loupe::lesson

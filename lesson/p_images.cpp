@@ -1,5 +1,5 @@
 // Part II, images: GroupNorm and weight standardisation (P13), BatchRenorm (P14) and ghost BatchNorm
-// (P15) at small batches, LayerNorm in a modern CNN block (P18).
+// (P15) at small batches, LayerNorm in a modern CNN block (P18), BatchNorm on several workers (P21).
 #include <loupe/lesson/lab.h>
 
 namespace loupe::lesson {
@@ -34,8 +34,9 @@ Chart accuracies(const std::vector<const Measured*>& arms) {
 // The shallow CNN of C5 with BatchNorm in groups, and other norms beside it.
 class SmallBatches : public Claim {
  public:
-  SmallBatches(const Lab& lab, const std::vector<int64_t>& groups)
-      : arms_(lab, "F1", {.group = true}, groups) {}
+  SmallBatches(const Lab& lab, const std::vector<int64_t>& groups,
+               CnnArms::Others others = {.group = true})
+      : arms_(lab, "F1", others, groups) {}
   void run(Lab& lab) override {
     lab.tune(all_, {0.02, 0.06, 0.2});
     for (auto& [group, arm] : arms_.bn)
@@ -172,11 +173,54 @@ class Modern : public Claim {
   ClassifierArm ln_, bn_, plain_ln_, plain_bn_;
 };
 
+// --- P21: a batch of 64 on 1, 4, 8 and 32 workers ---
+
+// A worker of data-parallel training normalises its share of the batch with its share's statistics, and
+// the gradients of all workers are averaged: what one process computes with groups of that size.
+class Workers : public SmallBatches {
+ public:
+  explicit Workers(Lab& lab) : SmallBatches(lab, {64, 16, 8, 2}, {.layer = true, .group = true}) {
+    all_ = arms_.all();
+  }
+  std::vector<Question> questions() const override {
+    return {primary(of_margin(points("P21a", accuracy(bn(64)), accuracy(bn(2))), 1)),
+            limits(none_expected(of_margin(points("P21b", accuracy(bn(64)), accuracy(bn(16))), 1))),
+            of_margin(points("P21c", accuracy(bn(64)), of(bn(2), "precise_accuracy")), 1),
+            of_margin(points("P21d", accuracy(arms_.gn), accuracy(bn(2))), 1),
+            of_margin(points("P21e", accuracy(arms_.ln), accuracy(bn(2))), 1)};
+  }
+  std::vector<Chart> charts() const override {
+    Chart c{.title = "",
+            .x = {.label = "images a worker, of a batch of 64", .log = true},
+            .y = {.label = "test accuracy, %"}};
+    Series alone = series_of({"BatchNorm, each worker its own", Look::blue}),
+           precise = series_of({"the same, new statistics", Look::purple, true}),
+           gn = series_of(arms_.gn.style), ln = series_of(arms_.ln.style);
+    for (const auto& [share, arm] : arms_.bn) {
+      const double x = static_cast<double>(share);
+      c.x.ticks.push_back(x);
+      add_point(alone, x, arm.runs, "test_accuracy", 100);
+      if (arm.spec.precise) add_point(precise, x, arm.runs, "precise_accuracy", 100);
+      add_point(gn, x, arms_.gn.runs, "test_accuracy", 100);
+      add_point(ln, x, arms_.ln.runs, "test_accuracy", 100);
+    }
+    gn.dots.resize(arms_.gn.runs.size());  // one run a seed, whatever a worker gets
+    ln.dots.resize(arms_.ln.runs.size());
+    c.series = {alone, precise, gn, ln};
+    c.note =
+        "Lines: mean over the seeds. Synchronised BatchNorm is BatchNorm at 64, for any number of "
+        "workers. GroupNorm and LayerNorm compute the same on any number: their seeds are drawn "
+        "once, at the left.";
+    return {c};
+  }
+};
+
 }  // namespace
 
 std::unique_ptr<Claim> rival13(Lab& lab) { return std::make_unique<Standardized>(lab); }
 std::unique_ptr<Claim> rival14(Lab& lab) { return std::make_unique<Renorm>(lab); }
 std::unique_ptr<Claim> rival15(Lab& lab) { return std::make_unique<Ghost>(lab); }
 std::unique_ptr<Claim> rival18(Lab& lab) { return std::make_unique<Modern>(lab); }
+std::unique_ptr<Claim> rival21(Lab& lab) { return std::make_unique<Workers>(lab); }
 
 }  // namespace loupe::lesson

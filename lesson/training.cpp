@@ -388,7 +388,7 @@ void token_statistics(Transformer& model, const Batch& batch, Record& r) {
   double off = 0;
   for (double d : deviations) {
     off = std::max(off, std::abs(d - 1));
-    histogram[std::min<size_t>(29, static_cast<size_t>(d / 0.1 + 0.5))] +=
+    histogram[std::min<size_t>(29, static_cast<size_t>(std::lround(d / 0.1)))] +=
         1 / static_cast<double>(deviations.size());
   }
   r.metrics["token_mean"] = token_mean;

@@ -221,7 +221,7 @@ TEST_CASE("part II of the tiny lesson runs from end to end", "[.full]") {
       }
   CHECK(r.interview.empty());
   const std::string html = to_html(r);
-  CHECK(html.find("<section id=\"P20\"") != std::string::npos);
+  CHECK(html.find("<section id=\"P21\"") != std::string::npos);
   CHECK(html.find("class=\"tree\"") == std::string::npos);
   CHECK_THROWS_AS(run_lesson({.profile = "tiny", .part = 2, .claims = {"C1"}}), ValueError);
   CHECK_THROWS_AS(run_lesson({.profile = "tiny", .part = 3}), ValueError);

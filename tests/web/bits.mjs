@@ -15,6 +15,7 @@ const kCases = [
   { settings: "net=cnn norm=layer lr=0.06 batch=8 seed=2", steps: 200, change: [50, "lr", "0.03"] },
   { settings: "net=words norm=rms optimizer=adam depth=2 lr=0.01 batch=4 seed=3", steps: 200, change: [120, "optimizer", "sgd"] },
   { settings: "net=small-cnn norm=batch lr=0.03 batch=32 seed=4", steps: 200, reference: 3 },
+  { settings: "net=small-cnn norm=batch lr=0.03 batch=2 seed=4", steps: 200 },
   { settings: "net=plain norm=dyt depth=6 optimizer=adamw lr=0.003 batch=8 gain=0.5 seed=5", steps: 40 },
 ];
 

@@ -3,6 +3,7 @@
 #include <loupe/core/threads.h>
 
 #include <algorithm>
+#include <cmath>
 #include <type_traits>
 #include <vector>
 
@@ -21,7 +22,7 @@ template <class K, class T> K ordered(T x) {
   if constexpr (std::is_floating_point_v<T>) {
     using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
     constexpr Bits kSign = Bits{1} << (8 * sizeof(T) - 1);
-    if (x != x) return static_cast<K>(~Bits{0});
+    if (std::isnan(x)) return static_cast<K>(static_cast<Bits>(-1));  // behind everything
     const Bits bits = __builtin_bit_cast(Bits, x == 0 ? T(0) : x);
     return static_cast<K>(bits & kSign ? static_cast<Bits>(~bits) : bits | kSign);
   } else if constexpr (std::is_same_v<T, int64_t>) {
