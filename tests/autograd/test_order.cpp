@@ -63,7 +63,8 @@ TEST_CASE("sort is stable at any size, in every type and both directions") {
   REQUIRE(argsort(large).to_vector<int64_t>() == std::vector<int64_t>{1, 2, 3, 0});
 }
 
-TEST_CASE("orders, running sums and scattered sums have the same bits at any thread count", "[threads]") {
+TEST_CASE("orders, running sums and scattered sums have the same bits at any thread count",
+          "[threads]") {
   Rng rng(2);
   const Tensor x = randn(rng, {300, 700}), lines = randn(rng, {70, 3, 900});
   const Tensor index = randint(rng, 0, 300, {2000, 700}), rows = randint(rng, 0, 300, {5000});

@@ -77,7 +77,8 @@ void at_once(int n, const std::function<void(int)>& f) {
 
 }  // namespace
 
-TEST_CASE("threads that build and run graphs at once, each its own, get what each gets alone", "[threads]") {
+TEST_CASE("threads that build and run graphs at once, each its own, get what each gets alone",
+          "[threads]") {
   constexpr int kThreads = 4, kRounds = 8;
   const int64_t before = memory_stats().live_storages;
   for (const int limit : {1, 2}) {  // without the pool, and all wanting it
