@@ -4,7 +4,8 @@ find_path(LOUPE_FMT_INCLUDE fmt/core.h PATHS /usr/include NO_CMAKE_FIND_ROOT_PAT
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
 file(CREATE_LINK ${LOUPE_FMT_INCLUDE}/fmt ${PROJECT_BINARY_DIR}/include/fmt SYMBOLIC)
 target_compile_definitions(loupe_flags INTERFACE FMT_HEADER_ONLY)
-target_compile_options(loupe_flags INTERFACE -msimd128 -fwasm-exceptions)
+# No memory here is larger than 32 bits count, nor is an iterator's difference.
+target_compile_options(loupe_flags INTERFACE -msimd128 -fwasm-exceptions -Wno-shorten-64-to-32)
 
 # Everything between the tensor and the models, without files; of the lesson its networks and statistics.
 file(GLOB WEB_LIBRARY CONFIGURE_DEPENDS core/*.cpp core/kernels/*/*.cpp

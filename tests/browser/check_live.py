@@ -214,6 +214,7 @@ return { problems, hash, size: blob.size };
 def picture(at, folder, name, height):
     if not folder:
         return
+    folder.mkdir(parents=True, exist_ok=True)
     shot = at.command("Page.captureScreenshot", format="png", captureBeyondViewport=True)
     (folder / (name + ".png")).write_bytes(base64.b64decode(shot["data"]))
 
@@ -245,7 +246,7 @@ def keys_and_fingers(at, width):
     """The space bar and, on a phone, a finger stop and start the training."""
     found = []
     playing = lambda: at.run("return playing;")
-    at.run("if (!playing) document.getElementById('back').click(); document.activeElement.blur();")
+    at.run("document.getElementById('back').click(); document.activeElement.blur();")  # else it may end by itself meanwhile
     press(at, " ", " ")
     if playing():
         found.append("the space bar does not stop it")
