@@ -17,6 +17,7 @@ file(GLOB WEB_EXPLAIN CONFIGURE_DEPENDS view/explain*.cpp)
 embed(VIEW_TEXTS view.cpp loupe/view/page.h loupe::view embedded view/*.css)
 add_library(loupe_web STATIC ${WEB_LIBRARY} ${WEB_EXPLAIN} view/document.cpp view/page.cpp
   view/words.cpp ${VIEW_TEXTS} ${MICRO_OBJECTS})
+unite(loupe_web)
 target_link_libraries(loupe_web PUBLIC loupe_flags)
 target_precompile_headers(loupe_web PRIVATE <fmt/core.h> <algorithm> <atomic> <cmath> <functional> <map> <memory> <mutex> <optional>
   <span> <string> <unordered_map> <variant> <vector>)

@@ -58,9 +58,9 @@ std::string where(const Node& node) {
 std::string place_of(const std::string& path) { return path.empty() ? "(model)" : path; }
 
 // One check at work: the trace of a pass, and what it says about the model.
-class Check {
+class ModelChecker {
  public:
-  Check(Module& m, const ModelCheck::Options& options) : model_(m), options_(options) {}
+  ModelChecker(Module& m, const ModelCheck::Options& options) : model_(m), options_(options) {}
 
   ModelCheck run(const std::function<Tensor()>& forward, const Tensor& input) {
     const Restore restore(model_);
@@ -279,13 +279,13 @@ ModelCheck check_model(Module& model, In input,
     Rng rng(1);
     return sum(y * randn(rng, y.shape(), y.dtype()));
   };
-  return Check(model, options).run(run, input);
+  return ModelChecker(model, options).run(run, input);
 }
 
 ModelCheck check_model(Module& model, const std::function<Tensor()>& run,
                        ModelCheck::Options options) {
   if (!run) fail<ValueError>("check_model: the function is empty");
-  return Check(model, options).run(run, Tensor());
+  return ModelChecker(model, options).run(run, Tensor());
 }
 
 std::ostream& operator<<(std::ostream& out, const ModelCheck& check) {

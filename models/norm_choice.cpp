@@ -5,13 +5,13 @@
 namespace loupe {
 
 namespace {
-constexpr const char* kNames[] = {"batch", "layer", "group", "rms", "none"};
+constexpr const char* kNormNames[] = {"batch", "layer", "group", "rms", "none"};
 }
 
-const char* name(NormKind kind) { return kNames[static_cast<size_t>(kind)]; }
+const char* name(NormKind kind) { return kNormNames[static_cast<size_t>(kind)]; }
 NormKind norm_kind(const std::string& word) {
   for (size_t i = 0; i < 5; ++i)
-    if (word == kNames[i]) return static_cast<NormKind>(i);
+    if (word == kNormNames[i]) return static_cast<NormKind>(i);
   fail<ValueError>("norm: \"{}\" is none of batch, layer, group, rms, none", word);
 }
 

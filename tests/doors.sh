@@ -4,7 +4,7 @@
 #   subproject   a project around Loupe: without the program's libraries, and nothing of Loupe's leaks into it (configure only)
 #   symbols      the library defines nothing outside namespace loupe
 #   headers      every installed header compiles alone, without a warning
-#   fetch        FetchContent from the sources
+#   fetch        FetchContent from the sources, here as a shared library
 #   shared       libloupe.so: built, installed, moved, and its three .debs
 #   deb          the .debs unpacked into an empty root
 # ends with 77 where a tool for the way is missing.
@@ -193,7 +193,10 @@ EOF
     done < headers
     ;;
   # Without optimisation: what is tried is the way in, and it takes a third of the time.
-  fetch) consumer -DLOUPE_SOURCE="$source" -DCMAKE_CXX_FLAGS_RELEASE=-O0 ;;
+  fetch)
+    consumer -DLOUPE_SOURCE="$source" -DBUILD_SHARED_LIBS=ON -DCMAKE_CXX_FLAGS_RELEASE=-O0
+    shared_symbols "$(find consumer -name libloupe.so)"
+    ;;
   shared)
     mkdir build
     # Of no build type: without optimisation too. What each symbol becomes and where files go does not depend on it.

@@ -57,7 +57,7 @@ class Layers : Pinned {
 
 // --- The picture ---
 
-constexpr double kRow = 46, kTop = 74, kNames = 170, kPlot = 250, kNumbers = 124, kGap = 24;
+constexpr double kRow = 46, kTop = 74, kNameColumn = 170, kPlot = 250, kNumbers = 124, kGap = 24;
 constexpr double kBar = 32;  // height of the fullest bin
 
 // The bins that are drawn: from the first to the last that holds more than a thousandth of some
@@ -180,7 +180,7 @@ std::string depth_svg(const std::vector<LayerValues>& layers, const std::string&
   out_range.round();
   grad_range.round();
   const double bottom = kTop + kRow * static_cast<double>(layers.size());
-  const double first = kNames, second = kNames + kPlot + kNumbers + kGap;
+  const double first = kNameColumn, second = kNameColumn + kPlot + kNumbers + kGap;
   const double width = second + kPlot + kNumbers, height = bottom + 34;
   std::string svg = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" "

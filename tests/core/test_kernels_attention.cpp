@@ -185,7 +185,7 @@ TEST_CASE("attention: every row of the tables runs, and is right") {
   CHECK(backward.empty());
 }
 
-TEST_CASE("attention: the same bits at any thread limit") {
+TEST_CASE("attention: the same bits at any thread limit", "[threads]") {
   for (const Case& c :
        {Case{3, 2, 64, 64, 32, 32, true}, Case{1, 1, 300, 700, 16, 16, false, 0, 0.1},
         Case{1, 2, 513, 513, 16, 16, true}}) {

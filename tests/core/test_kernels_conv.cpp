@@ -96,7 +96,7 @@ constexpr Bounds kExact{2e-6, 2e-6, 3e-6};
 
 }  // namespace
 
-TEST_CASE("direct convolution equals plain loops in f64 at every CPU level") {
+TEST_CASE("direct convolution equals plain loops in f64 at every CPU level", "[threads]") {
   at_every_level([] {
     check({.n = 2, .c = 3, .h = 5, .w = 7, .o = 4, .kh = 3, .kw = 2, .ph = 1}, "direct", kExact);
     check({.n = 9, .c = 1, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1}, "direct",
@@ -182,11 +182,11 @@ TEST_CASE("direct convolution equals plain loops in f64 at every CPU level") {
   });
 }
 
-TEST_CASE("1x1 convolution is a matrix product over the pixels") {
+TEST_CASE("1x1 convolution is a matrix product over the pixels", "[threads]") {
   at_every_level([] { check({.n = 5, .c = 20, .h = 9, .w = 7, .o = 33}, "matmul", kExact); });
 }
 
-TEST_CASE("depthwise convolution equals plain loops in f64 at every CPU level") {
+TEST_CASE("depthwise convolution equals plain loops in f64 at every CPU level", "[threads]") {
   at_every_level([] {
     for (int64_t c : {3, 16, 37})
       for (int64_t stride : {1, 2}) {
@@ -327,7 +327,7 @@ void check_winograd(const ConvShape& s) {
 
 }  // namespace
 
-TEST_CASE("Winograd with either tile equals plain loops in f64 at every CPU level") {
+TEST_CASE("Winograd with either tile equals plain loops in f64 at every CPU level", "[threads]") {
   check_winograd({.n = 9, .c = 16, .h = 8, .w = 8, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1});
   check_winograd({.n = 3, .c = 48, .h = 14, .w = 14, .o = 16, .kh = 3, .kw = 3, .ph = 1, .pw = 1});
   check_winograd({.n = 2, .c = 16, .h = 7, .w = 9, .o = 80, .kh = 3, .kw = 3, .ph = 0, .pw = 2});
@@ -336,7 +336,8 @@ TEST_CASE("Winograd with either tile equals plain loops in f64 at every CPU leve
   check_winograd({.n = 5, .c = 64, .h = 16, .w = 17, .o = 64, .kh = 3, .kw = 3, .ph = 1, .pw = 1});
 }
 
-TEST_CASE("which convolution runs: Winograd where it applies, unless it is switched off") {
+TEST_CASE("which convolution runs: Winograd where it applies, unless it is switched off",
+          "[threads]") {
   const ConvShape s{.n = 4, .c = 32, .h = 12, .w = 12, .o = 32, .kh = 3, .kw = 3, .ph = 1, .pw = 1};
   {
     WinogradSwitch on(true);
@@ -400,7 +401,7 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // A corner's output does not meet the weight of the kernel's first row and column, if it is
 // padding that the weight lies on.
-TEST_CASE("convolution: the plain loops take weights of which some are infinite") {
+TEST_CASE("convolution: the plain loops take weights of which some are infinite", "[threads]") {
   if (plain_kernels()) return;
   for (const ConvShape& s :
        {ConvShape{.n = 2, .c = 3, .h = 6, .w = 6, .o = 4, .kh = 3, .kw = 3, .ph = 1, .pw = 1},
@@ -430,7 +431,8 @@ TEST_CASE("convolution: the plain loops take weights of which some are infinite"
   }
 }
 
-TEST_CASE("convolution: where all weights are infinite nothing is lost, and the fast way runs") {
+TEST_CASE("convolution: where all weights are infinite nothing is lost, and the fast way runs",
+          "[threads]") {
   if (plain_kernels()) return;
   Ones all({.n = 2, .c = 3, .h = 6, .w = 6, .o = 4, .kh = 3, .kw = 3, .ph = 1, .pw = 1});
   for (float& w : all.w) w = kInfinity;
@@ -438,7 +440,7 @@ TEST_CASE("convolution: where all weights are infinite nothing is lost, and the 
   CHECK(all.input_gradient() == "direct");
 }
 
-TEST_CASE("convolutions of nothing") {
+TEST_CASE("convolutions of nothing", "[threads]") {
   std::vector<float> none, bias{1, 2}, y(2 * 3 * 3 * 2, 9.0f);
   ConvShape s{.n = 2, .c = 0, .h = 5, .w = 5, .o = 2, .kh = 3, .kw = 3};
   kernels::conv_forward<float>({s, none.data(), none.data(), bias.data(), y.data()});
@@ -467,7 +469,8 @@ template <class Paths> void all_met(const Paths& paths, const std::set<std::stri
 }  // namespace
 
 // Each row of the tables runs here, and does what its name says.
-TEST_CASE("every way of a convolution runs where its row of the table says, and is right") {
+TEST_CASE("every way of a convolution runs where its row of the table says, and is right",
+          "[threads]") {
   const WinogradSwitch on(true);
   met = {};
   at_every_level([] {

@@ -193,8 +193,8 @@ constexpr std::array<int64_t, 3> kLargest{75, 150, 350};
 constexpr std::array<int64_t, 3> kLargest{150, 300, 700};
 #endif
 
-TEMPLATE_TEST_CASE("matmul equals its definition, with the same bits at any thread limit", "",
-                   float, double) {
+TEMPLATE_TEST_CASE("matmul equals its definition, with the same bits at any thread limit",
+                   "[threads]", float, double) {
   at_every_level([] {
     for (bool ta : {false, true})
       for (bool tb : {false, true}) {

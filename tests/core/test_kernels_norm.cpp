@@ -144,7 +144,8 @@ void check_channels(const Case& c, uint64_t seed) {
 
 TEST_CASE(
     "channel norms: float equals the plain double kernel, at every level, the same bits at any "
-    "thread count") {
+    "thread count",
+    "[threads]") {
   uint64_t seed = 1;
   for (int64_t channels : {1, 3, 7, 16, 31, 33, 64, 100, 130})
     for (int64_t rows : {1, 2, 9, 65, 1030}) {
@@ -244,7 +245,8 @@ TEST_CASE("norm with relu and its backward are the parts in order") {
 
 TEST_CASE(
     "norm, relu and max pool in one: float equals the plain kernel, the same bits at any thread "
-    "count") {
+    "count",
+    "[threads]") {
   LevelGuard guard;
   Rng rng(5);
   struct Size {
@@ -318,7 +320,8 @@ TEST_CASE(
 
 TEST_CASE(
     "row norms: float equals the plain double kernel, at every level, the same bits at any thread "
-    "count") {
+    "count",
+    "[threads]") {
   LevelGuard guard;
   Rng rng(6);
   struct Size {

@@ -151,7 +151,8 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("sum of squares for clipping: right, and the same bits at any thread count") {
+TEST_CASE("sum of squares for clipping: right, and the same bits at any thread count",
+          "[threads]") {
   Rng rng(8);
   std::vector<std::vector<float>> data;
   double plain = 0;

@@ -162,7 +162,8 @@ TEST_CASE("cross entropy with weights, smoothing and ignored rows") {
   });
 }
 
-TEST_CASE("embedding gathers rows and adds gradients in order, the same bits at any thread limit") {
+TEST_CASE("embedding gathers rows and adds gradients in order, the same bits at any thread limit",
+          "[threads]") {
   const int64_t entries = 300, width = 37, count = 5000;
   const auto table = normal(entries * width, 1), dout = normal(count * width, 1, 2);
   Rng rng(4);
@@ -186,7 +187,8 @@ TEST_CASE("embedding gathers rows and adds gradients in order, the same bits at 
 }
 
 TEST_CASE(
-    "dropout: the share that is kept, the factor, one mask for f32 and f64 and any thread limit") {
+    "dropout: the share that is kept, the factor, one mask for f32 and f64 and any thread limit",
+    "[threads]") {
   const int64_t n = 100003;
   const std::vector<float> x(static_cast<size_t>(n), 2.0f);
   const std::vector<double> xd(static_cast<size_t>(n), 2.0);

@@ -143,8 +143,8 @@ TEST_CASE("copies between layouts and types are exact") {
   REQUIRE(line.to_vector<double>() == Vec{0, 0, 1, 2, 3, 4});
 }
 
-TEST_CASE(
-    "reductions over any axes agree with the plain sum, at any size, layout and thread count") {
+TEST_CASE("reductions over any axes agree with the plain sum, at any size, layout and thread count",
+          "[threads]") {
   Rng rng(4);
   const Shape shapes[] = {{7},      {3, 5},      {4, 3, 2}, {33, 1000}, {1000, 33}, {5, 70, 11, 13},
                           {200000}, {2, 100000}, {0, 3},    {1, 1}};

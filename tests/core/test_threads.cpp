@@ -18,7 +18,8 @@
 
 using namespace loupe;
 
-TEST_CASE("parallel_pieces runs every piece once, at any limit, nested and from several threads") {
+TEST_CASE("parallel_pieces runs every piece once, at any limit, nested and from several threads",
+          "[threads]") {
   for (int limit : {1, 2, 3, 8}) {
     ThreadLimit scope(limit);
     for (int64_t n : {0, 1, 2, 7, 1000}) {
