@@ -60,6 +60,8 @@ const does = {
       withBytes(bytes, at => call("put", name, at, bytes.length / 4));
     return about;
   },
+  // The kernels of the runs to come: "baseline" or "reference", the plain loops.
+  level({ level }) { call("level", level); },
   // A whole short run, for the map.
   sweep({ settings, steps: n }) {
     call("start", settings);

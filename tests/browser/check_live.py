@@ -4,9 +4,10 @@
 usage: check_live.py LIVE_HTML PROGRAM [PICTURES]
 Opens the page by file:// at 390, 800 and 1400 pixels, light and dark. The spirals train by themselves, the loss falls, and it is
 there within a second of opening; every control is moved; keys and touch start and stop it; the program repeats a run's hash; a
-link reproduces a run; other networks train; the map fills; a stop ends with a verdict; a SmallCnn is saved and opened again; a
-phone four times slower still trains and draws. No request leaves, no script fails, nothing overlaps or is wider than the window, no frame takes longer than 50 ms while it trains
-(times are judged on a machine without other work only).
+link reproduces a run; other networks train; the map fills; a stop ends with a verdict; a SmallCnn is saved and opened again; four
+networks have the program's weights after 200 steps, at baseline and at reference; a phone four times slower still trains and
+draws. No request leaves, no script fails, nothing overlaps or is wider than the window, no frame takes longer than 50 ms while
+it trains (times are judged on a machine without other work only).
 With PICTURES, a folder, writes what it saw. Exits 77 (skipped) without chromium or chromedriver.
 """
 import base64
@@ -175,6 +176,19 @@ check(Math.min(...alive) === 0 && Math.max(...alive) === 1, "every rate does the
 return { problems };
 """
 
+# The module in this browser: the hash of a network's weights after 200 steps, at a level of kernels. (tests/web/bits.mjs does it under node.)
+BITS = TOOLS + r"""
+const one = new Instance();
+await one.prepare(kSettings.match(/net=([^ ]*)/)[1]);
+await one.ask({ do: "level", level: kLevel });
+await one.ask({ do: "sweep", settings: kSettings, steps: 200 });
+const hash = await hashOf({ instance: one });
+one.worker.terminate();
+return { problems, hash };
+"""
+BITS_CASES = ["net=spirals norm=batch depth=4 lr=0.1 batch=64 seed=1", "net=cnn norm=layer lr=0.06 batch=8 seed=2",
+              "net=words norm=rms optimizer=adam depth=2 lr=0.01 batch=4 seed=3", "net=small-cnn norm=batch lr=0.03 batch=2 seed=4"]
+
 STOP = TOOLS + r"""
 document.querySelector("[data-stop=C9]").click();
 check(document.getElementById("run-stop").disabled, "a stop runs before a guess");
@@ -219,13 +233,18 @@ def picture(at, folder, name, height):
     (folder / (name + ".png")).write_bytes(base64.b64decode(shot["data"]))
 
 
+def native(program, words, level):
+    """The hash that the program gives."""
+    out = subprocess.run([program, "live"] + words + ["--threads", "1", "--json"], check=True, capture_output=True, text=True,
+                         env={**os.environ, "LOUPE_CPU": level}).stdout
+    return json.loads(out.strip().split("\n")[-1])["weights_hash"]
+
+
 def repeat(program, line):
     """The hash that a command of the page gives."""
     words = line.split()
     assert words[:3] == ["LOUPE_CPU=baseline", "loupe", "live"], line
-    out = subprocess.run([program] + words[2:] + ["--threads", "1", "--json"], check=True, capture_output=True, text=True,
-                         env={**os.environ, "LOUPE_CPU": "baseline"}).stdout
-    return json.loads(out.strip().split("\n")[-1])["weights_hash"]
+    return native(program, words[3:], "baseline")
 
 
 def touch(at, selector):
@@ -311,6 +330,13 @@ def main():
                     report("stop", at.run_async(STOP))
                     picture(at, folder, name + "-stop", 900)
                 report(name + " layout", layout, at.problems(layout["requests"], own))
+        for level in ("baseline", "reference"):
+            with chromium.opened(page, base, 1400, 900) as at:
+                at.run("document.getElementById('go').click();")  # the page's own runs wait
+                for settings in BITS_CASES:
+                    bits = at.run_async(f"const kSettings = '{settings}', kLevel = '{level}';" + BITS)
+                    same = bits.get("hash") == native(program, settings.split() + ["--steps", "200"], level)
+                    report(f"bits at {level}: {settings}", bits, [] if same else ["other weights than the program's"])
         with chromium.opened(page, base, 390, 900, slowed=4) as at:
             slow = at.run_async(SLOW)
             report("a phone four times slower", slow, at.problems((), own))
