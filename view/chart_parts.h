@@ -17,8 +17,8 @@ struct Scale {
   std::vector<double> log_ticks(int wanted) const;
   std::vector<double> even_ticks(int wanted) const;
 };
-// The scale of an axis whose data these are, drawn between two pixels. What the axis does not fix comes
-// from the data, with some room around it.
+// The scale of an axis whose data these are, drawn between two pixels. What the axis does not fix
+// comes from the data, with some room around it.
 Scale fit(const Axis& axis, const std::vector<double>& data, double from, double to);
 
 // The width of a text in pixels, about: letters of the page's font are 0.6 of their size wide.
