@@ -5,6 +5,7 @@
 #include <loupe/autograd/ops/recurrent.h>
 #include <loupe/autograd/ops/views.h>
 #include <loupe/core/kernels/elementwise/recurrent.h>
+#include <loupe/core/kernels/matmul/gemm.h>
 
 namespace loupe {
 namespace {
@@ -229,38 +230,44 @@ struct RecurrenceNode final : Node {
     Tensor dh = raw::clone(raw::row_major(dlast.defined() ? dlast : zero_state()));
     Tensor dc =
         lstm ? raw::clone(raw::row_major(dlast_c.defined() ? dlast_c : zero_state())) : Tensor();
-    for (int64_t k = walk.steps() - 1; k >= 0; --k) {
-      const int64_t t = walk.time(k);
-      const auto at = [t](const Tensor& all) {
-        return all.defined() ? raw::select(all, 0, t) : Tensor();
-      };
-      const auto before = [&](const Tensor& all, const Tensor& first) {
-        return k == 0 || !all.defined() ? first : raw::select(all, 0, walk.time(k - 1));
-      };
-      if (dstates.defined()) raw::add_into(dh, raw::select(dstates, 0, t));
-      const Tensor dh_before = raw::empty(dh.shape(), dtype);
-      const Tensor dc_before = lstm ? raw::empty(dh.shape(), dtype) : Tensor();
-      dispatch_floating(dtype, kOp, [&]<class T>(Type<T>) {
+    const auto at = [](const Tensor& all, int64_t t) {
+      return all.defined() ? raw::select(all, 0, t) : Tensor();
+    };
+    const auto before = [&](const Tensor& all, const Tensor& first, int64_t k) {
+      return k == 0 || !all.defined() ? first : raw::select(all, 0, walk.time(k - 1));
+    };
+    dispatch_floating(dtype, kOp, [&]<class T>(Type<T>) {
+      const int64_t sums = w.size(0), hidden = w.size(1);
+      const kernels::SharedRight<T> shared(sums, hidden, {w.ptr<T>(), hidden}, walk.steps());
+      for (int64_t k = walk.steps() - 1; k >= 0; --k) {
+        const int64_t t = walk.time(k);
+        if (dstates.defined()) raw::add_into(dh, raw::select(dstates, 0, t));
+        const Tensor dh_before = raw::empty(dh.shape(), dtype);
+        const Tensor dc_before = lstm ? raw::empty(dh.shape(), dtype) : Tensor();
         kernels::recurrent_step_backward<T>(kernel_cell(cell),
                                             {.rows = dh.size(0),
                                              .n = dh.size(1),
                                              .active = walk.active_bytes(t),
-                                             .h = before(h_all, first_h).ptr<T>(),
-                                             .c = data_or_null<T>(before(c_all, first_c)),
-                                             .h_next = at(h_all).ptr<T>(),
-                                             .c_next = data_or_null<T>(at(c_all)),
-                                             .kept = data_or_null<T>(at(all_kept)),
+                                             .h = before(h_all, first_h, k).ptr<T>(),
+                                             .c = data_or_null<T>(before(c_all, first_c, k)),
+                                             .h_next = at(h_all, t).ptr<T>(),
+                                             .c_next = data_or_null<T>(at(c_all, t)),
+                                             .kept = data_or_null<T>(at(all_kept, t)),
                                              .dh = dh.ptr<T>(),
                                              .dc = data_or_null<T>(dc),
-                                             .d_x_gates = at(dx).ptr<T>(),
-                                             .d_h_gates = at(du).ptr<T>(),
+                                             .d_x_gates = at(dx, t).ptr<T>(),
+                                             .d_h_gates = at(du, t).ptr<T>(),
                                              .dh_before = dh_before.ptr<T>(),
                                              .dc_before = data_or_null<T>(dc_before)});
-      });
-      raw::add_into(dh_before, matmul(at(du), w));
-      dh = dh_before;
-      dc = dc_before;
-    }
+        shared.multiply({.m = dh.size(0),
+                         .a = {at(du, t).ptr<T>(), sums},
+                         .c = dh_before.ptr<T>(),
+                         .c_stride = hidden,
+                         .accumulate = true});
+        dh = dh_before;
+        dc = dc_before;
+      }
+    });
     Tensors out(5);
     out[0] = dx;
     out[1] = dh;
@@ -347,12 +354,19 @@ RecurrenceResult recurrence(RecurrentCell cell, In x_gates, In h0, In c0, In wei
           : Tensor();
   const Walk walk(steps, args);
   State state{raw::row_major(h0), rows_or_none(c0)};
-  for (int64_t k = 0; k < steps; ++k) {
-    const int64_t t = walk.time(k);
-    const Tensor h_gates = no_grad([&] { return linear(state.h, w, b); });
-    const State next{raw::select(states, 0, t), lstm ? raw::select(cells, 0, t) : Tensor()};
-    const Tensor keep = kept_size ? raw::select(kept, 0, recording ? t : 0) : Tensor();
-    dispatch_floating(dtype, kOp, [&]<class T>(Type<T>) {
+  dispatch_floating(dtype, kOp, [&]<class T>(Type<T>) {
+    const int64_t sums = w.size(0);
+    const kernels::SharedRight<T> shared(hidden, sums, {w.ptr<T>(), hidden, true}, steps);
+    const Tensor h_gates = raw::empty({batch, sums}, dtype);
+    for (int64_t k = 0; k < steps; ++k) {
+      const int64_t t = walk.time(k);
+      shared.multiply({.m = batch,
+                       .a = {state.h.ptr<T>(), hidden},
+                       .c = h_gates.ptr<T>(),
+                       .c_stride = sums,
+                       .bias = data_or_null<T>(b)});
+      const State next{raw::select(states, 0, t), lstm ? raw::select(cells, 0, t) : Tensor()};
+      const Tensor keep = kept_size ? raw::select(kept, 0, recording ? t : 0) : Tensor();
       kernels::recurrent_step<T>(kind, {.rows = batch,
                                         .n = hidden,
                                         .active = walk.active_bytes(t),
@@ -363,9 +377,9 @@ RecurrenceResult recurrence(RecurrentCell cell, In x_gates, In h0, In c0, In wei
                                         .h_next = next.h.ptr<T>(),
                                         .c_next = data_or_null<T>(next.c),
                                         .kept = data_or_null<T>(keep)});
-    });
-    state = next;
-  }
+      state = next;
+    }
+  });
   Tensors out{states.detach(), raw::clone(state.h)};
   if (lstm) out.push_back(raw::clone(state.c));
   if (auto n = record<RecurrenceNode>(x_gates.here, list, std::span<Tensor>(out))) {

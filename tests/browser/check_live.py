@@ -95,6 +95,7 @@ return { problems, ink: getComputedStyle(document.body).color, requests: perform
 # Every control, while it trains.
 CONTROLS = TOOLS + r"""
 document.getElementById("back").click();
+state.steps = 1e6;  // else a run may end by itself meanwhile
 await until("a new start", () => runs.length && runs.every(r => r.steps > 5) && playing);
 range("lr", "0.1");
 check(changes.length === 1 && changes[0].value === "0.1", "the rate does not change while it trains");
@@ -248,43 +249,63 @@ def repeat(program, line):
 
 
 def touch(at, selector):
-    box = at.run(f"const e = document.querySelector('{selector}'); e.scrollIntoView({{block: 'center'}});"
-                 "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2];")
+    box = at.run_async(f"const e = document.querySelector('{selector}'); e.scrollIntoView({{block: 'center'}});"
+                       "for (let frame = 0; frame < 3; ++frame) await new Promise(requestAnimationFrame);"  # it has scrolled
+                       "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2];")
     at.command("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": box[0], "y": box[1]}])
     at.command("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
-    time.sleep(0.3)
 
 
 def press(at, key, text):
     for kind in ("keyDown", "keyUp"):
         at.command("Input.dispatchKeyEvent", type=kind, key=key, text=text if kind == "keyDown" else "")
-    time.sleep(0.2)
+
+
+# What a key or a click does is read at the event itself: a run may end by its own before or after it.
+WATCH = r"""
+window.seen = [];
+const watch = kind => {
+  let before;
+  addEventListener(kind, () => { before = [playing, now().lr]; }, true);
+  addEventListener(kind, event => seen.push({ kind, by: event.pointerType, before, after: [playing, now().lr] }));
+};
+["keydown", "input", "click"].forEach(watch);
+"""
 
 
 def keys_and_fingers(at, width):
-    """The space bar and, on a phone, a finger stop and start the training."""
+    """The space bar stops and starts the training, an arrow key moves a slider, and on a phone a finger does what a click does."""
+    at.run(WATCH)
+
+    def done(kind, act, by=""):
+        """The event that `act` caused; nothing if there was none within five seconds."""
+        at.run("seen.length = 0;")
+        act()
+        for _ in range(50):
+            for event in at.run("return seen;"):
+                if event["kind"] == kind and event.get("by") in (by, None):
+                    return event
+            time.sleep(0.1)
+        return {"before": [None, None], "after": [None, None]}
+
+    def turns(event):
+        return event["after"][0] == (not event["before"][0]) and event["before"][0] is not None
+
+    def arrow():
+        at.run("document.querySelector('#controls [name=lr]').focus();")
+        at.command("Input.dispatchKeyEvent", type="rawKeyDown", key="ArrowRight", code="ArrowRight", windowsVirtualKeyCode=39)
+
     found = []
-    playing = lambda: at.run("return playing;")
-    at.run("document.getElementById('back').click(); document.activeElement.blur();")  # else it may end by itself meanwhile
-    press(at, " ", " ")
-    if playing():
-        found.append("the space bar does not stop it")
-    press(at, " ", " ")
-    if not playing():
-        found.append("the space bar does not start it")
-    at.run("document.querySelector('#controls [name=lr]').focus();")
-    before = at.run("return now().lr;")
-    press(at, "ArrowRight", "")
-    at.command("Input.dispatchKeyEvent", type="rawKeyDown", key="ArrowRight", code="ArrowRight", windowsVirtualKeyCode=39)
-    time.sleep(0.2)
-    if at.run("return now().lr;") == before:
+    at.run("document.getElementById('back').click(); document.activeElement.blur();")
+    if not all(turns(done("keydown", lambda: press(at, " ", " "))) for _ in range(2)):
+        found.append("the space bar does not stop and start it")
+    moved = done("input", arrow)
+    if moved["after"][1] == moved["before"][1]:
         found.append("an arrow key does not move the rate")
     if width < 600:
         at.command("Emulation.setTouchEmulationEnabled", enabled=True)
-        was = playing()
-        touch(at, "#go")
-        if playing() == was:
-            found.append("a finger does not stop it")
+        if not turns(done("click", lambda: touch(at, "#go"), "touch")):
+            found.append("a finger does not stop or start it")
         at.command("Emulation.setTouchEmulationEnabled", enabled=False)
     return found
 

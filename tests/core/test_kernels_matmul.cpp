@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -62,23 +63,27 @@ template <class T> struct Problem {
         before(numbers<T>(c.m * c_stride + 1, 3)),
         truth(product(c.ta, c.tb, c.m, c.n, c.k, a.data(), a_stride, b.data(), b_stride)) {}
 
-  // gemm()'s result at several thread limits, which must give the same bits.
-  std::vector<T> result() const {
+  kernels::Gemm<T> call(std::vector<T>& out) const {
+    return {.m = c.m,
+            .n = c.n,
+            .k = c.k,
+            .a = {a.data(), a_stride, c.ta},
+            .b = {b.data(), b_stride, c.tb},
+            .c = out.data(),
+            .c_stride = c_stride,
+            .bias = c.bias ? bias.data() : nullptr,
+            .accumulate = c.accumulate,
+            .relu = c.relu};
+  }
+
+  // A product's result at several thread limits, which must give the same bits.
+  std::vector<T> result(const std::function<void(const kernels::Gemm<T>&)>& multiply) const {
     std::vector<T> first;
     for (int limit : {1, 2, 3, 8}) {
       ThreadLimit scope(limit);
       auto out = before;
       clear_kernel_log();
-      kernels::gemm<T>({.m = c.m,
-                        .n = c.n,
-                        .k = c.k,
-                        .a = {a.data(), a_stride, c.ta},
-                        .b = {b.data(), b_stride, c.tb},
-                        .c = out.data(),
-                        .c_stride = c_stride,
-                        .bias = c.bias ? bias.data() : nullptr,
-                        .accumulate = c.accumulate,
-                        .relu = c.relu});
+      multiply(call(out));
       if (first.empty()) first = out;
       else REQUIRE(std::memcmp(first.data(), out.data(), out.size() * sizeof(T)) == 0);
     }
@@ -104,10 +109,8 @@ template <class T> struct Problem {
     return worst;
   }
 
-  // Holds gemm() against the definition. Returns the name of the way that ran.
-  std::string check() const {
-    CAPTURE(c.m, c.n, c.k, c.ta, c.tb, c.accumulate, c.bias, c.relu);
-    const std::vector<T> got = result();
+  // Holds a result against the definition.
+  void check(const std::vector<T>& got) const {
     const double eps = std::is_same_v<T, float> ? 6e-8 : 1.2e-16;
     REQUIRE(error_of(got) <= eps * static_cast<double>(c.k + 2));
     for (int64_t i = 0; i < c.m; ++i)  // the gaps between rows are not ours
@@ -115,6 +118,22 @@ template <class T> struct Problem {
         const size_t at = static_cast<size_t>(i * c_stride + j);
         REQUIRE(got[at] == before[at]);
       }
+  }
+
+  // Checks gemm() and a SharedRight. Returns the name of gemm()'s way that ran.
+  std::string check() const {
+    CAPTURE(c.m, c.n, c.k, c.ta, c.tb, c.accumulate, c.bias, c.relu);
+    const kernels::SharedRight<T> right(c.k, c.n, {b.data(), b_stride, c.tb}, 2);
+    check(result([&](const kernels::Gemm<T>& g) {
+      right.multiply({.m = g.m,
+                      .a = g.a,
+                      .c = g.c,
+                      .c_stride = g.c_stride,
+                      .bias = g.bias,
+                      .accumulate = g.accumulate,
+                      .relu = g.relu});
+    }));
+    check(result(kernels::gemm<T>));
     return last_kernel();
   }
 };

@@ -8,6 +8,7 @@
 #include <loupe/core/kernels/paths.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 
 namespace loupe::kernels {
@@ -44,6 +45,27 @@ template <class T> void gemm_plain(const Gemm<T>& g);
 
 /// The ways of gemm(), in the order in which they are asked.
 template <class T> std::span<const Path<Gemm<T>>> gemm_paths();
+
+template <class T> class PackedRight;
+
+/// A right operand that many products share, as a recurrent layer's weight does in every step.
+/// f32 packs it once, for all of them, unless there is only one product; f64 leaves it as it is.
+/// `b` must live as long as this.
+///
+///   SharedRight<float> weight(k, n, b, steps);
+///   for (...) weight.multiply({.m = rows, .a = ..., .c = ...});
+template <class T> class SharedRight {
+ public:
+  SharedRight(int64_t k, int64_t n, const Operand<T>& b, int64_t products);
+  ~SharedRight();
+  /// The product of g.a and this operand, as gemm() computes it; g's n, k and b are not read.
+  void multiply(Gemm<T> g) const;
+
+ private:
+  int64_t k_, n_;
+  Operand<T> b_;
+  std::unique_ptr<const PackedRight<T>> packed_;  // null: gemm() computes the products
+};
 
 /// `count` products of one shape. Product i takes its matrices at a.data + a_offsets[i], b.data +
 /// b_offsets[i] and c + c_offsets[i]; two of C's matrices never overlap.

@@ -1,5 +1,6 @@
 // Products that are shared out in pieces of C, by rows, by columns, or with the terms split.
 #include <loupe/core/cpu.h>
+#include <loupe/core/kernel_log.h>
 #include <loupe/core/kernels/matmul/packed_right.h>
 #include <loupe/core/kernels/matmul/fast.h>
 #include <loupe/core/kernels/micro/micro.h>
@@ -130,10 +131,34 @@ template <class T> void split_terms(const Gemm<T>& g) {
   if (split.ranges > 1) add_partials<T>(g, split, partials);
 }
 
+template <class T>
+SharedRight<T>::SharedRight(int64_t k, int64_t n, const Operand<T>& b, int64_t products)
+    : k_(k), n_(n), b_(b) {
+  if constexpr (std::is_same_v<T, float>)
+    if (k > 0 && n > 0 && products > 1 && !plain_kernels())
+      packed_ = std::make_unique<PackedRight<T>>(k, n, b);
+}
+
+template <class T> SharedRight<T>::~SharedRight() = default;
+
+template <class T> void SharedRight<T>::multiply(Gemm<T> g) const {
+  g.k = k_;
+  g.n = n_;
+  g.b = b_;
+  if (!packed_ || g.m <= 0) return gemm(g);
+  if constexpr (std::is_same_v<T, float>) {
+    const int64_t grain = round_up(column_grain(g.m, n_, k_), micro().panel);
+    parallel_ranges(n_, grain,
+                    [&](int64_t begin, int64_t end) { packed_->multiply(g, begin, end); });
+    log_kernel("shared_right");
+  }
+}
+
 #define LOUPE_PACKED(T)                           \
   template void row_pieces<T>(const Gemm<T>&);    \
   template void column_pieces<T>(const Gemm<T>&); \
-  template void split_terms<T>(const Gemm<T>&);
+  template void split_terms<T>(const Gemm<T>&);   \
+  template class SharedRight<T>;
 LOUPE_PACKED(float)
 LOUPE_PACKED(double)
 

@@ -18,8 +18,6 @@ inline constexpr int64_t kSweepTerms = 896;
 // Numbers that a piece of the packing copies.
 inline constexpr int64_t kPackGrain = 8192;
 
-template <class T> class PackedRight;
-
 template <> class PackedRight<double> {
  public:
   PackedRight(int64_t k, int64_t n, const Operand<double>& b) : k_(k), n_(n), b_(b) {}
@@ -49,13 +47,19 @@ template <> class PackedRight<float> {
     });
   }
 
-  void multiply(const Gemm<float>& rows) const {
+  void multiply(const Gemm<float>& rows) const { multiply(rows, 0, n_); }
+
+  // The columns [begin, end) of the product, of which rows.c is still the whole; begin is a multiple
+  // of the panel.
+  void multiply(const Gemm<float>& rows, int64_t begin, int64_t end) const {
+    const float* const panels = packed_ + begin * k_;
+    const float* const bias = rows.bias ? rows.bias + begin : nullptr;
     Product p{.m = rows.m,
-              .n = n_,
+              .n = end - begin,
               .a_row = rows.a.stride,
               .b_term = mu_.panel,
               .b_panel = k_ * mu_.panel,
-              .c = rows.c,
+              .c = rows.c + begin,
               .c_row = rows.c_stride};
     const int64_t sweeps = ceil_div(k_, kSweepTerms);
     const int64_t terms = round_up(ceil_div(k_, sweeps), 16);
@@ -71,8 +75,8 @@ template <> class PackedRight<float> {
         p.a_term = mu_.rows;
         p.a_tile = p.k * mu_.rows;
       }
-      p.b = packed_ + term * mu_.panel;
-      p.bias = term == 0 ? rows.bias : nullptr;
+      p.b = panels + term * mu_.panel;
+      p.bias = term == 0 ? bias : nullptr;
       p.accumulate = term > 0 || rows.accumulate;
       p.relu = rows.relu && term + terms >= k_;
       mu_.product(p);
