@@ -1,8 +1,8 @@
 #!/bin/sh
-# Two hosts: network namespaces with names, a cable (veth) of 200 Mbit/s (and 0.5 ms, where the kernel has
-# netem), and MPI's launcher that reaches the second one as it would by ssh.
-#   network.sh MPIRUN LOUPE           ends with 77 where this is not permitted
-#   network.sh MPIRUN PROGRAM...      with LOUPE_ON_HOSTS=1: runs one program on both hosts (bench/scaling)
+# Hosts: network namespaces with names and slow cables of 200 Mbit/s and 0.5 ms each way (cable.py), and MPI's launcher
+# that reaches the others as it would by ssh.
+#   network.sh MPIRUN LOUPE           two hosts; ends with 77 where this is not permitted
+#   network.sh MPIRUN PROGRAM...      with LOUPE_ON_HOSTS=N: runs one program on N hosts (bench/scaling)
 set -eu
 tests=$(cd "$(dirname "$0")" && pwd)
 mpirun=$1
@@ -12,42 +12,50 @@ skip() {
   exit 77
 }
 [ "$(id -u)" = 0 ] || skip "network namespaces need root"
-for tool in ip tc unshare; do command -v $tool >/dev/null || skip "no $tool"; done
+for tool in ip tc unshare python3; do command -v $tool >/dev/null || skip "no $tool"; done
 tag=lp$$
+count=${LOUPE_ON_HOSTS:-2}
+hosts=""
+addresses=""
+i=1
+while [ $i -le "$count" ]; do
+  hosts="$hosts $tag$i"
+  addresses="$addresses${addresses:+,}10.77.0.$i:1"
+  i=$((i + 1))
+done
 folder=$(mktemp -d)
+cable=""
 clean() {
-  for ns in ${tag}a ${tag}b; do
+  [ -z "$cable" ] || kill "$cable" 2>/dev/null || true
+  for ns in $hosts; do
     for pid in $(ip netns pids $ns 2>/dev/null); do kill -9 "$pid" 2>/dev/null || true; done
     ip netns del $ns 2>/dev/null || true
   done
   rm -rf "$folder"
 }
 trap clean EXIT
-ip netns add ${tag}a 2>/dev/null || skip "network namespaces are not permitted here"
-ip netns add ${tag}b
-ip link add ${tag}x netns ${tag}a type veth peer name ${tag}y netns ${tag}b 2>/dev/null || skip "no veth here"
-for side in a:x:1 b:y:2; do
-  ns=$tag${side%%:*} number=${side##*:} link=${side#*:}
-  link=$tag${link%%:*}
-  ip -n $ns addr add 10.77.0.$number/24 dev $link
+for ns in $hosts; do
+  ip netns add $ns 2>/dev/null || skip "network namespaces are not permitted here"
   ip -n $ns link set lo up
-  ip -n $ns link set $link up
-  if tc -n $ns qdisc add dev $link root netem delay 500us rate 200mbit 2>/dev/null; then shaped="200 Mbit/s, 0.5 ms"
-  elif tc -n $ns qdisc add dev $link root tbf rate 200mbit burst 64kb latency 100ms 2>/dev/null; then shaped="200 Mbit/s"
-  else shaped="no shaping: the kernel has neither netem nor tbf"
-  fi
 done
-echo "two hosts, $shaped"
+# shellcheck disable=SC2086
+python3 "$tests/cable.py" 500 200 $hosts > "$folder/cable" 2>&1 &
+cable=$!
+until grep -q ready "$folder/cable"; do
+  kill -0 $cable 2>/dev/null || skip "no cables here: $(cat "$folder/cable")"
+  sleep 0.05
+done
+echo "$count hosts, cables of 200 Mbit/s and 0.5 ms"
 
 # What ssh would do: HOST COMMAND...
 cat > "$folder/agent" <<EOF
 #!/bin/sh
-host=\$1
+host=$tag\${1##*.}
 shift
-exec ip netns exec ${tag}b unshare -u sh -c "hostname ${tag}b; \$*"
+exec ip netns exec \$host unshare -u sh -c "hostname \$host; \$*"
 EOF
 chmod +x "$folder/agent"
-# on_hosts PROGRAM...: mpirun on the first host, one rank on each.
+# on_hosts PROGRAM...: mpirun on the first host, one rank on each host.
 on_hosts() {
   export OMPI_MCA_plm_rsh_agent="$folder/agent" OMPI_MCA_btl_tcp_if_include=10.77.0.0/24
   export OMPI_MCA_oob_tcp_if_include=10.77.0.0/24 OMPI_MCA_mpi_warn_on_fork=0
@@ -56,8 +64,8 @@ on_hosts() {
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_btl=self,tcp
   export OMPI_MCA_odls_base_sigkill_timeout=5  # time for the last words on a busy machine
   export OMPI_MCA_hwloc_base_binding_policy=none LOUPE_NUM_THREADS=1
-  exec timeout -k 1 90 ip netns exec ${tag}a unshare -u sh -c "hostname ${tag}a; exec \"\$0\" \"\$@\"" "$mpirun" \
-    --host 10.77.0.1:1,10.77.0.2:1 -n 2 -x LOUPE_NUM_THREADS "$@"
+  exec timeout -k 1 90 ip netns exec ${tag}1 unshare -u sh -c "hostname ${tag}1; exec \"\$0\" \"\$@\"" "$mpirun" \
+    --host "$addresses" -n "$count" -x LOUPE_NUM_THREADS "$@"
 }
 if [ -n "${LOUPE_ON_HOSTS:-}" ]; then
   (on_hosts "$@")
@@ -96,14 +104,14 @@ until [ -e "$folder/cut/checkpoints/step-000000020.safetensors" ]; do
   [ $tries -lt 600 ] || { cat "$folder/cut.log"; fail "no checkpoint"; }
   sleep 0.05
 done
-ip -n ${tag}a link set ${tag}x down
+ip -n ${tag}1 link set cable down
 before=$(date +%s)
 wait $job && fail "the job ended well without its cable"
 taken=$(($(date +%s) - before))
 grep 'rank 0 waited .* for rank 1 .* at step' "$folder/cut.log" || { cat "$folder/cut.log"; fail "nobody says which rank is gone"; }
 [ $taken -lt 30 ] || fail "it took $taken s"
 echo "the cable was cut: the job ended after $taken s"
-ip -n ${tag}a link set ${tag}x up
+ip -n ${tag}1 link set cable up
 # shellcheck disable=SC2086
 sh "$tests/mpirun.sh" "$mpirun" 2 "$loupe" $train --steps 200 --out "$folder/cut" --resume > "$folder/resumed.log" 2>&1 || { cat "$folder/resumed.log"; fail "it does not resume"; }
 [ "$(hash_of "$folder/resumed.log")" = "$(hash_of "$folder/local.log")" ] || fail "resumed to other bits"

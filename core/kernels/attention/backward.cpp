@@ -184,10 +184,12 @@ class BackwardPiece {
     for (int64_t r = first; r < first + part.rows; ++r) {
       float* const ds = room_.ds + r * kTileStride;
       float* const dropped = room_.dropped + r * kTileStride;
+      const float* const p = t.p.at(r);
       dropout_row(s_, {head_, t.i + r, t.j}, part.n, dropped);
+#pragma omp simd
       for (int64_t c = 0; c < part.n; ++c) {
         ds[c] *= dropped[c];
-        dropped[c] *= t.p.at(r)[c];
+        dropped[c] *= p[c];
       }
     }
   }

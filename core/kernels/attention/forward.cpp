@@ -75,6 +75,12 @@ void scale_rows(int64_t rows, int64_t n, const HeadMatrix<float>& x, const float
   });
 }
 
+/// to = from * by, of n numbers.
+inline void scaled(int64_t n, const float* from, float by, float* to) {
+#pragma omp simd
+  for (int64_t c = 0; c < n; ++c) to[c] = from[c] * by;
+}
+
 /// Some queries of one head.
 class ForwardPiece {
  public:
@@ -135,8 +141,10 @@ class ForwardPiece {
       Score at = part.first;
       at.query += r;
       float* const to = dropped_ + r * kTileStride;
+      const float* const from = scores_ + r * kTileStride;
       dropout_row(s_, at, part.n, to);
-      for (int64_t c = 0; c < part.n; ++c) to[c] *= scores_[r * kTileStride + c];
+#pragma omp simd
+      for (int64_t c = 0; c < part.n; ++c) to[c] *= from[c];
     }
   }
 
@@ -151,11 +159,15 @@ class ForwardPiece {
 
   /// The weights of queries whose keys fill one tile at most.
   void write_weights(int64_t i, int64_t rows, int64_t limit, const float* inverse) const {
-    for (int64_t r = 0; r < rows; ++r) {
-      float* const row = call_.weights + (head_.number * s_.queries + i + r) * s_.keys;
-      for (int64_t c = 0; c < limit; ++c) row[c] = scores_[r * kTileStride + c] * inverse[r];
-      std::fill(row + limit, row + s_.keys, 0.0F);
-    }
+    const int64_t keys = s_.keys;
+    float* const to = call_.weights + (head_.number * s_.queries + i) * keys;
+    simd([=, scores = scores_] {
+      for (int64_t r = 0; r < rows; ++r) {
+        float* const row = to + r * keys;
+        scaled(limit, scores + r * kTileStride, inverse[r], row);
+        std::fill(row + limit, row + keys, 0.0F);
+      }
+    });
   }
 
   const AttentionForward<float>& call_;
