@@ -1,6 +1,7 @@
 #pragma once
 // All of Loupe's public interface in one line, ops and layers, optimizers, models and files:
 //   `#include <loupe/loupe.h>`
+// Only distributed/ is not in it: that needs the target loupe::distributed.
 // For small programs. A larger one includes what it uses, or <loupe/fwd.h> in its headers
 // (docs/use_it.md has the compile times of the three).
 #include <loupe/autograd/autograd.h>

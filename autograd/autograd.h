@@ -47,13 +47,13 @@ GradHookHandle register_post_accumulate_grad_hook(const Tensor& t,
                                                   std::function<void(const Tensor&)> f,
                                                   Here here = {});
 
-/// Calls f once, after the backward pass that this thread is in has stored all gradients; dropped
-/// if the pass throws. For hooks that finish together. GradError outside of a backward pass.
+/// Calls f once, after the outermost backward pass of this thread has stored all gradients; dropped
+/// if that pass throws. For hooks that finish together. GradError outside of a backward pass.
 void call_after_backward(std::function<void()> f, Here here = {});
 
-/// Anomaly mode: every op's outputs and gradients are checked, and the first NaN or Inf throws
-/// NumericError with the op, its module path and the source line of the call. Ops that need no
-/// gradient are not recorded and not checked.
+/// Anomaly mode: outputs and gradients of every op that this thread records are checked, and the
+/// first NaN or Inf throws NumericError with the op, its module path and the source line of the
+/// call. Ops that need no gradient are not recorded and not checked.
 class AnomalyMode : Pinned {
  public:
   explicit AnomalyMode(bool on = true);

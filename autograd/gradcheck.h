@@ -60,9 +60,9 @@ class GradFunction {
 
 /// Compares the gradient of f at `inputs` with central differences, for a random upstream gradient
 /// and, where small, for each output element. Every f64 input is checked, in a copy of the same
-/// strides; i64, u8 and bool inputs are handed through. f must be smooth there and give the same
-/// result each time: kinks and dropout are the caller's business. GradError names f, the input, the
-/// index and both numbers; DtypeError for an f32 input.
+/// strides (row-major where elements share memory); i64, u8 and bool inputs are handed through. f
+/// must be smooth there and give the same result each time: kinks and dropout are the caller's
+/// business. GradError names f, the input, the index and both numbers; DtypeError for an f32 input.
 GradcheckResult gradcheck(const GradFunction& f, const Tensors& inputs,
                           const GradcheckOptions& options = {});
 

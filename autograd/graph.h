@@ -65,7 +65,8 @@ class SavedTensor : Pinned {
   Tensor get() const;
   bool defined() const { return data_.defined(); }
   const char* name() const { return name_; }
-  /// What is kept, for those who look on: no check of its version, no edge; undefined once released.
+  /// What is kept, for those who look on: no check of its version, no edge; undefined once
+  /// released.
   const Tensor& peek() const { return data_; }
   /// Bytes kept alive.
   int64_t bytes() const;
@@ -118,7 +119,8 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
   const Shape& output_shape(size_t i) const { return outputs_[i].shape; }
   DType output_dtype(size_t i) const { return outputs_[i].dtype; }
   bool released() const { return released_; }
-  /// Lets go of what was saved; a later backward through this Node throws.
+  /// Lets go of what was saved; a later backward through this Node throws, if it had anything
+  /// saved.
   void release();
   /// "mul (model.cpp:12, in blocks.0.mlp)".
   std::string describe() const;
@@ -142,8 +144,8 @@ class Node : public std::enable_shared_from_this<Node>, Pinned {
   bool released_ = false;
 };
 
-/// True if grad mode is on and some input needs a gradient, or a Trace (autograd/trace.h) or a Watch
-/// (autograd/watch.h) lives on this thread.
+/// True if grad mode is on and some input needs a gradient, or a Trace (autograd/trace.h) or a
+/// Watch (autograd/watch.h) lives on this thread.
 bool should_record(std::span<const Tensor* const> inputs);
 /// Gives `node` its birth, site and path and, where a gradient is needed, its edges and the outputs
 /// their record. Called by record().

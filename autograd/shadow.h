@@ -1,7 +1,8 @@
 #pragma once
 // Shadow mode: while a ShadowGuard lives, every op that is recorded on this thread is computed a
 // second time in f64, by the plain kernels, on the same inputs, forward and backward, and the f32
-// results are held against it.
+// results are held against it. Of a graph that runs backward twice, the first pass is checked; the
+// last op is checked by rows() or a backward pass.
 #include <loupe/autograd/graph.h>
 
 #include <memory>
@@ -11,9 +12,9 @@
 namespace loupe {
 
 /// What was seen of one op. Errors are the largest |f32 - f64| over a tensor divided by the largest
-/// |f64| of it; where the f64 result is what larger terms left (a gradient that is 0 in theory),
-/// divided by the size of those terms. A constant along an axis that the op's only input may have
-/// without a change of the output (softmax, losses) is no such term.
+/// |f64| of it. If larger terms cancel (a gradient that should be 0), the error is divided by the
+/// size of those terms. A constant that the op ignores anyway (softmax, losses) does not count as
+/// such a term.
 struct ShadowRow {
   std::string op;
   int64_t checks = 0;  // forward calls

@@ -1,6 +1,7 @@
 #pragma once
-// A trace: every op that runs while it lives, whether or not a gradient needs it. The graph of
-// backward() holds what leads to a parameter; a trace also holds what leads to token ids and masks.
+// A trace: every op but multinomial that runs while it lives, whether or not a gradient needs it.
+// The graph of backward() holds what leads to a parameter; a trace also holds what leads to token
+// ids and masks.
 #include <loupe/autograd/graph.h>
 
 namespace loupe {

@@ -1,6 +1,6 @@
 #pragma once
-// Watching: an object that hears of every op its thread runs, forward and backward, with the time it
-// took. The profile and the pages of view/ are built on it. When nobody watches, an op costs one
+// Watching: an object that hears of every op its thread runs, forward and backward, with the time
+// it took. The profile and the pages of view/ are built on it. When nobody watches, an op costs one
 // comparison more.
 #include <loupe/autograd/graph.h>
 #include <loupe/core/memory.h>
@@ -43,8 +43,8 @@ struct RuleRun {
 /// Hears of the ops of its thread while it lives. Several may live; each hears all. Ops that run
 /// inside a backward rule are the rule's own and not told. The functions below must not throw.
 ///
-/// An op's time begins with the call of the library, or with the end of the op before it in the same
-/// call. What a forward() of yours does between two ops counts for the second.
+/// An op's time begins with the call of the library, or with the end of the op before it in the
+/// same call. What a forward() of yours does between two ops counts for the second.
 class Watch : Pinned {
  public:
   virtual ~Watch();
@@ -59,8 +59,8 @@ class Watch : Pinned {
   virtual void shadowed(const Node& /*node*/, bool /*backward*/, double /*error*/) {}
   /// A stretch of work that is no op: "backward" (the whole pass), "optimizer step", "load batch".
   virtual void stretch(const char* /*name*/, Span /*time*/) {}
-  /// An optimizer's step has trained this parameter; `state` is what it keeps for it (undefined where
-  /// it has none). Told before the stretch "optimizer step" ends.
+  /// An optimizer's step has trained this parameter; `state` is what it keeps for it (undefined
+  /// where it has none). Told before the stretch "optimizer step" ends.
   virtual void trained(const Named& /*parameter*/, std::span<const Tensor> /*state*/) {}
 
  protected:

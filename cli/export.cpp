@@ -33,8 +33,8 @@ void export_cnn(const ExportOptions& o, const Json& options, const OnnxOptions& 
   save_onnx(*run.model, randn(rng, two), o.onnx, named);
 }
 
-// A folder of Transformers' BertModel: token ids and the mask of real tokens, as `loupe embed` reads
-// it.
+// A folder of Transformers' BertModel: token ids and the mask of real tokens, as `loupe embed`
+// reads it.
 void export_bert(const ExportOptions& o, const OnnxOptions& onnx) {
   SentenceModel sentence = load_sentence_model(o.run);
   const int64_t tokens = std::min<int64_t>(sentence.max_tokens, 128);

@@ -14,8 +14,8 @@
 namespace loupe::cli {
 
 using ImageModel = std::unique_ptr<Module>;
-/// "small", "wide" (a SmallCnn of 449,754 parameters on 28 x 28 pixels) or "resnet20", for the images
-/// of a set. Images that are augmented need less dropout: `augmented` gives a SmallCnn less.
+/// "small", "wide" (a SmallCnn of 449,754 parameters on 28 x 28 pixels) or "resnet20", for the
+/// images of a set. Images that are augmented need less dropout: `augmented` gives a SmallCnn less.
 ImageModel make_image_model(Rng& rng, const std::string& model, const std::string& norm,
                             const ImageSet& set, bool augmented = false);
 /// The model of a run of train cnn, whose options.json is given, in training mode. `image` is the
@@ -26,8 +26,8 @@ struct RunImageModel {
 };
 RunImageModel load_image_model(const Json& options, const std::string& folder);
 
-/// What --augment does to the images of a data set: windows of the padded image, mirrored where that
-/// is still an image of the class.
+/// What --augment does to the images of a data set: windows of the padded image, mirrored where
+/// that is still an image of the class.
 AugmentOptions augmentation(const std::string& dataset, const ImageSet& set);
 
 struct Predictions {
@@ -35,13 +35,14 @@ struct Predictions {
   double accuracy = 0, loss = 0;
   std::vector<int64_t> wrong;  // images whose label they are not
 };
-/// The likeliest class of every image, in the mode the model is in, without recording. With ranks each
-/// takes some of the batches, every image once, and all get the bits that one process gets. With
-/// `views`, the model's probabilities are averaged over the test_views() of each image.
+/// The likeliest class of every image, in the mode the model is in, without recording. With ranks
+/// each takes some of the batches, every image once, and all get the bits that one process gets.
+/// With `views`, the model's probabilities are averaged over the test_views() of each image.
 Predictions predict(Module& model, const ImageSet& set, Communicator* ranks = nullptr,
                     const AugmentOptions* views = nullptr);
 
-/// Images of a set side by side, framed, `columns` a row; at most `most`. u8 (height, width, channels).
+/// Images of a set side by side, framed, `columns` a row; at most `most`. u8 (height, width,
+/// channels).
 Tensor contact_sheet(const ImageSet& set, std::vector<int64_t> which, int64_t columns = 20,
                      int64_t most = 200);
 

@@ -1,6 +1,6 @@
 #pragma once
-// A run of `loupe train`: its console, its folder with options and metrics, TensorBoard's writer, and
-// the processes that take part.
+// A run of `loupe train`: its console, its folder with options and metrics, TensorBoard's writer,
+// and the processes that take part.
 #include <loupe/cli/commands.h>
 #include <loupe/cli/console.h>
 #include <loupe/distributed/communicator.h>

@@ -52,7 +52,8 @@ AugmentOptions augmentation(const std::string& dataset, const ImageSet& set) {
 
 namespace {
 
-// Logits of a batch (N, classes): the model's, or logarithms of its mean probabilities over the views.
+// Logits of a batch (N, classes): the model's, or logarithms of its mean probabilities over the
+// views.
 Tensor logits_of(Module& model, const Tensor& x, const AugmentOptions* views) {
   if (!views) return model.call(x);
   const std::vector<Tensor> seen = test_views(x, *views);

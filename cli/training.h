@@ -65,9 +65,10 @@ struct TrainingResult {
 /// resume it starts from the newest whole one, and ValueError without resume if there are any: they
 /// are not overwritten.
 ///
-/// Under mpirun every rank calls it, with a loader of its own share; losses, gradients and evaluations
-/// are those of all ranks. Any number of ranks resumes a checkpoint. A random stream of the model (of
-/// dropout) is another one for each rank and step. CommunicationError where a rank is gone.
+/// Under mpirun every rank calls it, with a loader of its own share; losses, gradients and
+/// evaluations are those of all ranks. Any number of ranks resumes a checkpoint. A random stream of
+/// the model (of dropout) is another one for each rank and step. CommunicationError where a rank is
+/// gone.
 TrainingResult train(Run& run, Training& training);
 
 /// Ranks, and with several what the first one exchanged: members of a result.

@@ -93,9 +93,9 @@ void check_options(const CheckpointFolder& folder, const std::string& record) {
   }
 }
 
-// The random streams of a model that several ranks train. Each rank and each step has a stream of its
-// own, which follows from the one that the model began with: that one stays in the checkpoint, whatever
-// the number of ranks. One process just goes on drawing.
+// The random streams of a model that several ranks train. Each rank and each step has a stream of
+// its own, which follows from the one that the model began with: that one stays in the checkpoint,
+// whatever the number of ranks. One process just goes on drawing.
 class RankStreams {
  public:
   RankStreams(Module& model, const Communicator& ranks)
@@ -170,8 +170,8 @@ class Loop {
   /// Before the first step: resumes where that is asked for, and makes an evaluation that is due.
   void start();
   bool goes_on() const { return result_.steps < t_.steps && !stopped(); }
-  /// One batch: its gradients, the update, what is told of it, and an evaluation or a checkpoint where
-  /// one is due. Does nothing where an epoch ends.
+  /// One batch: its gradients, the update, what is told of it, and an evaluation or a checkpoint
+  /// where one is due. Does nothing where an epoch ends.
   void step();
   TrainingResult finish();
 

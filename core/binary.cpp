@@ -122,7 +122,7 @@ Tensor binary(Binary op, const Tensor& a, Number b, bool swapped) {
     if (b.real == 2) return binary(Binary::mul, a, a, name);
     if (is_floating(a.dtype()) && std::fabs(b.real) == 0.5) return square_root(a, b.real < 0);
     if (b.real == 3) return binary(Binary::mul, binary(Binary::mul, a, a, name), a, name);
-    if (!is_floating(a.dtype()) && b.real < 0)
+    if (!is_floating(a.dtype()) && b.whole() && b.real < 0)
       fail<ValueError>("pow: an integer to the negative power {}; convert with to(DType::f32)",
                        b.real);
   }

@@ -22,8 +22,8 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double al
 /// can push two of our threads onto one core. This ends them.
 void stop_threads();
 
-/// Version, kernel set and threading of the library in use, e.g. "OpenBLAS 0.3.21 SkylakeX
-/// pthread".
+/// The configuration, kernel set and threading of the library in use, e.g. "OpenBLAS 0.3.21
+/// NO_LAPACKE DYNAMIC_ARCH SkylakeX MAX_THREADS=64 SkylakeX pthread".
 std::string description();
 
 }  // namespace loupe::blas

@@ -38,8 +38,8 @@ namespace {
 // What "x op b" says of every integer x.
 enum class Verdict { always, never, depends };
 
-// b has a part behind the point, is NaN, or lies beyond i64. `op` and `limit` become a question about
-// the integer `limit` that has the same answer.
+// b has a part behind the point, is NaN, or lies beyond i64. `op` and `limit` become a question
+// about the integer `limit` that has the same answer.
 Verdict against_real(Compare& op, int64_t& limit, double b) {
   const auto said = [](bool yes) { return yes ? Verdict::always : Verdict::never; };
   const bool below = op == Compare::lt || op == Compare::le;

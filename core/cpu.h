@@ -1,6 +1,7 @@
 #pragma once
 // Instruction sets: one binary runs on any x86-64 and uses what the machine has. Elsewhere
-// (WebAssembly) there are the two lowest levels, with the same bits.
+// (WebAssembly) there are the two lowest levels, with the same bits but for the 2-norm of f64,
+// whose squares are added in the machine's long double.
 //
 // Elementwise and reduction loops go through `simd([=] { loop })`: the same loop compiled for three
 // levels. The micro-kernels under core/kernels/micro are whole sources compiled once per level.
@@ -35,7 +36,8 @@ CpuLevel best_cpu_level();
 
 /// How a loop inside simd() forms a * b + c. The compilers fuse nothing by themselves
 /// (-ffp-contract=off): which products they choose differs, and so would the bits. Two roundings:
-/// the baseline, and f64 at every level.
+/// the baseline, and loops of f64 at every level. (Doubles inside a loop of f32 are fused at v3 and
+/// v4.)
 struct Separate {
   static float multiply_add(float a, float b, float c) { return a * b + c; }
   static double multiply_add(double a, double b, double c) { return a * b + c; }
@@ -70,11 +72,11 @@ template <class F>
 #endif
 
 /// Runs f compiled for the level in use. f takes nothing, or the level's way to multiply and add:
-/// `simd([=](auto level) { ... level.multiply_add(a, b, c) ... })`. T is the element type of the loop: only f32 has fast
-/// forms, the others run the baseline's at every level, with the same bits. Capture by value; put
-/// `#pragma omp simd` on the loop inside. Sums need explicit lanes (double or float acc[32], folded
-/// in a fixed order): g++ 12 does not vectorise `omp simd reduction` here. A conditional load is
-/// not vectorised: load first, choose after.
+/// `simd([=](auto level) { ... level.multiply_add(a, b, c) ... })`. T is the element type of the
+/// loop: only f32 has fast forms, the others run the baseline's at every level, with the same bits.
+/// Capture by value; put `#pragma omp simd` on the loop inside. Sums need explicit lanes (double or
+/// float acc[32], folded in a fixed order): g++ 12 does not vectorise `omp simd reduction` here. A
+/// conditional load is not vectorised: load first, choose after.
 template <class T = float, class F> void simd(const F& f) {
 #if LOUPE_X86_LEVELS
   if constexpr (std::is_same_v<T, float>) {

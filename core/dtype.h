@@ -1,6 +1,6 @@
 #pragma once
-// Element types, known at run time. Kernels are templates; `dispatch` turns the one into the other,
-// once per call.
+// Element types, known at run time. Kernels are templates; `dispatch` chooses the C++ type for a
+// DType, once per call.
 #include <loupe/core/error.h>
 
 #include <cstddef>

@@ -39,7 +39,8 @@ struct ValueError : CallError {
 struct GradError : CallError {
   using CallError::CallError;
 };
-/// A NaN or Inf that anomaly mode, shadow mode or a training program found.
+/// Numbers that are wrong: a NaN or Inf (anomaly mode, clip_grad_norm_, a training program), or a
+/// result too far from its second computation (shadow mode, explain).
 struct NumericError : Error {
   using Error::Error;
 };

@@ -1,6 +1,7 @@
 #pragma once
-// Memory for tensors: 64-byte aligned blocks from a caching allocator. Nothing goes back to the
-// system during training.
+// Memory for tensors: 64-byte aligned blocks from a caching allocator. Freed blocks stay in the
+// cache. They go back to the system only by release_cached_memory(), which the allocator also calls
+// when the system has no memory left.
 #include <loupe/core/pinned.h>
 
 #include <algorithm>
@@ -24,7 +25,7 @@ class Storage : Pinned {
 
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
-  /// Its memory is the allocator's: memory_stats() counts it, and MemoryWatch hears of it.
+  /// Its memory is the allocator's: live_bytes counts it, and MemoryWatch hears of it.
   bool is_allocated() const { return !owner_; }
   /// Counts the in-place writes. A saved tensor remembers it and refuses to be used after it has
   /// moved.
@@ -42,8 +43,9 @@ class Storage : Pinned {
   std::shared_ptr<const void> owner_;  // empty when the block is the allocator's
 };
 
-/// What the allocator has handed out. The caching allocator rounds sizes up; these are the bytes
-/// asked for.
+/// What tensors hold. live_bytes and peak_bytes are the bytes asked for from the allocator.
+/// live_storages counts every Storage, also over memory with an owner. cached_bytes are whole
+/// blocks: sizes rounded up.
 struct MemoryStats {
   int64_t live_storages = 0;
   int64_t live_bytes = 0;
@@ -53,13 +55,14 @@ struct MemoryStats {
 MemoryStats memory_stats();
 /// Sets the peak to the bytes that are live now.
 void reset_peak_memory();
-/// Gives the memory of all cached blocks back to the system, in whole pages; blocks that share a
-/// slab keep their addresses.
+/// Gives the memory of all cached blocks back, as far as the system takes it: in whole pages.
+/// Blocks that share a slab keep their addresses.
 void release_cached_memory();
 
-/// Hears of every block that the allocator hands out or takes back, on any thread, while it lives.
-/// Several may live; when none does, a block costs one comparison more. The functions are called one
-/// at a time. They must not throw, and must not make or drop a tensor.
+/// Hears of every block that the allocator hands out or takes back, on any thread, while it lives
+/// (except those of shadow mode's second computation). Several may live at once. Without one, each
+/// block costs only one comparison. The functions are called one at a time. They must not throw,
+/// and must not make or drop a tensor.
 class MemoryWatch : Pinned {
  public:
   virtual ~MemoryWatch();
@@ -70,7 +73,8 @@ class MemoryWatch : Pinned {
 
  protected:
   MemoryWatch();
-  /// To be called first thing by the destructor of a class made from it: no function is called after.
+  /// The destructor of a derived class must call this first. After it no function of the watch is
+  /// called.
   void stop();
 };
 

@@ -4,9 +4,11 @@
 
 namespace loupe::pages {
 
-/// Pages of 2 MiB would serve this block: one entry of the TLB covers each.
+/// Asks the system for pages of 2 MiB for this block. The CPU's address cache (TLB) needs only one
+/// entry for such a page.
 void ask_for_huge(void* p, size_t bytes);
-/// The whole pages inside the block may go: it keeps its addresses, and loses what it holds.
+/// Gives the whole pages inside the block back to the system. Their addresses stay valid, their
+/// contents are lost.
 void give_back(void* p, size_t bytes);
 
 }  // namespace loupe::pages

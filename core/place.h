@@ -42,7 +42,8 @@ void entered();
 /// errors thrown on its thread end with this line. A copy only carries the line. Here lives on the
 /// stack of one thread: never store one, keep a Site.
 class Here : public Site {
-  // Not made from anything a caller can write: else the 0 of arange(5, 0) would be a null file name.
+  // Not made from anything a caller can write: else the 0 of arange(5, 0) would be a null file
+  // name.
   struct Implied {
     explicit Implied() = default;
   };
@@ -88,8 +89,8 @@ class SiteScope : Pinned {
   const Site* before_;
   Site site_;
 };
-/// The site an op called here reports: `here`, or the enclosing SiteScope's. Where that is a line of
-/// the library's own (a layer's header), the line that called it.
+/// The site an op called here reports: `here`, or the enclosing SiteScope's. Where that is a line
+/// of the library's own (a layer's header), the line that called it.
 Site current_site(Site here);
 
 /// A number for a module path; the same path gives the same number. 0 is the empty path.

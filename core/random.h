@@ -7,8 +7,8 @@
 
 namespace loupe {
 
-/// A random stream: 16 bytes of state that can be seen, saved and restored. Word i of a stream is a
-/// pure function of (key, counter + i/4), so that pieces of an op draw in parallel and a result
+/// A random stream: 16 bytes of state that can be seen, saved and restored. Word i of a stream is
+/// philox(key, counter + i / 4)[i % 4], so that pieces of an op draw in parallel and a result
 /// never depends on the thread count. There is no global generator: whoever draws is handed an Rng.
 class Rng {
  public:

@@ -50,15 +50,17 @@ Tensor unsqueeze(const Tensor& t, int64_t axis);
 enum class Binary : uint8_t { add, sub, mul, div, maximum, minimum, pow, remainder, floor_div };
 /// DtypeError if the dtypes differ. Integers wrap around on overflow.
 Tensor binary(Binary op, const Tensor& a, const Tensor& b, const char* name);
-/// With one operand a number, converted to a's dtype; `swapped`: number op a. Where a holds integers:
-/// DtypeError for a part behind the point, ValueError for a number out of range.
+/// With one operand a number, converted to a's dtype; `swapped`: number op a. Where a holds
+/// integers: DtypeError for a part behind the point, ValueError for a number out of range.
 Tensor binary(Binary op, const Tensor& a, Number b, bool swapped = false);
-/// A number as a 0-dimensional tensor of a's type, refused like those of `binary`.
+/// A number as a 0-dimensional tensor of a's type. Throws the same errors as `binary` with a
+/// number.
 Tensor number_like(const Tensor& a, Number b, const char* op);
 enum class Compare : uint8_t { eq, ne, lt, le, gt, ge };
 Tensor compare(Compare op, const Tensor& a, const Tensor& b);
 /// With a number. Where a holds integers or bool, the numbers themselves are compared, 0.5, NaN and
-/// the infinities too; ValueError for u8 against a whole number out of its range, which PyTorch wraps.
+/// the infinities too; ValueError for u8 against a whole number out of its range, which PyTorch
+/// wraps.
 Tensor compare(Compare op, const Tensor& a, Number b);
 /// Element by element, for every type: 0 is false, all else (NaN too) true.
 enum class Logical : uint8_t { and_, or_, xor_ };
@@ -92,8 +94,8 @@ Tensor prod(const Tensor& t, const Dims& axes, bool keepdim);
 /// Whether some (every) element along `axes` differs from 0: bool, but u8 for u8.
 Tensor any(const Tensor& t, const Dims& axes, bool keepdim);
 Tensor all(const Tensor& t, const Dims& axes, bool keepdim);
-/// (sum |t|^p)^(1/p); the largest |t| for p = Inf, the smallest for -Inf, the count of non-zeros for
-/// 0. ValueError for no elements and p < 0 or p = Inf.
+/// (sum |t|^p)^(1/p); the largest |t| for p = Inf, the smallest for -Inf, the count of non-zeros
+/// for 0. ValueError for no elements and p < 0 or p = Inf.
 Tensor norm(const Tensor& t, double p, const Dims& axes, bool keepdim);
 /// Sums the dimensions along which `shape` would have been broadcast to t's shape.
 Tensor sum_to(const Tensor& t, const Shape& shape);
@@ -104,7 +106,8 @@ Tensor arg_extremum(const Tensor& t, int64_t axis, bool keepdim, bool largest);
 /// True if some element is NaN or infinite.
 bool has_nonfinite(const Tensor& t);
 
-/// `axes` with negatives resolved, sorted, without doubles; all axes if empty.
+/// `axes` sorted, negative ones counted from the end; all axes if empty. IndexError for an axis
+/// outside, ValueError for one that stands twice.
 Dims normalize_axes(const Dims& axes, int rank, const char* op);
 Shape reduced_shape(const Shape& shape, const Dims& axes, bool keepdim);
 

@@ -75,7 +75,7 @@ Strides row_major_strides(const Shape& shape);
 Shape broadcast_shapes(const Shape& a, const Shape& b, const char* op);
 
 /// `axis` counted from the end when negative; IndexError, with `op` in front, if outside [-rank,
-/// rank).
+/// rank). A tensor without dimensions takes 0 and -1, as in PyTorch.
 int normalize_axis(int64_t axis, int rank, const char* op);
 
 }  // namespace loupe

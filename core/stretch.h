@@ -1,7 +1,7 @@
 #pragma once
 // Time for those who look inside: when the work of an op began, and stretches of a step that are no
-// op (loading a batch, the optimizer's step). Nobody listens unless a Watch (autograd/watch.h) lives
-// on the thread; then a call of the library costs one comparison more.
+// op (loading a batch, the optimizer's step). Only a Watch (autograd/watch.h) on the thread
+// listens. Without one, a call of the library costs one comparison more.
 #include <loupe/core/pinned.h>
 
 namespace loupe {
@@ -18,8 +18,8 @@ class StretchListener {
   ~StretchListener() = default;
 };
 
-/// Names a stretch of work: `const Stretch loading("load batch");`. Its time is told to the thread's
-/// listener when it ends. The name must outlive the program's run (a literal).
+/// Names a stretch of work: `const Stretch loading("load batch");`. Its time is told to the
+/// thread's listener when it ends. The name must be valid until the program ends: use a literal.
 class Stretch : Pinned {
  public:
   explicit Stretch(const char* name);

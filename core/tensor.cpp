@@ -218,8 +218,11 @@ Tensor integer_range(int64_t start, int64_t stop, int64_t step, DType dtype) {
   const __int128 count = (way + step + (step > 0 ? -1 : 1)) / step;
   if (count > int64_t{1} << 53)
     fail<ValueError>("arange: {} numbers from {} to {}", static_cast<double>(count), start, stop);
-  return generate(static_cast<int64_t>(count), dtype, "arange",
-                  [=](int64_t i) { return Number(start + i * step); });
+  return generate(static_cast<int64_t>(count), dtype, "arange", [=](int64_t i) {
+    // i * step may lie beyond i64 where the sum does not.
+    const uint64_t walked = static_cast<uint64_t>(i) * static_cast<uint64_t>(step);
+    return Number(static_cast<int64_t>(static_cast<uint64_t>(start) + walked));
+  });
 }
 
 // A bound of arange that an integer type can start from or step by.

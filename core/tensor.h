@@ -165,9 +165,9 @@ class Tensor {
   const Tensor& normal_(Rng& rng, double mean = 0, double std = 1, Here here = {}) const;
 
   /// Takes the memory, layout and element type of `source`, of the same shape, and keeps everything
-  /// else: all who hold this tensor see the new elements (PyTorch's `x.data = source`). Not recorded;
-  /// drops a gradient of another element type. GradError on a computed tensor, ShapeError on another
-  /// shape.
+  /// else: all who hold this tensor see the new elements (PyTorch's `x.data = source`). Not
+  /// recorded; drops a gradient of another element type. GradError on a computed tensor, ShapeError
+  /// on another shape.
   void set_data(const Tensor& source, Here here = {});
 
   // --- For autograd ---
@@ -216,11 +216,12 @@ Tensor zeros_like(const Tensor& t, Here here = {});
 Tensor ones_like(const Tensor& t, Here here = {});
 /// start, start + step, ... before stop. ValueError if step is 0 or points away from stop, or if an
 /// integer type cannot hold a number; DtypeError for bool, and for a start or step with a part
-/// behind the point in an integer type.
+/// behind the point in an integer type. With a step that binary numbers cannot hold exactly (0.1),
+/// rounding may add stop itself: use linspace.
 Tensor arange(Number start, Number stop, Number step = 1, DType dtype = DType::i64, Here here = {});
 inline Tensor arange(int64_t n, Here here = {}) { return arange(0, n, 1, DType::i64, here); }
-/// `steps` numbers from first to last, both included. ValueError for a negative count and for NaN or
-/// infinite ends.
+/// `steps` numbers from first to last, both included. ValueError for a negative count and for NaN
+/// or infinite ends.
 Tensor linspace(double first, double last, int64_t steps, DType dtype = DType::f32, Here here = {});
 Tensor eye(int64_t n, DType dtype = DType::f32, Here here = {});
 /// A copy of `values` under `shape`; without a shape, one dimension. ShapeError if the counts
@@ -258,7 +259,9 @@ Tensor operator/(In a, Number b);
 Tensor operator/(Number a, In b);
 Tensor operator-(In a);
 
-/// Shape, type and values; large tensors are shortened to their corners, as NumPy does.
+/// The values, as PyTorch prints them; the type unless it is f32; the shape where the tensor is
+/// empty or shortened. A tensor of more than 1000 elements is shortened to its corners, as NumPy
+/// does.
 std::string to_string(const Tensor& t);
 std::ostream& operator<<(std::ostream& out, const Tensor& t);
 

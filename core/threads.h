@@ -14,7 +14,8 @@ namespace loupe {
 /// number of cores (LOUPE_NUM_THREADS overrides); set to 1 in each of many one-thread trainings
 /// that share a process.
 int thread_limit();
-/// Sets the limit for the calling thread; ValueError below 1. May exceed the number of cores.
+/// Sets the limit for the calling thread; ValueError below 1. May exceed the number of cores; more
+/// than 256 threads are not used.
 void set_thread_limit(int threads);
 
 /// Sets the calling thread's limit for a scope.
@@ -38,8 +39,8 @@ double helped_seconds();
 
 /// Calls f(piece) for each piece in [0, pieces). Each thread starts on its own contiguous share,
 /// the same one every time, so that a core meets again what it wrote; who is done early takes from
-/// the others. Nested calls, and calls while another thread uses the pool, run serially. The first
-/// exception is rethrown once all have stopped.
+/// the others. A call from a piece that the pool runs, and a call while another thread uses the
+/// pool, run serially. The first exception is rethrown once all have stopped.
 template <class F> void parallel_pieces(int64_t pieces, const F& f) {
   detail::run_pieces(
       pieces, [](const void* context, int64_t piece) { (*static_cast<const F*>(context))(piece); },

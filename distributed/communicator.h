@@ -1,18 +1,18 @@
 #pragma once
-// Processes that work together, over MPI. Every process ("rank") calls the same functions in the same
-// order; each call is a collective: it returns once all have called it.
+// Processes that work together, over MPI. Most calls are collectives: all processes ("ranks") make
+// them, in the same order. all_reduce_begin() does not wait.
 //
 //   Communicator comm;                        // all processes that mpirun started
 //   const double loss = comm.sum({own})[0];   // the same bits on every rank
 //
-// Sums are taken in the order of the ranks, whatever arrives first: the same bits run after run, and on
-// every rank. Where nothing launched the program, or the library was built without MPI, the communicator
-// has one rank and every call does nothing.
+// Sums are taken in the order of the ranks, whatever arrives first: the same bits run after run,
+// and on every rank. Where nothing launched the program, or the library was built without MPI, the
+// communicator has one rank and every call works on its own values alone.
 //
-// How many bytes a rank sends to sum n bytes over N ranks: each rank owns 1/N of them, gets this part
-// from all others, adds it up and sends the sum to all others: 2 n (N - 1) / N, the least that any
-// algorithm can do, a ring's too (Patarasuk and Yuan 2009). Up to kSmallCollective bytes every rank
-// sends all to all others, n (N - 1): one message's time instead of two.
+// How many bytes a rank sends to sum n bytes over N ranks: each rank owns 1/N of them, gets this
+// part from all others, adds it up and sends the sum to all others: 2 n (N - 1) / N, the least that
+// any algorithm can do, a ring's too (Patarasuk and Yuan 2009). Up to kSmallCollective bytes every
+// rank sends all to all others, n (N - 1): one message's time instead of two.
 #include <loupe/core/error.h>
 #include <loupe/core/pinned.h>
 #include <loupe/core/share.h>
@@ -42,8 +42,8 @@ struct CommunicatorOptions {
   /// sizes, step. A difference is a CommunicationError on all of them at once. Without it a
   /// difference in a large collective ends by the timeout, or by MPI's own error.
   bool checked = true;
-  /// Asked while waiting; true ends the wait with a CommunicationError a fifth of a second later. For a
-  /// program that has been told to end.
+  /// Asked while waiting; true ends the wait with a CommunicationError a fifth of a second later.
+  /// For a program that has been told to end.
   std::function<bool()> stop = {};
 };
 
@@ -81,13 +81,14 @@ class PendingCollective {
 class Communicator : Pinned {
  public:
   using Options = CommunicatorOptions;
-  /// All processes of the program, from the environment of MPI's launcher. A program that has called
-  /// MPI_Init itself must have asked for MPI_THREAD_SERIALIZED at least, to have collectives go on
-  /// while it computes. ValueError for a timeout that is not above 0.
+  /// All processes of the program, from the environment of MPI's launcher. A program that has
+  /// called MPI_Init itself must have asked for MPI_THREAD_SERIALIZED at least, to have collectives
+  /// go on while it computes. ValueError for a timeout that is not above 0.
   explicit Communicator(Options options);
   Communicator() : Communicator(Options{}) {}
   /// Tells the other ranks that this one has come to its end: a rank that still waits for it gets
-  /// its CommunicationError at once.
+  /// its CommunicationError at once. It then waits until they have ended too; after an exception at
+  /// most two seconds.
   ~Communicator();
 
   int rank() const;
@@ -107,8 +108,8 @@ class Communicator : Pinned {
   void broadcast(const Tensor& t, int root = 0);
   /// t = the sum of every rank's t, added in the order of the ranks (f32 in double). f32, f64, i64.
   void all_reduce(const Tensor& t);
-  /// The same without waiting. t must stay as it is until wait() has returned: it may be read and
-  /// written meanwhile.
+  /// The same without waiting. Do not read or write t until wait() has returned: the communicator
+  /// reads and writes it in that time.
   PendingCollective all_reduce_begin(const Tensor& t, const std::string& label = "");
   /// The values of every rank, those of rank 0 first; each rank gives as many.
   std::vector<double> all_gather(std::span<const double> own);

@@ -63,14 +63,14 @@ void set(const Tensor& row, int64_t at, double value) { raw::fill(raw::select(ro
 
 // Outlives the DataParallel where a hook still runs.
 struct DataParallel::State : std::enable_shared_from_this<State> {
-  Module* model;
   Communicator& comm;
+  StateDict buffers;
   std::vector<Bucket> buckets;
   std::vector<GradHookHandle> hooks;
   bool quiet = false;
   bool in_pass = false;
 
-  explicit State(Module& m, Communicator& c) : model(&m), comm(c) {}
+  State(Module& model, Communicator& c) : comm(c), buffers(named_buffers(model)) {}
 
   void begin_pass();
   void ready(size_t bucket);
@@ -198,7 +198,7 @@ DataParallel::NoSync::~NoSync() { quiet_ = before_; }
 void DataParallel::sync_buffers() {
   if (state_->comm.size() == 1) return;
   NoGrad guard;
-  for (const Named& b : named_buffers(*state_->model)) state_->comm.broadcast(b.tensor);
+  for (const Named& b : state_->buffers) state_->comm.broadcast(b.tensor);
 }
 
 std::vector<int64_t> DataParallel::bucket_sizes() const {

@@ -13,12 +13,13 @@
 //   }
 //
 // What the gradients are. backward() leaves on every rank the mean over ranks of what each has
-// accumulated, as PyTorch's DistributedDataParallel: (1/N) sum_r g_r. Where the shares are equal and
-// the loss is a mean, that is the gradient of the mean over all samples, and loss.backward() is enough.
-// Where they are not, mean_loss() weights them: with n_r samples and loss l_r on rank r its share is
-// l_r n_r N / sum_r n_r, and the gradients are those of sum_r n_r l_r / sum_r n_r, which is what one
-// process with the whole batch computes. The weight has to be in the loss: gradients weighted
-// afterwards would be wrong behind a synchronised BatchNorm, which mixes those of all ranks.
+// accumulated, as PyTorch's DistributedDataParallel: (1/N) sum_r g_r. Where the shares are equal
+// and the loss is a mean, that is the gradient of the mean over all samples, and loss.backward() is
+// enough. Where they are not, mean_loss() weights them: with n_r samples and loss l_r on rank r its
+// share is l_r n_r N / sum_r n_r, and the gradients are those of sum_r n_r l_r / sum_r n_r, which
+// is what one process with the whole batch computes. The weight has to be in the loss: gradients
+// weighted afterwards would be wrong behind a synchronised BatchNorm, which mixes those of all
+// ranks.
 //
 // With one rank nothing is changed: the bits are those of a training without it.
 #include <loupe/distributed/communicator.h>
@@ -29,28 +30,31 @@ namespace loupe {
 /// The mean of a loss over the samples of all ranks.
 struct MeanLoss {
   Tensor share;      // what to call backward() on
-  double value = 0;  // the mean, the same on all ranks; NaN where there are no samples
+  double value = 0;  // the mean, the same on all ranks; NaN where there are no
+                     // samples (with one rank: the loss as given)
 };
 
 class DataParallel : Pinned {
  public:
   struct Options {
-    /// Gradients travel in buckets of about so many bytes, each as soon as its last gradient is known,
-    /// while the pass goes on. Small: more of the way is hidden; large: fewer messages.
+    /// Gradients travel in buckets of about so many bytes. They leave in one order on all ranks,
+    /// each when it and those before it are complete, while the pass goes on. Small: more of the
+    /// way is hidden; large: fewer messages.
     int64_t bucket_bytes = 4 << 20;
     /// The bucket that is full first, with the last layers' gradients.
     int64_t first_bucket_bytes = 1 << 20;
   };
   /// Gives every rank the parameters and buffers of rank 0. The model may be moved later; its
-  /// parameters must stay the same tensors. CommunicationError where the models differ; ValueError for
+  /// parameters and buffers must stay the same tensors. CommunicationError where the shapes or
+  /// types of the models' parameters and buffers differ (names are not compared); ValueError for
   /// sizes below 1 and for a model without parameters that need a gradient.
   DataParallel(Module& model, Communicator& comm, Options options);
   DataParallel(Module& model, Communicator& comm) : DataParallel(model, comm, Options{}) {}
   ~DataParallel();
 
-  /// `loss` is the mean over `count` samples of this rank. A rank without samples gives what it has (a
-  /// mean over nothing is NaN): it counts for nothing. One small collective. ShapeError unless the loss
-  /// is one number; ValueError for a count below 0 or not finite.
+  /// `loss` is the mean over `count` samples of this rank. A rank without samples calls it too,
+  /// with count 0: its loss may be NaN, and counts for nothing. One small collective. ShapeError
+  /// unless the loss is one number; ValueError for a count below 0 or not finite.
   MeanLoss mean_loss(In loss, double count);
 
   /// While it lives backward() only accumulates on this rank: for several backward() a step. The

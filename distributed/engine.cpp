@@ -149,7 +149,8 @@ CommunicatorImpl::Work CommunicatorImpl::all_reduce(const Tensor& t, const std::
   return launch(work);
 }
 
-// Rank r owns part r of the tensor: it gets that part of all others, adds in order, gives the sum to all.
+// Rank r owns part r of the tensor: it gets that part of all others, adds in order, gives the sum
+// to all.
 void CommunicatorImpl::add_reduce_stages(Collective& w) {
   const int64_t width = static_cast<int64_t>(size_of(w.tensor.dtype())), n = w.tensor.numel();
   const auto part_of = [this, n](int r) { return Share{r, size}.of(n); };
@@ -201,8 +202,8 @@ CommunicatorImpl::Work CommunicatorImpl::broadcast(const Tensor& t, int root) {
   return launch(work);
 }
 
-// A binomial tree: with ranks counted from the root, rank v gets the tensor from v without its lowest
-// bit, and gives it to v + 1, v + 2, v + 4, ... below that bit.
+// A binomial tree: with ranks counted from the root, rank v gets the tensor from v without its
+// lowest bit, and gives it to v + 1, v + 2, v + 4, ... below that bit.
 void CommunicatorImpl::add_tree_stages(Collective& w) {
   const int root = w.header.root, from_root = (rank - root + size) % size;
   int low = 1;
@@ -342,9 +343,7 @@ void CommunicatorImpl::leave(bool failed) noexcept {
     exchange(*work, {});
     launch(work);
     wait(*work);
-  } catch (const std::exception& e) {
-    if (!failed) fmt::print(stderr, "loupe: {}\n", e.what());
-  }
+  } catch (const std::exception&) {}  // another rank has failed, and says so
   if (failed) transport_->give_up();
 }
 

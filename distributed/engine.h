@@ -21,7 +21,8 @@ enum class Op : int32_t { barrier, broadcast, all_reduce, all_gather, ended, fai
 inline constexpr const char* kOpNames[] = {"barrier",    "broadcast", "all_reduce",
                                            "all_gather", "",          ""};
 
-// What a rank is about to do, as it tells the others. Sent as bytes: all ranks run the same program.
+// What a rank is about to do, as it tells the others. Sent as bytes: all ranks run the same
+// program.
 struct Header {
   Op op = Op::barrier;
   DType dtype = DType::f32;

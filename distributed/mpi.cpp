@@ -115,8 +115,9 @@ class MpiTransport final : public Transport {
   std::vector<size_t> free_;
 };
 
-/// Whether a launcher started this process (Open MPI, MPICH and those that speak PMI), or the program
-/// has started MPI itself. Starting MPI costs a process alone tens of milliseconds for nothing.
+/// Whether a launcher started this process (Open MPI, MPICH and those that speak PMI), or the
+/// program has started MPI itself. Starting MPI costs a process alone tens of milliseconds for
+/// nothing.
 bool launched() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "MPI_LOCALNRANKS"})
     if (std::getenv(name)) return true;

@@ -7,11 +7,12 @@
 
 namespace loupe {
 
-/// A rank's samples of every batch, for own loops; a DataLoader with `share` does the same. Ranks with
-/// the same options and seed divide each batch among them: all have as many batches, every sample is in
-/// exactly one part, parts differ by one sample at most and may be empty. (PyTorch's DistributedSampler
-/// repeats samples to make parts equal, so that an evaluation counts some twice.) The order, and the
-/// samples of each batch, are those of one process, whatever the number of ranks.
+/// A rank's samples of every batch, for own loops; a DataLoader with `share` does the same. Ranks
+/// with the same options and seed divide each batch among them: all have as many batches, every
+/// sample is in exactly one part, parts differ by one sample at most and may be empty. (PyTorch's
+/// DistributedSampler repeats samples to make parts equal, so that an evaluation counts some
+/// twice.) The order, and the samples of each batch, are those of one process, whatever the number
+/// of ranks.
 class ShardedSampler {
  public:
   struct Options {

@@ -17,18 +17,19 @@ class SharesOfRanks final : public BatchShares {
 }  // namespace
 
 int64_t convert_sync_batch_norm(Module& model, Communicator& comm) {
-  const auto shares = std::make_shared<SharesOfRanks>(comm);
-  int64_t converted = 0;
+  std::vector<BatchNormState*> norms;
   for (const auto& [name, module] : named_modules(model)) {
     BatchNormState* bn = dynamic_cast<BatchNorm1d*>(module);
     if (!bn) bn = dynamic_cast<BatchNorm2d*>(module);
     if (!bn) continue;
     if (bn->options.convention == NormConvention::keras3)
       fail<ValueError>("convert_sync_batch_norm: \"{}\" is of the keras3 convention", name);
-    if (comm.size() > 1) bn->shares = shares;
-    ++converted;
+    norms.push_back(bn);
   }
-  return converted;
+  const auto shares = std::make_shared<SharesOfRanks>(comm);
+  if (comm.size() > 1)
+    for (BatchNormState* bn : norms) bn->shares = shares;
+  return static_cast<int64_t>(norms.size());
 }
 
 }  // namespace loupe

@@ -1,4 +1,5 @@
-// A training that is stopped and goes on as if nothing had happened, and its charts for TensorBoard.
+// A training that is stopped and goes on as if nothing had happened, and its charts for
+// TensorBoard.
 #include <loupe/loupe.h>
 
 #include <fmt/core.h>

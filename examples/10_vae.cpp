@@ -1,5 +1,5 @@
-// A variational autoencoder (Kingma and Welling, "Auto-Encoding Variational Bayes", 2014): it learns
-// to write images down in 16 numbers, and then draws images that nobody photographed.
+// A variational autoencoder (Kingma and Welling, "Auto-Encoding Variational Bayes", 2014): it
+// learns to write images down in 16 numbers, and then draws images that nobody photographed.
 //
 //   encoder: x -> mean, log variance of z;   z = mean + exp(log variance / 2) noise
 //   decoder: z -> the probability of each pixel
@@ -36,8 +36,8 @@ struct Vae : Layer<Vae> {
   struct Loss {
     Tensor pixels, kl;  // nats an image
   };
-  // One draw of z for each image. The noise does not depend on the weights, so that the gradient goes
-  // through z (the reparametrisation trick).
+  // One draw of z for each image. The noise does not depend on the weights, so that the gradient
+  // goes through z (the reparametrisation trick).
   Loss loss(const Tensor& x, Rng& noise) {
     const Tensor h = relu(in(x));
     const Tensor m = mean(h), lv = log_variance(h);

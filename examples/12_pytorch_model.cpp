@@ -1,5 +1,5 @@
-// A model that PyTorch trained: its state_dict as a safetensors file goes into the same layers here,
-// by the same names, and gives PyTorch's logits. In Python the file was written by
+// A model that PyTorch trained: its state_dict as a safetensors file goes into the same layers
+// here, by the same names, and gives PyTorch's logits. In Python the file was written by
 //
 //   safetensors.torch.save_file(model.state_dict(), "model.safetensors")
 //

@@ -1,6 +1,7 @@
 // One model trained by several processes, each on its share of every batch:
 //   mpirun -n 2 build/release/example_13_data_parallel
-// Without mpirun, or built without MPI, the same lines train it in one process, with the same losses.
+// Without mpirun, or built without MPI, the same lines train it in one process, with the same
+// losses.
 #include <loupe/distributed/data_parallel.h>
 #include <loupe/distributed/sync_batch_norm.h>
 #include <loupe/loupe.h>
@@ -11,8 +12,8 @@ using namespace loupe;
 
 int main() {
   Communicator comm;
-  // Points of the plane, and whether they lie in the unit circle. Every rank has the whole data set; its
-  // loader makes this rank's share of each batch.
+  // Points of the plane, and whether they lie in the unit circle. Every rank has the whole data
+  // set; its loader makes this rank's share of each batch.
   Rng data(1), order(2);
   const Tensor x = randn(data, {2010, 2});
   const Tensor y = lt(square(x).sum({1}), 1).to(DType::i64);

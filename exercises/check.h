@@ -1,7 +1,7 @@
 #pragma once
-// What the check of an exercise is made of. A check calls the student's functions on cases that a seed
-// draws, and compares. Where a number is wrong it asks what each known wrong idea would have given, and
-// names the idea that fits.
+// What the check of an exercise is made of. A check calls the student's functions on cases that a
+// seed draws, and compares. Where a number is wrong it asks what each known wrong idea would have
+// given, and names the idea that fits.
 //
 // An exercise's check.cpp defines `run(Check&)`; the judge (judge.cpp) loads it together with the
 // student's file and calls it.
@@ -13,8 +13,8 @@
 
 namespace loupe::exercises {
 
-/// A wrong idea: the sentence that names it, and the value of a program that follows it. `value` may
-/// throw: then the idea does not fit this case.
+/// A wrong idea: the sentence that names it, and the value of a program that follows it. `value`
+/// may throw: then the idea does not fit this case.
 struct Idea {
   std::string says;
   std::function<Tensor()> value;

@@ -1,14 +1,14 @@
 #pragma once
-// Counts how often a function reads memory anew. Counted takes the place of float: each read and write
-// goes through a model of a cache, and a miss is one line of 64 bytes that comes from memory. The file of
-// a scored exercise is compiled once more with it (counted_float.h).
+// Counts how often a function reads memory anew. Counted takes the place of float: each read and
+// write goes through a model of a cache, and a miss is one line of 64 bytes that comes from memory.
+// The file of a scored exercise is compiled once more with it (counted_float.h).
 #include <array>
 #include <cstdint>
 
 namespace loupe::exercises {
 
-/// A cache of 64 KiB: 128 sets of 8 lines of 64 bytes. A new line takes the place of the one of its set
-/// that was used longest ago.
+/// A cache of 64 KiB: 128 sets of 8 lines of 64 bytes. A new line takes the place of the one of its
+/// set that was used longest ago.
 class CacheModel {
  public:
   static constexpr int64_t kLine = 64, kSets = 128, kWays = 8;

@@ -36,7 +36,8 @@ struct Loaded {
   void (*run)(Check&);
 };
 
-// Exit 3: a function of the exercise is missing in the student's file; the loader's words on stderr.
+// Exit 3: a function of the exercise is missing in the student's file; the loader's words on
+// stderr.
 Loaded load(const char* path) {
   void* const object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!object) {

@@ -25,12 +25,12 @@ struct AugmentOptions {
   std::vector<double> mean = {}, std = {};
 };
 
-/// Test-time augmentation: the images x (B, C, H, W) as they are and moved by one pixel up, down, left
-/// and right (pixels that come in are `fill`), each mirrored too where flip > 0: 10 views, or 5. With
-/// crop_padding 0 they are not moved: 2 views, or 1. mean and std are not used. The mean of a model's
-/// probabilities over the views of an image errs less than one view (Krizhevsky, Sutskever and Hinton,
-/// "ImageNet classification with deep convolutional neural networks", 2012, section 4.1). ShapeError
-/// and DtypeError as AugmentedDataset's.
+/// Test-time augmentation: the images x (B, C, H, W) as they are and moved by one pixel down, up,
+/// right and left, in this order (pixels that come in are `fill`), then the same mirrored where
+/// flip > 0: 10 views, or 5. With crop_padding 0 they are not moved: 2 views, or 1. mean and std
+/// are not used. The mean of a model's probabilities over the views of an image errs less than one
+/// view (Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural
+/// networks", 2012, section 4.1). ShapeError and DtypeError as AugmentedDataset's.
 std::vector<Tensor> test_views(const Tensor& x, const AugmentOptions& options);
 
 /// Another data set's images x (B, C, H, W), f32 or f64, changed at random. A sample's changes are
@@ -41,7 +41,7 @@ std::vector<Tensor> test_views(const Tensor& x, const AugmentOptions& options);
 class AugmentedDataset : public Dataset {
  public:
   /// ValueError for a negative size, a probability outside [0, 1], a deviation that is not above 0,
-  /// a number that is not finite, and for as many deviations as there are not means.
+  /// a number that is not finite, and if mean and std have different lengths.
   AugmentedDataset(std::shared_ptr<const Dataset> data, AugmentOptions options);
   /// The same with a data set by value.
   template <std::derived_from<Dataset> Data>

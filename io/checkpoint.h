@@ -26,8 +26,9 @@ void save_model(const std::string& path, Module& m, Tied tied = Tied::every,
 /// under every name.
 LoadReport load_model(const std::string& path, Module& m, const LoadOptions& options = {});
 
-/// What a checkpoint holds. Null and empty members are left out, and must then be left out in
-/// reading too.
+/// What a checkpoint holds. Null members and empty maps are left out. Reading needs the same model,
+/// optimizer, schedule, loader and streams. `numbers` and `options` become those of the file,
+/// whatever they were.
 struct TrainingState {
   Module* model = nullptr;  // parameters, buffers, and the random streams of its layers
   Optimizer* optimizer = nullptr;

@@ -133,8 +133,9 @@ TextDataset::TextDataset(std::span<const int32_t> ids, const Options& o)
         "{}",
         n, o.context, least);
   size_ = n > o.context ? (n - 1 - o.context) / o.stride + 1 : 0;
-  // What a further window would start with, if there is anything left for it to predict.
-  if (o.pad_last && (size_ == 0 || (size_ - 1) * o.stride + o.context < n - 1)) ++size_;
+  // A further window, if it begins inside the text and something is left for it to predict.
+  const int64_t reached = size_ == 0 ? 0 : (size_ - 1) * o.stride + o.context;
+  if (o.pad_last && reached < n - 1 && (size_ == 0 || size_ - 1 < (n - 2) / o.stride)) ++size_;
 }
 
 Batch TextDataset::batch(std::span<const int64_t> indices) const {

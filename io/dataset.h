@@ -25,7 +25,8 @@ class SampleStreams {
   SampleStreams(uint64_t seed, int64_t epoch);
   /// The stream of sample `index`, from its start.
   Rng rng(int64_t index) const;
-  /// Streams apart from these, which a data set that draws hands to the one it wraps.
+  /// Other streams. A data set that draws and wraps another one gives these to it, so that the two
+  /// do not draw the same numbers.
   SampleStreams inner() const;
 
  private:
@@ -55,8 +56,8 @@ class Dataset {
 class ImageDataset : public Dataset {
  public:
   /// ShapeError unless images are u8 (n, c, h, w) with n labels and as many means and deviations as
-  /// channels; IndexError for a label that is none of the classes (where the set names them);
-  /// ValueError for a deviation that is not above 0.
+  /// channels; IndexError for a negative label, or one beyond the classes where the set names them;
+  /// ValueError for a mean that is not finite or a deviation that is not above 0.
   explicit ImageDataset(ImageSet set);
   int64_t size() const override { return set_.size(); }
   Batch batch(std::span<const int64_t> indices) const override;
@@ -83,7 +84,8 @@ class TensorDataset : public Dataset {
 /// Windows of a text: x = ids[s, s + context), y = the same one further, both i64 (B, context), for
 /// s = 0, stride, ... With pad_last a last window covers what a whole one does not reach: its x is
 /// padded with 0 and its y with -100, the index that cross_entropy ignores, so that every id but
-/// the first is predicted exactly once at stride = context.
+/// the first is predicted exactly once at stride = context. With a stride above context the ids
+/// between two windows are not predicted.
 class TextDataset : public Dataset {
  public:
   struct Options {

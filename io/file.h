@@ -48,8 +48,9 @@ class MappedFile : Pinned {
 std::string read_file(const std::string& path);
 
 /// A new file that appears under `path` whole or not at all: written beside it, flushed to the
-/// disk, then renamed. Until commit() returns, whatever was at `path` stays; without commit() the
-/// partial file is removed.
+/// disk, then renamed. Until commit() has renamed it, whatever was at `path` stays; without
+/// commit() the partial file is removed. If only the flush of the folder fails, commit() throws,
+/// and the new file is there, whole.
 class AtomicFile : Pinned {
  public:
   /// IoError if the folder is missing or not writable.

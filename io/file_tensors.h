@@ -9,8 +9,8 @@ namespace loupe {
 
 using TensorMap = std::map<std::string, Tensor>;
 
-/// The tensors of a safetensors or .npz file that Loupe has a type for. The others are no damage
-/// and hide nothing: they are left out, and asking for one says why.
+/// The tensors of a safetensors or .npz file that Loupe has a type for. A tensor of another
+/// type is no error: it is left out, and at() says why.
 struct FileTensors : TensorMap {
   using TensorMap::TensorMap;
   std::string file;                           // for errors

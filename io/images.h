@@ -30,7 +30,7 @@ struct ImageData {
 inline constexpr const char* kFashionMnistPath = "/usr/share/datasets/fashion-mnist";
 
 /// `name` is fashion-mnist, mnist or cifar10; `folder` may be empty for fashion-mnist. Files may be
-/// gzip-compressed or not. IoError if a file is missing (with the line that installs it), damaged,
+/// gzip-compressed or not. IoError if a file is missing (with how to get it), damaged,
 /// of another image size, or if counts differ or a label is not below 10; ValueError for another
 /// name.
 ImageData load_images(const std::string& name, const std::string& folder = "");

@@ -22,7 +22,7 @@ Inflater::Inflater(Bytes bytes, Format format, std::string name, size_t base)
   stream_->bytes = bytes;
   stream_->format = format;
   if (inflateInit2(&stream_->z, format == Format::gzip ? 15 + 16 : -15) != Z_OK)
-    throw std::bad_alloc();
+    fail<OutOfMemory>("zlib: no memory left");
 }
 
 Inflater::~Inflater() { inflateEnd(&stream_->z); }
@@ -51,7 +51,7 @@ size_t Inflater::read(uint8_t* out, size_t n) {
                                        s.fed == s.bytes.size() && s.z.avail_out > 0)) {
       fail<IoError>("{}: offset {}: the compressed data end too early", name_, base_ + s.offset());
     } else if (code == Z_MEM_ERROR) {
-      throw std::bad_alloc();
+      fail<OutOfMemory>("zlib: no memory left");
     } else if (code != Z_OK) {
       fail<IoError>("{}: offset {}: corrupt compressed data ({})", name_, base_ + s.offset(),
                     s.z.msg ? s.z.msg : "zlib");

@@ -22,20 +22,21 @@ namespace loupe {
 ///   Conv2D              kernel (kh, kw, in, out)  -> weight (out, in, kh, kw)
 ///   all three           bias                      -> bias
 ///   Embedding           embeddings                -> weight
-///   BatchNormalization  gamma, beta, moving_mean, moving_variance -> weight, bias, running_mean,
-///   running_var, and a
-///                       num_batches_tracked of 0; give the layer {.convention =
-///                       NormConvention::keras3}
-///   LayerNormalization, GroupNormalization  gamma, beta -> weight, bias;  RMSNormalization  scale
-///   -> weight
+///   BatchNormalization  gamma, beta               -> weight, bias
+///                       moving_mean, moving_variance -> running_mean, running_var
+///                       and a num_batches_tracked of 0;
+///                       give the layer {.convention = NormConvention::keras3}
+///   LayerNormalization  gamma, beta               -> weight, bias
+///   GroupNormalization  gamma, beta               -> weight, bias
+///   RMSNormalization    scale                     -> weight
 ///
 /// `flattened`: for a Dense behind a Flatten of images, its layer's name and the (C, H, W) that
 /// were flattened. Keras flattens (H, W, C), Loupe (C, H, W): the rows of its kernel change places.
 /// A batch of Keras images (N, H, W, C) is x.permute({0, 3, 1, 2}) here. Keras' padding="same" is
 /// padding = kernel_size / 2 for odd kernels of stride 1; with a stride it pads unevenly.
 ///
-/// ValueError for another variable, a kernel of another rank, a `flattened` that names no Dense or
-/// does not fit it, or two names that become one.
+/// ValueError for another variable, a kernel of another rank, an entry of `flattened` whose layer
+/// is no Dense or whose C * H * W is not the number of its inputs, or two names that become one.
 StateDict from_keras(const std::map<std::string, Tensor>& arrays,
                      const std::map<std::string, Shape>& flattened = {});
 

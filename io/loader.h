@@ -20,9 +20,10 @@ struct LoaderOptions {
   bool drop_last = false;
   /// Batches made ahead by the loader's thread; 0: made by the caller. The same batches either way.
   int prefetch = 2;
-  /// Of several processes that train together, each with a loader of the same options and seed: this
-  /// one's part of every batch. batch_size counts the samples of all of them; a part may be empty
-  /// (x of size 0), so that all have as many batches, and every sample is in exactly one part.
+  /// Of several processes that train together, each with a loader of the same options and seed:
+  /// this one's part of every batch. batch_size counts the samples of all of them; a part may be
+  /// empty (x of size 0), so that all have as many batches, and every sample is in exactly one
+  /// part.
   Share share = {};
 };
 
@@ -32,8 +33,8 @@ struct LoaderOptions {
 /// pass that was saved.
 ///
 /// The order of pass e and its samples' random streams (io/dataset.h) follow from the loader's key
-/// and e. A pass begun inside another `for` draws from a stream of its own, so that the passes to
-/// come are the same with and without it.
+/// (the number that the constructor draws from `rng`) and e. A pass begun inside another `for`
+/// draws from a stream of its own, so that the passes to come are the same with and without it.
 class DataLoader : Pinned {
   class Pass;
 

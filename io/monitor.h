@@ -6,8 +6,9 @@
 //   Monitor monitor(board, model, {.every = 50});
 //   for (int64_t step = 1; step <= steps; ++step) {
 //     const Batch batch = ...;
-//     monitor.forward(step, [&] { return model(batch.x); });  // a pass of its own on the step's
-//     batch const Tensor loss = cross_entropy(model(batch.x), batch.y); optimizer.zero_grad();
+//     monitor.forward(step, [&] { return model(batch.x); });  // one more pass, on the step's batch
+//     const Tensor loss = cross_entropy(model(batch.x), batch.y);
+//     optimizer.zero_grad();
 //     loss.backward();
 //     monitor.gradients(step);                                // before clipping
 //     optimizer.step();
@@ -25,24 +26,27 @@ namespace loupe {
 
 /// A layer is a module without children; LAYER is its name in the model ("model" for a model that
 /// is one layer), so that TensorBoard shows one chart a layer under each of
-///   activation_mean, activation_std   over all elements of its output
+///   activation_mean, activation_std
+///                      over all elements of its output
 ///   dead_units         of a layer before a ReLU, GELU or SiLU: the share of units (channels,
-///   features) whose activation
-///                      stays within 1e-6 of 0 through the whole batch, so that they pass no signal
-///                      and no gradient
+///                      features) whose activation stays within 1e-6 of 0 through the whole batch,
+///                      so that they pass no signal and no gradient
 ///   gradient_norm      of all its parameters together
 ///   update_ratio       |new - old| / |old| of all its parameters together
-///   gamma_mean, gamma_std, beta_mean, beta_std   of a norm's weight and bias
-///   running_mean_gap   of a BatchNorm: root mean square over channels of (batch mean - running
-///   mean) / sqrt(running var + eps) running_var_gap    and of ln((batch var + eps) / (running var
-///   + eps)), with the unbiased variance of the batch
+///   gamma_mean, gamma_std, beta_mean, beta_std
+///                      of a norm's weight and bias
+///   running_mean_gap   of a BatchNorm: root mean square over channels of
+///                      (batch mean - running mean) / sqrt(running var + eps)
+///   running_var_gap    the same of ln((batch var + eps) / (running var + eps)), with the unbiased
+///                      variance of the batch
 /// and the histograms activations/LAYER, gradients/PARAMETER and weights/PARAMETER. The graph is
 /// written once.
 class Monitor {
  public:
   struct Options {
-    int64_t every = 50;              // steps between scalars; the first step is watched too
-    int64_t histograms_every = 200;  // steps between histograms; 0: none
+    int64_t every = 50;  // steps between scalars; the first step is watched too
+    // Histograms are drawn at the first step and where both numbers divide the step; 0: none.
+    int64_t histograms_every = 200;
   };
   /// The model stays where it is and outlives the monitor, as does the board. ValueError for
   /// negative numbers or every = 0.

@@ -9,8 +9,8 @@
 namespace loupe {
 
 /// Reads a .npy file, versions 1 to 3, either byte order, C or Fortran order, headers of Python 2
-/// too. f2 becomes f32; i1, i2, i4 and u2, u4, u8 become i64. IoError, with file, offset and reason,
-/// for anything else (objects, strings, complex, a u8 above 2^63 - 1).
+/// too. f2 becomes f32; i1, i2, i4 and u2, u4, u8 become i64. IoError, with file, offset and
+/// reason, for anything else (objects, strings, complex, a u8 above 2^63 - 1).
 Tensor load_npy(const std::string& path);
 Tensor load_npy(Bytes bytes, const std::string& name);
 /// Writes atomically, byte for byte as numpy.save does.

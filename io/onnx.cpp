@@ -74,18 +74,28 @@ struct Traced {
   bool needed = false;
 };
 
-// One sample more, the elements in another order, and other numbers where they may be any.
+// Whole numbers that a model may take as ids: of three different ones and more, the largest becomes
+// the next lower, and the smallest the next higher; of one, every second is one less.
+void vary_ids(std::vector<double>& values) {
+  const std::set<double> seen(values.begin(), values.end());
+  if (seen.size() == 2) return;
+  for (size_t i = 0; i < values.size(); ++i) {
+    double& v = values[i];
+    if (seen.size() == 1) v -= v >= 1 ? static_cast<double>(i % 2) : 0.0;
+    else if (v == *seen.rbegin()) v = *std::next(seen.rbegin());
+    else if (v == *seen.begin()) v = *std::next(seen.begin());
+  }
+}
+
+// One sample more, the elements in another order, and other numbers.
 Tensor varied(const Tensor& example) {
   const int64_t n = example.size(0), sample = example.numel() / n;
   std::vector<double> values = example.to_vector<double>();
   std::reverse(values.begin(), values.end());
   values.insert(values.end(), values.begin(), values.begin() + sample);
-  const bool all_equal =
-      std::all_of(values.begin(), values.end(), [&](double v) { return v == values[0]; });
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (is_floating(example.dtype())) values[i] = values[i] * 0.875 + 0.0625;
-    else if (all_equal && values[0] >= 1) values[i] -= static_cast<double>(i % 2);
-  }
+  if (!is_floating(example.dtype())) vary_ids(values);
+  else
+    for (double& v : values) v = v * 0.875 + 0.0625;
   Shape shape = example.shape();
   shape[0] = n + 1;
   return raw::to(from_data(values, shape), example.dtype());

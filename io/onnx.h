@@ -4,9 +4,10 @@
 // The graph is traced: the model runs twice in eval mode, on the example and on a batch of one
 // sample more, and every op of the first run becomes ONNX nodes. What differs between the runs is
 // what depends on the input: sizes that grow with the batch stay open in the file. A value that
-// depends on the input by a way that no op tells of (numbers read out and put back) differs as
-// well, and is refused; so the file never holds a constant that should be computed. A branch in
-// C++ is taken as the example took it.
+// depends on the input by a way that no op tells of (numbers read out and put back) mostly differs
+// as well, and is refused. Where it is the same in both runs (the count of a token that stands in
+// both as often, a number after rounding) it becomes a constant: write such a step with ops. A
+// branch in C++ is taken as the example took it.
 #include <loupe/layers/state.h>
 
 namespace loupe {

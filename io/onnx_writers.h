@@ -1,6 +1,6 @@
 #pragma once
-// How each op is said in ONNX: one writer an op, in tables by family. Each table stands at the end of
-// its file.
+// How each op is said in ONNX: one writer an op, in tables by family. Each table stands at the end
+// of its file.
 #include <loupe/io/onnx_step.h>
 
 #include <limits>

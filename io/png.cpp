@@ -45,7 +45,7 @@ std::string encode_png(Bytes pixels, int64_t height, int64_t width, int channels
   std::string packed(size, '\0');
   if (compress2(reinterpret_cast<Bytef*>(packed.data()), &size,
                 reinterpret_cast<const Bytef*>(lines.data()), lines.size(), 6) != Z_OK)
-    throw std::bad_alloc();
+    fail<OutOfMemory>("zlib: no memory left");
   packed.resize(size);
 
   std::string header;

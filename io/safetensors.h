@@ -39,10 +39,11 @@ struct SafetensorsFile {
   FileTensors tensors;
   Metadata metadata;
 };
-/// Maps the file: F32, F64, I64, U8 and BOOL tensors are views of it (writing to them leaves the
-/// file alone); F16, BF16, F8_E4M3 and F8_E5M2 become f32; I8, I16, I32, U16, U32 and U64 become
-/// i64. Tensors of other dtypes, with more than 8 dimensions or a U64 above 2^63 - 1 stand in
-/// `tensors.unread`. IoError for a damaged file or a BOOL that is not 0 or 1.
+/// Maps the file: F32, F64, I64, U8 and BOOL tensors are views of it (copies where another
+/// writer left them unaligned; writing to them leaves the file alone); F16, BF16, F8_E4M3 and
+/// F8_E5M2 become f32; I8, I16, I32, U16, U32 and U64 become i64. Tensors of other dtypes, with
+/// more than 8 dimensions or a U64 above 2^63 - 1 stand in `tensors.unread`. IoError for a damaged
+/// file or a BOOL that is not 0 or 1.
 SafetensorsFile load_safetensors(const std::string& path);
 /// The same over bytes that `owner` keeps alive, or the caller if it is null.
 SafetensorsFile load_safetensors(Bytes bytes, std::shared_ptr<const void> owner,

@@ -25,7 +25,8 @@ TextFile read_text(const std::string& path);
 /// Debian's English word list, package wamerican.
 inline constexpr const char* kWordListPath = "/usr/share/dict/american-english";
 /// The list's words made of a-z alone, shuffled by a fixed seed, one a line: the default text on a
-/// fresh machine. IoError, with the line that installs the list, if it is missing.
+/// fresh machine. IoError if it is missing; for the default path with
+/// the line that installs it.
 TextFile read_words(const std::string& path = kWordListPath);
 
 /// Maps characters to ids 0, 1, ... in the order of their code points, and back.

@@ -31,8 +31,9 @@ class WordPiece {
  public:
   /// A folder with tokenizer.json or vocab.txt, or one of these files (told by its first character,
   /// '{'). In a folder, what special_tokens_map.json, added_tokens.json and tokenizer_config.json
-  /// say counts too. IoError if it is missing, malformed, not a BERT tokenizer, or lacks a special
-  /// token, and for a member of these files that asks for what is not done here, or is not known.
+  /// say counts too. IoError if it is missing, malformed, not a BERT tokenizer, or lacks the unk,
+  /// cls, sep or pad token, and for a member of these files that asks for what is not done here, or
+  /// is not known.
   static WordPiece load(const std::string& path);
   /// vocab.txt: a token a line, its id the line's number.
   static WordPiece from_vocab(std::string_view text, const std::string& name,

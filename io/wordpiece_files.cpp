@@ -1,4 +1,5 @@
-// The files that a WordPiece tokenizer comes in: vocab.txt, tokenizer.json, and what stands beside them.
+// The files that a WordPiece tokenizer comes in: vocab.txt, tokenizer.json, and what stands beside
+// them.
 #include <loupe/io/json.h>
 #include <loupe/io/utf8.h>
 #include <loupe/io/wordpiece.h>

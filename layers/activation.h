@@ -1,5 +1,6 @@
 #pragma once
-// Activations as layers, with PyTorch's names and defaults. Formulas in autograd/ops/activation.h
+// Activations as layers, with PyTorch's names and defaults (Softmax and LogSoftmax: the last
+// dimension; SwiGLU is ours). Formulas in autograd/ops/activation.h
 // and softmax.h.
 #include <loupe/autograd/ops/activation.h>
 #include <loupe/autograd/ops/softmax.h>

@@ -60,12 +60,12 @@ const char* name(ModelCheck::Kind kind);
 std::string to_string(const ModelCheck& check);
 std::ostream& operator<<(std::ostream& out, const ModelCheck& check);
 
-/// Runs the model on one batch: `loss(output)` is one number; without it the output is weighted with
-/// fixed random numbers and summed (a plain sum has no gradient behind a norm or softmax). The
+/// Runs the model on one batch: `loss(output)` is one number; without it the output is weighted
+/// with fixed random numbers and summed (a plain sum has no gradient behind a norm or softmax). The
 /// model's mode stays; its buffers, random streams and gradients are as before when the check ends.
-/// What runs is what is seen: a branch that this batch does not take is reported as unused. A member
-/// without requires_grad_() that visit() leaves out cannot be told from a constant. GradError if the
-/// loss is not one number.
+/// What runs is what is seen: a branch that this batch does not take is reported as unused. If
+/// visit() leaves out a member that has no requires_grad_(), the check takes it for a constant.
+/// GradError if the loss is not one number.
 ModelCheck check_model(Module& model, In input,
                        const std::function<Tensor(const Tensor& output)>& loss = {},
                        ModelCheck::Options options = {.huge = 1e4});

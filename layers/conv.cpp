@@ -48,8 +48,8 @@ void check(const char* layer, const Window& w) {
                      w.output_padding.h, w.output_padding.w);
 }
 
-// Weight and bias. `shape`: (out, in, kernel...), or (in, out, kernel...) of a transposed layer, with
-// all channels; a group sees only its share of the second.
+// Weight and bias. `shape`: (out, in, kernel...), or (in, out, kernel...) of a transposed layer,
+// with all channels; a group sees only its share of the second.
 std::tuple<Tensor, Tensor> start(const char* layer, Rng& rng, Shape shape, const Window& w) {
   check(layer, w);
   for (int64_t size : shape)

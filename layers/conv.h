@@ -54,8 +54,8 @@ class Conv2d : public Layer<Conv2d> {
 
 /// Conv2d by a standardized weight: (weight - mean) / sqrt(var + eps) over each output channel's
 /// filter, with the biased variance (Qiao et al. 2019, Micro-Batch Training with Batch-Channel
-/// Normalization and Weight Standardization). Names and state as Conv2d's: what is learned, and saved,
-/// is the weight before.
+/// Normalization and Weight Standardization). Names and state as Conv2d's: what is learned, and
+/// saved, is the weight before.
 class WeightStandardizedConv2d : public Layer<WeightStandardizedConv2d> {
  public:
   struct Options {

@@ -19,7 +19,8 @@ class Dropout : public Layer<Dropout> {
   Rng stream;
 };
 
-/// Dropout of whole channels of (N, C, L) or (C, L); see autograd/ops/dropout.h. Otherwise as Dropout.
+/// Dropout of whole channels of (N, C, L) or (C, L); see autograd/ops/dropout.h. Otherwise as
+/// Dropout.
 class Dropout1d : public Layer<Dropout1d> {
  public:
   explicit Dropout1d(Rng& rng, double p = 0.5);

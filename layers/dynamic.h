@@ -1,12 +1,12 @@
 #pragma once
-// Layers that stand where a norm would and compute no statistic: a squashing function of each
-// element with a learned slope.
+// Layers that replace a norm. They compute no mean or variance: each element goes through a
+// squashing function with a learned slope.
 #include <loupe/layers/module.h>
 
 namespace loupe {
 
-/// DyT: tanh(alpha x) * weight + bias (Zhu et al. 2025, Transformers without Normalization). x (...,
-/// size); weight 1 and bias 0, (size); alpha, (1), starts at alpha_init.
+/// DyT: tanh(alpha x) * weight + bias (Zhu et al. 2025, Transformers without Normalization). x
+/// (..., size); weight 1 and bias 0, (size); alpha, (1), starts at alpha_init.
 class DynamicTanh : public Layer<DynamicTanh> {
  public:
   struct Options {

@@ -25,8 +25,8 @@ constexpr double kDensityAtZero = 0.39894228040143267794;  // 1 / sqrt(2 pi)
 
 double normal_cdf(double x) { return 0.5 * dmath::erfc(x * -kRootOfHalf); }
 
-// The x with Phi(x) = p for 0 < p <= 1/2: a rational first guess (Abramowitz and Stegun, 26.2.23, good to
-// 4.5e-4), then Halley's steps, each of which triples the digits.
+// The x with Phi(x) = p for 0 < p <= 1/2: a rational first guess (Abramowitz and Stegun, 26.2.23,
+// good to 4.5e-4), then Halley's steps, each of which triples the digits.
 double lower_quantile(double p) {
   const double t = std::sqrt(-2 * dmath::log(p));
   const double above = 2.515517 + t * (0.802853 + t * 0.010328);

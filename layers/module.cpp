@@ -168,7 +168,8 @@ Tensor tapped(const Tensor& x, Site site, std::function<Tensor(const Tensor&)> p
 
 }  // namespace
 
-// What the two taps of one call share. It keeps grad_output from the output's tap until the input's.
+// What the two taps of one call share. It keeps grad_output from the output's tap until the
+// input's.
 struct detail::HookedCall::Backward {
   std::weak_ptr<ModuleHooks> hooks;
   std::vector<uint64_t> ids;

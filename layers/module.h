@@ -78,27 +78,28 @@ class Visitor {
   }
 };
 
-/// Trainable tensors with their names; a tied tensor counts once, under its first name. More of the
-/// kind in layers/state.h.
+/// All parameters with their names, frozen ones too; a tied tensor counts once, under its first
+/// name. More of the kind in layers/state.h.
 StateDict named_parameters(Module& m);
 
-/// Called before a module's forward with its (first) input. What it returns takes the input's place;
-/// an undefined tensor leaves it.
+/// Called before a module's forward with its (first) input. What it returns takes the input's
+/// place; an undefined tensor leaves it.
 using ForwardPreHook = std::function<Tensor(Module&, const Tensor& input)>;
 /// Called after a module's forward with its (first) input and its (first) output.
 using ForwardHook = std::function<void(Module&, const Tensor& input, const Tensor& output)>;
-/// Called in the backward pass, once the gradient of a module's (first) output is known and before its
-/// own part of the pass. What it returns takes the gradient's place; an undefined tensor leaves it.
+/// Called in the backward pass, once the gradient of a module's (first) output is known and before
+/// its own part of the pass. What it returns takes the gradient's place; an undefined tensor leaves
+/// it.
 using BackwardPreHook = std::function<Tensor(Module&, const Tensor& grad_output)>;
-/// Called in the backward pass, once the gradients of a module's (first) input and output are known,
-/// as PyTorch's full backward hook. grad_input is undefined where the input needs no gradient. What
-/// it returns takes the place of grad_input; an undefined tensor leaves it.
+/// Called in the backward pass, once the gradients of a module's (first) input and output are
+/// known, as PyTorch's full backward hook. grad_input is undefined where the input needs no
+/// gradient. What it returns takes the place of grad_input; an undefined tensor leaves it.
 using BackwardHook =
     std::function<Tensor(Module&, const Tensor& grad_input, const Tensor& grad_output)>;
 
 namespace detail {
-// The hooks of one module. A handle, and a graph that was recorded, hold it weakly: they may outlive
-// the module.
+// The hooks of one module. A handle, and a graph that was recorded, hold it weakly: they may
+// outlive the module.
 struct ModuleHooks {
   struct Entry {
     uint64_t id;
@@ -146,8 +147,8 @@ class Module {
   /// Multiplications and additions of one forward call, without those of children; 0 where they do
   /// not count.
   virtual int64_t flops(const Shape& /*input*/, const Shape& /*output*/) const { return 0; }
-  /// forward for a module whose type is not known here; ValueError where forward takes or gives more
-  /// than one tensor.
+  /// forward for a module whose type is not known here; ValueError where forward takes or gives
+  /// more than one tensor.
   virtual Tensor call(In x) = 0;
 
   /// True in training (the default): set by train() and eval() for a whole model.
@@ -166,7 +167,8 @@ class Module {
   /// Removes all hooks that run after forward.
   void clear_forward_hooks();
   bool has_forward_hooks() const;
-  /// Whether hooks of any kind watch this module: then it runs by itself, not fused with neighbours.
+  /// Whether hooks of any kind watch this module: then it runs by itself, not fused with
+  /// neighbours.
   bool has_hooks() const { return hooks_ && !hooks_->entries.empty(); }
 
  private:

@@ -42,9 +42,10 @@ struct BatchNormOptions {
   bool bias = true;
 };
 
-/// What BatchNorm1d, BatchNorm2d and InstanceNorm2d share: weight 1, bias 0, running_mean 0,
-/// running_var 1 (all (C)) and num_batches_tracked 0 (i64, ()). Training uses and records the
-/// batch's statistics; eval mode uses the running ones.
+/// What BatchNorm1d, BatchNorm2d, GhostBatchNorm and InstanceNorm2d share: weight 1, bias 0,
+/// running_mean 0, running_var 1 (all (C)) and num_batches_tracked 0 (i64, (); it stays 0 in
+/// InstanceNorm2d). Training uses and records the batch's statistics; eval mode uses the running
+/// ones.
 class BatchNormState {
  public:
   BatchNormState(const char* layer, int64_t num_features, BatchNormOptions options);

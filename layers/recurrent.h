@@ -41,7 +41,8 @@ class Recurrent : public Layer<Recurrent> {
  public:
   /// x (T, B, in), or (B, T, in) if batch_first, or (T, in) for one sequence, whose states have no
   /// batch dimension either. With lengths, results equal those of PyTorch's packed sequences.
-  /// ShapeError, DtypeError; IndexError for a length outside [0, T].
+  /// ShapeError, DtypeError; IndexError for a length outside [0, T]; ValueError for a c0 if this is
+  /// no LSTM.
   RecurrentResult forward(In x, const SequenceArgs& args = {});
   void visit(Visitor& v) override;
   std::string type_name() const override { return name_; }

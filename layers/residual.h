@@ -1,11 +1,13 @@
 #pragma once
-// Layers at the end of a residual branch, which let it start small: networks without a norm train so.
+// Layers at the end of a residual branch, which let it start small: networks without a norm train
+// so.
 #include <loupe/layers/module.h>
 
 namespace loupe {
 
-/// gain * x with one learned scalar, (1), from gain_init: x + gain * branch(x). SkipInit (De and Smith
-/// 2020) and ReZero (Bachlechner et al. 2020) start it at 0, so that the network starts as its skips.
+/// gain * x with one learned scalar, (1), from gain_init: x + gain * branch(x). SkipInit (De and
+/// Smith 2020) and ReZero (Bachlechner et al. 2020) start it at 0, so that the network starts as
+/// its skips.
 class SkipInit : public Layer<SkipInit> {
  public:
   /// ValueError unless gain_init is finite.
@@ -17,8 +19,8 @@ class SkipInit : public Layer<SkipInit> {
   Tensor gain;
 };
 
-/// x * gamma over the last dimension, gamma (size) from init_values (Touvron et al. 2021, Going deeper
-/// with Image Transformers).
+/// x * gamma over the last dimension, gamma (size) from init_values (Touvron et al. 2021, Going
+/// deeper with Image Transformers).
 class LayerScale : public Layer<LayerScale> {
  public:
   struct Options {

@@ -46,6 +46,16 @@ GhostBatchNorm<kRank>::GhostBatchNorm(int64_t num_features, Options o)
                      o.batch_norm.axis);
 }
 
+// Before any piece has moved the running averages.
+template <int kRank> void GhostBatchNorm<kRank>::check_last_piece(const Tensor& x) const {
+  Shape last = x.shape();
+  last[0] = (x.size(0) - 1) % virtual_batch_size + 1;
+  if (options.convention == NormConvention::torch && last.numel() == x.size(1))
+    fail<ValueError>(
+        "{}: expected more than 1 value per channel when training, got a last piece of shape {}",
+        type_name(), last);
+}
+
 template <int kRank> Tensor GhostBatchNorm<kRank>::forward(In x) {
   SiteScope site(x.here);
   const bool ranks = kRank == 1 ? x->dim() == 2 || x->dim() == 3 : x->dim() == 4;
@@ -59,6 +69,7 @@ template <int kRank> Tensor GhostBatchNorm<kRank>::forward(In x) {
     return y;
   };
   if (!training || x->size(0) <= virtual_batch_size) return normalized(x);
+  check_last_piece(x);
   std::vector<Tensor> pieces = split(x, virtual_batch_size);
   for (Tensor& piece : pieces) piece = normalized(piece);
   return cat(pieces);

@@ -23,7 +23,7 @@ struct LoadOptions {
   bool strict = true;
   /// Taken off the front of the names that are read; names without it are unexpected.
   std::string prefix = "";
-  /// Name in the file -> name in the model.
+  /// Name in the file, without the prefix -> name in the model.
   std::map<std::string, std::string> rename = {};
 };
 struct LoadReport {
@@ -40,8 +40,8 @@ void copy_state(Module& from, Module& to);
 /// Train or eval mode for a module and all its children.
 void train(Module& m, bool on = true);
 inline void eval(Module& m) { train(m, false); }
-/// A model and all its children in eval mode while it lives. Then each module has the mode back that
-/// it had, also a frozen one that was in eval mode before.
+/// A model and all its children in eval mode while it lives. Then each module has the mode back
+/// that it had, also a frozen one that was in eval mode before.
 class EvalScope : Pinned {
  public:
   explicit EvalScope(Module& m);
@@ -54,9 +54,10 @@ class EvalScope : Pinned {
 void zero_grad(Module& m);
 /// Freezes (false) or unfreezes all parameters.
 void requires_grad_(Module& m, bool on);
-/// Converts all floating parameters and buffers, and their gradients, in place: the tensors stay the
-/// same, so that an optimizer, a hook or a tied name that holds one goes on with it. A graph that was
-/// recorded before cannot run backward any more (GradError). DtypeError unless f32 or f64.
+/// Converts all floating parameters and buffers, and their gradients, in place: the tensors stay
+/// the same, so that an optimizer, a hook or a tied name that holds one goes on with it. A graph
+/// that was recorded before cannot run backward any more: GradError, or DtypeError where it did not
+/// save the tensor. DtypeError unless f32 or f64.
 void to(Module& m, DType dtype);
 
 /// A forward hook on every module of a tree while it lives; hooks that were there stay. The model
@@ -71,9 +72,9 @@ class HookScope : Pinned {
 };
 
 /// A table of layers with their output shapes, parameters and FLOPs (a multiplication and an
-/// addition are two), made by one forward pass on `input` in eval mode. With `columns` no line is
-/// wider: options are cut first, then the fronts of names, then types and shapes; 0: as wide as it
-/// is.
+/// addition are two), made by one forward pass on `input` in eval mode. With `columns` (about 64 or
+/// more) the lines of the table are cut to that width: options first, then the fronts of names,
+/// then types and shapes; 0: as wide as it is.
 std::string summary(Module& m, const Tensor& input, size_t columns = 0);
 
 }  // namespace loupe

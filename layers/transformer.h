@@ -20,8 +20,8 @@ struct TransformerLayerOptions {
 };
 
 /// With a = self_attn, f(x) = linear2(dropout(activation(linear1(x)))):
-///   norm last (default): x = norm1(x + a(x)), y = norm2(x + f(x));  norm first: x = x +
-///   a(norm1(x)), y = x + f(norm2(x)).
+///   norm last (default): x = norm1(x + dropout1(a(x))), y = norm2(x + dropout2(f(x)))
+///   norm first:          x = x + dropout1(a(norm1(x))), y = x + dropout2(f(norm2(x)))
 /// x (B, T, d_model); masks as in MultiheadAttention: true = ignore.
 class TransformerEncoderLayer : public Layer<TransformerEncoderLayer> {
  public:

@@ -124,8 +124,7 @@ Tensor BertEncoder::forward(In ids, const Tensor& token_types, const Tensor& mas
                                              : token_type_embeddings.weight.select(0, 0);
   Tensor x = word_embeddings(ids) + types + position_embeddings.weight.slice(0, 0, t);
   x = embedding_dropout(embedding_norm(x));
-  const Tensor attend =
-      mask.defined() ? ne(mask.to(DType::i64), 0).reshape({b, 1, 1, t}) : Tensor();
+  const Tensor attend = mask.defined() ? mask.to(DType::boolean).reshape({b, 1, 1, t}) : Tensor();
   for (BertLayer& l : layer) x = l(x, attend);
   return x;
 }
@@ -156,7 +155,7 @@ Tensor mask_of(const char* who, In hidden, In mask) {
   if (hidden->dim() != 3 || mask->shape() != Shape{hidden->size(0), hidden->size(1)})
     fail<ShapeError>("{}: expected hidden states (B, T, width) and a mask (B, T), got {} and {}",
                      who, hidden->shape(), mask->shape());
-  return ne(mask->to(DType::i64), 0).to(hidden->dtype()).unsqueeze(-1);
+  return mask->to(DType::boolean).to(hidden->dtype()).unsqueeze(-1);
 }
 
 Tensor weighted(In hidden, const Tensor& weights, const Tensor& divisor) {

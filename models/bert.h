@@ -83,7 +83,8 @@ enum class SentencePooling {
   last_token,     // of those that are no padding
 };
 /// One vector a sentence from its hidden states, where mask (B, T) is not 0: (B, T, width) -> (B,
-/// width). Of a sentence without a token, max gives -1e9 and all but cls else give zeros.
+/// width). For a sentence without a token, max gives -1e9, cls gives the first state as
+/// always, and the other ways give zeros.
 Tensor pool_sentence(In hidden, In mask, SentencePooling how);
 
 /// The mean of the states where mask (B, T) is not 0, then divided by its length: what sentence

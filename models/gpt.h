@@ -151,8 +151,8 @@ class Gpt : public Layer<Gpt> {
   Tensor forward(In ids, KvCache* cache = nullptr);
   KvCache new_cache(int64_t batch);
   /// Goes on from `prompt`, a token at a time, with the KV cache; beyond the context the older half
-  /// is forgotten. Runs in eval mode without recording. ValueError for an empty prompt or options
-  /// below 0; NumericError where logits are NaN.
+  /// is forgotten. Gives the prompt and the new tokens. Runs in eval mode without recording.
+  /// ValueError for an empty prompt or options below 0; NumericError where logits are NaN.
   std::vector<int64_t> generate(const std::vector<int64_t>& prompt, Rng& rng,
                                 const GenerateOptions& options = {});
   void visit(Visitor& v) override { v("transformer", transformer, "lm_head", lm_head); }

@@ -26,7 +26,8 @@ FeatureNorm feature_norm(NormKind kind, int64_t features, double eps = 1e-5);
 
 Tensor normalize(ChannelNorm& norm, In x);
 Tensor normalize(FeatureNorm& norm, In x);
-/// max_pool2d(relu(norm(x)), pool); pool = 1: no pooling. One pass where the norm is BatchNorm2d.
+/// max_pool2d(relu(norm(x)), pool); pool = 1: no pooling. One pass where the norm is
+/// BatchNorm2d and pool is 1 or 2.
 Tensor norm_relu_pool(ChannelNorm& norm, In x, int64_t pool);
 
 }  // namespace loupe

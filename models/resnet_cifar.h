@@ -12,7 +12,7 @@
 namespace loupe {
 
 /// relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)), 3 x 3 convolutions; (N, in, H, W) -> (N,
-/// out, H/stride, W/stride).
+/// out, H/stride, W/stride), rounded up.
 class BasicBlock : public Layer<BasicBlock> {
  public:
   BasicBlock(Rng& rng, int64_t in_channels, int64_t out_channels, int64_t stride);

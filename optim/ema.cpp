@@ -1,6 +1,8 @@
 #include <loupe/core/raw.h>
 #include <loupe/optim/step.h>
 
+#include <map>
+
 namespace loupe {
 
 EmaWeights::EmaWeights(StateDict params, Options o) : params_(std::move(params)), options_(o) {
@@ -58,21 +60,25 @@ StateDict EmaWeights::state_dict() const {
 }
 
 void EmaWeights::load_state_dict(const StateDict& from) {
-  if (from.size() != averages_.size() + 1 || from[0].name != "updates")
+  if (from.size() != averages_.size() + 1)
     fail<ValueError>("EmaWeights: a state of {} entries, expected \"updates\" and {} averages",
                      from.size(), averages_.size());
-  const int64_t updates = detail::step_count(from[0]);
-  for (size_t i = 0; i < averages_.size(); ++i) {
-    const Named &have = from[i + 1], &want = averages_[i];
-    if (have.name != "average." + want.name)
-      fail<ValueError>("EmaWeights: the state has \"{}\" where \"average.{}\" is expected",
-                       have.name, want.name);
+  std::map<std::string, const Named*> by_name;
+  for (const Named& n : from) by_name[n.name] = &n;
+  const auto entry = [&](const std::string& name) -> const Named& {
+    const auto found = by_name.find(name);
+    if (found == by_name.end()) fail<ValueError>("EmaWeights: the state has no \"{}\"", name);
+    return *found->second;
+  };
+  const int64_t updates = detail::step_count(entry("updates"));
+  for (const Named& want : averages_) {
+    const Named& have = entry("average." + want.name);
     if (!have.tensor.defined() || have.tensor.shape() != want.tensor.shape() ||
         have.tensor.dtype() != want.tensor.dtype())
       fail<ValueError>("EmaWeights: \"{}\" does not fit the parameter's {} {}", have.name,
                        want.tensor.dtype(), want.tensor.shape());
   }
-  for (size_t i = 0; i < averages_.size(); ++i) raw::copy(from[i + 1].tensor, averages_[i].tensor);
+  for (const Named& n : averages_) raw::copy(entry("average." + n.name).tensor, n.tensor);
   updates_ = updates;
 }
 

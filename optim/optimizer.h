@@ -17,8 +17,8 @@ struct ParamGroup {
   std::optional<double> weight_decay = {};
 };
 
-/// Two groups of a model's parameters: tensors with two and more dimensions decay, norms and biases
-/// do not.
+/// Up to two groups of a model's parameters: tensors with two and more dimensions decay, norms and
+/// biases do not. A group without parameters is left out.
 std::vector<ParamGroup> no_decay_on_norms_and_biases(const StateDict& params);
 
 /// Anything whose parameters have names: a Module. (Optimizers know no layers; this finds layers'
@@ -31,9 +31,9 @@ template <HasParameters M> std::vector<ParamGroup> no_decay_on_norms_and_biases(
   return no_decay_on_norms_and_biases(named_parameters(m));
 }
 
-/// Base of the optimizers: holds groups and state, and checks them. A step trains the parameters of a
-/// group together. Every parameter stands in it once: ValueError for a name that stands twice, and
-/// for two parameters that share memory, whatever their names (a tied weight is one parameter).
+/// Base of the optimizers: holds groups and state, and checks them. A step trains the parameters of
+/// a group together. Every parameter stands in it once: ValueError for a name that stands twice,
+/// and for two parameters that share memory, whatever their names (a tied weight is one parameter).
 class Optimizer : Pinned {
  public:
   struct Group {
@@ -61,8 +61,8 @@ class Optimizer : Pinned {
   /// All parameters of all groups.
   std::vector<Tensor> parameters() const;
 
-  /// Its state by parameter name: "exp_avg.conv1.weight", ... and "step" (i64 per parameter),
-  /// copies.
+  /// Its state by parameter name: "exp_avg.conv1.weight", ..., "step.conv1.weight" (i64), and
+  /// "steps" of the optimizer (i64); copies.
   StateDict state_dict() const;
   /// Restores what state_dict() gave; ValueError if names, types, shapes or counts do not fit, and
   /// nothing has been changed then. Learning rates are not part of it.
@@ -181,7 +181,8 @@ class AdamW : public Adam {
 };
 
 /// sq = alpha sq + (1 - alpha) g^2; p -= lr g / (sqrt(sq) + eps). Hinton's lecture 6e, 2012.
-/// centered subtracts the squared mean gradient from sq; momentum as a buffer of the steps.
+/// centered subtracts the squared mean gradient from sq. With momentum: buf = momentum buf +
+/// g / (sqrt(sq) + eps), p -= lr buf.
 class RMSprop : public Optimizer {
  public:
   struct Options {
@@ -290,8 +291,8 @@ class Muon : public Optimizer {
   void apply(std::span<Slot> slots, const Group& group) override;
 };
 
-/// A matrix with g's singular vectors and singular values near 1: x = g / max(|g|, eps) with |g| the
-/// Frobenius norm, then `steps` times x = a x + (b s + c s^2) x with s = x x^T. A Newton-Schulz
+/// A matrix with g's singular vectors and singular values near 1: x = g / max(|g|, eps) with |g|
+/// the Frobenius norm, then `steps` times x = a x + (b s + c s^2) x with s = x x^T. A Newton-Schulz
 /// iteration. With the default numbers a singular value of at least |g| / 500 ends between 0.68 and
 /// 1.21; smaller ones end lower. ShapeError unless g has two dimensions.
 Tensor orthogonalize(const Tensor& g,
@@ -318,9 +319,9 @@ class EmaWeights : Pinned {
   /// Exchanges the model's weights and the averages: once to evaluate the averages, once more to go
   /// on training. ValueError before the first update().
   void swap();
-  /// The averages under the parameters' names, and "updates", copies.
+  /// The averages as "average.NAME", and "updates" (i64), copies.
   StateDict state_dict() const;
-  /// ValueError if names, types or shapes do not fit; nothing has been changed then.
+  /// In any order. ValueError if names, types or shapes do not fit; nothing has been changed then.
   void load_state_dict(const StateDict& state);
 
  private:

@@ -1,9 +1,8 @@
 #pragma once
 // Learning-rate schedules with PyTorch's names, formulas and defaults, but for what a comment says.
-// A schedule sets the groups'
-// learning rates when it is made (epoch 0) and at every step(); call step() after
-// Optimizer::step(). "Epoch" is whatever one step() stands for: the programs here step once a
-// batch.
+// A schedule sets the groups' learning rates when it is made (epoch 0) and at every step()
+// (ReduceLROnPlateau: only when it reduces); call step() after Optimizer::step(). "Epoch" is
+// whatever one step() stands for: the programs here step once a batch.
 #include <loupe/optim/optimizer.h>
 
 namespace loupe {
@@ -209,8 +208,8 @@ class ChainedScheduler : public Schedule {
   std::vector<std::unique_ptr<Schedule>> schedules_;
 };
 
-/// Linear warm-up over `warmup` steps from 0 (1 / warmup at the first), then a half cosine down to
-/// min_factor at `total`, and min_factor from there on: the usual schedule of Transformers.
+/// Warm-up: the factor at step t < warmup is (t + 1) / warmup. Then a half cosine goes down to
+/// min_factor at `total`, and the factor stays there: the usual schedule of Transformers.
 /// ValueError unless 0 <= warmup <= total.
 class WarmupCosine : public Schedule {
  public:

@@ -1,6 +1,6 @@
 #pragma once
-// What the sources of the optimizers share: checks of their options, and the arrays of one step. For
-// the sources of this folder.
+// What the sources of the optimizers share: checks of their options, and the arrays of one step.
+// For the sources of this folder.
 #include <loupe/core/kernels/elementwise/optim.h>
 #include <loupe/optim/optimizer.h>
 

@@ -35,14 +35,15 @@ template <class E, class F> std::string refuses(const std::string& op, F f) {
   return "";
 }
 
-/// body(name, op) for each of the ops: for many that refuse the same. (clang 14 lets no lambda take a
-/// part of a structured binding, so a loop over [name, op] will not do.)
+/// body(name, op) for each of the ops: for many that refuse the same. (clang 14 lets no lambda take
+/// a part of a structured binding, so a loop over [name, op] will not do.)
 template <class Op, class Body>
 void each(const std::vector<std::pair<const char*, Op>>& ops, Body body) {
   for (const auto& [name, op] : ops) body(name, op);
 }
 
-/// The text of an error without " (test_norm.cpp:12)" at its end, for tests that compare the sentence.
+/// The text of an error without " (test_norm.cpp:12)" at its end, for tests that compare the
+/// sentence.
 inline std::string without_place(const std::string& text) {
   const size_t at = text.rfind(" (");
   const bool place = at != std::string::npos && text.find(".cpp:", at) != std::string::npos;

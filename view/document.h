@@ -54,7 +54,7 @@ class Document {
 };
 
 /// A number as these pages show it: up to four digits behind the point, without trailing zeros;
-/// "3.2e-07" where that would be 0.
+/// "3.2e-07" where that would be 0, "1.5e+09" from ten million on.
 std::string decimal(double value);
 
 }  // namespace loupe

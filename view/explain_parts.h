@@ -31,7 +31,7 @@ Tensor vector_tensor(const std::vector<double>& values);  // f64
 
 /// The user's input, checked, or `own`.
 Matrix input_matrix(const ExplainOptions& o, const Matrix& own);
-/// The index of the element that is followed: `given`, or one near the middle of `size`.
+/// The index of the element that is followed: `given`, or the second of `size`.
 int64_t element(const char* what, int64_t given, int64_t size);
 /// A matrix of small numbers that differ: gradients from above, weights.
 Matrix pattern(int64_t rows, int64_t columns);
@@ -45,7 +45,7 @@ NumberGrid plain_grid(const Matrix& values, std::string caption, int64_t row = -
                       int64_t column = -1);
 
 /// The largest difference between a calculation and the library's tensor, divided by the largest
-/// number. NumericError above 1e-12.
+/// number, or by 1 if that is larger. NumericError above 1e-12.
 double difference(const std::string& what, const Matrix& calculated, const Tensor& library);
 std::string checked_sentence(double difference);
 

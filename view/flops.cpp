@@ -10,12 +10,14 @@ namespace {
 double numel(const Shape& s) { return static_cast<double>(s.numel()); }
 double last(const Shape& s) { return static_cast<double>(s[s.rank() - 1]); }
 
-// Elements of one of a weight's slices: the weight of a convolution is (out, in / groups, kernel...).
+// Elements of one of a weight's slices: the weight of a convolution is (out, in / groups,
+// kernel...).
 double numel_of_one(const Shape& weight) {
   return numel(weight) / static_cast<double>(std::max<int64_t>(1, weight[0]));
 }
 
-// Multiplications and additions of one output element, where the op is a product; 0 where it is not.
+// Multiplications and additions of one output element, where the op is a product; 0 where it is
+// not.
 double terms_of_one_output(std::string_view op, const std::vector<Shape>& inputs) {
   if (op == "matmul" || op == "linear" || op == "addmm") return last(inputs[0]);
   if (op == "conv1d" || op == "conv2d") return numel_of_one(inputs[1]);

@@ -3,11 +3,13 @@
 //
 //   std::cout << to_text(graph_of(loss, named_parameters(net)));
 //
-//   %1 f32 (16, 8) = linear(-, 0.weight, 0.bias)      # 0, my.cpp:12; keeps x (16, 3) 192 B, w (8, 3) 96 B
-//   %2 f32 (16, 8) = relu(%1)                         # 1, my.cpp:12; keeps y (16, 8) 512 B
+//   %1 f32 (16, 8) = linear(-, 0.weight, 0.bias)      # 0, my.cpp:12; keeps x (16, 3) 192 B
+//   %2 f32 (16, 8) = relu(%1)                         # 0, my.cpp:12; keeps y (16, 8) 512 B
+//   2 ops keep 704 B for backward
 //
 // One line an op, in the order in which they ran: its result, the op, what it read (`-` needs no
-// gradient; a parameter has its name), the module, the source line, and what it keeps for backward.
+// gradient; a parameter has its name), the module, the source line, and what it keeps for backward,
+// parameters left out. The last line sums up.
 #include <loupe/autograd/graph.h>
 #include <loupe/core/named.h>
 
@@ -61,7 +63,7 @@ struct Graph {
 };
 
 /// The graph of `result`; its leaves get their names from `names` (named_parameters(model)).
-/// GradError if the tensor needs no gradient, and so has no graph.
+/// GradError if no recorded op made the tensor: then it has no graph.
 Graph graph_of(const Tensor& result, const StateDict& names = {});
 
 /// One line an op. The same graph gives the same text in every run.

@@ -25,7 +25,8 @@ MemoryTimeline::MemoryTimeline() : thread_(std::this_thread::get_id()), begin_(c
   mark();
 }
 
-// --- what is heard ---------------------------------------------------------------------------------
+// --- what is heard
+// ---------------------------------------------------------------------------------
 
 void MemoryTimeline::note(What what, int block, int64_t live, int keeper) {
   events_.push_back({clock_seconds() - begin_, live, block, keeper, what});
@@ -100,7 +101,8 @@ void MemoryTimeline::mark() {
   note(What::mark, -1, memory_stats().live_bytes);
 }
 
-// --- what is told ----------------------------------------------------------------------------------
+// --- what is told
+// ----------------------------------------------------------------------------------
 
 struct MemoryTimeline::Walk {
   std::vector<bool> alive;
@@ -227,7 +229,8 @@ MemoryTimeline::Kept MemoryTimeline::most_kept() const {
   return most;
 }
 
-// --- who says what blocks are for ------------------------------------------------------------------
+// --- who says what blocks are for
+// ------------------------------------------------------------------
 
 namespace {
 bool is_parameter(const Tensor& t) { return t.is_leaf() && t.requires_grad(); }

@@ -1,6 +1,6 @@
 #pragma once
-// What lies in memory when, and for what: a timeline of every block of tensor memory by its use, and
-// what was alive at the peak. Profile and see() draw it.
+// What lies in memory when, and for what: a timeline of every block of tensor memory by its use,
+// and what was alive at the peak. Profile and see() draw it.
 #include <loupe/autograd/graph.h>
 #include <loupe/core/memory.h>
 #include <loupe/core/named.h>
@@ -40,17 +40,17 @@ struct MemoryPoint {
 /// Blocks that were alive at the peak and that one line of the program made.
 struct AliveAtPeak {
   MemoryUse use = MemoryUse::temporary;
-  /// That made them, or "optimizer step", "load batch"; the name of a parameter; "(made before)" the
-  /// timeline began, or by "(another thread)".
+  /// The op that made them, or "optimizer step", "load batch"; the name of a parameter; "(made
+  /// before)" if they are older than the timeline; "(another thread)".
   std::string op;
   std::string module;  // the path of the op's module
   std::string line;    // "train.cpp:41"; empty where no op made them
   int64_t bytes = 0, blocks = 0;
 };
 
-/// Follows the blocks of all threads while it lives. It hears of their birth and death by itself; who
-/// owns it says what they are for. A block that a parameter, a gradient or an optimizer is found to
-/// have counts as theirs from its birth on.
+/// Follows the blocks of all threads while it lives. It hears of their birth and death by itself;
+/// who owns it says what they are for. A block that a parameter, a gradient or an optimizer is
+/// found to have counts as theirs from its birth on.
 class MemoryTimeline : public MemoryWatch {
  public:
   /// Who made a block.
@@ -78,8 +78,8 @@ class MemoryTimeline : public MemoryWatch {
   std::vector<MemoryPoint> points() const;
   /// The point with the most bytes.
   MemoryPoint peak() const;
-  /// What was alive then, the largest first; what lived before the timeline and belongs to nobody is
-  /// left out. The bytes of a block that activations share count once.
+  /// What was alive then, the largest first; what lived before the timeline and belongs to nobody
+  /// is left out. The bytes of a block that activations share count once.
   std::vector<AliveAtPeak> alive_at_peak() const;
 
   /// Bytes that ops kept for the backward pass when they kept most, and which op was the first to
@@ -126,8 +126,8 @@ class MemoryTimeline : public MemoryWatch {
 };
 
 namespace detail {
-// Tells a timeline which blocks are parameters (leaves that need a gradient, as ops read them), their
-// gradients, and the state of their optimizer.
+// Tells a timeline which blocks are parameters (leaves that need a gradient, as ops read them),
+// their gradients, and the state of their optimizer.
 class UsesOfLeaves {
  public:
   explicit UsesOfLeaves(MemoryTimeline& memory) : memory_(memory) {}

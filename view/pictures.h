@@ -17,14 +17,15 @@ struct TilesOptions {
   int64_t gap = 2;      // pixels of grey between tiles, half of it around all
 };
 
-/// Images u8 (n, c, h, w) side by side, in rows. c is 1 or 3. ShapeError, DtypeError; ValueError for
-/// an option that is out of range.
+/// Images u8 (n, c, h, w) side by side, in rows. c is 1 or 3. ShapeError, DtypeError; ValueError
+/// for an option that is out of range.
 Tensor picture_of_images(const Tensor& images, const TilesOptions& options = {});
 
-/// The filters of a convolution, weight (out, in, kh, kw) or (out, in, k). Where `in` is 3 a tile is a
-/// filter in colours, grey for 0. Else a tile is one input channel of one filter, blue below 0, white
-/// at 0, orange above, and a row of tiles is a filter (where `in` is 1, `columns` filters a row).
-/// One scale holds for all: the largest |w| has the full colour. ShapeError for another rank.
+/// The filters of a convolution, weight (out, in, kh, kw) or (out, in, k). Where `in` is 3 a tile
+/// is a filter in colours, grey for 0. Else a tile is one input channel of one filter, blue below
+/// 0, white at 0, orange above, and a row of tiles is a filter (where `in` is 1, `columns` filters
+/// a row). One scale holds for all: the largest |w| has the full colour. ShapeError for another
+/// rank.
 Tensor picture_of_filters(const Tensor& weight, const TilesOptions& options = {.zoom = 8});
 
 /// What an attention looked at.
@@ -48,11 +49,11 @@ struct LikedImage {
   double value;
 };
 
-/// For each unit of the module at `path`, the `count` inputs to which it answers most, the strongest
-/// first. The module's output is (n, units), or (n, units, ...), where the largest value over the
-/// positions counts. x (n, ...) goes through the model in batches of `batch_size`, in eval mode;
-/// every module's mode is as before afterwards. ValueError for a path that the model has not, or a
-/// module that did not run once for each batch; ShapeError for another output.
+/// For each unit of the module at `path`, the `count` inputs to which it answers most, the
+/// strongest first. The module's output is (n, units), or (n, units, ...), where the largest value
+/// over the positions counts. x (n, ...) goes through the model in batches of `batch_size`, in eval
+/// mode; every module's mode is as before afterwards. ValueError for a path that the model has not,
+/// or a module that did not run once for each batch; ShapeError for another output.
 std::vector<std::vector<LikedImage>> liked_images(Module& model, const std::string& path,
                                                   const Tensor& x, int64_t count,
                                                   int64_t batch_size = 256);

@@ -40,8 +40,8 @@ void ProfileCost::add(const ProfileCost& other) {
 
 Profile::Profile() : begin_(clock_seconds()), end_(begin_) {}
 
-// An op's name, its options and what it keeps are known once it has filled in its record: at the next
-// event.
+// An op's name, its options and what it keeps are known once it has filled in its record: at the
+// next event.
 void Profile::finish_last() {
   const std::shared_ptr<Node> node = std::move(last_.node);
   if (!node) return;

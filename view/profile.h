@@ -21,8 +21,8 @@ namespace loupe {
 struct ProfileCost {
   int64_t calls = 0;
   double seconds = 0;
-  /// Of the plain algorithm: two for each multiplication and addition of products and convolutions,
-  /// one for each number that another op gives. Winograd's algorithm needs fewer.
+  /// Of the plain algorithm: two for each pair of a multiplication and an addition of products and
+  /// convolutions, one for each number that another op gives. Winograd's algorithm needs fewer.
   double flops = 0;
   /// Bytes of the tensors read and written: the least that has to move.
   double bytes = 0;
@@ -66,8 +66,8 @@ class Profile : public Watch {
   /// of it out.
   std::string table(double peak = 0);
 
-  /// Writes every call as a Chrome trace: forward and backward of an op joined by an arrow, counters
-  /// of memory by use and of busy threads. IoError if the file cannot be written.
+  /// Writes every call as a Chrome trace: forward and backward of an op joined by an arrow,
+  /// counters of memory by use and of busy threads. IoError if the file cannot be written.
   void save_trace(const std::string& path);
 
   void forward(const OpRun& run) override;

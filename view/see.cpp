@@ -31,8 +31,8 @@ struct SeenOp {
   bool failed = false;
 };
 
-// Follows a step: who read whose result. Results are known by their addresses, and the latest op that
-// gave one owns it: what an op reads was not freed since.
+// Follows a step: who read whose result. Results are known by their addresses, and the latest op
+// that gave one owns it: what an op reads was not freed since.
 class Recorder final : public Watch {
  public:
   explicit Recorder(Module& model) {
@@ -230,9 +230,13 @@ void write_page(const std::string& path, const std::string& json) {
   view::write_text(path, whole, "see");
 }
 
-// The same error, whose text also says where the page is.
-template <class E> [[noreturn]] void throw_again(const E& error, const std::string& path) {
-  throw E(fmt::format("{}\nthe graph so far, with the op in red: {}", error.what(), path));
+// Throws the same error if it is an E, with a text that also says where the page is.
+template <class E> void throw_again(const std::exception& error, const std::string& path) {
+  if (typeid(error) == typeid(E))
+    throw E(fmt::format("{}\nthe graph so far, with the op in red: {}", error.what(), path));
+}
+template <class... E> void throw_again_as(const std::exception& error, const std::string& path) {
+  (throw_again<E>(error, path), ...);
 }
 
 }  // namespace
@@ -242,10 +246,6 @@ void see(const std::string& path, Module& model, const std::function<void()>& st
   if (!step) fail<ValueError>("see: the step is empty");
   const std::string title = options.title.empty() ? model.type_name() : options.title;
   Recorder recorder(model);
-  const auto failed = [&](const std::exception& error) {
-    recorder.mark_failure(error.what());
-    write_page(path, recorder.json(title, error.what()));
-  };
   std::optional<AnomalyMode> anomaly;
   if (options.anomaly) anomaly.emplace();
   std::optional<ShadowGuard> shadow;
@@ -253,26 +253,11 @@ void see(const std::string& path, Module& model, const std::function<void()>& st
   try {
     step();
     if (shadow) shadow->rows();  // checks what is still pending
-  } catch (const ShapeError& e) {
-    failed(e);
-    throw_again(e, path);
-  } catch (const DtypeError& e) {
-    failed(e);
-    throw_again(e, path);
-  } catch (const IndexError& e) {
-    failed(e);
-    throw_again(e, path);
-  } catch (const ValueError& e) {
-    failed(e);
-    throw_again(e, path);
-  } catch (const GradError& e) {
-    failed(e);
-    throw_again(e, path);
-  } catch (const NumericError& e) {
-    failed(e);
-    throw_again(e, path);
   } catch (const std::exception& e) {
-    failed(e);
+    recorder.mark_failure(e.what());
+    write_page(path, recorder.json(title, e.what()));
+    throw_again_as<ShapeError, DtypeError, IndexError, ValueError, GradError, NumericError, IoError,
+                   OutOfMemory, Error>(e, path);
     throw;
   }
   write_page(path, recorder.json(title, ""));

@@ -1,5 +1,5 @@
-// What the page's workers call. Every function answers with JSON, {"error": ...} where something was
-// thrown; the answer lives until the next call.
+// What the page's workers call. Every function answers with JSON, {"error": ...} where something
+// was thrown; the answer lives until the next call.
 #include <loupe/core/cpu.h>
 #include <loupe/core/error.h>
 #include <loupe/core/raw.h>

@@ -13,7 +13,8 @@
 namespace loupe::live {
 namespace {
 
-// Two arms of a spiral, `turns` times around; the other arm is the first one turned by half a circle.
+// Two arms of a spiral, `turns` times around; the other arm is the first one turned by half a
+// circle.
 constexpr int64_t kPoints = 512;
 constexpr double kTurns = 1.5, kNoise = 0.03;
 constexpr int64_t kPointWidth = 32;  // of the perceptron's hidden layers

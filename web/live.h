@@ -1,6 +1,7 @@
 #pragma once
-// The trainings of the live lesson. The page runs this very source as WebAssembly and the program as
-// `loupe live`: the same settings give the same bits in both, at LOUPE_CPU=baseline and reference.
+// The trainings of the live lesson. The page runs this very source as WebAssembly and the program
+// as `loupe live`: the same settings give the same bits in both, at LOUPE_CPU=baseline and
+// reference.
 #include <loupe/core/pinned.h>
 #include <loupe/layers/module.h>
 #include <loupe/lesson/order.h>
@@ -33,9 +34,9 @@ struct Settings {
   static Settings from(const std::string& text);
 };
 
-/// spirals: a perceptron on two spirals in the plane; mlp: M(depth + 1), plain: D(depth) and cnn: F1
-/// of the lesson (lesson/nets.h) and small-cnn: SmallCnn, all on images; words: the lesson's Transformer
-/// on characters of words; bits: the same on random bits, where nothing can be learned.
+/// spirals: a perceptron on two spirals in the plane; mlp: M(depth + 1), plain: D(depth) and cnn:
+/// F1 of the lesson (lesson/nets.h) and small-cnn: SmallCnn, all on images; words: the lesson's
+/// Transformer on characters of words; bits: the same on random bits, where nothing can be learned.
 const std::vector<std::string>& networks();
 /// none, batch, layer, group, rms, dyt. small-cnn has no rms and no dyt.
 const std::vector<std::string>& norms();
@@ -57,9 +58,10 @@ struct Data {
 /// The words that the page has: of the lines made of a-z alone every eighth.
 std::string page_words(const std::string& word_list);
 
-/// What a network learns: samples x and labels y, the same to test it, and how many answers there are.
+/// What a network learns: samples x and labels y, the same to test it, and how many answers there
+/// are.
 struct Task {
-  Tensor x, y, test_x, test_y;
+  Tensor x = {}, y = {}, test_x = {}, test_y = {};
   int64_t classes = 2;
 };
 
@@ -69,7 +71,8 @@ class Run : Pinned {
   /// ValueError for settings that do not go together, or data that is not there.
   Run(Settings settings, const Data& data);
 
-  /// Trains one step and returns its loss. After a loss that is not finite nothing is trained any more.
+  /// Trains one step and returns its loss. After a loss that is not finite nothing is trained any
+  /// more.
   double step();
   /// From the next step on; one of lr, batch, group and optimizer. ValueError for the others: they
   /// make another run.

@@ -1,6 +1,6 @@
 #pragma once
-// What the page shows of a run besides its loss. Everything is measured on a twin of the model: looking
-// changes no number of the training.
+// What the page shows of a run besides its loss. Everything is measured on a twin of the model:
+// looking changes no number of the training.
 #include <loupe/web/live.h>
 
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace loupe::live {
 
-/// How a model is judged: with running averages, or in training mode with the statistics of batches of
-/// so many samples.
+/// How a model is judged: with running averages, or in training mode with the statistics of batches
+/// of so many samples.
 struct Judge {
   bool training = false;
   int64_t batch = 256;
@@ -29,19 +29,20 @@ struct LayerLook {
 };
 std::vector<LayerLook> look_at_layers(Run& run);
 
-/// The statistics of one BatchNorm: the running ones, and those of one training batch, of each channel.
+/// The statistics of one BatchNorm: the running ones, and those of one training batch, of each
+/// channel.
 struct StatisticsLook {
   std::string path;
-  std::vector<float> running_mean, running_var, batch_mean, batch_var;
+  std::vector<float> running_mean = {}, running_var = {}, batch_mean = {}, batch_var = {};
 };
 /// Empty without BatchNorm.
 std::vector<StatisticsLook> look_at_statistics(Run& run);
 
-/// spirals: the probability of the second arm at size x size points of [-1.15, 1.15]^2, rows from the
-/// top. ValueError for another network.
+/// spirals: the probability of the second arm at size x size points of [-1.15, 1.15]^2, rows from
+/// the top. ValueError for another network.
 std::vector<float> probability_map(Run& run, int64_t size, bool training);
-/// What comes into the first norm (without one: out of the first layer), of one training batch: rows
-/// are samples or tokens, columns channels, in the middle of an image. At most 8 x 8.
+/// What comes into the first norm (without one: out of the first layer), of one training batch:
+/// rows are samples or tokens, columns channels, in the middle of an image. At most 8 x 8.
 struct MatrixLook {
   std::vector<float> values;
   int64_t rows = 0, columns = 0;

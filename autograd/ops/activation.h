@@ -35,8 +35,8 @@ Tensor softplus(In x, SoftplusOptions options = {});
 /// x above 0, alpha (e^x - 1) below. Clevert et al., "Exponential linear units", 2015.
 Tensor elu(In x, double alpha = 1);
 
-/// x above 0, alpha (e^(x / alpha) - 1) below. ValueError if alpha is 0 or NaN. Barron, "Continuously
-/// differentiable exponential linear units", 2017.
+/// x above 0, alpha (e^(x / alpha) - 1) below. ValueError if alpha is 0 or NaN. Barron,
+/// "Continuously differentiable exponential linear units", 2017.
 Tensor celu(In x, double alpha = 1);
 /// 1.0507 times elu(x, 1.6733), numbers that keep mean 0 and variance 1. Klambauer et al.,
 /// "Self-normalizing neural networks", 2017.
@@ -47,15 +47,16 @@ Tensor mish(In x);
 /// hardswish 1 from 3 on. Howard et al., "Searching for MobileNetV3", 2019.
 Tensor hardsigmoid(In x);
 Tensor hardswish(In x);
-/// x limited to [min_val, max_val]; gradient 0 at the bounds too (clamp's is 1 there). ValueError if
-/// min_val > max_val or one is NaN.
+/// x limited to [min_val, max_val]; gradient 0 at the bounds too (clamp's is 1 there). ValueError
+/// if min_val > max_val or one is NaN.
 Tensor hardtanh(In x, double min_val = -1, double max_val = 1);
 /// hardtanh(x, 0, 6).
 Tensor relu6(In x);
 /// log(1 / (1 + e^-x)), without overflow.
 Tensor log_sigmoid(In x);
-/// a sigmoid(b), where a and b are the first and the second half of x along `dim`. ShapeError unless that
-/// size is even. Dauphin et al., "Language modeling with gated convolutional networks", 2016.
+/// a sigmoid(b), where a and b are the first and the second half of x along `dim`. ShapeError
+/// unless that size is even. Dauphin et al., "Language modeling with gated convolutional networks",
+/// 2016.
 Tensor glu(In x, int64_t dim = -1);
 /// silu(a) b of the same halves. Shazeer, "GLU variants improve Transformer", 2020.
 Tensor swiglu(In x, int64_t dim = -1);

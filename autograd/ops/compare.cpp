@@ -94,8 +94,10 @@ bool allclose(In a, In b, double rtol, double atol) {
   if (a->dtype() == DType::i64 && b->dtype() == DType::i64 && rtol == 0 && atol == 0)
     return equal(a, b);  // whole numbers above 2^53 are not those of a double
   const std::vector<double> x = a->to_vector<double>(), y = b->to_vector<double>();
-  for (size_t i = 0; i < x.size(); ++i)
-    if (x[i] != y[i] && !(std::abs(x[i] - y[i]) <= atol + rtol * std::abs(y[i]))) return false;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const bool near = std::isfinite(y[i]) && std::abs(x[i] - y[i]) <= atol + rtol * std::abs(y[i]);
+    if (x[i] != y[i] && !near) return false;
+  }
   return true;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Convolution (cross-correlation). Shapes are (N, C, H, W) and (N, C, L), as in PyTorch. Memory runs
-// channels last (N, H, W, C): an input of another layout is copied, and the result is channels
+// Convolution (cross-correlation). Shapes are (N, C, H, W) and (N, C, L), as in PyTorch. Memory
+// runs channels last (N, H, W, C): an input of another layout is copied, and the result is channels
 // last. Strides hide it from the user.
 #include <loupe/core/tensor.h>
 
@@ -49,8 +49,8 @@ struct Conv2dArgs {
 Tensor conv1d(In x, In weight, In bias = Tensor(), Conv1dArgs args = {});
 
 /// The same over rows and columns: x (N, C, H, W), weight (O, C/groups, KH, KW) -> (N, O, OH, OW).
-/// f32 picks its kernel by shape (core/kernels/conv/conv.h); Winograd's larger rounding is switched off
-/// by LOUPE_WINOGRAD=0.
+/// f32 picks its kernel by shape (core/kernels/conv/conv.h); Winograd's larger rounding is switched
+/// off by LOUPE_WINOGRAD=0.
 Tensor conv2d(In x, In weight, In bias = Tensor(), Conv2dArgs args = {});
 
 struct ConvTranspose1dArgs {
@@ -65,9 +65,9 @@ struct ConvTranspose2dArgs {
 /// Transposed convolution: the gradient of conv1d by its input, as an op of its own. Each x[n, c,
 /// i] adds x w[c, o, a] to y[n, o, i stride - padding + a dilation]. x (N, C, L) or (C, L), weight
 /// (C, O/groups, K), bias (O) or undefined -> (N, O, (L - 1) stride - 2 padding + dilation (K - 1)
-/// + output_padding + 1). output_padding must be smaller than the stride or the dilation: it
-/// chooses among the sizes that the convolution would shrink to L. Zeiler et al., "Deconvolutional
-/// networks", 2010.
+/// + output_padding + 1). output_padding must be smaller than the stride or the dilation.
+/// Below the stride it chooses among the sizes that the convolution would shrink to L. Zeiler et
+/// al., "Deconvolutional networks", 2010.
 Tensor conv_transpose1d(In x, In weight, In bias = Tensor(), ConvTranspose1dArgs args = {});
 /// The same over rows and columns: x (N, C, H, W), weight (C, O/groups, KH, KW).
 Tensor conv_transpose2d(In x, In weight, In bias = Tensor(), ConvTranspose2dArgs args = {});

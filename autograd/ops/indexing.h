@@ -6,9 +6,9 @@
 //   x.index({rows})                          i64 tensor: these positions, its shape in their place
 //   x.index({rows, columns})                 both broadcast together: pairs of positions
 //   x.index({mask})                          bool tensor of the leading sizes: where it is true
-// Dimensions that are not mentioned stay whole. Positions, also those in tensors, count from the end
-// when negative. Index tensors that stand side by side put their dimensions in their place, others in
-// front. Without tensors the result is a view. All of it is differentiable.
+// Dimensions that are not mentioned stay whole. Positions, also those in tensors, count from the
+// end when negative. Index tensors that stand side by side put their dimensions in their place,
+// others in front. Without tensors the result is a view. All of it is differentiable.
 #include <loupe/core/tensor.h>
 
 #include <concepts>
@@ -26,8 +26,8 @@ inline constexpr NoneType None;
 struct EllipsisType {};
 inline constexpr EllipsisType Ellipsis;
 
-/// Positions start, start + step, ... before stop, as Tensor::slice takes them: from 0 to the end by
-/// default. step must be positive.
+/// Positions start, start + step, ... before stop, as Tensor::slice takes them: from 0 to the end
+/// by default. step must be positive.
 struct Slice {
   std::optional<int64_t> start, stop;
   int64_t step = 1;

@@ -12,8 +12,9 @@ namespace loupe {
 enum class Interpolation { nearest, nearest_exact, linear };
 
 struct InterpolateArgs {
-  /// The size of the result, or a factor of the input's: exactly one of the two. A factor gives
-  /// floor(in * factor) positions, and itself takes the place of out / in.
+  /// The size of the result, or a factor of the input's: exactly one of the two. With a factor the
+  /// result has floor(in * factor) positions; they are then computed with the factor, not with
+  /// out / in.
   std::optional<Size2> size = {};
   std::optional<double> scale_factor = {};
   Interpolation mode = Interpolation::nearest;

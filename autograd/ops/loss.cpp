@@ -265,8 +265,8 @@ Tensor smooth_l1_loss(In x, In target, SmoothL1Options o) {
   SiteScope site(x.here);
   const Tensor d = abs(x - target);
   if (o.beta == 0) return reduce("smooth_l1_loss", d, o.reduction);
-  // One formula for both parts, not a choice of two: the square's slope times 0 would be NaN where d
-  // is infinite.
+  // One formula for both parts, not a choice of two: the square's slope times 0 would be NaN where
+  // d is infinite.
   const Tensor near = clamp(d, 0, o.beta);
   return reduce("smooth_l1_loss", near * (d - near * 0.5) / o.beta, o.reduction);
 }

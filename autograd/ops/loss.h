@@ -5,8 +5,8 @@
 
 namespace loupe {
 
-/// What becomes of the losses of the elements. batchmean, kl_div's own: the sum divided by the first
-/// size; the other losses refuse it with a ValueError.
+/// What becomes of the losses of the elements. batchmean, kl_div's own: the sum divided by the
+/// first size; the other losses refuse it with a ValueError.
 enum class Reduction { none, mean, sum, batchmean };
 
 struct CrossEntropyOptions {
@@ -28,7 +28,8 @@ struct CrossEntropyOptions {
 /// shape holds probabilities; it may require a gradient. ValueError for an ignore_index of 0 or
 /// more.
 ///
-/// A constant added to all logits of a position changes nothing but for their own rounding.
+/// Adding one constant to all logits of a position does not change the loss, except for the
+/// rounding of the logits themselves.
 Tensor cross_entropy(In logits, In target, const CrossEntropyOptions& options = {});
 
 struct NllLossOptions {

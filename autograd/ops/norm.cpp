@@ -191,8 +191,8 @@ struct NormRecord {
     return {needs.x ? from_rows(dx, axis) : dx, dw, db};
   }
 
-  // Of a share: dx -= gamma rstd (sum dy + xhat sum dy xhat) / n, with the sums of all processes. dw
-  // and db are this one's.
+  // Of a share: dx -= gamma rstd (sum dy + xhat sum dy xhat) / n, with the sums of all processes.
+  // dw and db are this one's.
   void flow_through_statistics(const Tensor& rows, const Tensor& gain, const Tensor& dw,
                                const Tensor& db, const Tensor& dx) const {
     const int64_t c = rows.size(-1);
@@ -437,6 +437,8 @@ Tensor group_norm(In x, int64_t groups, In weight, In bias, double eps) {
 
 Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& a) {
   check_image("instance_norm", x);
+  if (a.axis != 1 || a.mask.defined() || a.convention != NormConvention::torch || a.shares)
+    fail<ValueError>("instance_norm: axis, mask, convention and shares must be the defaults");
   check_channels("instance_norm", x, 1, weight, bias, a);
   const int64_t images = x->size(0), channels = x->size(1);
   const int64_t positions = x->numel() / std::max<int64_t>(images * channels, 1);

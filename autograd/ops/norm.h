@@ -43,7 +43,8 @@ struct BatchNormArgs {
   Tensor mask = {};
   NormConvention convention = NormConvention::torch;
   /// The rest of the batch, in training: statistics and gradients are those of all shares together,
-  /// by global counts, and a share may be empty. None: x is the whole batch. ValueError with a mask.
+  /// by global counts, and a share may be empty. None: x is the whole batch. ValueError with a
+  /// mask.
   std::shared_ptr<BatchShares> shares = {};
 };
 
@@ -60,7 +61,7 @@ Tensor batch_norm_relu_max_pool(In x, In weight, In bias, const BatchNormArgs& a
 Tensor group_norm(In x, int64_t groups, In weight, In bias, double eps = 1e-5);
 /// Over each image's positions, a channel at a time (Ulyanov et al. 2016). x (N, C, ...).
 /// running_mean and running_var take the average over the images; with training = false they are
-/// used instead. axis, mask and convention: defaults only.
+/// used instead. ValueError for an axis, a mask, a convention or shares other than the defaults.
 Tensor instance_norm(In x, In weight, In bias, const BatchNormArgs& args);
 
 /// Over the last dimensions, which have normalized_shape; so do weight and bias (Ba et al. 2016).

@@ -40,7 +40,7 @@ struct PoolResult {
 PoolResult max_pool1d_with_indices(In x, int64_t kernel, Pool1dArgs args = {});
 PoolResult max_pool2d_with_indices(In x, Size2 kernel, Pool2dArgs args = {});
 /// Mean of each window. The padding counts as zeros; with count_include_pad = false it does not
-/// count. What a window of ceil_mode has beyond the padding never counts.
+/// count. With ceil_mode a window can reach past the padding: those places are never counted.
 Tensor avg_pool1d(In x, int64_t kernel, Pool1dArgs args = {});
 Tensor avg_pool2d(In x, Size2 kernel, Pool2dArgs args = {});
 /// Means over a grid of `output` windows: [floor(i size / output), ceil((i + 1) size / output)). 1:

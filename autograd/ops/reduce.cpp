@@ -29,7 +29,8 @@ struct SumNode final : Node {
   }
 };
 
-// a[:n] and the rest of the last axis, of the same length: a 1 stands in for a missing last element.
+// a[:n] and the rest of the last axis, of the same length: a 1 stands in for a missing last
+// element.
 struct Halves {
   Tensor left, right;
   explicit Halves(const Tensor& a) {

@@ -7,7 +7,8 @@
 
 namespace loupe {
 
-/// Sum. f32 terms are added in f64; bool, u8 and i64 give i64, which wraps around. 0 for no elements.
+/// Sum. f32 terms are added in f64; bool, u8 and i64 give i64, which wraps around. 0 for no
+/// elements.
 Tensor sum(In a, const Dims& axes = {}, bool keepdim = false);
 /// Product, in the types of sum; 1 for no elements. Its gradient, the product of the others, holds
 /// where elements are 0 too, as do higher derivatives.
@@ -27,8 +28,8 @@ Tensor min(In a, const Dims& axes = {}, bool keepdim = false);
 /// over all elements in row-major order. ValueError where there is no element.
 Tensor argmax(In a, std::optional<int64_t> axis = {}, bool keepdim = false);
 Tensor argmin(In a, std::optional<int64_t> axis = {}, bool keepdim = false);
-/// Whether some (every) element differs from 0; NaN does. bool, but u8 for u8, as in PyTorch. For no
-/// elements: false (true).
+/// Whether some (every) element differs from 0; NaN does. bool, but u8 for u8, as in PyTorch. For
+/// no elements: false (true).
 Tensor any(In a, const Dims& axes = {}, bool keepdim = false);
 Tensor all(In a, const Dims& axes = {}, bool keepdim = false);
 /// log(sum e^a), relative to the largest element: no overflow. Gradient softmax(a). -Inf, with

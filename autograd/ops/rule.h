@@ -46,7 +46,8 @@ template <class Rule> constexpr bool rule_has_loop() {
   || requires(const Rule& r, float v) { r.grad(v, v); };
 }
 
-/// Stands for the SavedTensor of a rule that saves nothing: its backward can run any number of times.
+/// Stands for the SavedTensor of a rule that saves nothing: its backward can run any number of
+/// times.
 struct NothingSaved {
   NothingSaved(Node* /*owner*/, const char* /*name*/) {}
   Tensor get() const { return {}; }

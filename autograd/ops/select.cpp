@@ -44,8 +44,8 @@ Tensor clamp(In a, std::optional<Number> low, std::optional<Number> high) {
 
 namespace {
 
-// Bounds that are tensors, one of which may be absent. The element that was taken gets the gradient;
-// a tie counts as inside.
+// Bounds that are tensors, one of which may be absent. The element that was taken gets the
+// gradient; a tie counts as inside.
 struct ClampTensorsNode final : Node {
   SavedTensor a{this, "a"}, low{this, "low"}, high{this, "high"};
   const char* name() const override { return "clamp"; }
@@ -88,7 +88,8 @@ struct ExtremumNode final : Node {
   Tensors replay(const Tensors& x) const override {
     return {largest ? maximum(x[0], x[1]) : minimum(x[0], x[1])};
   }
-  // The one taken gets dy, equal ones a half each. A NaN is neither larger nor smaller: both get dy.
+  // The one taken gets dy, equal ones a half each. A NaN is neither larger nor smaller: both get
+  // dy.
   Tensors backward(const Tensors& dy) override {
     const Tensor x = a.get().detach(), y = b.get().detach(), zero = zeros({}, dy[0].dtype());
     const Tensor tied = eq(x, y), below = lt(x, y), above = gt(x, y);

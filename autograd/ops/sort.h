@@ -1,6 +1,7 @@
 #pragma once
 // Elements in order along an axis. NaN counts as larger than every number, -0 equals 0, and equal
-// elements keep their order (every sort is stable). Gradients go back to where the values came from.
+// elements keep their order (every sort is stable). Gradients go back to where the values came
+// from.
 #include <loupe/core/tensor.h>
 
 namespace loupe {

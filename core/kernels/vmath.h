@@ -75,7 +75,7 @@ template <class Level = Separate> LOUPE_INLINE double vexp(double x, Level = {})
   return dmath::exp(x);
 }
 
-/// e^x for x <= 0 only (softmax, after the maximum is subtracted): vexp that gives 0 below -87.3,
+/// e^x for x <= 0 only (softmax, after the maximum is subtracted): vexp that gives 0 below -87,
 /// one step shorter.
 template <class Level = Separate> LOUPE_INLINE float vexp_nonpositive(float x, Level level = {}) {
   const float clamped = x < -87.0f ? -87.0f : x;
@@ -169,7 +169,7 @@ template <class Level = Separate> LOUPE_INLINE double vsigmoid(double x, Level =
 /// times.
 template <class T> struct Normal { T cdf, exp; };
 /// cdf(-a) = e^(-a^2/2) t P(1 - t), t = 1/(1 + 0.34 a), P minimax, 3.4e-8 relative.
-/// 5.5 ulp from -1 upwards (1.1 above 0); in the lower tail the relative error is at most 4e-7 +
+/// 5.5 ulp from -1 upwards (3 above 0); in the lower tail the relative error is at most 4e-7 +
 /// 1e-7 x^2, down to -13.2, where both fall to 0 (exact: under 5e-40).
 template <class Level = Separate> LOUPE_INLINE Normal<float> vnormal(float x, Level level = {}) {
   const float a = vabs(x);
@@ -212,8 +212,8 @@ template <class Level = Separate> LOUPE_INLINE double verf(double x, Level = {})
 
 /// Up to here vsin_after keeps its bound: 2^20 quarter turns.
 inline constexpr double kTurnLimit = 0x1.8p20;
-/// sin(x + quarters * pi / 2): sin for 0, cos for 1. 0.6 ulp for |x| <= kTurnLimit; beyond, the caller
-/// uses dmath. Reduced and summed in f64: n * 33 bits of pi / 2 is exact for n < 2^20.
+/// sin(x + quarters * pi / 2): sin for 0, cos for 1. 0.6 ulp for |x| <= kTurnLimit; beyond, the
+/// caller uses dmath. Reduced and summed in f64: n * 33 bits of pi / 2 is exact for n < 2^20.
 template <class Level = Separate>
 LOUPE_INLINE float vsin_after(float x, uint64_t quarters, Level level = {}) {
   const double d = static_cast<double>(x);

@@ -1,5 +1,6 @@
 #pragma once
-// A header of the project's own: it passes Loupe's types by reference, so it needs only their names.
+// A header of the project's own: it passes Loupe's types by reference, so it needs only their
+// names.
 #include <loupe/fwd.h>
 
 #include <memory>

@@ -4,7 +4,8 @@
 
 namespace mine {
 
-/// A tensor without its memory: element (i, j, ...) lies at offset + i strides[0] + j strides[1] ...
+/// A tensor without its memory: element (i, j, ...) lies at offset + i strides[0] + j strides[1]
+/// ...
 struct View {
   std::vector<int64_t> shape, strides;
   int64_t offset = 0;

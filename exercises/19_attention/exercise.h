@@ -6,7 +6,8 @@ using namespace loupe;
 
 namespace mine {
 
-/// q, k, v (B, T, d) -> (B, T, d). keep (B, T) bool: false where the key is padding; may be undefined.
+/// q, k, v (B, T, d) -> (B, T, d). keep (B, T) bool: false where the key is padding; may be
+/// undefined.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, bool causal,
                  const Tensor& keep);
 

@@ -13,8 +13,8 @@ struct Cache {
   int64_t length = 0;   // tokens they hold
 };
 
-/// q, k, v (B, t, d) of t new tokens: stores k and v, and gives the causal attention (B, t, d) of the
-/// new tokens over all tokens so far. There is room.
+/// q, k, v (B, t, d) of t new tokens: stores k and v, and gives the causal attention (B, t, d) of
+/// the new tokens over all tokens so far. There is room.
 Tensor extend(const Tensor& q, const Tensor& k, const Tensor& v, Cache& cache);
 
 }  // namespace mine

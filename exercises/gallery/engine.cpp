@@ -154,7 +154,8 @@ std::string first_check(bool wrong) { return checked(if_wrong(wrong, Fault::firs
 std::vector<double> tanh_curve(bool wrong) { return descend(Fault::none, wrong); }
 std::string tanh_check(bool wrong) { return checked(Fault::none, wrong); }
 
-// One graph is kept and passed again and again: its inputs do not change, only how far down it goes.
+// One graph is kept and passed again and again: its inputs do not change, only how far down it
+// goes.
 std::vector<double> kept_curve(bool wrong) {
   const std::vector<Ref> p = start();
   const Ref loss = loss_of(p, false);

@@ -1,6 +1,6 @@
 #pragma once
-// The bug gallery: published bugs of normalization layers, engines, attention and optimizers, each as
-// the smallest variant of right code, with what a user sees of it and the check that catches it.
+// The bug gallery: published bugs of normalization layers, engines, attention and optimizers, each
+// as the smallest variant of right code, with what a user sees of it and the check that catches it.
 #include <string>
 #include <string_view>
 #include <vector>

@@ -301,7 +301,8 @@ Tensor frozen_features(BatchNorm1d& bn, Linear& first, const Tensor& x, bool wro
 }
 // [/frozen_and_moving]
 
-// A head is trained on new data, around another mean; the loss is that of the old task with the old head.
+// A head is trained on new data, around another mean; the loss is that of the old task with the old
+// head.
 std::vector<double> frozen_curve(bool wrong) {
   const Regression old_data, new_data(2);
   Rng rng(2);

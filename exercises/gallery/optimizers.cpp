@@ -19,7 +19,8 @@ struct Net {
   }
 };
 
-// One step of an optimizer for the weights w, whose gradient is there; `memory` is its own, per weight.
+// One step of an optimizer for the weights w, whose gradient is there; `memory` is its own, per
+// weight.
 using Step = std::function<void(const Tensor& w, Tensors& memory, int64_t step)>;
 
 std::vector<double> descend(const Step& step, int64_t steps) {

@@ -1,4 +1,5 @@
-// Graduation: the lesson's claims, and three trainings, with the student's norms beside the library's.
+// Graduation: the lesson's claims, and three trainings, with the student's norms beside the
+// library's.
 //   graduate STUDENT.so lesson PROFILE FOLDER CLAIM...     FOLDER "": the package's Fashion-MNIST
 //   graduate STUDENT.so train STEPS
 //   graduate NORM.so own PROFILE FOLDER OUT CLAIM...       with the file's norm as a third arm of all

@@ -1,5 +1,5 @@
-// The student's BatchNorm (exercises 15 and 16) and LayerNorm (exercise 17) as layers. Their functions
-// run in f64, for which they were checked; the layers around them are f32.
+// The student's BatchNorm (exercises 15 and 16) and LayerNorm (exercise 17) as layers. Their
+// functions run in f64, for which they were checked; the layers around them are f32.
 #include <loupe/autograd/ops.h>
 #include <loupe/exercises/graduation/parts.h>
 
@@ -121,8 +121,8 @@ struct StudentLayerNorm : Layer<StudentLayerNorm> {
     Tensor y = no_grad([&] { return f32(mine::layer_norm(f64(x), f64(w), f64(b), kEps)); });
     return recorded(x, w, b, y, mine::layer_norm_backward);
   }
-  // One image is one row, as in the lesson: a GroupNorm with one group. The weight of a channel stands
-  // at each of its pixels.
+  // One image is one row, as in the lesson: a GroupNorm with one group. The weight of a channel
+  // stands at each of its pixels.
   Tensor of_images(const Tensor& x) {
     const int64_t channels = x.size(1), pixels = x.size(2) * x.size(3);
     const auto at_each_pixel = [&](const Tensor& t) {

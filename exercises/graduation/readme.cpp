@@ -1,5 +1,5 @@
-// The README's two trainings with the student's norms: the small CNN's and GPT's own parts, and a norm by
-// name where the models have theirs.
+// The README's two trainings with the student's norms: the small CNN's and GPT's own parts, and a
+// norm by name where the models have theirs.
 #include <loupe/autograd/ops.h>
 #include <loupe/exercises/graduation/readme.h>
 #include <loupe/io/dataset.h>

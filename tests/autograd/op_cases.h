@@ -1,9 +1,9 @@
 #pragma once
 // One table of op cases. A row names an op, the shapes and kinds of its inputs, how to call it, and
 // the same function in plain loops over doubles; test_op_table.cpp, test_op_layouts.cpp and
-// test_op_modes.cpp drive every check from it, and benchmarks may use `large` and `flops`. A new op:
-// add a row to the file of its family (op_cases_*.cpp), nothing else. The row's shapes should hold a
-// batch of one, sizes of 0 and, where the op takes it, a tensor without dimensions.
+// test_op_modes.cpp drive every check from it, and benchmarks may use `large` and `flops`. A new
+// op: add a row to the file of its family (op_cases_*.cpp), nothing else. The row's shapes should
+// hold a batch of one, sizes of 0 and, where the op takes it, a tensor without dimensions.
 #include <loupe/autograd/gradcheck.h>
 #include <loupe/autograd/ops.h>
 

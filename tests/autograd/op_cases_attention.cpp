@@ -26,7 +26,8 @@ Dims with_last(Dims i, int64_t row, int64_t column) {
   return i;
 }
 
-// The weights (..., L, S) of q (..., L, E) and k (..., S, E); in[3] is the mask, where there is one.
+// The weights (..., L, S) of q (..., L, E) and k (..., S, E); in[3] is the mask, where there is
+// one.
 Array weights(const Arrays& in, const Masking& m) {
   const Array &q = in[0], &k = in[1];
   Shape shape = broadcast_shapes(broadcast_shapes(leading(q.shape), leading(k.shape), ""),

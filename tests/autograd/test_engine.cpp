@@ -241,3 +241,40 @@ TEST_CASE("graphs on several threads at once", "[threads]") {
   for (auto& t : threads) t.join();
   for (size_t t = 0; t < 4; ++t) REQUIRE(result[t] == 400.0 * static_cast<double>(t));
 }
+
+TEST_CASE("a hook's handle may outlive its tensor") {
+  GradHookHandle late;
+  {
+    const Tensor gone = leaf({1});
+    late = register_post_accumulate_grad_hook(gone, [](const Tensor&) {});
+  }
+  late.remove();  // does nothing
+}
+
+TEST_CASE("call_after_backward waits for the outermost pass") {
+  const Tensor x = leaf({2}), y = x * 1.0;
+  std::string order;
+  register_hook(y, [&](const Tensor& g) {
+    const GradMode on(true);
+    const Tensor z = leaf({3}) * 1.0;
+    register_hook(z, [&](const Tensor& h) {
+      call_after_backward([&] { order += x.grad().defined() ? "end" : "early"; });
+      return h;
+    });
+    z.sum().backward();
+    order += "inner ";
+    return g;
+  });
+  y.sum().backward();
+  CHECK(order == "inner end");
+}
+
+TEST_CASE("anomaly mode checks recorded ops alone; a graph that saved nothing runs again") {
+  {
+    AnomalyMode on;
+    CHECK_NOTHROW(log(tensor({-1})));
+  }
+  const Tensor x = leaf({1, 2}), y = (x + 1.0).sum();
+  y.backward();
+  CHECK_NOTHROW(y.backward());
+}

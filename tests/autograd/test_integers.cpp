@@ -1,4 +1,5 @@
-// Integers and numbers: nothing goes through a double that could lose it, nothing is cast in silence.
+// Integers and numbers: nothing goes through a double that could lose it, nothing is cast in
+// silence.
 #include "catch.h"
 
 #include <loupe/autograd/ops.h>
@@ -192,4 +193,12 @@ TEST_CASE("logic takes every type, mixed ones too, and broadcasts") {
   CHECK(logical_and(zeros({2, 1}), ones({3})).shape() == Shape{2, 3});
   CHECK(values(isfinite(i)) == Ints{1, 1, 1, 1});
   CHECK(values(isnan(i)) == Ints{0, 0, 0, 0});
+}
+
+TEST_CASE("arange over the whole range of i64; fill_ cuts a part behind the point") {
+  CHECK(values(arange(kMin, kMax, int64_t{1} << 62)) ==
+        Ints{kMin, -(int64_t{1} << 62), 0, int64_t{1} << 62});
+  CHECK(values(zeros({1}, DType::i64).fill_(-2.9)) == Ints{-2});
+  CHECK_THROWS_AS(pow(ints({2}), -2.5), DtypeError);
+  CHECK_THROWS_AS(pow(ints({2}), -2), ValueError);
 }

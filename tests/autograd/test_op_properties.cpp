@@ -1,6 +1,6 @@
 // What must hold whatever the numbers: a permuted batch, an image alone, linearity, scale and shift
-// of what is normalized, rows of attention, the mean of dropout. In f64 and f32, at the table's small
-// shapes and at those where the fast kernels run.
+// of what is normalized, rows of attention, the mean of dropout. In f64 and f32, at the table's
+// small shapes and at those where the fast kernels run.
 #include "layouts.h"
 #include "op_checks.h"
 

@@ -170,8 +170,8 @@ TEST_CASE("op table: after forward, backward and second derivatives no storage s
 
 namespace {
 
-// An op takes a tensor, or a list of them, and gives tensors. What begins with an Rng draws numbers;
-// what gives a bool compares two tensors.
+// An op takes a tensor, or a list of them, and gives tensors. What begins with an Rng draws
+// numbers; what gives a bool compares two tensors.
 bool is_op(const std::string& text) {
   static const std::regex gives("^(inline )?(std::vector<Tensor>|[A-Z][A-Za-z0-9]*) [a-z].*");
   static const std::regex takes(".*[(,] *(In [a-z]|const std::vector<Tensor>& ).*");

@@ -1,6 +1,6 @@
-// Every elementwise function at zeros of both signs, infinities, NaN, subnormals, ties and the largest
-// numbers: values and gradients against PyTorch's (tests/fixtures/make_special.py), for functions of two
-// at every pair.
+// Every elementwise function at zeros of both signs, infinities, NaN, subnormals, ties and the
+// largest numbers: values and gradients against PyTorch's (tests/fixtures/make_special.py), for
+// functions of two at every pair.
 #include <loupe/autograd/autograd.h>
 #include <loupe/autograd/ops.h>
 
@@ -248,4 +248,25 @@ TEST_CASE("clamp with low above high: high everywhere, no gradient, NaN stays") 
   y.slice(0, 0, 5).sum().backward();
   CHECK(equal(a.grad(), zeros({6})));
   CHECK(equal(clamp(from_data(std::vector<int64_t>{0, 5, 9}), 6, 2), full({3}, 2, DType::i64)));
+}
+
+TEST_CASE("allclose: infinities are close to themselves only; the bound is that of b") {
+  CHECK(allclose(tensor({kInf}), tensor({kInf})));
+  CHECK_FALSE(allclose(tensor({1}), tensor({kInf})));
+  CHECK_FALSE(allclose(tensor({kInf}), tensor({1})));
+  CHECK_FALSE(allclose(tensor({-kInf}), tensor({kInf})));
+  CHECK(allclose(tensor({10}), tensor({11}), 0.0950, 0));
+  CHECK_FALSE(allclose(tensor({11}), tensor({10}), 0.0950, 0));
+}
+
+TEST_CASE("clamp between tensors: crossed bounds give the gradient to high, equal ones to nobody") {
+  const auto gradients = [](double a, double low, double high) {
+    const Tensor x = scalar(a).requires_grad_(), l = scalar(low).requires_grad_(),
+                 h = scalar(high).requires_grad_();
+    const Tensors g = grad({clamp(x, l, h)}, {x, l, h});
+    return std::vector<double>{g[0].item(), g[1].item(), g[2].item()};
+  };
+  CHECK(gradients(0, 2, 1) == std::vector<double>{0, 0, 1});
+  CHECK(gradients(0, 1, 2) == std::vector<double>{0, 1, 0});
+  CHECK(gradients(0, 1, 1) == std::vector<double>{0, 0, 0});
 }

@@ -251,7 +251,8 @@ TEST_CASE(
   REQUIRE(checked > 400);
 }
 
-// Where PyTorch divides by an element, or by a count of 0, and gets NaN (see SKIPPED in the script).
+// Where PyTorch divides by an element, or by a count of 0, and gets NaN (see SKIPPED in the
+// script).
 TEST_CASE("gradients at special inputs where PyTorch's are not the derivative") {
   const auto gradient = [](const std::function<Tensor(const Tensor&)>& f, const Tensor& at) {
     const Tensor x = at.detach().requires_grad_();

@@ -150,7 +150,8 @@ TEST_CASE("embed pools as 1_Pooling says, and normalises where modules.json has 
       }
     }
   }
-  // Two at once stand side by side, in sentence-transformers' order; the newer word; no modules.json.
+  // Two at once stand side by side, in sentence-transformers' order; the newer word; no
+  // modules.json.
   f.pooling({{"pooling_mode_mean_tokens", true}, {"pooling_mode_cls_token", true}});
   std::vector<double> both = pooled(hidden[1], "cls");
   for (const double v : pooled(hidden[1], "mean")) both.push_back(v);

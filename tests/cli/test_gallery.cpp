@@ -1,5 +1,5 @@
-// `loupe gallery`: every bug's check speaks of the wrong code alone, and the committed page and pictures
-// are those of a fresh run.
+// `loupe gallery`: every bug's check speaks of the wrong code alone, and the committed page and
+// pictures are those of a fresh run.
 #include "program.h"
 
 namespace {

@@ -341,3 +341,18 @@ TEST_CASE("no folder called utils, no paths of one machine, nothing left to do")
     });
   }
 }
+
+TEST_CASE("the library prints nothing, ends nothing, and sets no signal handler or locale") {
+  const std::regex outward(
+      R"(fmt::print|std::(cout|cerr|signal|exit)|[^n]printf\(|sigaction|setlocale|[^_]abort\(|_exit\()");
+  int lines = 0;
+  for (const auto& [folder, allowed] : kMayInclude)
+    for_sources(folder, [&](const fs::path& path, const std::string& name) {
+      std::ifstream in(path);
+      for (std::string line; std::getline(in, line); ++lines) {
+        INFO(name << ": " << line);
+        CHECK_FALSE(std::regex_search(line.substr(0, line.find("//")), outward));
+      }
+    });
+  CHECK(lines > 20000);
+}

@@ -209,3 +209,32 @@ TEST_CASE("printing is readable, also for large tensors") {
   REQUIRE(big.size() < 800);
   REQUIRE(to_string(Tensor()) == "tensor(undefined)");
 }
+
+TEST_CASE("uniform never gives its upper bound, where rounding to f32 would") {
+  Rng rng(1);
+  const double high = 1 + 0x1p-22;  // two floats lie in [1, high)
+  const Tensor u = uniform(rng, {4096}, 1, high);
+  CHECK(max(u).item() < high);
+  CHECK(min(u).item() == 1);
+  CHECK(equal(uniform(rng, {3}, 2, 2), full({3}, 2)));
+}
+
+TEST_CASE("contiguous and to give the tensor itself where nothing is to do; clone keeps strides") {
+  const Tensor x = ones({2, 3, 4, 5}), last = raw::channels_last(x);
+  CHECK(x.contiguous().is_same(x));
+  CHECK(x.to(DType::f32).is_same(x));
+  CHECK(last.clone().strides() == last.strides());
+  CHECK(last.clone().storage() != last.storage());
+}
+
+TEST_CASE("set_data takes memory and layout, and drops a gradient of another type") {
+  Tensor w = ones({2, 2}).requires_grad_();
+  (w * 2.0).sum().backward();
+  w.set_data(zeros({2, 2}));
+  CHECK(w.grad().defined());
+  const Tensor source = full({2, 2}, 3, DType::f64).t();
+  w.set_data(source);
+  CHECK(w.storage() == source.storage());
+  CHECK(w.strides() == source.strides());
+  CHECK(!w.grad().defined());
+}

@@ -4,6 +4,7 @@
 #include <loupe/core/error.h>
 #include <loupe/core/memory.h>
 #include <loupe/core/random.h>
+#include <loupe/core/share.h>
 #include <loupe/core/threads.h>
 
 #include <algorithm>
@@ -12,9 +13,12 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <thread>
 #include <vector>
+
+#include "core/kernel_tests.h"
 
 using namespace loupe;
 
@@ -153,3 +157,67 @@ TEST_CASE(
   }
 }
 #endif
+
+TEST_CASE("philox_fill: large keys and counters, at every CPU level") {
+  at_every_level([] {
+    const uint64_t key = 0x9123456789abcdefu;
+    for (const uint64_t first : {uint64_t{0xfffffff0u}, ~uint64_t{0} - 20}) {
+      std::vector<uint32_t> w(300);
+      philox_fill(key, first, w.data(), 300);
+      for (size_t i = 0; i < w.size(); ++i) REQUIRE(w[i] == philox(key, first + i / 4)[i % 4]);
+    }
+  });
+}
+
+TEST_CASE("a thread limit is one thread's, and a scope gives it back", "[threads]") {
+  ThreadLimit outer(3);
+  {
+    ThreadLimit inner(1);
+    CHECK(thread_limit() == 1);
+    std::thread([] { set_thread_limit(5); }).join();
+    CHECK(thread_limit() == 1);
+  }
+  CHECK(thread_limit() == 3);
+}
+
+TEST_CASE("ranges are cut by length and grain alone", "[threads]") {
+  for (int limit : {1, 3}) {
+    ThreadLimit scope(limit);
+    std::mutex mutex;
+    std::set<std::pair<int64_t, int64_t>> cuts;
+    parallel_ranges(10, 4, [&](int64_t begin, int64_t end) {
+      std::lock_guard lock(mutex);
+      cuts.insert({begin, end});
+    });
+    CHECK(cuts == std::set<std::pair<int64_t, int64_t>>{{0, 4}, {4, 8}, {8, 10}});
+  }
+}
+
+TEST_CASE("memory with an owner lives as long as the storage, and is not the allocator's") {
+  auto owner = std::make_shared<std::vector<char>>(64);
+  const std::weak_ptr<std::vector<char>> alive = owner;
+  const int64_t live = memory_stats().live_bytes;
+  {
+    Storage storage(owner->data(), 64, owner);
+    owner.reset();
+    CHECK(!alive.expired());
+    CHECK(!storage.is_allocated());
+    CHECK(memory_stats().live_bytes == live);
+  }
+  CHECK(alive.expired());
+  CHECK(Storage(8).is_allocated());
+}
+
+TEST_CASE("shares cover everything once, and differ by one at most") {
+  for (const int64_t n : {0, 1, 5, 7, 100})
+    for (const int64_t ranks : {1, 2, 3, 8}) {
+      int64_t next = 0;
+      for (int64_t rank = 0; rank < ranks; ++rank) {
+        const ShareRange own = Share{rank, ranks}.of(n);
+        CHECK(own.first == next);
+        CHECK((own.size() == n / ranks || own.size() == n / ranks + 1));
+        next = own.last;
+      }
+      CHECK(next == n);
+    }
+}

@@ -1,5 +1,6 @@
-// docs/tour.md names places in the code as [file:line](../file#Lline): `text`. Each line still holds
-// its text. After code has moved, LOUPE_UPDATE_TOUR=1 test_core "[tour]" writes the new lines.
+// docs/tour.md names places in the code as [file:line](../file#Lline): `text`. Each line still
+// holds its text. After code has moved, LOUPE_UPDATE_TOUR=1 test_core "[tour]" writes the new
+// lines.
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>

@@ -33,7 +33,7 @@ def tap(namespace, number, rate):
                     inside + ["addr", "add", f"10.77.0.{number}/24", "dev", "cable"],
                     inside + ["link", "set", "cable", "up"],
                     ["tc", "-n", namespace, "qdisc", "add", "dev", "cable", "root", "tbf", "rate", f"{rate}mbit",
-                     "burst", "64kb", "latency", "100ms"]):
+                     "burst", "16kb", "latency", "2000ms"]):
         subprocess.run(command, check=True)
     return fd
 

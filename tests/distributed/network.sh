@@ -1,5 +1,5 @@
 #!/bin/sh
-# Hosts: network namespaces with names and slow cables of 200 Mbit/s and 0.5 ms each way (cable.py), and MPI's launcher
+# Hosts: network namespaces with names and slow cables of 100 Mbit/s and 0.5 ms each way (cable.py), and MPI's launcher
 # that reaches the others as it would by ssh.
 #   network.sh MPIRUN LOUPE           two hosts; ends with 77 where this is not permitted
 #   network.sh MPIRUN PROGRAM...      with LOUPE_ON_HOSTS=N: runs one program on N hosts (bench/scaling)
@@ -38,14 +38,15 @@ for ns in $hosts; do
   ip netns add $ns 2>/dev/null || skip "network namespaces are not permitted here"
   ip -n $ns link set lo up
 done
+: > "$folder/cable"
 # shellcheck disable=SC2086
-python3 "$tests/cable.py" 500 200 $hosts > "$folder/cable" 2>&1 &
+python3 "$tests/cable.py" 500 100 $hosts > "$folder/cable" 2>&1 &
 cable=$!
 until grep -q ready "$folder/cable"; do
   kill -0 $cable 2>/dev/null || skip "no cables here: $(cat "$folder/cable")"
   sleep 0.05
 done
-echo "$count hosts, cables of 200 Mbit/s and 0.5 ms"
+echo "$count hosts, cables of 100 Mbit/s and 0.5 ms"
 
 # What ssh would do: HOST COMMAND...
 cat > "$folder/agent" <<EOF

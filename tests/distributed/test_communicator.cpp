@@ -60,13 +60,21 @@ TEST_CASE("broadcast gives every rank what the root has") {
         comm.broadcast(t, root);
         CHECK(same_bits(t, numbers(root, n, dtype)));
       }
+  const auto turned = [](int rank, int64_t n) {
+    return numbers(rank, 6 * n, DType::f32).reshape({2, 3, n}).transpose(0, 2);
+  };
+  for (const int64_t n : {2, 5000}) {  // in one message, and over the tree
+    const Tensor t = turned(comm.rank(), n);
+    comm.broadcast(t, comm.size() - 1);
+    CHECK(t.to_vector<float>() == turned(comm.size() - 1, n).to_vector<float>());
+  }
   const Tensor flags = full({5}, comm.rank() == 0 ? 3 : 0, DType::u8);
   comm.broadcast(flags);
   CHECK(flags.select(0, 4).item() == 3);
 }
 
-// Failure 11: the order of a sum is the ranks', whatever arrives first. MPI_Allreduce may take another
-// one for each size, algorithm and number of ranks.
+// Failure 11: the order of a sum is the ranks', whatever arrives first. MPI_Allreduce may take
+// another one for each size, algorithm and number of ranks.
 TEST_CASE("sums have the same bits, run after run and on every rank") {
   Communicator comm(options());
   for (const int64_t n : {1, 3, 1000, 4097, 100003}) {
@@ -190,8 +198,8 @@ TEST_CASE("ranks that do different things hear of it at once") {
   CHECK(taken.count() < 5);
 }
 
-// The two below end without MPI_Finalize, as a program does that has failed: each is a run of its own,
-// whose output the test reads.
+// The two below end without MPI_Finalize, as a program does that has failed: each is a run of its
+// own, whose output the test reads.
 
 TEST_CASE("a rank that does not answer is named after the time limit", "[.hang]") {
   Communicator comm({.timeout = 1});

@@ -120,8 +120,8 @@ double farthest(const std::vector<double>& a, const std::vector<double>& b) {
 
 }  // namespace
 
-// Failures 1 to 3: the running variance and the gradients take the counts of all ranks (3 + 5, 1 + 7),
-// and a rank may have no samples.
+// Failures 1 to 3: the running variance and the gradients take the counts of all ranks (3 + 5, 1 +
+// 7), and a rank may have no samples.
 TEST_CASE("synchronised BatchNorm of unequal shares is BatchNorm of the whole batch") {
   Communicator comm(options());
   Rng rng(1);
@@ -268,9 +268,12 @@ TEST_CASE("a training of N ranks follows that of one process") {
   CHECK(farthest(losses(comm, Norms::synchronised, DType::f64, 50, false), one) < 1e-9);
   const std::vector<double> adam = losses_of_one(DType::f32, 10, true);
   CHECK(farthest(losses(comm, Norms::synchronised, DType::f32, 10, true), adam) < 1e-5);
-  if (comm.size() == 1) return;
-  // Statistics of one's own share are others. (11 samples divide evenly among none of the rank counts,
-  // and a rank with one sample would be refused by BatchNorm1d.)
+  if (comm.size() == 1) {
+    CHECK(losses(comm, Norms::synchronised, DType::f32, 10, true) == adam);  // to the bit
+    return;
+  }
+  // Statistics of one's own share are others. (11 samples divide evenly among none of the rank
+  // counts, and a rank with one sample would be refused by BatchNorm1d.)
   Sequential net = small_net(3, DType::f64);
   DataParallel parallel(net, comm);
   const Data d = data_of_step(0, 16, DType::f64);
@@ -417,4 +420,49 @@ TEST_CASE("shares count every sample once, and epochs differ by themselves") {
     CHECK(part == std::vector<int64_t>(whole.begin() + range.first, whole.begin() + range.last));
   }
   CHECK(ShardedSampler(65, {}, {.batch_size = 8, .drop_last = true}).batches() == 8);
+}
+
+TEST_CASE("buffers are synchronised after the model was moved") {
+  Communicator comm(options());
+  auto first = std::make_unique<Sequential>(small_net(3, DType::f32));
+  DataParallel parallel(*first, comm);
+  Sequential net = std::move(*first);
+  first.reset();
+  {
+    NoGrad guard;
+    for (const Named& b : named_buffers(net))
+      if (is_floating(b.tensor.dtype())) b.tensor.add_(full({}, comm.rank(), b.tensor.dtype()));
+  }
+  parallel.sync_buffers();
+  for (const Named& b : named_buffers(net)) {
+    const Tensor theirs = b.tensor.clone();
+    comm.broadcast(theirs);
+    CHECK(distance(theirs, b.tensor) == 0);
+  }
+}
+
+TEST_CASE("models of other shapes are refused on all ranks") {
+  Communicator comm(options());
+  if (comm.size() == 1) return;
+  Rng rng(1);
+  Sequential net(Linear(rng, 2, comm.rank() == 0 ? 2 : 3));
+  CHECK_THROWS_AS(DataParallel(net, comm), CommunicationError);
+}
+
+TEST_CASE("a converted BatchNorm is itself in eval mode, under the same names") {
+  Communicator comm(options());
+  BatchNorm2d plain(3), own(3);
+  Rng rng(2);
+  draw(plain, rng);
+  convert_sync_batch_norm(own, comm);
+  copy_state(plain, own);
+  const StateDict a = state_dict(plain), b = state_dict(own);
+  REQUIRE(a.size() == b.size());
+  for (size_t i = 0; i < a.size(); ++i) CHECK(a[i].name == b[i].name);
+  eval(plain);
+  eval(own);
+  const Tensor x = randn(rng, {comm.rank() + 1, 3, 4, 4});
+  const int64_t before = comm.stats().collectives;
+  CHECK(distance(own(x), plain(x)) == 0);
+  CHECK(comm.stats().collectives == before);
 }

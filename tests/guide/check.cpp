@@ -4,8 +4,8 @@
 //   guide_check DOCS PROGRAMS --write    rewrites the pages' blocks and the figures
 //   guide_check DOCS PROGRAMS --measure  --write, and the measured times too
 //
-// DOCS is docs/guide, PROGRAMS the folder of the compiled docs/guide/*.cpp. On a page, the line before
-// a fenced block says where the block comes from:
+// DOCS is docs/guide, PROGRAMS the folder of the compiled docs/guide/*.cpp. On a page, the line
+// before a fenced block says where the block comes from:
 //
 //   <!-- code: 02_tape.cpp sum -->    the lines between `// [sum]` and `// [/sum]` of that source
 //   <!-- output: 02_tape sum -->      what the program prints after a line `== sum`, with LOUPE_CPU=reference
@@ -13,8 +13,8 @@
 //   <!-- cited -->                    the paragraph's numbers come from the source that it names
 //
 // Every ```cpp block needs the first, every ```text block the second or third. In the prose, every
-// number with a decimal point and every number from 100 on must stand in a block of the page or in an
-// output of its programs. Links to files must lead somewhere.
+// number with a decimal point and every number from 100 on must stand in a block of the page or in
+// an output of its programs. Links to files must lead somewhere.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>

@@ -1,6 +1,6 @@
 #pragma once
-// Models whose files are held against other readers of ONNX: random small Sequentials of the library's
-// layers, and models of several inputs. For onnx_peer.cpp (onnxruntime) and tests/judges.
+// Models whose files are held against other readers of ONNX: random small Sequentials of the
+// library's layers, and models of several inputs. For onnx_peer.cpp (onnxruntime) and tests/judges.
 #include <loupe/autograd/ops.h>
 #include <loupe/io/onnx.h>
 #include <loupe/layers/activation.h>
@@ -40,8 +40,8 @@ template <class Net> struct Outputs : Layer<Outputs<Net>> {
   std::string type_name() const override { return "Outputs"; }
 };
 
-/// A random Sequential and the shape of its samples. It holds at least one layer of one kind (image,
-/// line, sequence or vector) and ends in a Linear or what the last layer gives.
+/// A random Sequential and the shape of its samples. It holds at least one layer of one kind
+/// (image, line, sequence or vector) and ends in a Linear or what the last layer gives.
 class RandomModel {
  public:
   explicit RandomModel(uint64_t seed) : rng_(seed) {

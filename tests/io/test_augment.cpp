@@ -218,3 +218,16 @@ TEST_CASE("a loader repeats the augmentation at any thread count and after a res
     }
   }
 }
+
+TEST_CASE("an augmentation hands the mask on") {
+  struct Masked : Dataset {
+    int64_t size() const override { return 2; }
+    Batch batch(std::span<const int64_t> i) const override {
+      const int64_t n = static_cast<int64_t>(i.size());
+      return {ones({n, 1, 2, 2}), zeros({n}), ones({n, 2}, DType::boolean)};
+    }
+  };
+  const Batch b = AugmentedDataset(Masked(), {.flip = 1}).batch(all_of(2), SampleStreams(1, 0));
+  REQUIRE(b.mask.defined());
+  CHECK(b.mask.shape() == Shape{2, 2});
+}

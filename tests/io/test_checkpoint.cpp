@@ -130,7 +130,7 @@ TEST_CASE(
   for (size_t i = 0; i < whole.size(); ++i) {
     std::string flipped = whole;
     flipped[i] = static_cast<char>(flipped[i] ^ (1 << i % 8));
-    const std::string error = error_of<Error>(
+    const std::string error = error_of<IoError>(
         [&] { load_checkpoint(load_safetensors(as_bytes(flipped), nullptr, "f"), s, "f"); });
     if (error.empty()) FAIL("byte " << i << " was not missed");
   }
@@ -163,6 +163,15 @@ TEST_CASE(
   CHECK_THAT(error(s, edited([](SafetensorsFile& f) { f.metadata["optimizer"] = "sgd"; })),
              Contains("is of optimizer 'sgd', this run uses adamw"));
   CHECK(other.bits() == before);
+  const auto load = [&](const std::string& bytes) {
+    load_checkpoint(load_safetensors(as_bytes(bytes), nullptr, "f"), s, "f");
+  };
+  CHECK_THROWS_AS(load(edited([](SafetensorsFile& f) { f.metadata["loupe_checkpoint"] = "2"; })),
+                  IoError);
+  CHECK_THROWS_AS(load(edited([](SafetensorsFile& f) { f.metadata["optimizer"] = "sgd"; })),
+                  ValueError);
+  CHECK_THROWS_AS(load(edited([](SafetensorsFile& f) { f.tensors.erase("model/fc1.bias"); })),
+                  ValueError);
   Run wider(1, 5);
   TrainingState w = wider.state();
   CHECK_THAT(error(w, whole), Contains("fc1.weight is (4, 3), the model has (5, 3)"));
@@ -404,4 +413,13 @@ TEST_CASE("models are saved with tied tensors under every name or once, and read
                         Contains("unexpected: extra") &&
                         Contains("counts is (3,), the model has (2,)"));
   CHECK(sha256(as_bytes(encode_safetensors({{"w", b.fc1.weight}}))) == before);
+}
+
+TEST_CASE("numbers and options become those of the file") {
+  TempDir dir;
+  save_checkpoint(dir / "c", {.numbers = {{"a", 0.1}}, .options = "o"});
+  TrainingState s{.numbers = {{"b", 2}}, .options = "mine"};
+  load_checkpoint(dir / "c", s);
+  CHECK(s.numbers == std::map<std::string, double>{{"a", 0.1}});
+  CHECK(s.options == "o");
 }

@@ -182,6 +182,18 @@ TEST_CASE("TextDataset: windows, the padded rest, texts too short") {
       TextDataset(std::span(ids).first(2), {.context = 4, .stride = 4, .pad_last = true}).size() ==
       1);
   CHECK(TextDataset(std::span(ids).first(5), {.context = 4}).size() == 1);
+  for (const int64_t n : {2, 9, 10, 11, 12, 16, 17, 18, 19}) {  // windows with gaps between them
+    std::vector<int32_t> text(static_cast<size_t>(n));
+    std::iota(text.begin(), text.end(), 0);
+    const TextDataset gaps(text, {.context = 2, .stride = 8, .pad_last = true});
+    CAPTURE(n);
+    CHECK(gaps.size() == (n - 2) / 8 + 1);  // those that begin with an id to predict after them
+    const std::vector<int64_t> y = gaps.batch(all_of(gaps.size())).y.to_vector<int64_t>();
+    for (size_t i = 0; i < y.size(); ++i) {
+      const int64_t at = static_cast<int64_t>(i / 2 * 8 + i % 2 + 1);
+      CHECK(y[i] == (at < n ? at : -100));
+    }
+  }
   CHECK_THAT(
       error_of<ValueError>([&] { TextDataset(std::span(ids).first(4), {.context = 4}); }),
       Contains("a text of 4 characters is too short for a context of 4: it takes at least 5"));
@@ -295,7 +307,9 @@ TEST_CASE("DataLoader: an error in the data set reaches the caller; destroying i
                       {.batch_size = 2, .shuffle = false, .prefetch = prefetch});
     for (int i = 0; i < 3; ++i) CHECK(loader.next().has_value());
     CHECK_THAT(error_of([&] { loader.next(); }), Contains("sample 7 is broken"));
-    CHECK(loader.next().has_value());
+    const auto after = loader.next();
+    REQUIRE(after.has_value());
+    CHECK(after->x.to_vector<int64_t>() == std::vector<int64_t>{8, 9});
   }
   const int64_t before = memory_stats().live_storages;
   for (int i = 0; i < 20; ++i) {

@@ -71,6 +71,10 @@ TEST_CASE("an atomic file appears whole or not at all, whichever system call fai
   CHECK(read_file(path) == "old");
   write_file(path, "new");
   CHECK(read_file(path) == "new");
+  set_write_fault([](const char* call) { return std::string("fsync_dir") == call ? EIO : 0; });
+  CHECK_THAT(error_of([&] { write_file(path, "newest"); }), Contains("flush the folder"));
+  set_write_fault({});
+  CHECK(read_file(path) == "newest");
   CHECK_THAT(error_of([&] { write_file(dir / "no/such/folder", "x"); }),
              Contains("cannot create: No such file"));
   AtomicFile twice(path);

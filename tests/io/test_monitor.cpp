@@ -204,6 +204,10 @@ TEST_CASE(
   CHECK(all.at("dead_units/model").at(1) == 1);       // relu(h - 1000)
   CHECK(all.at("dead_units/model_2").at(1) == 0.5f);  // relu(h)
   CHECK(all.count("activation_mean/model") == 1);
+  const Monitor uneven(board, one, {.every = 50, .histograms_every = 75});
+  CHECK(uneven.draws_histograms(1));
+  CHECK_FALSE(uneven.draws_histograms(75));
+  CHECK(uneven.draws_histograms(150));
   CHECK_THROWS_AS(Monitor(board, one, {.every = 0}), ValueError);
   CHECK_THROWS_AS(Monitor(board, one, {.every = 1, .histograms_every = -1}), ValueError);
 }

@@ -140,6 +140,9 @@ TEST_CASE(".npy: every prefix and every lie is an IoError") {
   CHECK_THAT(npy_error(whole + "x"), Contains("offset 224: 1 bytes after the array"));
   const std::string ok = "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }\n";
   CHECK(npy_error(with_header(ok, "ab")).empty());
+  const std::string length{static_cast<char>(ok.size()), 0, 0, 0};
+  const std::string third = std::string("\x93NUMPY\x03\0", 8) + length + ok + "ab";
+  CHECK(load_npy(as_bytes(third), "f").to_vector<uint8_t>() == std::vector<uint8_t>{'a', 'b'});
   const auto header_error = [](const std::string& dict) {
     return npy_error(with_header(dict, "ab"));
   };
@@ -207,4 +210,14 @@ TEST_CASE(".npz: damaged files are IoErrors") {
   }
   CHECK_THAT(error_of([] { load_npz(as_bytes(std::string(100, 'x')), "f"); }),
              Contains("no zip directory"));
+}
+
+TEST_CASE(".npz: a file that is no array hides nothing") {
+  TempDir dir;
+  save_npz(dir / "x.npz", {{"a", npy("f4")}, {"b", npy("i8")}});
+  std::string bytes = read_file(dir / "x.npz");
+  for (size_t at; (at = bytes.find("a.npy")) != std::string::npos;) bytes.replace(at, 5, "a.txt");
+  const FileTensors t = load_npz(as_bytes(bytes), "f");
+  CHECK(t.size() == 1);
+  CHECK_THAT(error_of([&] { t.at("a.txt"); }), Contains("is no .npy file"));
 }

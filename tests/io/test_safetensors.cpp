@@ -223,3 +223,14 @@ TEST_CASE("safetensors: what cannot be written is refused and leaves no file") {
   CHECK_THROWS_AS(save_safetensors(dir / "x", {{"a", Tensor()}}), ValueError);
   CHECK(std::filesystem::is_empty(dir.path));
 }
+
+TEST_CASE("safetensors: a tensor at an odd place of the file has its values") {
+  const std::string json = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+  const float v[2] = {1.5f, -2};
+  const std::string data(reinterpret_cast<const char*>(v), 8);
+  for (size_t pad = 0; pad < 4; ++pad) {
+    const std::string bytes = file_of(json + std::string(pad, ' '), data);
+    const SafetensorsFile file = load_safetensors(as_bytes(bytes), nullptr, "f");
+    CHECK(file.tensors.at("a").to_vector<float>() == std::vector<float>{1.5f, -2});
+  }
+}

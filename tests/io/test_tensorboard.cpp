@@ -4,7 +4,9 @@
 #include <loupe/io/tensorboard.h>
 #include <loupe/layers/linear.h>
 
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "events.h"
 
@@ -140,4 +142,14 @@ TEST_CASE("the graph of a model: parameters by name, ops in their module, every 
   size_t count = 0;
   while (def.next(1)) ++count, def.skip();
   CHECK(count == nodes.size());
+}
+
+TEST_CASE("an event a second after the last flush takes the others along") {
+  TempDir dir;
+  EventWriter w(dir.path.string());
+  w.scalar("a", 1, 1);
+  CHECK(events(w.path()).size() == 1);  // the version alone
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  w.scalar("a", 2, 2);
+  CHECK(events(w.path()).size() == 3);
 }

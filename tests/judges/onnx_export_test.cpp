@@ -265,6 +265,18 @@ TEST_CASE("save_onnx: what cannot be exported is refused by name") {
              Contains("changed in place"));
 }
 
+TEST_CASE("save_onnx refuses a number that was read out of token ids") {
+  const TempDir dir;
+  const Tensor ids = from_data(std::vector<int64_t>{1, 5, 3, 2, 4, 2}, Shape{2, 3});
+  for (const auto& read : {+[](const Tensor& t) { return max(t).item(); },
+                           +[](const Tensor& t) { return min(t).item(); },
+                           +[](const Tensor& t) { return sum(t).item(); }}) {
+    onnx_models::Function net([&](const Tensor& t) { return t.to(DType::f32) * read(t); });
+    CHECK_THAT(error_of<ValueError>([&] { save_onnx(net, ids, dir / "ids.onnx"); }),
+               Contains("option factor"));
+  }
+}
+
 TEST_CASE("save_onnx: weights of 2 GiB are a clear error, before anything is written") {
   // A parameter of 4 GiB that takes no memory: one number, repeated.
   struct Huge : Layer<Huge> {

@@ -1,5 +1,5 @@
-// save_onnx of layers that ONNX has as one node with options of its own: recurrent networks, transposed
-// convolutions, pools and resampling; and random Sequentials of all layers.
+// save_onnx of layers that ONNX has as one node with options of its own: recurrent networks,
+// transposed convolutions, pools and resampling; and random Sequentials of all layers.
 #include <set>
 #include <sstream>
 

@@ -323,7 +323,11 @@ TEST_CASE("misuse: batch norms of small batches, weight standardization, residua
   GhostBatchNorm1d ghost(3, {.virtual_batch_size = 4});
   refuses<ShapeError>("GhostBatchNorm1d", [&] { ghost(zeros({2, 3, 4, 4})); });
   refuses<ShapeError>("batch_norm", [&] { ghost(zeros({8, 4})); });
-  refuses<ValueError>("batch_norm", [&] { ghost(ones({5, 3})); });  // the last piece is one sample
+  refuses<ValueError>("GhostBatchNorm1d", [&] {
+    ghost(ones({5, 3}));
+  });  // a last piece of one sample
+  CHECK(ghost.num_batches_tracked.item<int64_t>() == 0);
+  CHECK(equal(ghost.running_mean, zeros({3})));
   refuses<ValueError>("GhostBatchNorm2d", [] { GhostBatchNorm2d g(3, {.virtual_batch_size = 0}); });
   refuses<ValueError>("GhostBatchNorm1d",
                       [] { GhostBatchNorm1d g(3, {.batch_norm = {.axis = -1}}); });

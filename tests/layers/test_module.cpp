@@ -240,3 +240,11 @@ TEST_CASE("a state without BatchNorm's counts, and scalars of shape (1), as PyTo
   std::erase_if(whole, [](const Named& n) { return n.name == "1.running_var"; });
   REQUIRE_THROWS_WITH(load_state_dict(net, whole), Contains("missing: 1.running_var"));
 }
+
+TEST_CASE("to: a graph that saved none of the weights cannot run backward either") {
+  Rng rng(1);
+  Linear alone(rng, 2, 2);
+  const Tensor old = alone(ones({1, 2})).sum();  // saves the input
+  to(alone, DType::f64);
+  REQUIRE_THROWS_AS(old.backward(), DtypeError);
+}

@@ -172,8 +172,9 @@ TEST_CASE("progress names the run and counts what was planned", "[runs]") {
 
 namespace {
 
-// A lesson without trainings: kinds of runs, whose costs are wrong by a factor for the machine (2) and
-// by one for each kind (12 %), and whose times spread (10 %). Two workers take the next run as they get free.
+// A lesson without trainings: kinds of runs, whose costs are wrong by a factor for the machine (2)
+// and by one for each kind (12 %), and whose times spread (10 %). Two workers take the next run as
+// they get free.
 struct Simulated {
   struct Run {
     std::string kind;

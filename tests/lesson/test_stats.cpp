@@ -339,8 +339,8 @@ TEST_CASE("coverage: a pooled error, arms alike and unlike in spread", "[stats]"
 }
 
 TEST_CASE("coverage: whatever the look at which one stops", "[stats]") {
-  // Runs are added, at 4, 8 and 12 seeds, until the interval leaves the truth: it does so in at most
-  // 5 % of the cases; at the plain level in more than 8 %.
+  // Runs are added, at 4, 8 and 12 seeds, until the interval leaves the truth: it does so in at
+  // most 5 % of the cases; at the plain level in more than 8 %.
   const auto errs = [](int looks) {
     World world;
     int wrong = 0;

@@ -158,3 +158,21 @@ TEST_CASE("misuse of BertEncoder is a sentence") {
   REQUIRE_THROWS_AS(m.pooled(zeros({1, 3, 16})), ValueError);
   REQUIRE_THROWS_AS(m(full({1, 3}, 12, DType::i64)), IndexError);
 }
+
+TEST_CASE("a sentence without a token: max gives -1e9, cls its state, the others zeros") {
+  using P = SentencePooling;
+  using V = std::vector<double>;
+  const Tensor h = tensor({5, -6, 7, 8}, Shape{2, 2, 1});
+  const Tensor mask = from_data<int64_t>({0, 0, 1, 0}, Shape{2, 2});
+  CHECK(pool_sentence(h, mask, P::max).to_vector<double>() == V{-1e9, 7});
+  CHECK(pool_sentence(h, mask, P::cls).to_vector<double>() == V{5, 7});
+  for (const P how : {P::mean, P::mean_sqrt_len, P::weighted_mean, P::last_token})
+    CHECK(pool_sentence(h, mask, how).to_vector<double>() == V{0, 7});
+  CHECK(sentence_embedding(h, mask).to_vector<double>() == V{0, 1});
+}
+
+TEST_CASE("a mask that is not 0 counts, whatever its type") {
+  const Tensor h = tensor({3, 5}, Shape{1, 2, 1});
+  const Tensor mask = tensor({0.5, 0}, Shape{1, 2});
+  CHECK(pool_sentence(h, mask, SentencePooling::mean).item() == 3);
+}

@@ -310,3 +310,15 @@ TEST_CASE("misuse of a model is a sentence") {
                       }),
                       Contains("13"));
 }
+
+TEST_CASE("past its context a Gpt goes on from the younger half") {
+  Rng rng(9);
+  Gpt m(rng, kTiny);  // context 12
+  for (const Tensor& p : parameters(m)) no_grad([&] { p.mul_(8); });
+  const std::vector<int64_t> prompt{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 1};
+  const auto text = m.generate(prompt, rng, {.length = 2, .temperature = 0});
+  eval(m);
+  const std::vector<int64_t> young(text.begin() + 7, text.begin() + 13);
+  const Tensor logits = no_grad([&] { return m(from_data(young).unsqueeze(0)); });
+  CHECK(text[13] == argmax(logits[0].select(0, -1)).item<int64_t>());
+}

@@ -162,6 +162,12 @@ TEST_CASE("misuse: steps and states of optimizers") {
   gaps.set_grad(ones({2, 3}));
   SGD with_gaps({{{{"gaps", gaps}}}}, {.lr = 0.1});
   refuses<ValueError>("optimizer", [&] { with_gaps.step(); });
+  const Tensor whole = ones({2}).requires_grad_();
+  whole.set_grad(ones({2}));
+  SGD both({{{{"whole", whole}, {"gaps", gaps}}}}, {.lr = 0.1});
+  refuses<ValueError>("optimizer", [&] { both.step(); });
+  CHECK(equal(whole, ones({2})));  // nothing has changed
+  CHECK(both.steps() == 0);
   CHECK(gaps.sum().item() == 0);
 }
 

@@ -6,6 +6,7 @@
 #include <loupe/layers/state.h>
 #include <loupe/optim/schedule.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 
@@ -418,4 +419,46 @@ TEST_CASE("averages of weights follow a model that was converted") {
   average.swap();
   CHECK(parameters(a)[0].dtype() == DType::f64);
   CHECK(allclose(parameters(a)[0], first + 1.0, 0, 1e-15));
+}
+
+TEST_CASE("an EMA state restores from any order, as a file gives it") {
+  Sequential a = net(1), b = net(2);
+  EmaWeights ema(a), other(b);
+  ema.update();
+  StateDict state = ema.state_dict();
+  std::sort(state.begin(), state.end(),
+            [](const Named& x, const Named& y) { return x.name < y.name; });
+  other.load_state_dict(state);
+  CHECK(other.updates() == 1);
+  CHECK(equal(other.state_dict()[1].tensor, ema.state_dict()[1].tensor));
+  state.back().name = "other";
+  CHECK_THROWS_AS(other.load_state_dict(state), ValueError);
+}
+
+TEST_CASE("a parameter without a gradient neither moves, decays nor gets a state") {
+  const Tensor used = ones({2, 2}).requires_grad_(), idle = ones({2, 2}).requires_grad_();
+  AdamW o({{{{"used", used}, {"idle", idle}}}}, {.lr = 0.1, .weight_decay = 0.5});
+  used.set_grad(ones({2, 2}));
+  o.step();
+  CHECK(equal(idle, ones({2, 2})));
+  CHECK_FALSE(equal(used, ones({2, 2})));
+  for (const Named& n : o.state_dict()) CHECK(n.name.find("idle") == std::string::npos);
+}
+
+TEST_CASE("no group without parameters") {
+  const auto groups = no_decay_on_norms_and_biases(StateDict{{"w", ones({2, 2}).requires_grad_()}});
+  REQUIRE(groups.size() == 1);
+  CHECK(!groups[0].weight_decay);
+}
+
+TEST_CASE("orthogonalize: singular values from 1/500 of the norm on end between 0.68 and 1.21") {
+  const std::vector<double> s{1, 0.3, 0.05, 0.0022, 0.0002};  // their norm is 1.045
+  const Tensor g = zeros({5, 5}, DType::f64);
+  for (int64_t i = 0; i < 5; ++i) g.select(0, i).select(0, i).fill_(s[static_cast<size_t>(i)]);
+  const Tensor x = orthogonalize(g);
+  for (int64_t i = 0; i < 4; ++i) {
+    CHECK(x[i][i].item() >= 0.68);
+    CHECK(x[i][i].item() <= 1.21);
+  }
+  CHECK(x[4][4].item() < 0.68);
 }

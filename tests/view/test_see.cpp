@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdio>
 #include <map>
+#include <stdexcept>
 
 #include "catch.h"
 #include "misuse.h"
@@ -186,4 +187,16 @@ TEST_CASE("what see refuses") {
   Linear layer(rng, 2, 2);
   refuses<ValueError>("see", [&] { see(kPath, layer, {}); });
   refuses<IoError>("see", [&] { see("/nowhere/page.html", layer, [] {}); });
+}
+
+TEST_CASE("see: the error of a file names the page too; another exception goes on unchanged") {
+  Rng rng(0);
+  Linear layer(rng, 2, 2);
+  try {
+    see(kPath, layer, [] { read_file("/nowhere/data"); });
+    FAIL("nothing was thrown");
+  } catch (const IoError& e) { CHECK(std::string(e.what()).ends_with(kPath)); }
+  read_page(kPath);
+  CHECK_THROWS_AS(see(kPath, layer, [] { throw std::out_of_range("x"); }), std::out_of_range);
+  std::remove(kPath);
 }

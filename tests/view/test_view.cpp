@@ -167,6 +167,8 @@ TEST_CASE("the graph as text names results, parameters, lines, and what is kept"
   CHECK(text.find("%2 f32 (16, 8) = relu(%1)") != std::string::npos);
   CHECK(text.find("; keeps x (16, 3) 192 B") != std::string::npos);
   CHECK(text.find("%3 f32 () = sum(%2)") != std::string::npos);
+  CHECK(text.find("w (8, 3)") == std::string::npos);  // what an op keeps of parameters
+  CHECK(text.find("3 ops keep 704 B for backward") != std::string::npos);
   CHECK(text == to_text(graph_of(loss, named_parameters(net))));
 }
 
@@ -450,4 +452,16 @@ TEST_CASE("a trace is JSON that joins every rule to its forward call") {
   CHECK(starts == 3);  // linear, tanh, sum
   CHECK(ends == 3);
   std::remove(path.c_str());
+}
+
+TEST_CASE("a profile hears its own thread's ops alone, and lists the longest first") {
+  Rng rng(0);
+  const Tensor a = randn(rng, {300, 300}), x = ones({10});
+  Profile profile;
+  exp(x);
+  matmul(a, a);
+  std::thread([&] { tanh(x); }).join();
+  const std::vector<ProfileRow> ops = profile.ops();
+  REQUIRE(ops.size() == 2);
+  CHECK(ops[0].seconds() >= ops[1].seconds());
 }

@@ -6,9 +6,11 @@
 //   winograd4/2  3x3, stride 1: fewer products, more rounding (see winograd.h). LOUPE_WINOGRAD=0
 //                turns both off; where numbers are out of their range another way runs.
 //   matmul       1x1, stride 1: one matrix product over all pixels of the batch
-//   depthwise    one channel a group: vectors over channels, any kernel size, stride and dilation
+//   depthwise    one input and one output channel a group: vectors over channels, any kernel size,
+//                stride and dilation
 //   direct       all else: the matrix micro-kernel on a zero-padded copy of each image
-//   plain_...    where some weights are infinite or NaN the plain loops run: they skip the padding
+//   plain_...    where some weights (for the weight gradient: some results), but not all, are
+//                infinite or NaN the plain loops run: they skip the padding
 // Pieces depend on the shape alone: the same bits at any thread limit.
 #include <loupe/core/kernels/paths.h>
 
@@ -64,8 +66,8 @@ template <class T> void conv_forward_plain(const ConvForward<T>& call);
 template <class T> void conv_input_gradient_plain(const ConvInputGradient<T>& call);
 template <class T> void conv_weight_gradient_plain(const ConvWeightGradient<T>& call);
 
-/// The ways of each, in the order in which they are asked. A way that returns false met numbers that
-/// it cannot take; the next one that fits runs.
+/// The ways of each, in the order in which they are asked. A way that returns false met numbers
+/// that it cannot take; the next one that fits runs.
 template <class T> using ConvForwardPath = Path<ConvForward<T>, bool>;
 template <class T> using ConvInputGradientPath = Path<ConvInputGradient<T>, bool>;
 template <class T> using ConvWeightGradientPath = Path<ConvWeightGradient<T>, bool>;

@@ -1,5 +1,5 @@
-// Depthwise convolution: one channel a group. Its arithmetic is small beside its memory, so it reads
-// images in place.
+// Depthwise convolution: one channel a group. Its arithmetic is small beside its memory, so it
+// reads images in place.
 #include <loupe/core/kernels/conv/lattice.h>
 #include <loupe/core/kernels/conv/fast.h>
 #include <loupe/core/kernels/micro/micro.h>

@@ -11,9 +11,9 @@
 // Range. A tile mixes its numbers, so that the rounding of a large one reaches outputs that do not
 // see it, and an infinity reaches them all. The transforms therefore measure the largest number on
 // their way, and the functions give false, with a result that is of no use, unless every operand
-// lies within 64, or within 64 times the median of its numbers and 1e15. Within 64 such an output
-// is off by at most 4e-6 * 64 times the weights that meet it. The check takes about 2 % of
-// a convolution's time.
+// lies within 64, or within 64 times the median of 255 of its numbers (zeros left out) and 1e15. If
+// all numbers are within 64, the error of such an output is at most 4e-6 * 64 times the weights
+// that it uses. The check takes about 2 % of a convolution's time.
 #include <loupe/core/kernels/conv/conv.h>
 
 namespace loupe::kernels {

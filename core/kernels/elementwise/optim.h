@@ -1,9 +1,9 @@
 #pragma once
 // One step of an optimizer over all its parameters, in one parallel pass. The formulas are
-// PyTorch's, in its order: f64 agrees to 1e-10 over many steps. With p the parameter and g its
-// gradient, each step first sets g += weight_decay p (AdamW and Lion instead p *= 1 - lr
-// weight_decay), after g = -g where `maximize`. Each number is computed by itself, by one loop for
-// every CPU level: the loops are plain, and have no twin.
+// PyTorch's (Lion: its authors'), in its order: f64 agrees to 1e-10 over many steps. With p the
+// parameter and g its gradient, each step first sets g += weight_decay p (AdamW and Lion instead p
+// *= 1 - lr weight_decay), after g = -g where `maximize`. Each number is computed by itself, by one
+// loop for every CPU level: the loops are plain, and have no twin.
 #include <cstdint>
 #include <span>
 

@@ -27,8 +27,8 @@ template <class T> void finish(const Gemm<T>& g) {
     }
 }
 
-/// Columns of C in one piece where a piece has all rows: about eight pieces, each of 16,384 terms at
-/// least.
+/// Columns of C in one piece where a piece has all rows: about eight pieces, each of 16,384 terms
+/// at least.
 int64_t column_grain(int64_t m, int64_t n, int64_t k);
 
 }  // namespace loupe::kernels

@@ -4,7 +4,8 @@
 // The pieces depend on m, n and k alone, and partial sums are added in a fixed order: the same bits
 // at any thread limit. A row's bits may depend on how many rows are in the call.
 //
-// gemm() chooses among the ways of paths.cpp; gemm_plain() is the loop that they are tested against.
+// gemm() chooses among the ways of paths.cpp; gemm_plain() is the loop that they are tested
+// against.
 #include <loupe/core/kernels/paths.h>
 
 #include <cstdint>
@@ -49,7 +50,8 @@ template <class T> std::span<const Path<Gemm<T>>> gemm_paths();
 template <class T> class PackedRight;
 
 /// A right operand that many products share, as a recurrent layer's weight does in every step.
-/// f32 packs it once, for all of them, unless there is only one product; f64 leaves it as it is.
+/// f32 packs it once, for all of them, unless there is only one product or LOUPE_CPU=reference; f64
+/// leaves it as it is.
 /// `b` must live as long as this.
 ///
 ///   SharedRight<float> weight(k, n, b, steps);
@@ -58,7 +60,8 @@ template <class T> class SharedRight {
  public:
   SharedRight(int64_t k, int64_t n, const Operand<T>& b, int64_t products);
   ~SharedRight();
-  /// The product of g.a and this operand, as gemm() computes it; g's n, k and b are not read.
+  /// The product of g.a and this operand; gemm() may give other last bits. g's n, k and b are not
+  /// read.
   void multiply(Gemm<T> g) const;
 
  private:

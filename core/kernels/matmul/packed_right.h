@@ -49,8 +49,8 @@ template <> class PackedRight<float> {
 
   void multiply(const Gemm<float>& rows) const { multiply(rows, 0, n_); }
 
-  // The columns [begin, end) of the product, of which rows.c is still the whole; begin is a multiple
-  // of the panel.
+  // The columns [begin, end) of the product, of which rows.c is still the whole; begin is a
+  // multiple of the panel.
   void multiply(const Gemm<float>& rows, int64_t begin, int64_t end) const {
     const float* const panels = packed_ + begin * k_;
     const float* const bias = rows.bias ? rows.bias + begin : nullptr;

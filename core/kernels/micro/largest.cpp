@@ -1,5 +1,5 @@
-// The largest magnitude of a matrix: two vectors of maxima, so that one row's load need not wait for
-// the maximum of the row before.
+// The largest magnitude of a matrix: two vectors of maxima, so that one row's load need not wait
+// for the maximum of the row before.
 #include <loupe/core/kernels/micro/kernels.h>
 #include <loupe/core/kernels/micro/vec.h>
 

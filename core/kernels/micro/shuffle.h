@@ -1,6 +1,6 @@
 #pragma once
-// Transposes a square of kLanes x kLanes numbers that lie in kLanes vectors. All shuffles are of the
-// kinds that need no register of indices.
+// Transposes a square of kLanes x kLanes numbers that lie in kLanes vectors. All shuffles are of
+// the kinds that need no register of indices.
 #include <loupe/core/kernels/micro/vec.h>
 
 #include <utility>

@@ -74,8 +74,8 @@ template <> struct Back<2> {
   }
 };
 
-// The points +-a and +-b with a b = 1 keep all factors near 1: little more than half the rounding of
-// the usual 1 and 2 (core/kernels/conv/winograd.h).
+// The points +-a and +-b with a b = 1 keep all factors near 1: little more than half the rounding
+// of the usual 1 and 2 (core/kernels/conv/winograd.h).
 constexpr float kA = 0.70710678118654752f, kB = 1.41421356237309505f;
 
 //  1    0     -5/2  0     1   0

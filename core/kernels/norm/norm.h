@@ -84,7 +84,7 @@ int64_t norm_scratch(const NormShape& shape);
 int64_t norm_pool_scratch(const NormShape& shape, const NormImage& image);
 
 /// mean = sum / (n + extra), var = sum (x - mean)^2 / (n + extra), with n values that take part.
-/// Returns n, norm_count. `extra` is 0, or Keras' 1e-7. Both are 0 where n + extra is.
+/// Returns n, norm_count. `extra` is 0, or Keras' 1e-7. If n + extra is 0, mean and var are 0.
 template <class T>
 double norm_moments(const NormInput<T>& in, double extra, const NormMoments& to, double* scratch);
 

@@ -72,8 +72,8 @@ inline float larger(float first, float second) {
 }
 
 // Below, a pixel of one channel is two numbers: its x - center, and its value after the norm. No
-// structs, and no lambdas: g++ 12 keeps those of a vector loop in memory, which takes three times as
-// long.
+// structs, and no lambdas: g++ 12 keeps those of a vector loop in memory, which takes three times
+// as long.
 
 /// `b` where `second` is the larger, `a` where `first` is, or both are equal.
 inline float by_larger(float first, float second, float a, float b) {
