@@ -20,7 +20,7 @@ using namespace loupe::exercises;
 
 namespace {
 
-std::string quoted(const std::string& text) {
+std::string in_quotes(const std::string& text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') out += '\\', out += c;
@@ -56,8 +56,8 @@ std::string failure_text(const Failure& f, const char* kind) {
   return fmt::format(
       "\"passed\": false, \"kind\": {}, \"case\": {}, \"what\": {}, \"yours\": {}, \"right\": {}, "
       "\"says\": {}",
-      quoted(f.named ? "named" : kind), quoted(f.trying), quoted(f.what), quoted(f.yours),
-      quoted(f.right), quoted(f.says));
+      in_quotes(f.named ? "named" : kind), in_quotes(f.trying), in_quotes(f.what),
+      in_quotes(f.yours), in_quotes(f.right), in_quotes(f.says));
 }
 
 std::string judged(const Loaded& student, uint64_t seed, const std::string& fixtures,
@@ -79,7 +79,7 @@ std::string judged(const Loaded& student, uint64_t seed, const std::string& fixt
     return failure_text({last, "", "", "", "your code threw something that is not an exception"},
                         "exception");
   }
-  return fmt::format("\"passed\": true, \"score\": {}, \"points\": {}", quoted(c.score_text),
+  return fmt::format("\"passed\": true, \"score\": {}, \"points\": {}", in_quotes(c.score_text),
                      c.points);
 }
 
@@ -101,11 +101,11 @@ int main(int argc, char** argv) {
     const uint64_t seed = std::strtoull(argv[i], nullptr, 10);
     const auto start = std::chrono::steady_clock::now();
     const std::string found = judged(student, seed, argv[3], [&](const std::string& text) {
-      line("\"trying\": " + quoted(text));
+      line("\"trying\": " + in_quotes(text));
     });
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
     line(fmt::format("\"sentinel\": {}, \"seed\": {}, \"seconds\": {:.3f}, {}",
-                     quoted(student.sentinel()), seed, took.count(), found));
+                     in_quotes(student.sentinel()), seed, took.count(), found));
   }
   std::fclose(result);
   return 0;
