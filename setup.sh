@@ -5,7 +5,7 @@
 #                       pkg-config, what makes a .deb, the reference, the guide's page, MPI
 #   sh setup.sh web     and what makes the live lesson's page (web/): emscripten, 0.8 GB
 set -e
-packages="g++ cmake ninja-build ccache libopenblas-dev libfmt-dev catch2 zlib1g-dev libssl-dev libcli11-dev nlohmann-json3-dev
+packages="g++ cmake make ninja-build ccache libopenblas-dev libfmt-dev catch2 zlib1g-dev libssl-dev libcli11-dev nlohmann-json3-dev
   libprotozero-dev dataset-fashion-mnist wamerican"
 if [ "$1" = full ]; then
   packages="$packages clang clang-format clang-tidy libclang-rt-dev libopenblas0-openmp python3 pkgconf dpkg-dev file doxygen

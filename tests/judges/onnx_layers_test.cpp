@@ -73,7 +73,7 @@ TEST_CASE("save_onnx: an LSTM is a node a layer and direction, which makes the i
   CHECK(count(e, "Gemm") == 0);
   for (const char* name : {"0.net.weight_ih_l0", "0.net.weight_hh_l1_reverse", "0.net.bias_ih_l1"})
     CHECK(e.weights.contains(name));
-  const OnnxNode& first = node(e, "LSTM");
+  const OnnxNode first = node(e, "LSTM");
   CHECK(first.attributes.at("hidden_size").i == 4);
   CHECK(first.attributes.at("direction").s == "forward");
   CHECK(first.inputs.size() == 7);
@@ -146,7 +146,7 @@ TEST_CASE("save_onnx: transposed convolutions, and padding that keeps the size")
                                            .groups = 2,
                                            .dilation = {1, 2}}),
                           {4, 5, 6});
-  const OnnxNode& n = node(e, "ConvTranspose");
+  const OnnxNode n = node(e, "ConvTranspose");
   CHECK(n.attributes.at("output_padding").ints == std::vector<int64_t>{2, 1});
   CHECK(n.attributes.at("pads").ints == std::vector<int64_t>{1, 0, 1, 0});
   CHECK(n.attributes.at("dilations").ints == std::vector<int64_t>{1, 2});

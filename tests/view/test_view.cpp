@@ -219,13 +219,13 @@ TEST_CASE("a profile counts calls, FLOPs of products, and both directions") {
   Profile profile;
   for (int i = 0; i < 3; ++i) net(x).sum().backward();
   const std::vector<ProfileRow> ops = profile.ops();
-  const ProfileRow& conv = row(ops, "conv2d");
+  const ProfileRow conv = row(ops, "conv2d");
   CHECK(conv.forward.calls == 3);
   CHECK(conv.backward.calls == 3);
   const double conv_flops = 2.0 * 4 * 8 * 10 * 10 * 3 * 9;
   CHECK(conv.forward.flops == 3 * conv_flops);
   CHECK(conv.backward.flops == 3 * conv_flops);  // the image needs no gradient
-  const ProfileRow& linear = row(ops, "linear");
+  const ProfileRow linear = row(ops, "linear");
   CHECK(linear.forward.flops == 3 * 2.0 * 4 * 800 * 5);
   CHECK(linear.backward.flops == 2 * linear.forward.flops);
   CHECK_FALSE(conv.kernel.empty());
