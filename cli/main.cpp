@@ -314,7 +314,7 @@ void bind_commands(CLI::App& app) {
         CLI::Option* quick =
             c.add_flag("--quick", o.quick, "4 to 12 seeds, until decided; minutes (the default)");
         CLI::Option* full =
-            c.add_flag("--full", o.full, "8 to 16 seeds, all grids, all secondary networks")
+            c.add_flag("--full", o.full, "8 to 12 seeds, all grids, all secondary networks")
                 ->excludes(quick);
         c.add_flag("--tiny", o.tiny, "seconds; the numbers mean nothing (for tests)")
             ->excludes(quick)

@@ -32,7 +32,7 @@ double largest_off_diagonal(const std::vector<std::vector<double>>& cells) {
   double largest = 0;
   for (size_t i = 0; i < cells.size(); ++i)
     for (size_t j = 0; j < cells.size(); ++j)
-      if (i != j) largest = std::max(largest, cells[i][j]);
+      if (i != j) largest = worst_of(largest, cells[i][j]);
   return largest;
 }
 

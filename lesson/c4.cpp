@@ -198,7 +198,7 @@ void ShiftRun::measure_landscape(int64_t step, const Tensors& before, const Tens
     lowest = std::min(lowest, loss);
     highest = std::isnan(loss) ? INFINITY : std::max(highest, loss);
     NoGrad guard;
-    change = std::max(change, distance(gradients_now(), g) / size);
+    change = worst_of(change, distance(gradients_now(), g) / size);
   }
   r_.series["measured_at"].push_back(static_cast<double>(step + 1));
   r_.series["lowest"].push_back(lowest);

@@ -190,10 +190,10 @@ Measured exact_facts(Lab& lab) {
                      [bn = lab.bn(), ln = lab.ln()](Record& r) {
                        const Norm masked = masked_batch_norm();
                        r.metrics[ln.name + " leak"] =
-                           std::max(gradient_leak(ln.norm, 1), gradient_leak(ln.norm, 4));
+                           worst_of(gradient_leak(ln.norm, 1), gradient_leak(ln.norm, 4));
                        r.metrics[bn.name + " leak 16"] = gradient_leak(bn.norm, 16);
                        r.metrics[ln.name + " padding"] =
-                           std::max(change_by_neighbour(ln.norm, true, true),
+                           worst_of(change_by_neighbour(ln.norm, true, true),
                                     change_by_neighbour(ln.norm, false, true));
                        r.metrics[bn.name + " padding"] = change_by_padding_alone(bn.norm);
                        r.metrics["padding masked"] = change_by_padding_alone(masked);

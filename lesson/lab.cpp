@@ -8,7 +8,7 @@ namespace loupe::lesson {
 
 Profile Profile::named(const std::string& name) {
   if (name == "quick") return {};
-  if (name == "full") return {"full", {8, 16}, 1, 4, 10000};
+  if (name == "full") return {"full", {8, 12}, 1, 4, 10000};
   if (name == "tiny") return {"tiny", {2}, 1, 1, 200};
   fail<ValueError>("lesson: no profile '{}'; there are quick, full and tiny", name);
 }
@@ -63,11 +63,12 @@ double Lab::cost(const Config& config, double rough) const {
 }
 
 bool Lab::look_again(const Question& q) {
+  constexpr int kExplaining = 8;  // seeds, for a line that only explains
   const auto& looks = profile().looks;
-  const size_t last = q.role == Role::explains ? 2 : looks.size();
+  const int most = q.role == Role::explains ? kExplaining : looks.back();
   const auto next = std::ranges::upper_bound(looks, static_cast<int>(q.seeds()));
+  if (next == looks.end() || *next > most) return false;
   const auto look = static_cast<size_t>(next - looks.begin());
-  if (look >= std::min(last, looks.size())) return false;
   for (const Sample* sample : {&q.a, &q.b})
     for (const Measured* arm : sample->arms) {
       size_t& now = look_[arm->runs.at(0).config];

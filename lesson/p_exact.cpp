@@ -120,7 +120,7 @@ double dot(const Tensor& a, const Tensor& b) {
 double along_weights(Classifier& net) {
   double largest = 0;
   for (const Tensor& w : normed_weights(net))
-    largest = std::max(largest,
+    largest = worst_of(largest,
                        std::abs(dot(w, w.grad())) / (size_of({w.detach()}) * size_of({w.grad()})));
   return largest;
 }

@@ -83,11 +83,8 @@ Line answer_exact(const Question& q) {
   const size_t n = q.seeds();
   const std::vector<Outcome> a = q.a.outcomes(n), b = q.b.outcomes(n);
   double largest = 0;
-  for (size_t i = 0; i < n; ++i) {
-    const double gap = std::abs(a[i].value - b[i].value);
-    largest = std::max(largest, std::isnan(gap) ? kInf : gap);
-  }
-  return exact(q, q.scale * largest);
+  for (size_t i = 0; i < n; ++i) { largest = worst_of(largest, std::abs(a[i].value - b[i].value)); }
+  return exact(q, q.scale * (std::isnan(largest) ? kInf : largest));
 }
 
 Line answer_statistical(const Question& q) {

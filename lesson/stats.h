@@ -1,12 +1,19 @@
 #pragma once
 // The statistics behind a verdict: paired differences over seeds, Student's t intervals, and the
 // rule that turns an interval and a margin into a word. Nothing here knows of networks.
+#include <cmath>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace loupe::lesson {
+
+/// The larger of two errors, or NaN if one is: an exact fact with a NaN is no fact. (std::max(x, NaN)
+/// is x.)
+inline double worst_of(double worst, double error) {
+  return error > worst || std::isnan(error) ? error : worst;
+}
 
 double mean(std::span<const double> x);
 /// Middle value; the mean of the middle two when n is even. NaN counts as +infinity (a diverged run

@@ -3,6 +3,7 @@
 #include <loupe/layers/small_batch.h>
 #include <loupe/layers/state.h>
 #include <loupe/lesson/fluctuation.h>
+#include <loupe/lesson/stats.h>
 #include <loupe/lesson/training.h>
 #include <loupe/optim/optimizer.h>
 
@@ -373,7 +374,7 @@ void token_statistics(Transformer& model, const Batch& batch, Record& r) {
         for (const Named& p : own)
           if (p.name == name) y = name[0] == 'b' ? y - p.tensor : y / p.tensor;
       const Tensor x = y.to(DType::f64);
-      token_mean = std::max(token_mean, max(abs(mean(x, {1}))).item());
+      token_mean = worst_of(token_mean, max(abs(mean(x, {1}))).item());
       feature_mean += mean(abs(mean(x, {0}))).item();
       ++norms;
       for (double v : std(x, {1}, 0).to_vector<double>()) deviations.push_back(v);
@@ -387,7 +388,7 @@ void token_statistics(Transformer& model, const Batch& batch, Record& r) {
   histogram.assign(30, 0);
   double off = 0;
   for (double d : deviations) {
-    off = std::max(off, std::abs(d - 1));
+    off = worst_of(off, std::abs(d - 1));
     histogram[std::min<size_t>(29, static_cast<size_t>(std::lround(d / 0.1)))] +=
         1 / static_cast<double>(deviations.size());
   }

@@ -177,8 +177,8 @@ inline void same(const std::string& group, const std::string& what, const Tensor
   size_t where = 0;
   for (size_t i = 0; i < a.size(); ++i) {
     largest = std::max(largest, std::abs(b[i]));
-    const double d =
-        std::isnan(a[i]) ? std::numeric_limits<double>::infinity() : std::abs(a[i] - b[i]);
+    const double d = std::isnan(a[i]) || std::isnan(b[i]) ? std::numeric_limits<double>::infinity()
+                                                          : std::abs(a[i] - b[i]);
     if (d > difference) difference = d, where = i;
   }
   const double relative = difference == 0 ? 0 : difference / std::max(largest, 1e-30);

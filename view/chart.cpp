@@ -203,7 +203,13 @@ void Drawing::category_labels() {
     const auto position = static_cast<double>(i);
     double at = bottom_ + font_ + 4;
     for (const auto& line : wrap(c_.x.categories[i], slot() - 4, font_)) {
-      text(x_(position), at, "middle", line);
+      const bool wide = 1.08 * text_width(line, font_) > slot() - 4;
+      out_ += fmt::format(
+          R"(<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="middle"{}>{}</text>)",
+          x_(position), at,
+          wide ? fmt::format(R"( textLength="{:.1f}" lengthAdjust="spacingAndGlyphs")", slot() - 4)
+               : "",
+          escape(line));
       at += font_ + 3;
     }
     for (const Series& s : c_.series) {  // the mean of the column, in words

@@ -170,8 +170,10 @@ int train_all(int64_t steps, const lesson::Norms& student) {
       std::printf("  %4zu   %9.4f   %.4f\n", i, ours[i], yours[i]);
     std::printf("  %4zu   %9.4f   %.4f\n", ours.size() - 1, ours.back(), yours.back());
     // Rounding grows along a training: only the first steps are compared.
-    for (size_t i = 0; i < std::min<size_t>(5, ours.size()); ++i)
-      worst = std::max(worst, std::abs(ours[i] - yours[i]) / ours[i]);
+    for (size_t i = 0; i < std::min<size_t>(5, ours.size()); ++i) {
+      const double off = std::abs(ours[i] - yours[i]) / ours[i];
+      if (off > worst || std::isnan(off)) worst = off;  // a NaN stays
+    }
   }
   const bool same = worst < 1e-3;
   std::printf("The first five losses differ by up to %.1e of their size: %s.\n", worst,

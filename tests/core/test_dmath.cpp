@@ -1,4 +1,5 @@
 #include "catch.h"
+#include "worst.h"
 
 #include <loupe/core/dmath.h>
 #include <loupe/core/random.h>
@@ -19,7 +20,7 @@ template <class F, class G, class D> double worst(F f, G g, D draw) {
     const long double want = g(static_cast<long double>(x));
     const double got = f(x);
     if (want == 0 || std::fabs(want) < 1e-300L) continue;
-    w = std::max(w, static_cast<double>(std::fabs((got - want) / want)));
+    w = worst_of(w, static_cast<double>(std::fabs((got - want) / want)));
   }
   return w;
 }
@@ -65,8 +66,8 @@ TEST_CASE("double-precision functions keep the error bounds of their header") {
     const double v = between(rng, -2, 2);
     const long double a = 6.283185307179586476925286766559L * v;
     const auto [s, c] = dmath::sincos_turns(v);
-    angle = std::max({angle, static_cast<double>(std::fabs(s - std::sin(a))),
-                      static_cast<double>(std::fabs(c - std::cos(a)))});
+    angle = worst_of(angle, static_cast<double>(std::fabs(s - std::sin(a))));
+    angle = worst_of(angle, static_cast<double>(std::fabs(c - std::cos(a))));
   }
   REQUIRE(angle < 3e-16);
   REQUIRE(dmath::cos_pi(1) == -1);
@@ -113,8 +114,8 @@ TEST_CASE("dmath: sine and cosine of any size, next to the multiples of pi / 2 t
     const long double s = std::sin(static_cast<long double>(x));
     const long double c = std::cos(static_cast<long double>(x));
     if (s != 0)
-      sin_worst = std::max(sin_worst, static_cast<double>(std::fabs((dmath::sin(x) - s) / s)));
-    cos_worst = std::max(cos_worst, static_cast<double>(std::fabs((dmath::cos(x) - c) / c)));
+      sin_worst = worst_of(sin_worst, static_cast<double>(std::fabs((dmath::sin(x) - s) / s)));
+    cos_worst = worst_of(cos_worst, static_cast<double>(std::fabs((dmath::cos(x) - c) / c)));
   };
   for (int i = 0; i < 20000; ++i) {
     const double unit = static_cast<double>(bits() >> 11) * 0x1p-53;

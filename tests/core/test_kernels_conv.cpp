@@ -1,4 +1,5 @@
 #include "kernel_tests.h"
+#include "worst.h"
 
 #include <loupe/core/kernel_log.h>
 #include <loupe/core/kernels/conv/conv.h>
@@ -24,8 +25,7 @@ template <class T> std::vector<double> widened(const std::vector<T>& v) {
 double error_of(const std::vector<float>& got, const std::vector<double>& truth) {
   double worst = 0, size = 1e-30;
   for (size_t i = 0; i < got.size(); ++i) {
-    worst = std::max(worst, std::abs(static_cast<double>(got[i]) - truth[i]));
-    if (std::isnan(got[i])) return 1e30;
+    worst = worst_of(worst, std::abs(static_cast<double>(got[i]) - truth[i]));
     size = std::max(size, std::abs(truth[i]));
   }
   return worst / size;

@@ -1,4 +1,5 @@
 #include "kernel_tests.h"
+#include "worst.h"
 
 #include <loupe/core/kernel_log.h>
 #include <loupe/core/kernels/matmul/gemm.h>
@@ -104,7 +105,7 @@ template <class T> struct Problem {
         if (c.relu) want = std::max(want, 0.0);
         const double size = truth.sizes[sum] + std::abs(start);
         const double error = std::abs(static_cast<double>(got[at]) - want);
-        worst = std::max(worst, size > 0 ? error / size : error);
+        worst = worst_of(worst, size > 0 ? error / size : error);
       }
     return worst;
   }

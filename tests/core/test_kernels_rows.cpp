@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "catch.h"
+#include "worst.h"
 #include "core/kernel_tests.h"
 
 using namespace loupe;
@@ -72,9 +73,9 @@ TEST_CASE("softmax and log_softmax along rows and strided axes, forward and back
                 const auto at = static_cast<size_t>((o * n + i) * inner + j);
                 const double d = static_cast<double>(dy[at]);
                 const double grad = log ? d - std::exp(want[at]) * sum : want[at] * (d - sum);
-                worst = std::max(worst, std::fabs(static_cast<double>(y[at]) - want[at]) /
+                worst = worst_of(worst, std::fabs(static_cast<double>(y[at]) - want[at]) /
                                             (log ? std::fabs(want[at]) + 1 : 1));
-                worst_dx = std::max(worst_dx, std::fabs(static_cast<double>(dx[at]) - grad));
+                worst_dx = worst_of(worst_dx, std::fabs(static_cast<double>(dx[at]) - grad));
               }
             }
           CHECK(worst < 4e-7);

@@ -6,6 +6,7 @@
 #include <loupe/distributed/communicator.h>
 
 #include "catch.h"
+#include "worst.h"
 
 #include <cmath>
 #include <numeric>
@@ -50,9 +51,9 @@ inline double distance(const Tensor& a, const Tensor& b) {
   const Tensor x = raw::row_major(raw::to(a, DType::f64)),
                y = raw::row_major(raw::to(b, DType::f64));
   for (int64_t i = 0; i < x.numel(); ++i) {
-    worst = std::max(worst, std::fabs(x.ptr<double>()[i] - y.ptr<double>()[i]));
-    if (std::isnan(x.ptr<double>()[i])) worst = INFINITY;
-    scale = std::max(scale, std::fabs(y.ptr<double>()[i]));
+    const double got = x.ptr<double>()[i], want = y.ptr<double>()[i];
+    worst = worst_of(worst, std::fabs(got - want));
+    scale = std::max(scale, std::fabs(want));
   }
   return worst / scale;
 }

@@ -114,8 +114,8 @@ double farthest(const std::vector<double>& a, const std::vector<double>& b) {
   REQUIRE(a.size() == b.size());
   double worst = 0;
   for (size_t i = 0; i < a.size(); ++i)
-    worst = std::max(worst, std::fabs(a[i] - b[i]) / std::fabs(b[i]));
-  return std::isnan(worst) ? INFINITY : worst;
+    worst = worst_of(worst, std::fabs(a[i] - b[i]) / std::fabs(b[i]));
+  return worst;
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ inline double distance(const OnnxModel& file, const Tensors& inputs, const Tenso
     for (size_t i = 0; i < a.size(); ++i) {
       largest = std::max(largest, std::abs(b[i]));
       difference = std::max(difference, a[i] == b[i] ? 0 : std::abs(a[i] - b[i]));
-      if (a[i] != a[i]) difference = 1e30;
+      if (std::isnan(a[i]) || std::isnan(b[i])) difference = 1e30;
     }
     worst = std::max(worst, difference / largest);
   }

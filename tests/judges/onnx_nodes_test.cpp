@@ -68,8 +68,9 @@ std::string difference(const Case& c, const Tensor& got, const Tensor& want) {
   const auto a = got.to_vector<double>(), b = want.to_vector<double>();
   for (size_t i = 0; i < a.size(); ++i) {
     const bool same = a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]));
-    if (!same && !(std::abs(a[i] - b[i]) <= c.atol + c.rtol * std::abs(b[i])))
-      return fmt::format("element {} is {}, expected {}", i, a[i], b[i]);
+    const bool near =
+        std::isfinite(b[i]) && std::abs(a[i] - b[i]) <= c.atol + c.rtol * std::abs(b[i]);
+    if (!same && !near) return fmt::format("element {} is {}, expected {}", i, a[i], b[i]);
   }
   return "";
 }

@@ -131,7 +131,7 @@ TEST_CASE("every line has its words and every word its line", "[story]") {
 TEST_CASE("seeds are added to the arms of a line until it is settled", "[story]") {
   Scheduler scheduler({.workers = 1});
   Profile profile;
-  profile.looks = {2, 3, 5};
+  profile.looks = {2, 3, 12};
   Lab lab("C0", {.profile = profile, .scheduler = &scheduler});
   const auto arm = [](const std::string& name, const std::vector<double>& scores) {
     Measured m{name};
@@ -152,12 +152,12 @@ TEST_CASE("seeds are added to the arms of a line until it is settled", "[story]"
   CHECK(lab.seeds({{"net", "a"}}).size() == 3);
   CHECK(lab.seeds({{"net", "b"}}) == std::vector<uint64_t>{1, 2, 3});
   CHECK(lab.seeds({{"net", "c"}}).size() == 2);
-  // A line that explains stops at the second look; one that decides goes on to the last.
+  // A line that explains gets 8 seeds at most; one that decides goes on to the last look.
   const Measured more = arm("b", {.8, .7, .75});
   const Question again = points("C0a", of(a, "accuracy"), of(more, "accuracy"));
   CHECK_FALSE(lab.look_again(again));
   CHECK(lab.look_again(primary(again)));
-  CHECK(lab.seeds({{"net", "b"}}).size() == 5);
+  CHECK(lab.seeds({{"net", "b"}}).size() == 12);
 }
 
 TEST_CASE("a line is settled by its word, and a primary one by its level too", "[story]") {
