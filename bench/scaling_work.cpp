@@ -94,9 +94,11 @@ void steps(Communicator& comm, double seconds, int64_t batch, bool synchronised)
   if (comm.rank() == 0)
     std::printf(
         "{\"ranks\": %d, \"threads\": %d, \"step\": %.6f, \"without_exchange\": %.6f, "
-        "\"exchange_alone\": %.6f, \"gradient_bytes\": %lld, \"bytes_sent\": %lld, "
+        "\"exchange_alone\": %.6f, \"first_bucket\": %lld, \"gradient_bytes\": %lld, "
+        "\"bytes_sent\": %lld, "
         "\"collectives\": %lld}\n",
-        comm.size(), thread_limit(), whole, alone, exchange, static_cast<long long>(gradient_bytes),
+        comm.size(), thread_limit(), whole, alone, exchange,
+        static_cast<long long>(parallel.bucket_sizes()[0]), static_cast<long long>(gradient_bytes),
         static_cast<long long>(one.bytes_sent), static_cast<long long>(one.collectives));
 }
 

@@ -42,7 +42,7 @@ class DataParallel : Pinned {
     /// way is hidden; large: fewer messages.
     int64_t bucket_bytes = 4 << 20;
     /// The bucket that is full first, with the last layers' gradients.
-    int64_t first_bucket_bytes = 1 << 20;
+    int64_t first_bucket_bytes = 1 << 18;
   };
   /// Gives every rank the parameters and buffers of rank 0. The model may be moved later; its
   /// parameters and buffers must stay the same tensors. CommunicationError where the shapes or
