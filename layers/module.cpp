@@ -59,7 +59,9 @@ void CallScope::name_tree(Module& root) {
   const std::string prefix = root.path_;
   for (const auto& [name, m] : named_modules(root)) {
     if (m->naming_ == naming) continue;  // listed twice: the first name counts
-    m->path_ = prefix.empty() || name.empty() ? prefix + name : prefix + "." + name;
+    m->path_ = prefix;
+    if (!prefix.empty() && !name.empty()) m->path_ += '.';
+    m->path_ += name;
     m->path_id_ = path_id(m->path_);
     m->naming_ = naming;
     m->named_at_ = m;
