@@ -41,13 +41,14 @@ constexpr int64_t kTokens = 12, kWidth = 32;
 // The parts of a Transformer, as metrics and series of the one run.
 struct Part {
   std::string name, title;
+  Look look = Look::gray;
 };
 const Part kFeedPart{"feed", "Feed-forward"};
 const Part kAttentionPart{"attention", "Attention (causal)"};
-Part norm_part(const Contestant& ln) { return {ln.name + " layer", ln.style.title}; }
+Part norm_part(const Contestant& ln) { return {ln.name + " layer", ln.style.title, ln.style.look}; }
 Part model_part(const Contestant& ln) { return {ln.name + " model", "Whole model"}; }
 Part batch_part(const Contestant& bn) {
-  return {bn.name + " batch", bn.style.title + " in training"};
+  return {bn.name + " batch", bn.style.title + " in training", bn.style.look};
 }
 
 void measure_influences(const Contestant& bn, const Contestant& ln, Record& r) {
@@ -99,13 +100,16 @@ std::vector<Question> Claim12::questions() const {
 std::vector<Heatmap> Claim12::maps() const {
   std::vector<Heatmap> maps;
   for (const Part& part : {norm_part(ln_), kFeedPart, kAttentionPart, batch_part(bn_)}) {
-    Heatmap m{.title = part.title, .x_label = "input token", .y_label = "output token"};
+    Heatmap m{.title = part.title,
+              .x_label = "input token",
+              .y_label = "output token",
+              .look = part.look};
     const auto& flat = influences_.runs.at(0).series.at(part.name);
     for (auto row = flat.begin(); row != flat.end(); row += kTokens)
       m.cells.emplace_back(row, row + kTokens);
     maps.push_back(std::move(m));
   }
-  maps.back().note = "Colour: size of the gradient, log scale over six decades. A dot: exactly 0.";
+  maps.back().note = "Depth: size of the gradient, log scale over six decades. A dot: exactly 0.";
   return maps;
 }
 

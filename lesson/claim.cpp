@@ -46,13 +46,19 @@ size_t text_of(const std::string& id) {
   return dash == std::string::npos ? 0 : static_cast<size_t>(std::stoi(id.substr(dash + 1)) - 1);
 }
 
-void tell(Line& line, const Story& story, const Facts& facts, const Lab& lab) {
+// The name of the line's text, where that is not the first; empty otherwise.
+std::string text_named(const Line& line, const Facts& facts) {
+  const size_t text = text_of(line.id);
+  return text ? facts.value(fmt::format("text {}", text)) : "";
+}
+
+void tell(Line& line, const Story& story, const Facts& facts) {
   const auto told = story.lines.find(line.id.substr(0, line.id.find('-')));
   if (told == story.lines.end())
     fail<ValueError>("lesson: the story of {} says nothing of {}", story.id, line.id);
   line.text = fill(told->second.at(0), facts);
-  if (const size_t text = text_of(line.id))
-    line.text = lab.data()->texts[text].name + ": " + line.text;
+  if (const std::string text = text_named(line, facts); !text.empty())
+    line.text = text + ": " + line.text;
   else if (told->second.size() > 1) line.meaning = fill(told->second[1], facts);
 }
 
@@ -100,7 +106,6 @@ std::unique_ptr<Claim> make_claim(const std::string& id, Lab& lab) {
 }
 
 ClaimResult result_of(const std::string& id, Lab& lab) {
-  const Story story = Story::of(id);
   const auto claim = make_claim(id, lab);
   const auto asked = [&] {
     auto all = claim->questions();
@@ -115,19 +120,34 @@ ClaimResult result_of(const std::string& id, Lab& lab) {
       if (!settled(answer(q), claims) && lab.look_again(q)) more = true;
   }
 
-  ClaimResult r{.id = id, .title = story.title, .says = story.says};
-  Facts facts;
-  facts.flag("full", lab.profile().full());
-  facts.text("images", lab.data()->images_title);
-  claim->facts(facts);
-  check_told(story, facts);
+  ClaimResult r{.id = id, .title = ""};
+  r.facts.flag("full", lab.profile().full());
+  r.facts.text("images", lab.data()->images_title);
+  claim->facts(r.facts);
+  check_told(Story::of(id), r.facts);
+  for (size_t i = 1; i < lab.data()->texts.size(); ++i)
+    r.facts.text(fmt::format("text {}", i), lab.data()->texts[i].name);
   for (const Question& q : asked()) {
     r.lines.push_back(answer(q));
     r.lines.back().own = lab.asks_own(q);
     r.asked.push_back(to_json(r.lines.back().own ? in_place(q, lab) : q, id));
-    facts.line(r.lines.back());
   }
-  for (Line& line : r.lines) tell(line, story, facts, lab);
+  r.code = code_of(id);
+  r.charts = claim->charts();
+  r.maps = claim->maps();
+  r.tables = claim->tables();
+  tell(r);
+  return r;
+}
+
+void tell(ClaimResult& r) {
+  const Story story = Story::of(r.id);
+  Facts facts = r.facts;
+  for (const Line& line : r.lines) facts.line(line);
+  for (Line& line : r.lines) tell(line, story, facts);
+  r.title = story.title;
+  r.says = story.says;
+  r.experiment.clear();
   for (const std::string& text : story.experiment) r.experiment.push_back(fill(text, facts));
   r.meaning = fill(story.meaning, facts);
   r.condition = fill(story.condition, facts);
@@ -146,12 +166,7 @@ ClaimResult result_of(const std::string& id, Lab& lab) {
   r.trap = fill(story.trap, facts);
   r.papers = story.papers;
   r.live = story.live;
-  r.code = code_of(id);
-  r.charts = claim->charts();
-  r.maps = claim->maps();
   if (!r.charts.empty()) r.charts[0].title = r.finding;
-  r.tables = claim->tables();
-  return r;
 }
 
 }  // namespace loupe::lesson

@@ -34,5 +34,8 @@ std::vector<std::string> claim_ids(int part = 1);
 std::unique_ptr<Claim> make_claim(const std::string& id, Lab& lab);
 /// The claim run, answered and told.
 ClaimResult result_of(const std::string& id, Lab& lab);
+/// Fills the claim's texts from its lines. Called again where a word did not stand (correct): what
+/// is not decided must not be told as if it were.
+void tell(ClaimResult& claim);
 
 }  // namespace loupe::lesson

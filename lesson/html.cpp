@@ -48,6 +48,12 @@ std::string seeds_text(const Line& l) {
 
 // What would decide a line, and why it is not done.
 std::string undecided_text(const Line& l) {
+  if (!l.stands && l.verdict != Verdict::inconclusive)
+    return fmt::format(
+        "<span class=\"says\">The line alone says {}; corrected for the number of claims that does "
+        "not "
+        "stand. More seeds would decide it.</span>",
+        plain(l.verdict));
   if (l.verdict != Verdict::inconclusive) return "";
   const auto seeds = seeds_to_decide(l);
   if (l.gridded)

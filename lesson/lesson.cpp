@@ -218,6 +218,8 @@ Report run_lesson(const LessonOptions& options) {
     add_own(report.claims, {{"BatchNorm", results[1]}, {"LayerNorm", results[2]}}, report.own);
   }
   correct(report.claims);
+  for (ClaimResult& c : report.claims)
+    if (!c.primary().stands) tell(c);
   if (options.on_claim)
     for (const ClaimResult& c : report.claims) options.on_claim(c);
   report.foreign = scheduler.foreign();

@@ -8,6 +8,7 @@
 #include <loupe/layers/state.h>
 #include <loupe/lesson/lab.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -37,6 +38,24 @@ double relative(const Tensors& a, const Tensors& b) {
 
 std::vector<Contestant> compared(const Lab& lab) {
   return {{"none", kNone, no_norm()}, lab.ln(), lab.bn()};
+}
+
+// As a series of a run.
+void keep(Record& r, const std::string& name, const Tensor& t) {
+  r.series[name] = t.detach().to(DType::f64).to_vector<double>();
+}
+
+// A point for each pair of numbers.
+Series points_of(const Style& style, const std::vector<double>& x, const std::vector<double>& y) {
+  Series s = series_of(style);
+  for (size_t i = 0; i < x.size(); ++i) s.dots.push_back({x[i], y[i]});
+  return s;
+}
+
+// On it both coordinates are equal.
+Series diagonal(const std::vector<double>& x) {
+  const auto [lo, hi] = std::ranges::minmax(x);
+  return {.name = "equal", .look = Look::ink, .line = {{lo, lo}, {hi, hi}}, .dashed = true};
 }
 
 // --- P1 ---
@@ -125,6 +144,8 @@ double along_weights(Classifier& net) {
   return largest;
 }
 
+const std::vector<double> kFactors{1, 2, 5, 10};  // of the weights
+
 void measure_scale(const Data& data, const Norm& norm, const std::string& name, Record& r) {
   const Tensor x = data.train_x.slice(0, 0, 64), y = data.train_y.slice(0, 0, 64);
   Rng rng(12);
@@ -137,17 +158,27 @@ void measure_scale(const Data& data, const Norm& norm, const std::string& name, 
   };
   const Tensor logits = pass();
   r.metrics[name + " along"] = along_weights(net);
-  Tensors before;
-  for (const Tensor& w : normed_weights(net)) before.push_back(w.grad().clone());
-  {
-    NoGrad guard;
-    for (const Tensor& w : normed_weights(net)) w.mul_(10);
+  Tensors start, before;
+  for (const Tensor& w : normed_weights(net)) {
+    start.push_back(w.detach().clone());
+    before.push_back(w.grad().clone());
   }
-  const Tensor tenfold = pass();
-  Tensors after;
-  for (const Tensor& w : normed_weights(net)) after.push_back(10 * w.grad());
+  Tensor scaled_logits;
+  Tensors after;  // times the factor: the same where the gradient shrinks as the weights grow
+  auto& sizes = r.series[name + " gradient"];
+  for (double factor : kFactors) {
+    {
+      NoGrad guard;
+      size_t i = 0;
+      for (const Tensor& w : normed_weights(net)) w.copy_(factor * start[i++]);
+    }
+    scaled_logits = pass();
+    after.clear();
+    for (const Tensor& w : normed_weights(net)) after.push_back(factor * w.grad());
+    sizes.push_back(size_of(after) / (factor * size_of(before)));
+  }
   NoGrad guard;
-  r.metrics[name + " logits"] = max(abs(tenfold - logits)).item();
+  r.metrics[name + " logits"] = max(abs(scaled_logits - logits)).item();
   r.metrics[name + " gradient"] = relative(after, before);
 }
 
@@ -192,6 +223,19 @@ class ScaleFree : public Claim {
             explains(fact("P3f", of(facts_, bn() + " decayed"), Holds::at_most, 1))};
   }
   void facts(Facts&) const override {}
+  std::vector<Chart> charts() const override {
+    Chart c{.title = "",
+            .x = {.label = "weights, times", .log = true, .ticks = kFactors},
+            .y = {.label = "size of their gradient, relative", .log = true}};
+    const Record& r = facts_.runs.at(0);
+    for (const Contestant& arm : arms_) {
+      Series s = points_of(arm.style, kFactors, r.series.at(arm.name + " gradient"));
+      s.line = s.dots;
+      c.series.push_back(s);
+    }
+    c.note = "Behind a norm the gradient shrinks as the weights grow: at ten times, to a tenth.";
+    return {c};
+  }
 
  private:
   const std::string& ln() const { return arms_[1].name; }
@@ -281,7 +325,7 @@ class Growth : public Claim {
 
 // f(00) + f(11) - f(01) - f(10) of the third output behind the norm of (x1, x2, 2): 0 for whatever
 // is affine.
-double bend(const Norm& norm) {
+double bend(const Norm& norm, std::vector<double>& third) {
   NoGrad guard;
   const auto layer = norm.make(3, Place::features);
   const Tensor h =
@@ -289,8 +333,8 @@ double bend(const Norm& norm) {
   layer->call(h);  // BatchNorm needs statistics once
   train(*layer, false);
   const Tensor y = layer->call(h);
-  const auto third = [&y](int64_t row) { return y[row][2].item(); };
-  return std::abs(third(0) + third(1) - third(2) - third(3));
+  for (int64_t row = 0; row < 4; ++row) third.push_back(y[row][2].item());
+  return std::abs(third[0] + third[1] - third[2] - third[3]);
 }
 
 class Bend : public Claim {
@@ -298,8 +342,8 @@ class Bend : public Claim {
   explicit Bend(Lab& lab) : bn_(lab.bn()), ln_(lab.ln()) {}
   void run(Lab& lab) override {
     facts_ = lab.compute("bend", {{"norms", lab.norm_names()}}, [bn = bn_, ln = ln_](Record& r) {
-      r.metrics[ln.name + " bend"] = bend(ln.norm);
-      r.metrics[bn.name + " bend"] = bend(bn.norm);
+      for (const Contestant& c : {ln, bn})
+        r.metrics[c.name + " bend"] = bend(c.norm, r.series[c.name + " third"]);
     });
   }
   std::vector<Question> questions() const override {
@@ -307,6 +351,18 @@ class Bend : public Claim {
             fact("P5b", of(facts_, bn_.name + " bend"), Holds::at_most, 1e-5)};
   }
   void facts(Facts&) const override {}
+  std::vector<Chart> charts() const override {
+    Chart c{.title = "",
+            .x = {.label = "x1, x2", .categories = {"0, 0", "1, 1", "0, 1", "1, 0"}},
+            .y = {.label = "third output"}};
+    const Record& r = facts_.runs.at(0);
+    for (const Contestant& arm : {ln_, bn_})
+      c.series.push_back(points_of(arm.style, {0, 1, 2, 3}, r.series.at(arm.name + " third")));
+    c.note =
+        "XOR is told by one number if the two at the left lie on one side of it and the two at the "
+        "right on the other.";
+    return {c};
+  }
 
  private:
   Contestant bn_, ln_;
@@ -314,11 +370,11 @@ class Bend : public Claim {
 };
 
 // |LayerNorm(W x + b) - RMSNorm(W' x + b')|, W' and b' with their mean over the outputs taken off.
-double apart(bool centred) {
+double apart(bool centred, Record& r) {
   NoGrad guard;
   Rng rng(14);
   Linear linear(rng, 48, 64);
-  const Tensor x = randn(rng, {32, 48});
+  const Tensor x = randn(rng, {8, 48});
   LayerNorm ln(Shape{64});
   RMSNorm rms(Shape{64}, {.eps = 1e-5});
   const Tensor wanted = ln(linear(x));
@@ -326,7 +382,10 @@ double apart(bool centred) {
     linear.weight.copy_(linear.weight - mean(linear.weight, {0}, true));
     linear.bias.copy_(linear.bias - mean(linear.bias, {0}, true));
   }
-  return max(abs(wanted - rms(linear(x)))).item();
+  const Tensor got = rms(linear(x));
+  keep(r, "LayerNorm", wanted);
+  keep(r, centred ? "centred" : "not centred", got - wanted);
+  return max(abs(wanted - got)).item();
 }
 
 class Centred : public Claim {
@@ -334,8 +393,8 @@ class Centred : public Claim {
   explicit Centred(Lab&) {}
   void run(Lab& lab) override {
     facts_ = lab.compute("centred", {{"width", "64"}}, [](Record& r) {
-      r.metrics["centred"] = apart(true);
-      r.metrics["not"] = apart(false);
+      r.metrics["centred"] = apart(true, r);
+      r.metrics["not"] = apart(false, r);
     });
   }
   std::vector<Question> questions() const override {
@@ -343,6 +402,16 @@ class Centred : public Claim {
             explains(fact("P6b", of(facts_, "not"), Holds::above, 0.01))};
   }
   void facts(Facts&) const override {}
+  std::vector<Chart> charts() const override {
+    const auto& series = facts_.runs.at(0).series;
+    const std::vector<double>& wanted = series.at("LayerNorm");
+    return {{.title = "",
+             .x = {.label = "LayerNorm's output"},
+             .y = {.label = "RMSNorm minus LayerNorm"},
+             .series = {points_of({"not centred", Look::gray}, wanted, series.at("not centred")),
+                        points_of({"centred", Look::purple}, wanted, series.at("centred"))},
+             .note = "The 64 outputs of eight inputs."}};
+  }
 
  private:
   Measured facts_;
@@ -361,6 +430,8 @@ double seconds_of(const std::function<void()>& work) {
   return best;
 }
 
+constexpr int64_t kShown = 8;  // images
+
 void measure_folding(const Data& data, Record& r) {
   NoGrad guard;
   Rng rng(15);
@@ -378,7 +449,10 @@ void measure_folding(const Data& data, Record& r) {
   const Tensor before = net(x);
   const double slow = seconds_of([&] { net(x); });
   r.metrics["pairs"] = static_cast<double>(fold_batch_norm(net));
-  r.metrics["logits"] = max(abs(net(x) - before)).item();
+  const Tensor after = net(x);
+  r.metrics["logits"] = max(abs(after - before)).item();
+  keep(r, "before", before.slice(0, 0, kShown));
+  keep(r, "after", after.slice(0, 0, kShown));
   r.metrics["saved"] = 100 * (1 - seconds_of([&] { net(x); }) / slow);
 }
 
@@ -395,6 +469,16 @@ class Folding : public Claim {
   }
   void facts(Facts& facts) const override {
     facts.text("saved", fmt::format("{:.0f}", facts_.runs.at(0)["saved"]));
+  }
+  std::vector<Chart> charts() const override {
+    const auto& series = facts_.runs.at(0).series;
+    const std::vector<double>& before = series.at("before");
+    return {{.title = "",
+             .x = {.label = "logit with the norms"},
+             .y = {.label = "logit, folded"},
+             .series = {diagonal(before),
+                        points_of({"BatchNorm folded", Look::blue}, before, series.at("after"))},
+             .note = fmt::format("The ten logits of {} images.", kShown)}};
   }
 
  private:

@@ -108,6 +108,7 @@ struct Line {
   bool gridded = false;  // known between two rates of a grid: seeds alone do not narrow it
   Role role = Role::explains;
   double p = 0;           // of the word; exact facts: 0
+  bool stands = true;     // of a primary line: its word survives the correction for the claims
   std::string meaning{};  // one plain sentence with its conditions
   bool own = false;       // an arm of it is one's own norm's
 

@@ -53,13 +53,13 @@ int count(const Report& r, bool intervals_only) {
 
 }  // namespace
 
-const Line& ClaimResult::primary() const {
+size_t ClaimResult::primary_at() const {
   const auto line = std::ranges::find(lines, Role::primary, &Line::role);
-  return line == lines.end() ? lines.at(0) : *line;
+  return line == lines.end() ? 0 : static_cast<size_t>(line - lines.begin());
 }
 
 Verdict ClaimResult::verdict() const {
-  if (!stands) return Verdict::inconclusive;
+  if (!primary().stands) return Verdict::inconclusive;
   const auto limited = [](const Line& l) {
     return l.role == Role::limits && l.verdict != Verdict::reproduced;
   };
@@ -98,7 +98,7 @@ void correct(std::vector<ClaimResult>& claims) {
     levels.push_back(c.primary().p);
   }
   const std::vector<bool> stand = holm(levels);
-  for (size_t i = 0; i < family.size(); ++i) family[i]->stands = stand[i];
+  for (size_t i = 0; i < family.size(); ++i) family[i]->primary().stands = stand[i];
 }
 
 std::vector<std::string> seed_row(const std::string& arm, const Records& runs,
@@ -124,6 +124,7 @@ std::string effect_text(const Line& l) {
   const int d = decimals(l);
   const std::string unit = l.unit.empty() ? "" : " " + l.unit;
   const bool above = std::isfinite(l.effect.lo), below = std::isfinite(l.effect.hi);
+  if (!std::isfinite(l.effect.mean)) return "no number: every run of an arm died";
   if (!above && !below)
     return fmt::format("{:+.{}f} ({}){}", l.effect.mean, d,
                        l.effect.n < 2 ? "one seed" : "no spread", unit);
@@ -134,6 +135,8 @@ std::string effect_text(const Line& l) {
 }
 
 namespace {
+
+constexpr const char* kNoNumber = "—";  // every run of an arm died
 
 // The size of a number: its mean, or the end of its interval beyond which nothing is known.
 struct Size {
@@ -152,15 +155,18 @@ Size size_of(const Line& l) {
 std::string amount_text(const Line& l) {
   const Size s = size_of(l);
   if (l.kind == Kind::exact) return s.value == 0 ? "exactly 0" : short_number(s.value);
-  return fmt::format("{}{:.{}f}", s.bound, s.value, decimals(l));
+  return std::isfinite(s.value) ? fmt::format("{}{:.{}f}", s.bound, s.value, decimals(l))
+                                : kNoNumber;
 }
 
 std::string signed_text(const Line& l) {
-  return fmt::format("{:+.{}f}", l.effect.mean, decimals(l));
+  return std::isfinite(l.effect.mean) ? fmt::format("{:+.{}f}", l.effect.mean, decimals(l))
+                                      : kNoNumber;
 }
 
 std::string times_text(const Line& l) {
   const Size s = size_of(l);
+  if (!std::isfinite(s.value)) return kNoNumber;
   const double factor = std::exp2(s.value);
   return fmt::format("{}{:.{}f}", s.bound, factor, factor < 20 ? 1 : 0);
 }

@@ -57,10 +57,12 @@ struct ClaimResult {
   std::vector<Line> own{};           // the lines with one's own norm in a place of the two (own.h)
   Bar own_bar{};                     // what the picture says of it
   std::string own_text{};            // that bar's words, filled
-  bool stands = true;                // its word survives the correction for the number of claims
+  Facts facts{};                     // what its texts are filled from, besides the lines
 
   /// The line behind the word; the first where none is called primary.
-  const Line& primary() const;
+  const Line& primary() const { return lines.at(primary_at()); }
+  Line& primary() { return lines.at(primary_at()); }
+  size_t primary_at() const;
   /// Its verdict, INCONCLUSIVE unless it stands; PARTLY where it is reproduced and a line that
   /// limits it is not: then the claim is shown only in part, and the condition says which.
   Verdict verdict() const;

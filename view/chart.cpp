@@ -80,6 +80,8 @@ class Drawing {
   void x_axis();
   void category_labels();
   void x_ticks();
+  void room_above_marks();
+  std::vector<Point> drawn() const;
   void marks();
   void pairs();
   void series(const Series& s);
@@ -90,6 +92,7 @@ class Drawing {
   std::string path(const std::vector<Point>& points) const;
   bool is_column(const Series& s) const { return categories_ && s.line.size() == 1; }
   double slot() const { return (right_ - left_) / static_cast<double>(categories_); }
+  double plot_height() const { return wide_ ? 250 : 200; }
 
   const Chart& c_;
   const int width_;
@@ -123,13 +126,14 @@ Drawing::Drawing(const Chart& chart, int width)
   top_ = font_ + 14 + strip_;
   // y first, since the width of its tick labels decides the left margin.
   y_ = fit(c_.y, ys_, 0, 0);
+  room_above_marks();
   y_ticks_ = c_.y.ticks.empty() ? y_.ticks(wide_ ? 5 : 4) : c_.y.ticks;
   std::erase_if(y_ticks_, [&](double v) { return v < y_.lo || v > y_.hi; });
   left_ = any_dead_ ? text_width(c_.dead, font_) + 10 : 20;
   for (double t : y_ticks_) left_ = std::max(left_, text_width(short_number(t), font_) + 12);
   right_ = width_ - std::max(12.0, label_width);
   const double below = space_below(right_);
-  height_ = (wide_ ? 250 : 200) + top_ + below;
+  height_ = plot_height() + top_ + below;
   bottom_ = height_ - below;
   x_ = fit(c_.x, xs_, left_, right_);
   y_.from = bottom_;
@@ -199,6 +203,9 @@ void Drawing::x_axis() {
 }
 
 void Drawing::category_labels() {
+  double largest = 0;  // of the means in words
+  for (const Series& s : c_.series)
+    if (s.line.size() == 1 && !s.line[0].dead) largest = std::max(largest, std::abs(s.line[0].y));
   for (size_t i = 0; i < categories_; ++i) {
     const auto position = static_cast<double>(i);
     double at = bottom_ + font_ + 4;
@@ -217,7 +224,7 @@ void Drawing::category_labels() {
       out_ += fmt::format(
           R"(<text class="value {}" x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>)",
           css(s.look), x_(position), at,
-          s.line[0].dead ? c_.dead : number_in(s.line[0].y, slot() - 4, font_));
+          s.line[0].dead ? c_.dead : number_in(s.line[0].y, largest, slot() - 4, font_));
     }
   }
 }
@@ -234,17 +241,43 @@ void Drawing::x_ticks() {
   }
 }
 
+// An axis that the data decide leaves room for the text above a mark at its upper end.
+void Drawing::room_above_marks() {
+  if (c_.y.log || !std::isnan(c_.y.hi)) return;
+  const double room = (font_ + 10) / plot_height();
+  for (const Mark& m : c_.marks) y_.hi = std::max(y_.hi, (m.y - room * y_.lo) / (1 - room));
+}
+
+// Where the series leave ink, in pixels.
+std::vector<Point> Drawing::drawn() const {
+  std::vector<Point> points;
+  const auto pixel = [this](const Point& p) { return Point{x_(p.x), y_(p.y)}; };
+  const auto follow = [&](const std::vector<Point>& line) {
+    for (size_t i = 1; i < line.size(); ++i)
+      if (!line[i - 1].dead && !line[i].dead) trace(pixel(line[i - 1]), pixel(line[i]), points);
+  };
+  for (const Series& s : c_.series) {
+    follow(s.line);
+    for (const Trace& t : s.seeds) follow(t.line);
+    for (const Point& p : s.dots)
+      if (!p.dead) points.push_back(pixel(p));
+    for (const Band& b : s.bars) trace(pixel({b.x, b.lo}), pixel({b.x, b.hi}), points);
+  }
+  return points;
+}
+
 void Drawing::marks() {
-  double edge = -1e9;
-  auto marks = c_.marks;
-  std::ranges::sort(marks, {}, &Mark::y);
-  for (const Mark& m : marks) {
+  const std::vector<Point> points = drawn();
+  const Box plot{left_, right_, top_, bottom_};
+  std::vector<Box> texts;
+  for (const Mark& m : c_.marks) {
     out_ +=
         fmt::format(R"(<path class="mark" d="M{:.1f} {:.1f}H{:.1f}"/>)", left_, y_(m.y), right_);
-    // Above its line, unless that leaves the plot; never on another mark's label.
-    const double at = y_(m.y) - 5 < top_ + font_ ? y_(m.y) + font_ + 1 : y_(m.y) - 5;
-    if (std::abs(at - edge) > font_ + 1) text(left_ + 6, at, "start", m.label, "marktext");
-    edge = at;
+    const auto place =
+        place_beside(y_(m.y), plot, text_width(m.label, font_), font_, points, texts);
+    if (!place) continue;
+    text(place->left, place->bottom - 3, "start", m.label, "marktext");
+    texts.push_back(*place);
   }
 }
 

@@ -68,11 +68,13 @@ struct Chart {
   std::string dead = "died";  // what the strip above the plot is called
 };
 
-/// A matrix of magnitudes, rows downwards: colour by log10, exact zeros left white and marked.
+/// A matrix of magnitudes, rows downwards: depth of the colour by log10, exact zeros left white and
+/// marked.
 struct Heatmap {
   std::string title, x_label, y_label;
   std::vector<std::vector<double>> cells{};
   std::string note{};
+  Look look = Look::gray;
 };
 
 /// The chart for a page of the given width (in CSS pixels): 720 for a screen or paper, 352 for a

@@ -111,9 +111,54 @@ std::vector<std::string> wrap(const std::string& text, double width, double size
   return lines;
 }
 
-std::string number_in(double v, double width, double size) {
-  const std::string text = short_number(v);
+namespace {
+
+std::string with_minus(const std::string& s) { return s[0] == '-' ? "−" + s.substr(1) : s; }
+
+}  // namespace
+
+std::string number_in(double v, double largest, double width, double size) {
+  std::string text = short_number(v);
+  if (largest >= 1e-3 && largest < 1e5) {
+    const int decimals = 3 - static_cast<int>(std::floor(std::log10(largest)));
+    text = with_minus(fmt::format("{:.{}f}", v, std::max(0, decimals)));
+  }
   return text_width(text, size) <= width ? text : fmt::format("{:.2g}", v);
+}
+
+std::optional<Box> place_beside(double line, const Box& plot, double width, double size,
+                                const std::vector<Point>& drawn, const std::vector<Box>& texts) {
+  constexpr double kStep = 8, kGap = 2, kMarker = 4;
+  const double height = size + 2, first = plot.left + 6;
+  const double last = std::max(first, plot.right - width);
+  std::optional<Box> best;
+  size_t fewest = drawn.size() + 1;
+  for (const double top : {line - kGap - height, line + kGap})
+    for (double left = first; left <= last; left += kStep) {
+      const Box box{left, left + width, top, top + height};
+      const auto meets = [&box](const Box& text) { return box.meets(text); };
+      if (box.top < plot.top || box.bottom > plot.bottom || std::ranges::any_of(texts, meets))
+        continue;
+      const Box around{box.left - kMarker, box.right + kMarker, box.top - kMarker,
+                       box.bottom + kMarker};
+      const auto hidden = static_cast<size_t>(
+          std::ranges::count_if(drawn, [&around](const Point& p) { return around.holds(p); }));
+      if (hidden >= fewest) continue;
+      fewest = hidden;
+      best = box;
+    }
+  return best;
+}
+
+void trace(const Point& from, const Point& to, std::vector<Point>& points) {
+  constexpr double kApart = 4;
+  const double length = std::hypot(to.x - from.x, to.y - from.y);
+  if (!std::isfinite(length)) return;  // an end is off the axis
+  const int steps = std::max(1, static_cast<int>(length / kApart));
+  for (int i = 0; i <= steps; ++i) {
+    const double part = static_cast<double>(i) / steps;
+    points.push_back({from.x + part * (to.x - from.x), from.y + part * (to.y - from.y)});
+  }
 }
 
 std::string short_number(double v) {
@@ -127,8 +172,7 @@ std::string short_number(double v) {
   } else {
     s = fmt::format("{:.4g}", v);
   }
-  if (s[0] == '-') s = "−" + s.substr(1);
-  return s;
+  return with_minus(s);
 }
 
 std::string note_of(const std::string& note) {

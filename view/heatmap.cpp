@@ -32,8 +32,8 @@ std::string to_svg(const Heatmap& m) {
   for (const auto& row : m.cells)
     for (double v : row) largest = std::max(largest, std::abs(v));
   std::string svg = fmt::format(
-      R"(<svg class="heat" viewBox="0 0 {0:.0f} {1:.0f}" width="{0:.0f}" height="{1:.0f}" role="img" aria-label="{2}" font-size="{3}">)",
-      width, height, escape(m.title), font);
+      R"(<svg class="heat {4}" viewBox="0 0 {0:.0f} {1:.0f}" width="{0:.0f}" height="{1:.0f}" role="img" aria-label="{2}" font-size="{3}">)",
+      width, height, escape(m.title), font, css(m.look));
   svg += fmt::format(R"(<text class="axis" x="0" y="{}">{}</text>)", font, escape(m.y_label));
   for (size_t i = 0; i < rows; ++i) {
     const double at = top + cell * static_cast<double>(i);

@@ -213,12 +213,14 @@ TEST_CASE("a second text doubles the lines of C10", "[.full]") {
 TEST_CASE("part II of the tiny lesson runs from end to end", "[.full]") {
   const Report r = run_lesson({.profile = "tiny", .part = 2, .workers = 2});
   REQUIRE(r.claims.size() == claim_ids(2).size());
-  for (const ClaimResult& c : r.claims)
+  for (const ClaimResult& c : r.claims) {
+    CHECK(c.charts.size() >= 1);
     for (const Line& l : c.lines)
       if (l.kind == Kind::exact) {
         INFO(l.id << " " << l.text << " " << l.effect.mean);
         CHECK(l.verdict == Verdict::reproduced);
       }
+  }
   CHECK(r.interview.empty());
   const std::string html = to_html(r);
   CHECK(html.find("<section id=\"P21\"") != std::string::npos);

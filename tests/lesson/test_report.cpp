@@ -205,6 +205,11 @@ TEST_CASE("the words are corrected for their number", "[report]") {
   CHECK(claims[0].verdict() == Verdict::inconclusive);  // 0.03 > 0.05 / 2
   CHECK(claims[1].verdict() == Verdict::inconclusive);
   CHECK(claims[2].verdict() == Verdict::reproduced);
+  Facts facts;  // a text must not tell as decided what does not stand
+  facts.line(claims[0].lines[0]);
+  facts.line(claims[2].lines[0]);
+  CHECK(fill("{C0 yes: it does | open: not decided}", facts) == "not decided");
+  CHECK(fill("{C2 yes: it does | open: not decided}", facts) == "it does");
 }
 
 TEST_CASE("bounds and open ends are told as such", "[report]") {
@@ -225,6 +230,10 @@ TEST_CASE("bounds and open ends are told as such", "[report]") {
   CHECK(effect_text(l) == "at most -1.50 doublings");
   l.effect = {1.2, -INFINITY, INFINITY, 1};
   CHECK(effect_text(l) == "+1.20 (one seed) doublings");
+  l.effect = {INFINITY, -INFINITY, INFINITY, 2};  // every run of an arm died, and few were planned
+  for (const std::string& text : {amount_text(l), signed_text(l), times_text(l)})
+    CHECK(text == "—");
+  CHECK(effect_text(l) == "no number: every run of an arm died");
 }
 
 TEST_CASE("the page has every claim, chart and number, and fetches nothing", "[report]") {
@@ -274,6 +283,56 @@ TEST_CASE("labels and numbers of columns fit the pixels they have", "[report]") 
   CHECK(count(narrow, ">0.025<") == 7);
   CHECK(count(wide, ">BatchNorm<") == 7);
   CHECK(count(wide, ">0.02538<") == 7);
+}
+
+TEST_CASE("the numbers of a row of columns have as many decimals each", "[report]") {
+  Chart chart;
+  chart.x.categories = {"a", "b", "c"};
+  for (const auto& [at, mean] : {std::pair{0, 83.5}, {1, 85.481}, {2, -3.0}})
+    chart.series.push_back({.name = "s", .line = {{static_cast<double>(at), mean}}});
+  const std::string svg = to_svg(chart, 720);
+  for (const char* number : {">83.50<", ">85.48<", ">−3.00<"}) CHECK(count(svg, number) == 1);
+}
+
+// Where the text of a chart's mark starts, and its baseline.
+std::pair<double, double> mark_text(const std::string& svg) {
+  const std::string before = "<text class=\"marktext\" x=\"";
+  const size_t at = svg.find(before);
+  REQUIRE(at != std::string::npos);
+  std::istringstream in(svg.substr(at + before.size()));
+  double x = 0, y = 0;
+  in >> x;
+  in.ignore(5);  // " y="
+  in >> y;
+  return {x, y};
+}
+
+TEST_CASE("a mark's text stands where it hides nothing", "[report]") {
+  Chart chart;
+  chart.x.lo = chart.y.lo = 0;
+  chart.x.hi = chart.y.hi = 10;
+  chart.series = {{.name = "a", .line = {{0, 0}, {10, 0}}}};
+  chart.marks = {{5, "a threshold"}};
+  const auto [free_x, free_y] = mark_text(to_svg(chart, 352));
+  // Above the line at the left, unless dots stand there: then further right, or below.
+  chart.series[0].dots = {{0.5, 5.3}, {1.5, 5.3}};
+  const auto [right_x, right_y] = mark_text(to_svg(chart, 352));
+  CHECK(right_x > free_x + 40);
+  CHECK(right_y == free_y);
+  for (double x = 0; x <= 10; x += 0.5) chart.series[0].dots.push_back({x, 5.3});
+  const auto [below_x, below_y] = mark_text(to_svg(chart, 352));
+  CHECK(below_x == free_x);
+  CHECK(below_y > free_y + 12);
+  // At the upper end of the data the axis leaves room above.
+  Chart high;
+  high.series = {{.name = "a", .line = {{0, 0}, {1, 1}}}};
+  high.marks = {{1, "the best"}};
+  const std::string svg = to_svg(high, 352);
+  const size_t line = svg.find("class=\"mark\" d=\"M");
+  std::istringstream in(svg.substr(svg.find(' ', line + 17)));
+  double y = 0;
+  in >> y;
+  CHECK(mark_text(svg).second < y);
 }
 
 TEST_CASE("the page of one's own images names them", "[report]") {
