@@ -113,6 +113,8 @@ struct Line {
   bool own = false;       // an arm of it is one's own norm's
 
   int dead() const { return dead_a + dead_b; }
+  /// What a text may say: the verdict, INCONCLUSIVE where it does not stand.
+  Verdict word() const { return stands ? verdict : Verdict::inconclusive; }
 };
 
 /// The answer; text and meaning are the story's to fill in.

@@ -59,11 +59,10 @@ size_t ClaimResult::primary_at() const {
 }
 
 Verdict ClaimResult::verdict() const {
-  if (!primary().stands) return Verdict::inconclusive;
   const auto limited = [](const Line& l) {
     return l.role == Role::limits && l.verdict != Verdict::reproduced;
   };
-  const Verdict word = primary().verdict;
+  const Verdict word = primary().word();
   const bool partly = word == Verdict::reproduced && std::ranges::any_of(lines, limited);
   return partly ? Verdict::partly : word;
 }

@@ -225,8 +225,7 @@ std::string Facts::label(const std::string& name) const {
   if (missing_.contains(name)) return "open";
   const Line* line = find(name);
   if (!line) fail<ValueError>("story: no choice by {{{}}}", name);
-  if (!line->stands) return "open";
-  switch (line->verdict) {
+  switch (line->word()) {
     case Verdict::reproduced: return "yes";
     case Verdict::no_difference: return "same";
     case Verdict::contradicted: return "no";

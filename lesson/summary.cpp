@@ -23,7 +23,7 @@ std::map<std::string, Line> shipped_lines() {
 Verdict together(const std::vector<std::string>& ids, const Facts& facts) {
   std::vector<Verdict> parts;
   for (const std::string& id : ids)
-    if (const Line* line = facts.find(id)) parts.push_back(line->verdict);
+    if (const Line* line = facts.find(id)) parts.push_back(line->word());
   return combine(parts);
 }
 
@@ -72,7 +72,7 @@ std::vector<Decision> decisions(const std::vector<ClaimResult>& claims) {
     for (const std::string& id : words(s.paragraphs.at(0))) {
       const Line* here = facts.find(id);
       const auto there = shipped.find(id);
-      if ((here && decided(here->verdict)) || there == shipped.end()) continue;
+      if ((here && decided(here->word())) || there == shipped.end()) continue;
       facts.line(there->second);
       other = true;
     }
@@ -96,7 +96,7 @@ namespace {
 
 // The length of the line's effect, to the left where it is opposite to what is expected.
 PictureBar with_share(PictureBar b, const Line* line) {
-  b.decided = line && decided(line->verdict);
+  b.decided = line && decided(line->word());
   if (!b.decided) return b;
   const bool opposite =
       line->kind == Kind::statistical &&

@@ -259,8 +259,12 @@ std::vector<Point> Drawing::drawn() const {
   for (const Series& s : c_.series) {
     follow(s.line);
     for (const Trace& t : s.seeds) follow(t.line);
-    for (const Point& p : s.dots)
-      if (!p.dead) points.push_back(pixel(p));
+    for (const Point& p : s.dots) {
+      if (p.dead) continue;
+      const auto [x, y] = std::pair{x_(p.x), y_(p.y)};
+      for (const auto& [right, down] : {std::pair{0, 0}, {-5, 0}, {5, 0}, {0, -5}, {0, 5}})
+        points.push_back({x + right, y + down});  // a marker's middle and corners
+    }
     for (const Band& b : s.bars) trace(pixel({b.x, b.lo}), pixel({b.x, b.hi}), points);
   }
   return points;

@@ -128,7 +128,7 @@ std::string number_in(double v, double largest, double width, double size) {
 
 std::optional<Box> place_beside(double line, const Box& plot, double width, double size,
                                 const std::vector<Point>& drawn, const std::vector<Box>& texts) {
-  constexpr double kStep = 8, kGap = 2, kMarker = 4;
+  constexpr double kStep = 8, kGap = 2;
   const double height = size + 2, first = plot.left + 6;
   const double last = std::max(first, plot.right - width);
   std::optional<Box> best;
@@ -139,10 +139,8 @@ std::optional<Box> place_beside(double line, const Box& plot, double width, doub
       const auto meets = [&box](const Box& text) { return box.meets(text); };
       if (box.top < plot.top || box.bottom > plot.bottom || std::ranges::any_of(texts, meets))
         continue;
-      const Box around{box.left - kMarker, box.right + kMarker, box.top - kMarker,
-                       box.bottom + kMarker};
       const auto hidden = static_cast<size_t>(
-          std::ranges::count_if(drawn, [&around](const Point& p) { return around.holds(p); }));
+          std::ranges::count_if(drawn, [&box](const Point& p) { return box.holds(p); }));
       if (hidden >= fewest) continue;
       fewest = hidden;
       best = box;
