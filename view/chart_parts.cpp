@@ -168,7 +168,8 @@ std::string short_number(double v) {
     const double m = v / std::pow(10, e);
     s = std::abs(m - 1) < 0.05 ? fmt::format("1e{:.0f}", e) : fmt::format("{:.1f}e{:.0f}", m, e);
   } else {
-    s = fmt::format("{:.4g}", v);
+    const bool whole = std::abs(v) >= 9999.5;  // where "{:.4g}" writes 1e+04
+    s = whole ? fmt::format("{:.0f}", v) : fmt::format("{:.4g}", v);
   }
   return with_minus(s);
 }

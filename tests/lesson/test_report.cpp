@@ -354,6 +354,9 @@ TEST_CASE("charts place dead runs in their strip and exact zeros as zeros", "[re
   CHECK(count(to_svg(r.claims[3].maps[0]), "exactly 0") == 240);
   CHECK(short_number(-0.25) == "−0.25");
   CHECK(short_number(2e9) == "2.0e9");
+  CHECK(short_number(1e4) == "10000");
+  CHECK(short_number(9999.7) == "10000");
+  CHECK(short_number(12345.6) == "12346");
   CHECK(short_number(0.0001) == "1e-4");
 }
 
