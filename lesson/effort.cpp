@@ -1,6 +1,7 @@
 #include <loupe/lesson/effort.h>
 #include <loupe/lesson/story.h>
 
+#include <algorithm>
 #include <sstream>
 
 namespace loupe::lesson {
@@ -12,6 +13,20 @@ std::string text_of(const Config& config) {
   return text;
 }
 
+namespace {
+
+// "a=1;lr=0.1;z=2" without its learning rate: "a=1;z=2".
+std::string without_rate(const std::string& config) {
+  const std::string all = ";" + config;
+  const size_t at = all.find(";lr=");
+  if (at == std::string::npos) return config;
+  const size_t end = std::min(all.find(';', at + 1), all.size());
+  const std::string rest = all.substr(0, at) + all.substr(end);
+  return rest.empty() ? rest : rest.substr(1);
+}
+
+}  // namespace
+
 EffortTable::EffortTable(std::string_view text) {
   std::istringstream in{std::string(text)};
   for (std::string line; std::getline(in, line);) {
@@ -22,6 +37,7 @@ EffortTable::EffortTable(std::string_view text) {
     if (!(words >> e.seconds >> e.seeds) || !std::getline(words >> std::ws, key))
       fail<ValueError>("lesson: \"{}\" is no line of efforts", line);
     efforts_[key] = e;
+    at_any_rate_[without_rate(key)].push_back(e);
   }
 }
 
@@ -41,9 +57,17 @@ std::string EffortTable::of(const Records& runs) {
 }
 
 std::optional<Effort> EffortTable::find(const Config& config) const {
-  const auto it = efforts_.find(text_of(config));
-  if (it == efforts_.end()) return std::nullopt;
-  return it->second;
+  const std::string key = text_of(config);
+  if (const auto it = efforts_.find(key); it != efforts_.end()) return it->second;
+  const auto others = at_any_rate_.find(without_rate(key));
+  if (others == at_any_rate_.end()) return std::nullopt;
+  Effort mean;
+  for (const Effort& e : others->second) {
+    mean.seconds += e.seconds / static_cast<double>(others->second.size());
+    mean.seeds += e.seeds;
+  }
+  mean.seeds /= static_cast<int>(others->second.size());
+  return mean;
 }
 
 }  // namespace loupe::lesson

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace loupe::lesson {
 
@@ -25,10 +26,13 @@ class EffortTable {
   /// Of a lesson's runs: the lines for such a table.
   static std::string of(const Records& runs);
 
+  /// Of the configuration; where it is not there, the mean of those that differ in the learning rate
+  /// alone.
   std::optional<Effort> find(const Config& config) const;
 
  private:
   std::map<std::string, Effort> efforts_;
+  std::map<std::string, std::vector<Effort>> at_any_rate_;
 };
 
 /// A configuration as one text: "batch=64;lr=0.1".

@@ -49,6 +49,11 @@ std::string kind_of(const Record& r) {
   return text;
 }
 
+std::string key_at_any_rate(Record r) {
+  r.config.erase("lr");
+  return r.key();
+}
+
 uint64_t seed_of(int64_t n, const std::string& name) {
   if (n < 0) fail<IoError>("{}: not a run of the lesson: its seed is {}", name, n);
   return static_cast<uint64_t>(n);
@@ -235,10 +240,24 @@ void Scheduler::plan(const std::vector<Job>& jobs) {
   for (const Job& job : jobs) {
     const std::string key = job.record.key();
     if (tasks_.contains(key)) continue;
-    const auto [it, is_new] = planned_.try_emplace(key, Planned{kind_of(job.record), job.cost});
+    const auto [it, is_new] = planned_.try_emplace(
+        key, Planned{kind_of(job.record), job.cost, key_at_any_rate(job.record)});
     it->second.claims.insert(job.record.claim);
     if (is_new) time_left_.expect(it->second.kind, job.cost);
   }
+}
+
+// Whether the run was planned. A plan is made before learning rates are chosen: what stands in it for
+// this run may have another rate, and will not be asked for.
+bool Scheduler::take_from_plan(const Record& asked) {
+  if (planned_.erase(asked.key()) > 0) return true;
+  const std::string key = key_at_any_rate(asked);
+  const auto other =
+      std::ranges::find_if(planned_, [&key](const auto& p) { return p.second.at_any_rate == key; });
+  if (other == planned_.end()) return false;
+  time_left_.forget(other->second.kind, other->second.cost);
+  planned_.erase(other);
+  return false;
 }
 
 void Scheduler::settled(const std::string& claim) {
@@ -257,7 +276,8 @@ Records Scheduler::run(const std::vector<Job>& jobs) {
   for (const Job& job : jobs) {
     std::string key = job.record.key();
     auto& task = tasks_[key];
-    const bool planned = planned_.erase(key) > 0;
+    const bool first = !task || !task->asked;
+    const bool planned = first && take_from_plan(job.record);
     if (!task) {
       task = std::make_shared<Task>();
       task->job = job;

@@ -140,8 +140,10 @@ class Scheduler : Pinned {
   struct Planned {
     std::string kind;
     double cost = 0;
+    std::string at_any_rate{};       // its key without the learning rate
     std::set<std::string> claims{};  // that will ask for it
   };
+  bool take_from_plan(const Record& asked);
   std::map<std::string, Planned> planned_;   // by key
   std::map<const Task*, double> under_way_;  // since when
   TimeLeft time_left_;

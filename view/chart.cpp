@@ -210,12 +210,10 @@ void Drawing::category_labels() {
     const auto position = static_cast<double>(i);
     double at = bottom_ + font_ + 4;
     for (const auto& line : wrap(c_.x.categories[i], slot() - 4, font_)) {
-      const bool wide = 1.08 * text_width(line, font_) > slot() - 4;
+      const double fits = (slot() - 4) / (1.08 * text_width(line, font_));
       out_ += fmt::format(
           R"(<text class="tick" x="{:.1f}" y="{:.1f}" text-anchor="middle"{}>{}</text>)",
-          x_(position), at,
-          wide ? fmt::format(R"( textLength="{:.1f}" lengthAdjust="spacingAndGlyphs")", slot() - 4)
-               : "",
+          x_(position), at, fits < 1 ? fmt::format(R"( font-size="{:.1f}")", font_ * fits) : "",
           escape(line));
       at += font_ + 3;
     }

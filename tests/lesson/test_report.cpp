@@ -283,6 +283,14 @@ TEST_CASE("labels and numbers of columns fit the pixels they have", "[report]") 
   CHECK(count(narrow, ">0.025<") == 7);
   CHECK(count(wide, ">BatchNorm<") == 7);
   CHECK(count(wide, ">0.02538<") == 7);
+  // A word that no break makes fit is written smaller.
+  chart.x.categories[0] = "convolving";
+  const std::string small = to_svg(chart, 352), before = "font-size=\"";
+  const size_t at = small.rfind(before, small.find(">convolving<"));
+  const double size = std::stod(small.substr(at + before.size()));
+  CHECK(size > 4);
+  CHECK(size < 9);
+  CHECK(count(to_svg(chart, 720), before) == 1);  // there it fits: the chart's own alone
 }
 
 TEST_CASE("the numbers of a row of columns have as many decimals each", "[report]") {

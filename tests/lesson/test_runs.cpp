@@ -256,6 +256,23 @@ TEST_CASE("what was planned for a claim that is settled is not waited for", "[ru
   CHECK(last.seconds_left == 0);
 }
 
+TEST_CASE("a run at the rate that was chosen takes the place of the planned one", "[runs]") {
+  std::atomic<int> made{0};
+  Progress last;
+  Scheduler s({.workers = 1, .progress = [&](const Progress& p) { last = p; }});
+  const auto at_rate = [&made](const char* lr, uint64_t seed) {
+    Job j = job("batch", seed, made);
+    j.record.config["lr"] = lr;
+    return j;
+  };
+  s.plan({at_rate("0.1", 1), at_rate("0.1", 2)});
+  s.run({at_rate("0.3", 1)});
+  CHECK(last.total == 2);
+  s.run({at_rate("0.3", 2)});
+  CHECK(last.total == 2);
+  CHECK(last.seconds_left == 0);
+}
+
 TEST_CASE("efforts: what a run's configuration took, and of how many seeds", "[runs]") {
   Records runs(3);
   for (size_t i = 0; i < 3; ++i) {
@@ -268,5 +285,10 @@ TEST_CASE("efforts: what a run's configuration took, and of how many seeds", "[r
   REQUIRE(table.find(runs[0].config));
   CHECK(table.find(runs[0].config)->seeds == 3);
   CHECK_FALSE(table.find({{"net", "F0"}}));
+  const EffortTable rates("2 4 lr=0.1;net=F1\n4 8 lr=0.3;net=F1\n1 4 net=F0\n");
+  CHECK(rates.find({{"net", "F1"}, {"lr", "0.3"}})->seconds == 4);
+  CHECK(rates.find({{"net", "F1"}, {"lr", "0.2"}})->seconds == 3);  // the mean of other rates
+  CHECK(rates.find({{"net", "F1"}, {"lr", "0.2"}})->seeds == 6);
+  CHECK(rates.find({{"net", "F0"}, {"lr", "0.2"}})->seconds == 1);
   CHECK_THROWS_AS(EffortTable("what is this"), ValueError);
 }
