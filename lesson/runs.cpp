@@ -251,9 +251,14 @@ void Scheduler::plan(const std::vector<Job>& jobs) {
 // this run may have another rate, and will not be asked for.
 bool Scheduler::take_from_plan(const Record& asked) {
   if (planned_.erase(asked.key()) > 0) return true;
-  const std::string key = key_at_any_rate(asked);
+  if (const auto role = asked.config.find("role");
+      role != asked.config.end() && role->second == "tuning")
+    return false;  // the rates to choose from are known
   const auto other =
-      std::ranges::find_if(planned_, [&key](const auto& p) { return p.second.at_any_rate == key; });
+      std::ranges::find_if(planned_, [&asked, key = key_at_any_rate(asked)](const auto& planned) {
+        const Planned& p = planned.second;
+        return p.at_any_rate == key && p.claims.contains(asked.claim);
+      });
   if (other == planned_.end()) return false;
   time_left_.forget(other->second.kind, other->second.cost);
   planned_.erase(other);

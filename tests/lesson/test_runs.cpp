@@ -271,6 +271,14 @@ TEST_CASE("a run at the rate that was chosen takes the place of the planned one"
   s.run({at_rate("0.3", 2)});
   CHECK(last.total == 2);
   CHECK(last.seconds_left == 0);
+  // Not of another claim, and not of the rates among which one is chosen.
+  Job other = at_rate("0.1", 3), tried = at_rate("0.1", 4);
+  tried.record.config["role"] = "tuning";
+  s.plan({other, tried});
+  other.record.claim = "C1";
+  tried.record.config["lr"] = other.record.config["lr"] = "0.3";
+  s.run({other, tried});
+  CHECK(last.total == 6);
 }
 
 TEST_CASE("efforts: what a run's configuration took, and of how many seeds", "[runs]") {
