@@ -12,7 +12,7 @@ namespace {
 int decimals(const Line& l) {
   const double width = std::isfinite(l.effect.hi - l.effect.lo) ? l.effect.hi - l.effect.lo
                                                                 : std::abs(l.effect.mean);
-  if (!(width > 0)) return 1;
+  if (!(width > 0) || !std::isfinite(width)) return 1;
   return std::clamp(static_cast<int>(std::ceil(-std::log10(width / 2))) + 1, 1, 4);
 }
 
