@@ -360,6 +360,9 @@ TEST_CASE("charts place dead runs in their strip and exact zeros as zeros", "[re
   CHECK(count(svg, "class=\"cross\"") == 15);  // none: 3 rates, scaled: 2, three seeds each
   CHECK(svg.find(">died<") != std::string::npos);
   CHECK(count(to_svg(r.claims[3].maps[0]), "exactly 0") == 240);
+  Heatmap map = r.claims[3].maps[0];
+  map.look = Look::orange;  // a norm's map has the norm's colour
+  CHECK(count(to_svg(map), "class=\"heat s-orange\"") == 1);
   CHECK(short_number(-0.25) == "−0.25");
   CHECK(short_number(2e9) == "2.0e9");
   CHECK(short_number(1e4) == "10000");
