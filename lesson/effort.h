@@ -1,6 +1,7 @@
 #pragma once
 // What the lesson's runs cost when it was last measured: a table in the program (effort.txt), of
-// which only the time left is made. A configuration that is not in it has its rough cost.
+// which only the time left is made. A configuration that is not in it counts like the same one at
+// other learning rates, or has its rough cost.
 #include <loupe/lesson/runs.h>
 
 #include <map>
